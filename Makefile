@@ -1,0 +1,38 @@
+# make demo       set everything up and run the whole journey on drawn photos (about 6 minutes after the installation)
+# make test       the test suite;   make test-all: the long parts too
+# make check      linter, formatter and strict type checker, the versions that pre-commit and CI use
+# make setup      only the .venv
+# make bench      every benchmark, both sides in one run
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+
+.PHONY: setup demo test test-all check bench
+
+setup: $(STAMP)
+
+$(STAMP): requirements.txt requirements-dev.txt constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Podium needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -r requirements-dev.txt
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/python -m benchmarks.journey demo --space quick --trials 8 --seed 0 --to exported/demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -q -m "not long"
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest -q
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.training_speed
+	$(BIN)/python -m benchmarks.trial_cost
+	$(BIN)/python -m benchmarks.attach_speed

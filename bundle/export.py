@@ -1,0 +1,113 @@
+"""Export: a choice to a folder that anyone can run: submission, plan, weights, preprocessing, provenance, checksums."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bundle.choose import Choice
+from competitions.prepare import Prepared
+from ledger.errors import UserError
+from ledger.files import file_hash, read_json, replace_bytes, replace_json
+from ledger.paths import CompetitionPaths
+from ledger.trials import TrialFolder
+from submissions.format import write_submission
+
+SCHEMA = 1
+CHECKSUMS = "checksums.json"
+README = """This folder predicts for competition {competition}. With Podium installed:
+
+    python predict.py {name} PHOTOS --out submission.csv
+
+or, in Python:
+
+    from bundle.predict import open_bundle
+    answers = open_bundle("{name}").predict("PHOTOS")
+    print(answers.image_ids, answers.labels["label"])
+
+plan.json says who votes how, models.json how each network was made, provenance.json where the weights come from. The weights were
+trained from the competition's photos: its licence, and that of any published start weights named there, apply to them.
+"""
+
+
+def export(prepared: Prepared, choice: Choice, to: Path) -> dict[str, Any]:
+    """Write `to/submission.csv` and `to/bundle/`, and keep the plan in the storage.
+
+    Args:
+        prepared: The competition's data.
+        choice: What was chosen.
+        to: A folder; made where it is missing. A bundle in it is replaced whole.
+
+    Returns:
+        The facts `export_ensemble.py` prints.
+
+    Raises:
+        UserError: The folder cannot be written.
+    """
+    plan, paths = choice.plan, prepared.paths
+    try:
+        bundle = _write_bundle(paths, choice, to)
+        submission = None
+        if choice.image_ids:
+            submission = to / "submission.csv"
+            write_submission(submission, plan, choice.image_ids, choice.answers)
+        replace_json(paths.ensembles / plan.plan_id / "plan.json", plan.to_json())
+        replace_json(paths.ensembles / plan.plan_id / "scores.json", choice.scores)
+    except OSError as error:
+        raise UserError(f"the folder given by --to must be writable, got {to} ({error.strerror or error})") from error
+    return {
+        "ensemble": plan.plan_id,
+        "plan": plan.to_json(),
+        "voters": {ensemble.task: len(ensemble.voters) for ensemble in plan.tasks},
+        "scores": choice.scores,
+        "submission": None if submission is None else str(submission),
+        "bundle": str(bundle),
+    }
+
+
+def _write_bundle(paths: CompetitionPaths, choice: Choice, to: Path) -> Path:
+    """Everything is written beside and then renamed, so that a half bundle is never taken for one."""
+    final, beside = to / "bundle", to / ".bundle.part"
+    shutil.rmtree(beside, ignore_errors=True)
+    (beside / "weights").mkdir(parents=True)
+    models, sources = {}, {}
+    for trial in sorted({voter.member for voter in choice.plan.voters}):
+        folder = TrialFolder(paths.trials / trial)
+        shutil.copyfile(folder.best, beside / "weights" / f"{trial}.safetensors")
+        models[trial] = {"config": folder.config(), "preprocessing": _preprocessing(folder)}
+        sources[trial] = _source(folder)
+    replace_json(beside / "plan.json", choice.plan.to_json())
+    replace_json(beside / "models.json", {"schema": SCHEMA, "models": models})
+    replace_json(beside / "provenance.json", sources)
+    replace_json(beside / "scores.json", choice.scores)
+    replace_bytes(beside / "README.txt", README.format(competition=choice.plan.competition, name="bundle").encode())
+    replace_json(beside / CHECKSUMS, checksums(beside))
+    if final.exists():
+        shutil.rmtree(final)
+    beside.rename(final)
+    return final
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """Relative name -> SHA-256 of every file of a bundle but the list itself."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != CHECKSUMS)
+    return {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
+
+
+def _preprocessing(folder: TrialFolder) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from trainables.config import TrialConfig
+    from trainables.prediction import load_network
+
+    _, wanted = load_network(TrialConfig.from_json(folder.config()), folder.best)
+    return {"resize": "stretch", **asdict(wanted)}
+
+
+def _source(folder: TrialFolder) -> Mapping[str, Any]:
+    from dataclasses import asdict
+
+    record = folder.record()
+    found = dict(read_json(folder.path / "provenance.json"))
+    found.pop("diff", None)
+    return {"record": None if record is None else asdict(record), "made_of": found}

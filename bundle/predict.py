@@ -1,0 +1,262 @@
+"""Prediction from a bundle: photos in any number to one answer each, with nothing but the bundle's folder.
+
+Photos go through the decoder and the views that made the cached predictions, and probabilities are rounded to float16 before they
+decide, so that the answers equal the cached ones. A photo that cannot be decoded votes with the prior, so no row is missing.
+"""
+
+import csv
+import io
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from bundle.export import CHECKSUMS, SCHEMA, checksums
+from competitions.decode import BrokenImage, read_image, resize
+from ensemble.plan import EnsemblePlan, decide
+from ledger.errors import UserError, unknown
+from ledger.files import read_json
+from trainables.backbones import Preprocessing
+from trainables.config import TrialConfig
+from trainables.prediction import BATCH, load_network, predict
+
+CHUNK = 4 * BATCH
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+CLOSE_MARGIN = 1e-3
+"""Between kinds of device an answer may differ only where two classes are nearer than this (design 10)."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a bundle says about N photos.
+
+    Attributes:
+        image_ids: N ids in the order asked for.
+        labels: Task -> class numbers `int64 (N,)`; the composed one is called `label`.
+        broken: Id -> why the photo could not be decoded; it was answered from the prior.
+        close: How many photos have a voter whose two best classes are nearer than `CLOSE_MARGIN`.
+    """
+
+    image_ids: tuple[str, ...]
+    labels: dict[str, NDArray[np.int64]]
+    broken: dict[str, str]
+    close: int
+
+
+@dataclass(frozen=True)
+class Model:
+    """One member's network, ready to run."""
+
+    config: TrialConfig
+    network: nn.Module
+    wanted: Preprocessing
+    views: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle."""
+
+    plan: EnsemblePlan
+    models: dict[str, Model]
+    device: str
+
+    def predict(
+        self, photos: str | Path, ids: Sequence[str] | None = None, progress: Callable[[int, int], None] | None = None
+    ) -> Answers:
+        """Answer every photo.
+
+        Args:
+            photos: A folder.
+            ids: Paths below it, in the order of the answers; every image file, sorted, for `None`.
+            progress: Told (done, total).
+
+        Raises:
+            UserError: The folder is missing or has no photos.
+        """
+        root = Path(photos)
+        names = tuple(ids) if ids is not None else find_photos(root)
+        parts: list[dict[str, NDArray[np.int64]]] = []
+        broken: dict[str, str] = {}
+        close = 0
+        for start in range(0, len(names), CHUNK):
+            chunk = names[start : start + CHUNK]
+            labels, bad, near = self._chunk(root, chunk)
+            parts.append(labels)
+            broken |= bad
+            close += near
+            if progress:
+                progress(start + len(chunk), len(names))
+        merged = {task: np.concatenate([part[task] for part in parts]) for task in parts[0]}
+        return Answers(names, merged, broken, close)
+
+    def _chunk(self, root: Path, names: tuple[str, ...]) -> tuple[dict[str, NDArray[np.int64]], dict[str, str], int]:
+        sizes = {model.config.image_size for model in self.models.values()}
+        images, broken = _decode(root, names, sizes)
+        lost = np.array([place for place, name in enumerate(names) if name in broken], dtype=np.int64)
+        probs: dict[tuple[str, str], tuple[tuple[str, ...], NDArray[np.float16]]] = {}
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if self.device == "cpu" else 1) as pool:
+            found = pool.map(lambda model: self._run(model, images[model.config.image_size]), self.models.values())
+            for trial, arrays in zip(self.models, found, strict=True):
+                for view, array in arrays.items():
+                    probs[trial, view] = names, array
+        close = np.zeros(len(names), dtype=bool)
+        for ensemble in self.plan.tasks:
+            prior = np.array(ensemble.prior).astype(np.float16)
+            for voter in ensemble.voters:
+                array = probs[voter.key][1]
+                array[lost] = prior
+                close |= _margin(array) < CLOSE_MARGIN
+        return decide(self.plan, probs, names), broken, int(close.sum())
+
+    def _run(self, model: Model, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float16]]:
+        torch.set_num_threads(model.config.threads)
+        found = predict(
+            model.network,
+            lambda start, stop: images[start:stop],
+            len(images),
+            heads=model.config.heads,
+            views=model.views,
+            wanted=model.wanted,
+            precision=model.config.precision if self.device != "cpu" else "fp32",
+            device=self.device,
+        )
+        return {view: array for (_, view), array in found.items()}
+
+
+def open_bundle(folder: str | Path, device: str = "cpu") -> Bundle:
+    """A bundle, checked file by file.
+
+    Raises:
+        UserError: It is not a bundle, a file is missing, added or changed by as little as one bit.
+    """
+    root = Path(folder)
+    _check(root)
+    plan = EnsemblePlan.from_json(read_json(root / "plan.json"))
+    described = read_json(root / "models.json")
+    if described["schema"] != SCHEMA:
+        raise UserError(
+            f"bundle {root.name} has schema {described['schema']}, this version reads {SCHEMA}; use the version that wrote it"
+        )
+    models = {}
+    for trial, facts in described["models"].items():
+        config = TrialConfig.from_json(facts["config"])
+        network, _ = load_network(config, root / "weights" / f"{trial}.safetensors", device)
+        stated = facts["preprocessing"]
+        wanted = Preprocessing(stated["image_size"], tuple(stated["mean"]), tuple(stated["std"]))
+        views = tuple(dict.fromkeys(voter.view for voter in plan.voters if voter.member == trial))
+        models[trial] = Model(config, network.eval(), wanted, views)
+    return Bundle(plan, models, device)
+
+
+def find_photos(root: Path) -> tuple[str, ...]:
+    """Every image file below `root` by its ending, sorted, relative with `/`.
+
+    Raises:
+        UserError: There is no such folder, or no photo in it.
+    """
+    if not root.is_dir():
+        raise UserError(f"PHOTOS must be a folder, got {root}, which is not there")
+    found = (path for path in root.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
+    names = tuple(sorted(path.relative_to(root).as_posix() for path in found))
+    if not names:
+        raise UserError(f"PHOTOS must hold image files ({', '.join(ENDINGS)}), {root} has none")
+    return names
+
+
+def read_ids(path: Path, column: str) -> tuple[str, ...]:
+    """The ids in a table's column, in order.
+
+    Raises:
+        UserError: No such file or column, an empty table, or an id that stands twice or leaves the folder.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--ids must be a CSV in UTF-8 with a column {column!r}, got {path} ({error})") from error
+    reader = csv.DictReader(io.StringIO(text))
+    if column not in (reader.fieldnames or []):
+        raise UserError(unknown("id column", column, list(reader.fieldnames or [])) + f"; {path.name} needs it")
+    ids = tuple(row[column] for row in reader)
+    twice = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) != len(ids) else []
+    outside = [i for i in ids if not i or i.startswith("/") or ".." in Path(i).parts]
+    faults = [f"{path.name} has no rows"] if not ids else []
+    faults += [f"ids must differ, {i!r} stands twice" for i in twice[:10]]
+    faults += [f"ids are paths below PHOTOS, got {i!r}" for i in outside[:10]]
+    if faults:
+        raise UserError(*faults)
+    return ids
+
+
+def predict_to_file(
+    folder: Path, photos: Path, out: Path, *, ids: Path | None, device: str, progress: Callable[[int, int], None]
+) -> dict[str, Any]:
+    """Answer every photo and write the competition's file; returns the facts `predict.py` prints."""
+    from submissions.format import write_submission
+
+    started = time.monotonic()
+    bundle = open_bundle(folder, device)
+    wanted = read_ids(ids, bundle.plan.submission.id_column) if ids else None
+    if not photos.is_dir():
+        raise UserError(f"PHOTOS must be a folder, got {photos}, which is not there")
+    answers = bundle.predict(photos, wanted, progress)
+    write_submission(out, bundle.plan, answers.image_ids, answers.labels)
+    return {
+        "rows": len(answers.image_ids),
+        "broken_photos": answers.broken,
+        "close_calls": answers.close,
+        "seconds": round(time.monotonic() - started, 2),
+        "out": str(out),
+    }
+
+
+def _check(root: Path) -> None:
+    if not (root / CHECKSUMS).is_file():
+        raise UserError(f"{root} is not a bundle: it has no {CHECKSUMS}; export_ensemble.py writes one")
+    try:
+        stated = dict(read_json(root / CHECKSUMS))
+    except ValueError as error:
+        raise UserError(f"bundle {root.name} is damaged: {error}; copy it again") from error
+    found = checksums(root)
+    faults = [f"{name} is missing" for name in sorted(set(stated) - set(found))]
+    faults += [f"{name} does not belong to it" for name in sorted(set(found) - set(stated))]
+    faults += [
+        f"{name} has changed since it was written" for name in sorted(set(found) & set(stated)) if found[name] != stated[name]
+    ]
+    if faults:
+        raise UserError(*(f"bundle {root.name} is damaged: {fault}; copy it again, or export it again" for fault in faults))
+
+
+def _decode(root: Path, names: Sequence[str], sizes: set[int]) -> tuple[dict[int, NDArray[np.uint8]], dict[str, str]]:
+    """Per size the photos `(n, S, S, 3) uint8`, zero where broken, and why."""
+    images = {size: np.zeros((len(names), size, size, 3), np.uint8) for size in sizes}
+    broken: dict[str, str] = {}
+
+    def one(place: int) -> None:
+        try:
+            image = read_image(root, names[place])
+        except BrokenImage as error:
+            broken[names[place]] = error.reason
+            return
+        for size, rows in images.items():
+            rows[place] = resize(image, size)
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for _ in pool.map(one, range(len(names))):
+            pass
+    return images, broken
+
+
+def _margin(probs: NDArray[np.float16]) -> NDArray[np.float32]:
+    """By how much the best class leads, `(N,)`."""
+    top = np.partition(probs.astype(np.float32), -2, axis=1)
+    lead: NDArray[np.float32] = top[:, -1] - top[:, -2]
+    return lead

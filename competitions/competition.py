@@ -1,0 +1,351 @@
+"""A competition: from `competitions/<name>.yaml` to one checked, frozen `Competition`.
+
+Every mistake in the file is found in one reading and named together. Machine-specific roots come from the environment
+(`PODIUM_DATA`) or `.env`, never from the YAML.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from competitions.manifest import RESERVED
+from ledger.errors import UserError, unknown
+
+FOLDER = Path(__file__).parent
+SEPARATOR = "/"
+MOST_CLASSES = 32767  # class numbers are int16
+DEFAULT_ROLES = {"train": "train", "test": "test"}
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Task(_Part):
+    """One label column.
+
+    Attributes:
+        column: Its name in the table.
+        classes: The C class names in order; a class number is a position in this list.
+    """
+
+    column: str
+    classes: tuple[str, ...] = Field(min_length=2)
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _texts(cls, value: Any) -> Any:
+        wrong = [v for v in value if not isinstance(v, str)] if isinstance(value, list) else []
+        if wrong:
+            raise ValueError(f"class names must be quoted texts, got {wrong[:5]} (YAML reads yes, no, 1 and 1.0 as other things)")
+        return value
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        twice = sorted({v for v in value if value.count(v) > 1})
+        if twice:
+            raise ValueError(f"class names must differ, these stand twice: {', '.join(twice)}")
+        odd = [v for v in value if not v or v != v.strip() or "\n" in v]
+        if odd:
+            raise ValueError(
+                f"class names must be one line without spaces around them and not empty (empty means no label), got {odd[:5]}"
+            )
+        return value
+
+
+class Columns(_Part):
+    """The table's names for the manifest's words. `None`: the table has no such column."""
+
+    image: str = "image"
+    path: str | None = None
+    group: str | None = None
+    role: str | None = None
+
+
+class Split(_Part):
+    """How training photos are cut: `folds` parts of which no group spans two; `seed` shuffles the groups."""
+
+    name: Name = "groups"
+    folds: int = Field(default=5, ge=2, le=20)
+    seed: int = Field(default=0, ge=0)
+    by_group: bool = True
+
+
+class Submission(_Part):
+    """The file that is handed in.
+
+    Attributes:
+        id_column: The header of the photo's id.
+        answers: Header -> task name, or `label` for the composed label; in this order.
+        values: Whether a class is written as its name or its number.
+    """
+
+    id_column: str = "image_id"
+    answers: dict[str, str] = Field(min_length=1)
+    values: Literal["name", "index"] = "name"
+
+
+class Competition(_Part):
+    """What is asked.
+
+    Attributes:
+        name: The file's own name.
+        root: Folder below `PODIUM_DATA`.
+        reader: One of `competitions.readers.READERS`.
+        table: The reader's table, relative to `root`.
+        images: Folder relative to `root` that the table's paths start from.
+        roles: Manifest role -> the table's word for it.
+        tasks: Task name -> task.
+        label: The tasks that compose the label, most significant first (mask*6 + gender*3 + age).
+        metric: One of `competitions.metrics.METRICS`.
+        image_size: Side in pixels that searches use unless told otherwise.
+        views: TTA views that leave the answer unchanged, of `trainables.views.VIEWS`; the identity comes first. Their names are
+            checked where they are used: this folder does not import training.
+        seed: For drawn competitions, the seed of the drawing.
+    """
+
+    name: Name
+    title: str = ""
+    root: str = ""
+    reader: str = "csv"
+    table: str = "manifest.csv"
+    images: str = ""
+    columns: Columns = Columns()
+    roles: dict[Literal["train", "test", "unlabelled"], str] = {"train": "train", "test": "test"}
+    tasks: dict[Name, Task] = Field(min_length=1)
+    label: tuple[str, ...] = ()
+    metric: str = "macro_f1"
+    image_size: int = Field(default=64, ge=16, le=1024)
+    split: Split = Split()
+    views: tuple[str, ...] = ("identity",)
+    submission: Submission
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        faults = _cross_faults(self.model_dump(exclude_unset=True))
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    @property
+    def composed(self) -> tuple[str, ...]:
+        """The names of the tasks that make up the label; all of them where the file does not say."""
+        return self.label or tuple(self.tasks)
+
+    @property
+    def label_classes(self) -> tuple[str, ...]:
+        """The names of the composed classes in order, first task most significant: `masked/female/young`."""
+        return tuple(SEPARATOR.join(names) for names in product(*(self.tasks[t].classes for t in self.composed)))
+
+    def classes(self, task: str) -> tuple[str, ...]:
+        """The ordered class names of a task, or of the composed `label`."""
+        return self.label_classes if task == "label" else self.tasks[task].classes
+
+
+def known_competitions() -> list[str]:
+    """The names of all competition files; helper files begin with an underscore."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml") if not path.stem.startswith("_"))
+
+
+def load_competition(name: str) -> Competition:
+    """The competition called `name`, or the one in the YAML file `name` points to.
+
+    Raises:
+        UserError: There is no such file, or it has mistakes; all of them are named.
+    """
+    is_path = name.endswith((".yaml", ".yml"))
+    path = Path(name) if is_path else FOLDER / f"{name}.yaml"
+    if not path.is_file() or not (is_path or name in known_competitions()):
+        raise UserError(unknown("competition", name, known_competitions()) + "; a new one is a file competitions/<name>.yaml")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path.name} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from error
+    return parse_competition(text, path.stem, where=path.name)
+
+
+def parse_competition(text: str, name: str, *, where: str) -> Competition:
+    """The competition in a YAML `text`; `where` names the source in messages.
+
+    Raises:
+        UserError: With one sentence per mistake, those of single settings and those between settings together.
+    """
+    try:
+        value = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{where} must be a mapping of settings, got {type(value).__name__}; competitions/demo.yaml shows one")
+    raw = {"name": name, **value}
+    try:
+        competition = Competition.model_validate(raw)
+    except ValidationError as error:
+        # pydantic leaves out checks between settings as soon as one setting fails, so they run on the raw mapping here
+        faults = [_sentence(fault) for fault in error.errors() if fault["loc"]] + _cross_faults(raw)
+        raise UserError(*(f"{where}: {fault}" for fault in faults or [_sentence(f) for f in error.errors()])) from error
+    if competition.name != name:
+        raise UserError(
+            f"{where}: name must be the file's own, {name!r}, got {competition.name!r}; leave it out or rename the file"
+        )
+    return competition
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key that stands twice is a mistake: plain YAML silently keeps the last, and a task would be lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        if twice:
+            raise yaml.MarkedYAMLError(problem=f"these keys stand twice: {', '.join(twice)}", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_MESSAGES = {
+    "missing": "is missing",
+    "string_type": "must be a text (quote it)",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+    "too_short": "must have at least {min_length} entries",
+    "string_pattern_mismatch": "must begin with a letter or digit and hold only letters, digits and _ . -",
+}
+
+
+def _sentence(fault: Any) -> str:
+    """One mistake of a single setting, from pydantic's record of it."""
+    *above, last = place = [str(part) for part in fault["loc"] if part != "[key]"] or ["the file"]
+    if fault["type"] == "extra_forbidden":
+        at = ".".join(above)
+        return (f"{at}: " if at else "") + unknown("setting", last, list(_settings_at(tuple(above))))
+    given = "" if fault["type"] in {"value_error", "missing"} else f", got {fault['input']!r}"
+    if fault["type"] in _MESSAGES:
+        return f"{'.'.join(place)} {_MESSAGES[fault['type']].format(**fault.get('ctx', {}))}{given}"
+    return f"{'.'.join(place)}: {fault['msg'].removeprefix('Value error, ')}{given}"
+
+
+def _settings_at(place: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of the settings at a place in the file."""
+    parts: dict[str, type[_Part]] = {"columns": Columns, "split": Split, "submission": Submission, "tasks": Task}
+    return tuple((parts[place[0]] if place else Competition).model_fields)
+
+
+def _cross_faults(raw: Mapping[str, Any]) -> list[str]:
+    """The mistakes between settings, in a mapping whose single settings may be wrong too: what cannot be read is passed over."""
+    tasks = {str(name): _mapping(task) for name, task in _mapping(raw.get("tasks")).items()}
+    faults = [
+        f"task name {t!r} is one of the manifest's own words ({', '.join(RESERVED)}); choose another"
+        for t in tasks
+        if t in RESERVED
+    ]
+    faults += _column_faults(tasks)
+    faults += _label_faults(tasks, _texts(raw.get("label")))
+    answers = _mapping(_mapping(raw.get("submission")).get("answers")).values()
+    faults += [unknown("answer in submission", a, [*tasks, "label"]) for a in answers if a not in [*tasks, "label"]]
+    faults += _role_faults(raw)
+    faults += [_outside(key, raw[key]) for key in ("root", "table", "images") if _leaves(raw.get(key))]
+    views = _texts(raw.get("views", ["identity"]))
+    if views is not None and (views[:1] != ["identity"] or len(set(views)) < len(views)):
+        faults.append(f"views must begin with identity and name each view once, got {views}")
+    return faults + _plugin_faults(raw)
+
+
+def _column_faults(tasks: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    readers: dict[str, list[str]] = {}
+    for name, task in tasks.items():
+        if isinstance(task.get("column"), str):
+            readers.setdefault(task["column"], []).append(name)
+    return [
+        f"tasks must read different columns, {' and '.join(t)} read {c!r}; drop one" for c, t in readers.items() if len(t) > 1
+    ]
+
+
+def _label_faults(tasks: Mapping[str, Mapping[str, Any]], label: list[str] | None) -> list[str]:
+    """The mistakes of the composed label: unknown or repeated tasks, too many classes, two classes with one name."""
+    names = label or list(tasks)
+    faults = [unknown("task in label", t, list(tasks)) for t in names if t not in tasks]
+    faults += [f"label must name each task once, {t!r} stands twice" for t in sorted({t for t in names if names.count(t) > 1})]
+    lists = [_texts(tasks[t].get("classes")) for t in names if t in tasks]
+    classes = [c for c in lists if c]
+    if faults or len(classes) < len(names):
+        return faults
+    n_classes = prod(len(c) for c in classes)
+    if n_classes > MOST_CLASSES:
+        return [
+            f"the composed label may have at most {MOST_CLASSES} classes, {' x '.join(names)} has {n_classes}; "
+            f"list fewer tasks in `label`"
+        ]
+    composed = Counter(SEPARATOR.join(c) for c in product(*classes))
+    twice = [c for c, n in composed.items() if n > 1]
+    if twice and all(len(set(c)) == len(c) for c in classes):
+        faults.append(
+            f"composed classes must have different names, these stand twice: {', '.join(twice[:5])}; "
+            f"rename classes that hold {SEPARATOR!r}"
+        )
+    return faults
+
+
+def _role_faults(raw: Mapping[str, Any]) -> list[str]:
+    roles = raw.get("roles", DEFAULT_ROLES)
+    if not isinstance(roles, dict):
+        return []
+    faults = []
+    if _mapping(raw.get("columns")).get("role") is None and roles != DEFAULT_ROLES:
+        faults.append("roles have no effect without columns.role (every photo is train); name the column or drop `roles`")
+    if "train" not in roles:
+        faults.append(f"roles must give the table's word for train, got {', '.join(map(str, roles)) or 'none'}")
+    words = [str(word) for word in roles.values()]
+    if len(set(words)) < len(words):
+        faults.append(f"roles must have different words, got {', '.join(words)}")
+    return faults
+
+
+def _plugin_faults(raw: Mapping[str, Any]) -> list[str]:
+    from competitions.metrics import METRICS
+    from competitions.readers import READERS
+
+    faults = []
+    if isinstance(raw.get("reader"), str) and raw["reader"] not in READERS:
+        faults.append(unknown("reader", raw["reader"], dict(READERS)))
+    if isinstance(raw.get("metric"), str) and raw["metric"] not in METRICS:
+        faults.append(unknown("metric", raw["metric"], dict(METRICS)))
+    return faults
+
+
+def _leaves(value: Any) -> bool:
+    """Whether a folder or file setting points outside the folder it starts from."""
+    if not isinstance(value, str):
+        return False
+    return value.startswith(("/", "~")) or "\\" in value or value[1:2] == ":" or ".." in Path(value).parts
+
+
+def _outside(key: str, value: str) -> str:
+    base = "PODIUM_DATA; set PODIUM_DATA in the environment or .env" if key == "root" else "root"
+    return f"{key} must be relative, with / between folders, and stay below {base}, got {value!r}"
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _texts(value: Any) -> list[str] | None:
+    """A list of texts, or None where `value` is something else."""
+    return list(value) if isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value) else None

@@ -1,0 +1,297 @@
+"""The one decoder: the bytes of a photo become `uint8 (H, W, 3)` RGB pixels, or a `BrokenImage` with a one-line reason.
+
+The image cache is built with it and an exported bundle predicts with it, so both see the same pixels. What is decided here:
+EXIF orientation is applied; 16-bit grey keeps its high byte (as Pillow does for 16-bit colour) instead of turning white;
+transparency is laid over white; of an animation or a multi-page file the first picture counts; colour profiles are not applied;
+a photo that is cut short is refused, never half grey. `DECODER` is raised by hand whenever any of this changes the pixels.
+"""
+
+import io
+import os
+import re
+import stat
+import threading
+import unicodedata
+import warnings
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+DECODER = 1
+MAX_PIXELS = 64_000_000
+MAX_FILE_BYTES = 1 << 29
+MAX_MEMBER_BYTES = 1 << 34
+# Named plug-ins only: Pillow knows some forty formats, and the rarely used ones are where its faults are found. Imported here
+# and not by Pillow's first look at a file, which several threads take at once. Two-picture camera files (MPO) open as JPEG.
+_PLUGINS = (
+    JpegImagePlugin.JpegImageFile,
+    MpoImagePlugin.MpoImageFile,
+    PngImagePlugin.PngImageFile,
+    WebPImagePlugin.WebPImageFile,
+    BmpImagePlugin.BmpImageFile,
+    GifImagePlugin.GifImageFile,
+    TiffImagePlugin.TiffImageFile,
+)
+FORMATS = tuple(str(plugin.format) for plugin in _PLUGINS)
+_OPENERS = tuple(kind for kind in FORMATS if kind != "MPO")
+_OTHERS = (
+    (4, b"ftyp", "it is a HEIC, AVIF or video file; convert it to JPEG or PNG"),
+    (0, b"version https://git-lfs", "it is a Git LFS pointer; fetch the photos with git lfs pull"),
+    (0, b"<", "it is a text such as HTML or SVG"),
+)
+_TOO_LARGE = f"it has more than {MAX_PIXELS // 1_000_000} megapixels, the limit; make it smaller"
+_MEMBER = re.compile(r"(?P<file>.+\.npz)#(?P<key>[^#]+)/(?P<index>[0-9]{1,12})", re.DOTALL)
+_ORIENTATION = 0x0112
+_members = threading.Lock()
+
+
+class BrokenImage(Exception):  # noqa: N818 - the state of a photo, listed with it
+    """A photo that cannot be used.
+
+    Attributes:
+        reason: One line saying why.
+        passing: The fault lies with the machine (no permission, no memory), not with the photo; trying later may help.
+    """
+
+    def __init__(self, reason: str, *, passing: bool = False) -> None:
+        self.reason = " ".join(reason.split())[:200]
+        self.passing = passing
+        super().__init__(self.reason)
+
+
+def read_image(root: Path, path: str) -> NDArray[np.uint8]:
+    """The photo at a manifest's `path` below `root`, whole: `uint8 (H, W, 3)` RGB.
+
+    Raises:
+        BrokenImage: It is missing or cannot be decoded.
+    """
+    found = read_bytes_of(root, path)
+    return decode(found) if isinstance(found, bytes) else from_array(found)
+
+
+def read_bytes_of(root: Path, path: str) -> bytes | NDArray[np.uint8]:
+    """What stands at a manifest's `path`: a file's bytes, or for `images.npz#train/0` row 0 of the archive's array `train`.
+
+    Args:
+        root: The competition's folder.
+        path: Relative, with `/`.
+
+    Returns:
+        The bytes, or the row as `uint8 (H, W)` or `(H, W, 1 or 3)`. An archive's array is unpacked once per process.
+
+    Raises:
+        BrokenImage: It is missing, is no plain file, or cannot be read.
+    """
+    name, key, index = split_member(path)
+    file = find_file(root, name)
+    try:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise BrokenImage("it is not a plain file")
+        if key is not None:
+            return _row(file, status, key, index)
+        if status.st_size > MAX_FILE_BYTES:
+            raise BrokenImage(f"the file has {status.st_size >> 20} MiB, the limit is {MAX_FILE_BYTES >> 20}")
+        return file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise BrokenImage("the file is missing") from None
+    except MemoryError as error:
+        raise BrokenImage("there is not enough memory to unpack its archive", passing=True) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise BrokenImage(f"the file cannot be read ({_first_line(error)})", passing=isinstance(error, OSError)) from error
+
+
+def split_member(path: str) -> tuple[str, str | None, int]:
+    """A manifest path as (file, key, index); the key is None for a photo that is a file of its own."""
+    match = _MEMBER.fullmatch(path) if "#" in path else None
+    return (match["file"], match["key"], int(match["index"])) if match else (path, None, 0)
+
+
+def find_file(root: Path, name: str) -> Path:
+    """`root / name`, or the same name in the other Unicode form (NFC, NFD) where only that one is there."""
+    file = root / name
+    if name.isascii() or file.exists():
+        return file
+    others = (root / unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+    return next((other for other in others if other.exists()), file)
+
+
+def decode(data: bytes) -> NDArray[np.uint8]:
+    """The pixels of an encoded photo.
+
+    Args:
+        data: A whole file of one of `FORMATS`.
+
+    Returns:
+        `uint8 (H, W, 3)` RGB, upright, contiguous; it may be read-only.
+
+    Raises:
+        BrokenImage: For any fault of the data whatever; nothing else is raised.
+    """
+    _same_rules_everywhere()
+    try:
+        return _decode(data)
+    except BrokenImage:
+        raise
+    except Image.DecompressionBombError as error:
+        raise BrokenImage(_TOO_LARGE) from error
+    except UnidentifiedImageError as error:
+        raise BrokenImage(_not_an_image(data)) from error
+    except MemoryError as error:
+        raise BrokenImage("there is not enough memory to decode it", passing=True) from error
+    except Exception as error:  # Pillow's readers raise nearly every built-in exception on damaged data
+        raise BrokenImage(f"it is damaged or cut short ({_first_line(error)})") from error
+
+
+def from_array(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pixels that were never encoded, as `decode` gives them.
+
+    Args:
+        array: `uint8 (H, W)` or `(H, W, 1)` grey, or `(H, W, 3)` RGB.
+
+    Returns:
+        `uint8 (H, W, 3)` RGB, contiguous.
+
+    Raises:
+        BrokenImage: Another type or shape, no pixels, or too many.
+    """
+    grey = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 1)
+    if array.dtype != np.uint8 or not (grey or (array.ndim == 3 and array.shape[2] == 3)):
+        raise BrokenImage(f"a photo in an archive must be uint8 (H, W), (H, W, 1) or (H, W, 3), got {array.dtype} {array.shape}")
+    if array.size == 0:
+        raise BrokenImage("it has no pixels")
+    if array.shape[0] * array.shape[1] > MAX_PIXELS:
+        raise BrokenImage(_TOO_LARGE)
+    if grey:
+        array = np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
+    return np.ascontiguousarray(array)
+
+
+def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The whole photo as a square; its aspect ratio is not kept, so that nothing at the borders is lost.
+
+    Pillow's bilinear filter widens with the reduction, so that every source pixel counts (no aliasing), and computes in integers,
+    so that every machine gets the same bytes.
+
+    Args:
+        image: `uint8 (H, W, 3)` RGB.
+        size: Side S in pixels.
+
+    Returns:
+        `uint8 (S, S, 3)` RGB.
+    """
+    if image.shape[:2] == (size, size):
+        return image
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+
+
+def pixel_hash(image: NDArray[np.uint8]) -> str:
+    """A name for the pixels of `image (H, W, 3) uint8`: 32 hex digits; equal for equal pixels, however they were encoded."""
+    digest = blake2b(np.array(image.shape, dtype="<i8").tobytes(), digest_size=16)
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
+
+
+def _same_rules_everywhere() -> None:
+    # Process-wide switches that other libraries may have set, and set again: a photo's fate must not depend on them. Warnings are
+    # about damaged metadata; with `-W error` they would refuse good pixels. `catch_warnings` is not safe among threads.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _decode(data: bytes) -> NDArray[np.uint8]:
+    if not data:
+        raise BrokenImage("the file is empty")
+    with Image.open(io.BytesIO(data), formats=_OPENERS) as image:
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise BrokenImage(_TOO_LARGE)
+        if width * height == 0:
+            raise BrokenImage("it has no pixels")
+        image.load()
+        return np.ascontiguousarray(_upright(_rgb(image), _orientation(image)))
+
+
+def _rgb(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode.startswith("I;16"):
+        return from_array((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise BrokenImage("its pixels are 32-bit numbers without a stated range; save it with 8 or 16 bits")
+    if image.has_transparency_data:
+        shown = image.convert("RGBA")
+        return np.asarray(Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown).convert("RGB"))
+    return np.asarray(image.convert("RGB"))
+
+
+def _orientation(image: Image.Image) -> int:
+    # Asked after load(): Pillow turns TIFF files by itself and then removes the tag. Damaged EXIF does not make pixels wrong.
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # as many kinds as in decode()
+        return 1
+
+
+def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    # EXIF 2.32, tag 0x0112: 1 and 3 are upright, 6 and 8 lie on a side; 2, 4, 5, 7 are their mirror images.
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
+
+
+def _row(file: Path, status: os.stat_result, key: str, index: int) -> NDArray[np.uint8]:
+    with _members:  # otherwise every thread unpacks the same archive at once
+        array = _member(str(file), status.st_size, status.st_mtime_ns, key)
+    if isinstance(array, str):
+        raise BrokenImage(array)
+    if array.ndim < 3 or index >= len(array):
+        raise BrokenImage(f"the archive's {key!r} has shape {array.shape}; there is no photo {index}")
+    row: NDArray[np.uint8] = array[index]
+    return row
+
+
+@lru_cache(maxsize=4)
+def _member(file: str, size: int, mtime_ns: int, key: str) -> NDArray[np.uint8] | str:
+    # A fault is returned, so that it is remembered too: 60,000 rows of a damaged archive must not unpack it 60,000 times.
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            if key not in archive.files:
+                return f"the archive has no array {key!r}; it has {', '.join(archive.files[:10])}"
+            unpacked = sum(info.file_size for info in archive.zip.infolist() if info.filename in (key, f"{key}.npy"))
+            if unpacked > MAX_MEMBER_BYTES:
+                return f"the archive's {key!r} unpacks to {unpacked >> 20} MiB, the limit is {MAX_MEMBER_BYTES >> 20}"
+            array: NDArray[np.uint8] = archive[key]
+            return array
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # zipfile, zlib and numpy each raise their own on damaged data
+        return f"the archive is damaged ({_first_line(error)})"
+
+
+def _not_an_image(data: bytes) -> str:
+    known = (what for start, mark, what in _OTHERS if data[start : start + len(mark)] == mark)
+    return next(known, f"it is not a readable image of the formats {', '.join(FORMATS)}")
+
+
+def _first_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -1,0 +1,152 @@
+"""Metrics: `probs (N, C)` and `labels (N,)` to one number, greater is better.
+
+The convention for classes that do not occur: macro-F1 and balanced accuracy average over the classes that occur in the
+TRUTH. The denominator is therefore the same whatever is predicted: predicting a class that never occurs costs recall of the
+true one and adds no class to the mean. (scikit-learn's default averages over the classes of truth AND prediction, so one
+stray prediction of an absent class moves the denominator and two files cannot be compared.) A class number is the position
+of the largest probability; of equal ones the lowest class number wins.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ledger.errors import UserError, unknown
+
+Probs = NDArray[np.floating[Any]]
+Labels = NDArray[np.integer[Any]]
+Counts = NDArray[np.int64]
+SMALLEST_PROB = 1e-7  # float16 probabilities under 6e-8 are 0: without a floor one such photo makes the score -inf
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One way to score, called as `metric(probs, labels)`.
+
+    Attributes:
+        name: Its key in `METRICS`.
+        function: `probs (N, C) float`, `labels (N,) int` -> score; both have been checked.
+        of_counts: The same score from a confusion matrix `(C, C) int64` (truth down, prediction across); None where the
+            score needs probabilities.
+    """
+
+    name: str
+    function: Callable[[Probs, Labels], float]
+    of_counts: Callable[[Counts], float] | None = None
+
+    def __call__(self, probs: Probs, labels: Labels) -> float:
+        """The score of `probs (N, C) float` against `labels (N,) int` in 0..C-1.
+
+        Raises:
+            ValueError: There are no photos, shapes do not fit, a probability is not finite or a label is out of range.
+        """
+        if probs.ndim != 2:
+            raise ValueError(f"probs must be (N, C), got shape {probs.shape}")
+        _check_classes("labels", labels, probs.shape[1])
+        if len(probs) != len(labels):
+            raise ValueError(f"probs and labels must have one row per photo, got {len(probs)} and {len(labels)}")
+        if not np.isfinite(probs).all():
+            raise ValueError(f"probs must be finite, {int((~np.isfinite(probs)).any(axis=1).sum())} of {len(probs)} rows are not")
+        return self.function(probs, labels)
+
+
+def confusion(predicted: Labels, labels: Labels, n_classes: int) -> Counts:
+    """How often each class was taken for each: `(C, C) int64`, truth down, prediction across.
+
+    Args:
+        predicted: `(N,) int` in 0..C-1.
+        labels: `(N,) int` in 0..C-1.
+        n_classes: C.
+    """
+    pairs = labels.astype(np.int64) * n_classes + predicted
+    return np.bincount(pairs, minlength=n_classes * n_classes).reshape(n_classes, n_classes)
+
+
+def accuracy(counts: Counts) -> float:
+    """The share of right photos, from a confusion matrix `(C, C)`."""
+    return float(np.trace(counts) / counts.sum())
+
+
+def balanced_accuracy(counts: Counts) -> float:
+    """The mean recall over the classes that occur in the truth, from a confusion matrix `(C, C)`."""
+    truth = counts.sum(axis=1)
+    occurs = truth > 0
+    return float(np.mean(np.diag(counts)[occurs] / truth[occurs]))
+
+
+def macro_f1(counts: Counts) -> float:
+    """The mean F1 = 2 TP / (truth + predicted) over the classes that occur in the truth, from a confusion matrix `(C, C)`."""
+    truth = counts.sum(axis=1)
+    occurs = truth > 0
+    return float(np.mean(2 * np.diag(counts)[occurs] / (truth + counts.sum(axis=0))[occurs]))
+
+
+def log_loss(probs: Probs, labels: Labels) -> float:
+    """The mean log-probability of the true class, at most 0 (the usual log loss, negated).
+
+    Rows are renormalised in float64, then probabilities under 1e-7 count as 1e-7.
+
+    Args:
+        probs: `(N, C) float`, not negative, no row all zero.
+        labels: `(N,) int` in 0..C-1.
+    """
+    wide = probs.astype(np.float64)
+    total = wide.sum(axis=1)
+    if (wide < 0).any() or (total <= 0).any():
+        raise ValueError("log_loss needs probabilities: no negative values and no row that is all zero")
+    true = wide[np.arange(len(labels)), labels] / total
+    return float(np.log(np.clip(true, SMALLEST_PROB, 1.0)).mean())
+
+
+def score_labels(name: str, predicted: Labels, labels: Labels, n_classes: int) -> float:
+    """The score of hard labels, for votes and files that hold no probabilities.
+
+    Args:
+        name: One of `METRICS`, not log_loss.
+        predicted: `(N,) int` in 0..C-1.
+        labels: `(N,) int` in 0..C-1, same order.
+        n_classes: C.
+
+    Raises:
+        UserError: The metric is unknown or needs probabilities.
+        ValueError: There are no photos, lengths differ or a class number is out of range.
+    """
+    if name not in METRICS:
+        raise UserError(unknown("metric", name, dict(METRICS)))
+    of_counts = METRICS[name].of_counts
+    if of_counts is None:
+        usable = ", ".join(sorted(n for n, metric in METRICS.items() if metric.of_counts))
+        raise UserError(f"metric {name!r} needs probabilities and cannot score hard labels; choose one of {usable}")
+    _check_classes("predicted", predicted, n_classes)
+    _check_classes("labels", labels, n_classes)
+    if len(predicted) != len(labels):
+        raise ValueError(f"predicted and labels must have one entry per photo, got {len(predicted)} and {len(labels)}")
+    return of_counts(confusion(predicted, labels, n_classes))
+
+
+def _check_classes(what: str, values: Labels, n_classes: int) -> None:
+    if values.ndim != 1 or values.dtype.kind not in "iu":
+        raise ValueError(f"{what} must be whole numbers (N,), got {values.dtype} of shape {values.shape}")
+    if len(values) == 0:
+        raise ValueError(f"{what} must hold at least one photo, got none")
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high >= n_classes:
+        raise ValueError(f"{what} must be 0..{n_classes - 1}, got {low if low < 0 else high}")
+
+
+def _counting(name: str, of_counts: Callable[[Counts], float]) -> Metric:
+    def function(probs: Probs, labels: Labels) -> float:
+        return of_counts(confusion(probs.argmax(axis=1), labels, probs.shape[1]))
+
+    return Metric(name, function, of_counts)
+
+
+METRICS: dict[str, Metric] = {
+    "macro_f1": _counting("macro_f1", macro_f1),
+    "accuracy": _counting("accuracy", accuracy),
+    "balanced_accuracy": _counting("balanced_accuracy", balanced_accuracy),
+    "log_loss": Metric("log_loss", log_loss),
+}

@@ -1,0 +1,213 @@
+"""Preparation: a competition and its photos to one checked, split and decoded `Prepared`.
+
+Every verb that needs the data prepares them; what has been decoded once is attached, not decoded again. The result is also kept
+as one JSON file named by its fingerprint, from which a trial on any node attaches.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from competitions.competition import Competition
+from competitions.image_cache import ImageCache, open_or_build
+from competitions.manifest import Manifest
+from competitions.readers import READERS
+from competitions.splits import OUTSIDE, PINNED, Finding, Folds, contradictions, leaks, make_folds
+from competitions.targets import Target
+from ledger.errors import UserError
+from ledger.files import fingerprint, read_json, replace_json
+from ledger.paths import CompetitionPaths, data_root
+
+DRAWN = ("demo",)
+"""Readers that draw their photos: these live in the storage, not below `PODIUM_DATA`."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Photos that are ready to be learned from.
+
+    Attributes:
+        competition: What is asked.
+        manifest: N photos.
+        folds: Where each photo stands.
+        pixels: N hashes of the decoded photos, `""` for a broken one.
+        broken: Photo id -> why it could not be decoded.
+        findings: Leaks and contradictions; none of them stops a study.
+        paths: The competition's folders in the storage.
+    """
+
+    competition: Competition
+    manifest: Manifest
+    folds: Folds
+    pixels: tuple[str, ...]
+    broken: dict[str, str]
+    findings: tuple[Finding, ...]
+    paths: CompetitionPaths
+    _caches: dict[int, ImageCache] = field(default_factory=dict, compare=False, repr=False)
+    _fingerprints: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def cache(self, size: int, progress: Progress | None = None) -> ImageCache:
+        """All photos decoded at this side in pixels; built on this node where it is not there yet, attached once per process."""
+        if size not in self._caches:
+            root = root_of(self.competition, self.paths)
+            self._caches[size] = open_or_build(self.manifest, root, size, self.paths.cache(), progress=progress)
+        return self._caches[size]
+
+    def usable(self) -> NDArray[np.bool_]:
+        """`(N,) bool`: training photos that could be decoded."""
+        known: NDArray[np.bool_] = self.folds.fold != OUTSIDE
+        return known
+
+    def rows(self, target: Target, fold: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The row numbers a trial of this target learns from, and those it is judged on, both in manifest order."""
+        labelled = target.rows(self.manifest, self.usable())
+        of = self.folds.fold[labelled]
+        return labelled[of != fold], labelled[of == fold]
+
+    def data_fingerprint(self, target: Target) -> str:
+        """A name for what the target's trials can learn: ids, labels, pixels and folds of its rows, in any order."""
+        if target.name not in self._fingerprints:
+            self._fingerprints[target.name] = fingerprint([list(target.heads.items()), self._facts(target)])
+        return self._fingerprints[target.name]
+
+    def _facts(self, target: Target) -> list[list[str | int]]:
+        rows = target.rows(self.manifest, self.usable())
+        return sorted(
+            [
+                self.manifest.image_ids[row],
+                self.pixels[row],
+                int(self.folds.fold[row]),
+                *(int(self.manifest.labels[head][row]) for head in target.heads),
+            ]
+            for row in rows
+        )
+
+    def priors(self, heads: dict[str, int], rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+        """Per head the class shares `(C,)` among these rows."""
+        counts = {head: np.bincount(_known(self.manifest.labels[head][rows]), minlength=n) for head, n in heads.items()}
+        return {head: count / max(1, count.sum()) for head, count in counts.items()}
+
+    def key(self) -> str:
+        """The name of this preparation's file."""
+        return fingerprint(_to_json(self))
+
+    def save(self) -> str:
+        """Keep everything a trial needs to attach; returns the key for `load_prepared`."""
+        key = self.key()
+        path = _file(self.paths, key)
+        if not path.exists():
+            replace_json(path, _to_json(self))
+        return key
+
+
+def root_of(competition: Competition, paths: CompetitionPaths) -> Path:
+    """The folder that holds the competition's photos."""
+    if competition.reader in DRAWN:
+        return paths.data / "photos"
+    return data_root() / (competition.root or competition.name)
+
+
+def prepare(competition: Competition, paths: CompetitionPaths, *, progress: Progress | None = None) -> Prepared:
+    """Read, check, decode once, split.
+
+    Args:
+        competition: What is asked.
+        paths: The competition's folders.
+        progress: Told (done, total) while photos are decoded.
+
+    Raises:
+        UserError: With every fault of the table, or the groups that stand on both sides, or classes that cannot be split.
+    """
+    manifest = READERS[competition.reader](competition, root_of(competition, paths))
+    stops = [finding.text for finding in leaks(manifest) if finding.stops]
+    if stops:
+        raise UserError(*_few(stops), "mend the groups or the roles in the table, or take the group column out of the YAML")
+    cache = open_or_build(manifest, root_of(competition, paths), competition.image_size, paths.cache(), progress=progress)
+    pixels = tuple(cache.hashes)
+    usable = np.array([image_id not in cache.broken for image_id in manifest.image_ids], dtype=bool)
+    folds = make_folds(
+        manifest,
+        usable,
+        n_folds=competition.split.folds,
+        seed=competition.split.seed,
+        tasks={name: task.classes for name, task in competition.tasks.items()},
+        composed=competition.composed,
+        by_group=competition.split.by_group,
+        same_pixels=pixels,
+    )
+    findings = (*leaks(manifest, pixels), *contradictions(manifest, pixels))
+    return Prepared(competition, manifest, folds, pixels, dict(cache.broken), findings, paths)
+
+
+def load_prepared(paths: CompetitionPaths, key: str) -> Prepared:
+    """The preparation that `Prepared.save` kept under this key."""
+    value = read_json(_file(paths, key))
+    given = value["manifest"]
+    labels = {task: np.array(numbers, dtype=np.int16) for task, numbers in given.pop("labels").items()}
+    manifest = Manifest(**{name: tuple(texts) for name, texts in given.items()}, labels=labels)
+    folds = Folds(np.array(value["fold"], dtype=np.int8), tuple(value["pinned"]), tuple(value["reasons"]), tuple(value["notes"]))
+    competition = Competition.model_validate(value["competition"])
+    return Prepared(competition, manifest, folds, tuple(value["pixels"]), value["broken"], (), paths)
+
+
+def report(prepared: Prepared, cache: ImageCache) -> dict[str, Any]:
+    """What `prepare_data.py` tells, as JSON values."""
+    manifest, competition, folds = prepared.manifest, prepared.competition, prepared.folds
+    train = prepared.usable()
+    return {
+        "competition": competition.name,
+        "images": {role: len(manifest.rows(role)) for role in ("train", "test", "unlabelled")},
+        "tasks": {task: _counts(competition.classes(task), manifest.labels[task][train]) for task in competition.tasks},
+        "groups": len({group for group, kept in zip(manifest.groups, train, strict=True) if kept}),
+        "folds": [int((folds.fold == fold).sum()) for fold in range(competition.split.folds)],
+        "always_in_training": int((folds.fold == PINNED).sum()),
+        "pinned_groups": [{"group": group, "reason": reason} for group, reason in zip(folds.pinned, folds.reasons, strict=True)],
+        "notes": list(folds.notes),
+        "broken_files": prepared.broken,
+        "leaks": [asdict(finding) for finding in prepared.findings if finding.kind != "contradiction"],
+        "duplicates": [asdict(finding) for finding in prepared.findings if finding.kind == "contradiction"],
+        "cache": {"name": cache.path.with_suffix(".u8").name, "bytes": int(cache.images.nbytes), "size": cache.size},
+    }
+
+
+def _counts(classes: tuple[str, ...], labels: NDArray[np.int16]) -> dict[str, int]:
+    found = np.bincount(_known(labels), minlength=len(classes))
+    return dict(zip(classes, found.tolist(), strict=True))
+
+
+def _known(labels: NDArray[np.int16]) -> NDArray[np.int16]:
+    return labels[labels >= 0]
+
+
+def _few(faults: list[str], most: int = 10) -> list[str]:
+    return faults[:most] + ([f"and {len(faults) - most} more"] if len(faults) > most else [])
+
+
+def _file(paths: CompetitionPaths, key: str) -> Path:
+    return paths.data / "prepared" / f"{key}.json"
+
+
+def _to_json(prepared: Prepared) -> dict[str, Any]:
+    manifest, folds = prepared.manifest, prepared.folds
+    return {
+        "competition": prepared.competition.model_dump(mode="json"),
+        "manifest": {
+            "image_ids": list(manifest.image_ids),
+            "paths": list(manifest.paths),
+            "groups": list(manifest.groups),
+            "roles": list(manifest.roles),
+            "labels": {task: numbers.tolist() for task, numbers in manifest.labels.items()},
+        },
+        "fold": folds.fold.tolist(),
+        "pinned": list(folds.pinned),
+        "reasons": list(folds.reasons),
+        "notes": list(folds.notes),
+        "pixels": list(prepared.pixels),
+        "broken": prepared.broken,
+    }

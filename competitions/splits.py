@@ -1,0 +1,336 @@
+"""Splits: a manifest to one fold number per photo, `(N,) int8`, that depends on ids and labels and not on row order.
+
+What must not be split is a *unit*: a group, joined with every group that holds a photo of the same pixels. Units are dealt one
+after another, those with the largest shares of the rarest classes first, each to the fold that holds least of its classes. A fold
+is refused where it would take the last unit of a class all of whose units it holds, so every class that is not excused in
+`notes` stands in the training part of every fold.
+
+Pinning. A unit that alone holds a composed class is pinned to training: were it in a validation fold, that fold's model would be
+asked for a class it never saw. The price is that its photos have no out-of-fold prediction, so units are pinned smallest
+first and only while all pinned ones hold at most a third of the photos; classes left unpinned are named in `notes`. On the
+clothing data three senders with 3, 11 and 42 of 3,816 photos are pinned, 1.5 %. A class of a single task with one unit is
+refused: its score could never be measured.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import frexp
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from competitions.competition import SEPARATOR
+from competitions.manifest import Manifest
+from ledger.errors import UserError
+
+PINNED = -1
+OUTSIDE = -2
+MOST_PINNED = 1 / 3  # of the photos; beyond it validation says less than the classes it would protect
+EXAMPLES = 10
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Where each photo of a manifest stands.
+
+    Attributes:
+        fold: `(N,) int8` in manifest order: 0..F-1 the fold it validates, -1 in training of every fold, -2 not a usable
+            training photo.
+        pinned: The names of the groups with fold -1, sorted; a photo without a group reads `~id`.
+        reasons: Why, one sentence per entry of `pinned`.
+        notes: What the split could not do, one sentence each.
+    """
+
+    fold: NDArray[np.int8]
+    pinned: tuple[str, ...]
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about the photos that a person should know.
+
+    Attributes:
+        kind: `group` on both sides, identical `pixels` on both sides, or a `contradiction` of two labels.
+        names: The group, or the image ids.
+        stops: Whether a study must not start.
+        text: One sentence for people.
+    """
+
+    kind: Literal["group", "pixels", "contradiction"]
+    names: tuple[str, ...]
+    stops: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class _Class:
+    """One class of a task, or of the composed label (`task` is None), and the units that hold it."""
+
+    task: str | None
+    name: str
+    units: tuple[int, ...]
+    n_photos: int
+
+
+@dataclass(frozen=True)
+class _Units:
+    """U units of n photos: their group names, photo counts, and per unit its photos of each class `{class: n}`."""
+
+    groups: tuple[tuple[str, ...], ...]
+    sizes: tuple[int, ...]
+    holds: tuple[dict[int, int], ...]
+    classes: tuple[_Class, ...]
+
+
+def make_folds(
+    manifest: Manifest,
+    usable: NDArray[np.bool_],
+    *,
+    n_folds: int,
+    seed: int,
+    tasks: Mapping[str, Sequence[str]],
+    composed: Sequence[str] | None = None,
+    by_group: bool = True,
+    same_pixels: Sequence[str | None] | None = None,
+) -> Folds:
+    """Deal the training photos to folds, stratified over every task and the composed label together.
+
+    Args:
+        manifest: N photos.
+        usable: `(N,) bool`, False for broken files.
+        n_folds: F, 2 to 127.
+        seed: Decides between equals.
+        tasks: Task name -> its ordered class names.
+        composed: The tasks that make up the label, most significant first; all of `tasks` where None.
+        by_group: False deals photos one by one, whatever their groups.
+        same_pixels: N pixel hashes; photos with equal ones stay together. None or an empty entry: not known.
+
+    Raises:
+        UserError: There are fewer units than folds, or a task class has a single unit.
+    """
+    if not 2 <= n_folds <= np.iinfo(np.int8).max:
+        raise UserError(f"folds must be 2..127, got {n_folds}; set split.folds in the competition's YAML")
+    rows = manifest.rows("train")
+    rows = rows[usable[rows]]
+    names = [manifest.groups[r] if by_group else f"~{manifest.image_ids[r]}" for r in rows]
+    unit = _join(names, [same_pixels[r] for r in rows] if same_pixels is not None else [])
+    units = _describe(names, unit, _label_columns(manifest, rows, tasks, tuple(tasks) if composed is None else composed))
+    _refuse(units, n_folds, "groups" if by_group else "photos")
+    pinned, notes = _pin_single(units, n_folds)
+    dealt = _deal(units, pinned, n_folds, np.random.default_rng(seed))
+    fold = np.full(len(manifest), OUTSIDE, dtype=np.int8)
+    fold[rows] = np.array(dealt, dtype=np.int8)[unit]
+    listed = sorted((group, reason) for u, reason in pinned.items() for group in units.groups[u])
+    return Folds(fold, tuple(g for g, _ in listed), tuple(r for _, r in listed), notes)
+
+
+def same_pixel_sets(manifest: Manifest, same_pixels: Sequence[str | None]) -> list[tuple[int, ...]]:
+    """The sets of rows (at least two each) with equal pixel hashes, rows in order of their ids."""
+    sets: dict[str, list[int]] = defaultdict(list)
+    for row, pixels in enumerate(same_pixels):
+        if pixels:
+            sets[pixels].append(row)
+    found = [tuple(sorted(rows, key=lambda r: manifest.image_ids[r])) for rows in sets.values() if len(rows) > 1]
+    return sorted(found, key=lambda rows: manifest.image_ids[rows[0]])
+
+
+def leaks(manifest: Manifest, same_pixels: Sequence[str | None] | None = None) -> list[Finding]:
+    """What stands on both sides of the border between train and test.
+
+    A group on both sides stops a study (photos without a group are their own, so this needs a group column). Identical
+    pixels are a warning: test photos must be answered all the same.
+
+    Args:
+        manifest: N photos.
+        same_pixels: N pixel hashes, or None where they are not known yet.
+    """
+    roles: dict[str, set[str]] = defaultdict(set)
+    for group, role in zip(manifest.groups, manifest.roles, strict=True):
+        roles[group].add(role)
+    both = sorted(group for group, found in roles.items() if {"train", "test"} <= found)
+    found = [Finding("group", (g,), True, f"group {g!r} stands in train and in test; a group must be on one side") for g in both]
+    for rows in same_pixel_sets(manifest, same_pixels or ()):
+        first = next((manifest.image_ids[r] for r in rows if manifest.roles[r] == "train"), None)
+        tests = [manifest.image_ids[r] for r in rows if manifest.roles[r] == "test"]
+        if first is not None:
+            found += [
+                Finding("pixels", (first, t), False, f"test photo {t!r} has the pixels of training photo {first!r}")
+                for t in tests
+            ]
+    return found
+
+
+def contradictions(manifest: Manifest, same_pixels: Sequence[str | None]) -> list[Finding]:
+    """The sets of training photos with identical pixels and two different labels of one task.
+
+    Args:
+        manifest: N photos.
+        same_pixels: N pixel hashes.
+    """
+    found = []
+    for rows in same_pixel_sets(manifest, same_pixels):
+        for task, labels in manifest.labels.items():
+            labelled = [r for r in rows if labels[r] >= 0]
+            if len({int(labels[r]) for r in labelled}) > 1:
+                ids = tuple(manifest.image_ids[r] for r in labelled)
+                found.append(
+                    Finding(
+                        "contradiction", ids, False, f"photos {', '.join(ids)} have the same pixels and different {task} labels"
+                    )
+                )
+    return found
+
+
+def _join(names: Sequence[str], same_pixels: Sequence[str | None]) -> NDArray[np.int64]:
+    """Per photo the number of its unit `(n,) int64`: union-find over group names; units are numbered by their smallest name."""
+    parent = {name: name for name in names}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    first: dict[str, str] = {}
+    for name, pixels in zip(names, same_pixels, strict=False):
+        if pixels:
+            a, b = root(first.setdefault(pixels, name)), root(name)
+            parent[max(a, b)] = min(a, b)
+    number = {name: i for i, name in enumerate(sorted(name for name in parent if parent[name] == name))}
+    return np.array([number[root(name)] for name in names], dtype=np.int64)
+
+
+def _label_columns(
+    manifest: Manifest, rows: NDArray[np.int64], tasks: Mapping[str, Sequence[str]], composed: Sequence[str]
+) -> list[tuple[str | None, list[str]]]:
+    """Per task, and for the composed label of two or more, the class name of each of the n photos; empty: no label."""
+    columns: list[tuple[str | None, list[str]]] = []
+    for task, classes in tasks.items():
+        columns.append((task, [classes[n] if n >= 0 else "" for n in manifest.labels[task][rows].tolist()]))
+    if len(composed) > 1:
+        texts = dict(columns)
+        joined = zip(*(texts[task] for task in composed), strict=True)
+        columns.append((None, [SEPARATOR.join(names) if all(names) else "" for names in joined]))
+    return columns
+
+
+def _describe(names: Sequence[str], unit: NDArray[np.int64], columns: Sequence[tuple[str | None, list[str]]]) -> _Units:
+    n_units = int(unit.max()) + 1 if len(unit) else 0
+    sizes = np.bincount(unit, minlength=n_units).tolist()
+    groups: list[set[str]] = [set() for _ in range(n_units)]
+    for u, name in zip(unit.tolist(), names, strict=True):
+        groups[u].add(name)
+    holds: list[dict[int, int]] = [{} for _ in range(n_units)]
+    classes: list[_Class] = []
+    for task, texts in columns:
+        pairs = sorted((text, u) for text, u in zip(texts, unit.tolist(), strict=True) if text)
+        for text, found in groupby(pairs, key=lambda pair: pair[0]):
+            members = [u for _, u in found]
+            for u in members:
+                holds[u][len(classes)] = holds[u].get(len(classes), 0) + 1
+            classes.append(_Class(task, text, tuple(sorted(set(members))), len(members)))
+    return _Units(tuple(tuple(sorted(g)) for g in groups), tuple(sizes), tuple(holds), tuple(classes))
+
+
+def _refuse(units: _Units, n_folds: int, what: str) -> None:
+    faults = []
+    if len(units.sizes) < n_folds:
+        faults.append(
+            f"{n_folds} folds need at least {n_folds} {what} of training photos, there are {len(units.sizes)}; "
+            f"lower split.folds or add photos"
+        )
+    for c in units.classes:
+        if c.task is not None and len(c.units) == 1:
+            faults.append(
+                f"a class needs training photos of at least two {what}; task {c.task} class {c.name!r} has {c.n_photos}, all of "
+                f"{units.groups[c.units[0]][0]!r}; merge the class with another, add photos, or drop the class and its photos"
+            )
+    if faults:
+        raise UserError(*faults)
+
+
+def _pin_single(units: _Units, n_folds: int) -> tuple[dict[int, str], tuple[str, ...]]:
+    """Unit -> why it is pinned, for units that alone hold a composed class; and the classes for which that costs too much."""
+    alone: dict[int, list[str]] = defaultdict(list)
+    for c in units.classes:
+        if len(c.units) == 1:
+            alone[c.units[0]].append(c.name)
+    pinned: dict[int, str] = {}
+    notes = []
+    room = MOST_PINNED * sum(units.sizes)
+    for u in sorted(alone, key=lambda u: (units.sizes[u], u)):
+        text = f"{_named(units, u)} alone holds {_listed(alone[u])}"
+        if units.sizes[u] <= room and len(pinned) + n_folds < len(units.sizes):
+            pinned[u] = text
+            room -= units.sizes[u]
+        else:
+            notes.append(
+                f"{text}; it is not pinned, because pinned photos may be at most a third and every fold needs a group: "
+                f"in one fold the class is asked for and was never learned"
+            )
+    return pinned, tuple(notes)
+
+
+def _deal(units: _Units, pinned: dict[int, str], n_folds: int, rng: np.random.Generator) -> list[int]:
+    """The fold of each of the U units; a unit that no fold may take is added to `pinned`.
+
+    The cost of a fold is the sum, over the unit's classes and its size, of the unit's count x what the fold has / all there is:
+    the gradient of the chi-square distance from an even deal. Size counts as much as all labels of a photo together; an
+    empty fold costs nothing and any other something, so the first F units open the F folds.
+    Plain floats in a fixed order, rounded, so that every machine deals alike.
+    """
+    n_labels = len({c.task for c in units.classes}) or 1
+    has = [[0] * n_folds for _ in units.classes]
+    photos = [0] * n_folds
+    n_photos = sum(size for u, size in enumerate(units.sizes) if u not in pinned)
+    left = [sum(u not in pinned for u in c.units) for c in units.classes]
+    safe = [any(u in pinned for u in c.units) or len(c.units) == 1 for c in units.classes]
+    tie = rng.permutation(n_folds).tolist()
+    dealt = [PINNED] * len(units.sizes)
+    queue = [u for u in _order(units, rng) if u not in pinned]
+    for u in queue:
+        holds = units.holds[u]
+        closing = [has[c] for c in holds if left[c] == 1 and not safe[c]]
+        allowed = [f for f in range(n_folds) if not any(sum(h) > 0 and sum(h) == h[f] for h in closing)]
+        for c in holds:
+            left[c] -= 1
+        if not allowed:
+            pinned[u] = f"{_named(units, u)} holds the last photos of classes that every fold would lack in training"
+            for c in holds:
+                safe[c] = True
+            continue
+        cost = {f: n_labels * units.sizes[u] * photos[f] / n_photos for f in allowed}
+        for c, n in holds.items():
+            for f in allowed:
+                cost[f] += n * has[c][f] / units.classes[c].n_photos
+        best = min(allowed, key=lambda f: (round(cost[f], 9), tie[f]))
+        dealt[u] = best
+        photos[best] += units.sizes[u]
+        for c, n in holds.items():
+            has[c][best] += n
+    return dealt
+
+
+def _order(units: _Units, rng: np.random.Generator) -> list[int]:
+    """The units, those with the largest shares of all classes first; within a factor of two the generator decides.
+
+    Strict order would leave the generator nothing but the numbers of the folds: every seed would cut the groups alike.
+    """
+    chance = rng.permutation(len(units.sizes)).tolist()
+    share = [round(sum(n / units.classes[c].n_photos for c, n in holds.items()), 9) for holds in units.holds]
+    octave = [frexp(s)[1] for s in share]
+    return sorted(range(len(units.sizes)), key=lambda u: (-octave[u], chance[u]))
+
+
+def _named(units: _Units, u: int) -> str:
+    return f"{units.groups[u][0]} ({units.sizes[u]} photo{'' if units.sizes[u] == 1 else 's'})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - EXAMPLES
+    return ", ".join(names[:EXAMPLES]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,105 @@
+"""Bytes to disk so that a reader sees the old file or the new one, never half of one.
+
+One writer per file: write beside, fsync where an acknowledged result would otherwise be lost, `os.replace`.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def replace_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replace `path` whole with `data`.
+
+    Args:
+        path: The file; its folder is made where it is missing.
+        data: All of its bytes.
+        durable: Force data and name to the disk before returning; False for what can be made again.
+
+    Raises:
+        OSError: The disk is full or the folder cannot be written; the old file is then untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    try:
+        with open(beside, "wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Force the names in `folder` to the disk, so that a rename survives a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def replace_json(path: Path, value: Any, *, durable: bool = True) -> None:
+    """Replace `path` with `value` as indented UTF-8 JSON with sorted keys: the same value gives the same bytes."""
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    replace_bytes(path, text.encode() + b"\n", durable=durable)
+
+
+def read_json(path: Path) -> Any:
+    """The value in `path`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not JSON; the message names it.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path.name} is not readable JSON ({error}); it may be cut short") from error
+
+
+def append_line(path: Path, value: Any) -> None:
+    """Append `value` as one JSON line and force it to the disk. Only the file's one writer may call this."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    with open(path, "ab") as file:
+        file.write(line.encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_lines(path: Path) -> list[Any]:
+    """The JSON lines of `path`, oldest first; a last line without its end is a write that was cut off and is left out.
+
+    Raises:
+        ValueError: A line other than the last is not JSON.
+    """
+    if not path.exists():
+        return []
+    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    try:
+        return [json.loads(line) for line in whole.split(b"\n") if line]
+    except ValueError as error:
+        raise ValueError(f"{path.name} has an unreadable line ({error})") from error
+
+
+def fingerprint(value: Any, *, length: int = 16) -> str:
+    """A name for a JSON value: the first `length` hex digits of the SHA-256 of its canonical form.
+
+    The canonical form has sorted keys, no spaces, UTF-8 text and no NaN, so equal values have equal names on every machine.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 of the file's bytes, 64 hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,106 @@
+"""One status line: trials done, best per target, time left. On a terminal it redraws itself, in a log it speaks now and then."""
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import TextIO
+
+QUIET_S = 15.0
+REDRAW_S = 0.2
+
+
+class StatusLine:
+    """Tells how far a search is.
+
+    Args:
+        total: Trials that the search will train.
+        targets: Target names in order.
+        stream: Where to; standard error.
+    """
+
+    def __init__(self, total: int, targets: list[str], stream: TextIO | None = None) -> None:
+        self._total, self._stream = total, stream or sys.stderr
+        self._best: dict[str, float | None] = dict.fromkeys(targets)
+        self._started = self._shown = time.monotonic()
+        self._progress: dict[str, float] = {}
+        self._done = 0
+
+    def epoch(self, trial: str, target: str, share: float, score: float) -> None:
+        """A trial reported: `share` of its planned epochs is done and its best score is `score`."""
+        self._progress[trial] = share
+        best = self._best[target]
+        if score > float("-inf") and (best is None or score > best):
+            self._best[target] = score
+        self.show()
+
+    def ended(self, trial: str) -> None:
+        """A trial ended, for whatever reason."""
+        self._progress.pop(trial, None)
+        self._done += 1
+        self.show()
+
+    def show(self, *, force: bool = False) -> None:
+        """Print the line when it is time to."""
+        now, terminal = time.monotonic(), self._stream.isatty()
+        if not force and now - self._shown < (REDRAW_S if terminal else QUIET_S):
+            return
+        self._shown = now
+        self._stream.write(f"\r\x1b[K{self.text(now)}" if terminal else self.text(now) + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Show the last state and leave the line."""
+        self.show(force=True)
+        if self._stream.isatty():
+            self._stream.write("\n")
+
+    def text(self, now: float) -> str:
+        """The line itself."""
+        best = "  ".join(f"{target} {'-' if score is None else f'{score:.3f}'}" for target, score in self._best.items())
+        return f"trials {self._done}/{self._total}  running {len(self._progress)}  best: {best}  {self._left(now)}"
+
+    def _left(self, now: float) -> str:
+        work, spent = self._done + sum(self._progress.values()), now - self._started
+        if self._done < 1 or work <= 0:
+            return f"{clock(spent)} so far"
+        return f"{clock(spent)} so far, about {clock(spent / work * max(0.0, self._total - work))} left"
+
+
+def clock(seconds: float) -> str:
+    """`0:07`, `12:40`, `1:02:03`."""
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class Counting:
+    """A progress callback `(done, total)` that shows how far something is, with the time left.
+
+    Args:
+        what: E.g. `decoding photos`.
+        stream: Where to; standard error.
+    """
+
+    def __init__(self, what: str, stream: TextIO | None = None) -> None:
+        self._what, self._stream = what, stream or sys.stderr
+        self._started = self._shown = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now, terminal = time.monotonic(), self._stream.isatty()
+        last = done >= total
+        quick = last and not terminal and now - self._started < QUIET_S
+        if quick or (not last and now - self._shown < (REDRAW_S if terminal else QUIET_S)):
+            return
+        self._shown = now
+        left = clock((now - self._started) / max(1, done) * (total - done))
+        text = f"{self._what} {done}/{total}, about {left} left"
+        self._stream.write((f"\r\x1b[K{text}" + ("\n" if last else "")) if terminal else text + "\n")
+        self._stream.flush()
+
+
+def counts(statuses: Mapping[str, str]) -> dict[str, int]:
+    """Status -> how many trials have it."""
+    found: dict[str, int] = {}
+    for status in statuses.values():
+        found[status] = found.get(status, 0) + 1
+    return found

@@ -1,0 +1,138 @@
+"""Questions to the ledger: which trials are there, how good are they, what did each study decide about them."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ledger.errors import UserError, unknown
+from ledger.paths import CompetitionPaths
+from ledger.studies import StudyFolder, study_folder, study_folders
+from ledger.trials import Record, TrialFolder, trial_folders
+
+SORT_KEYS = ("score", "seconds", "epochs", "best_epoch", "target", "study", "trial_id", "host", "author")
+DESCENDING = ("score",)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trial as one study sees it; `study` is `None` for a trial that no study here asked for."""
+
+    trial_id: str
+    config_id: str
+    study: str | None
+    target: str
+    fold: int
+    seed: int
+    status: str
+    score: float | None
+    best_epoch: int | None
+    epochs: int
+    seconds: float
+    host: str
+    author: str
+    config: dict[str, Any]
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def list_trials(
+    paths: CompetitionPaths, *, study: str | None = None, target: str | None = None, sort: str = "score"
+) -> list[Row]:
+    """The leaderboard, best first.
+
+    Args:
+        paths: The competition's folders.
+        study: Only what this study asked for.
+        target: Only trials of this target.
+        sort: One of `SORT_KEYS`; scores descend, the rest ascends, ties go by trial id.
+
+    Raises:
+        UserError: Unknown study, target or key.
+    """
+    if sort not in SORT_KEYS:
+        raise UserError(unknown("sort key", sort, SORT_KEYS))
+    studies = [study_folder(paths.studies, study)] if study else study_folders(paths.studies)
+    rows = _rows(paths, studies, strays=study is None)
+    if target is not None and rows:
+        targets = {row.target for row in rows}
+        if target not in targets:
+            raise UserError(unknown("target", target, targets))
+        rows = [row for row in rows if row.target == target]
+    return sorted(rows, key=lambda row: _order(row, sort))
+
+
+def best_trials(
+    paths: CompetitionPaths, target: str, data: str, fold: int, *, study: str | None = None
+) -> list[tuple[str, float]]:
+    """The finished trials (id, score) of one target that learned from these data and this fold; best first, ties by id.
+
+    Args:
+        paths: The competition's folders.
+        target: The target's name.
+        data: Fingerprint of its data and split (`TrialConfig.data`): scores on other photos do not compare.
+        fold: The validation fold.
+        study: Only what this study asked for.
+
+    Raises:
+        UserError: Unknown study.
+    """
+    asked = set(study_folder(paths.studies, study).statuses()) if study else None
+    found = []
+    for folder in trial_folders(paths.trials):
+        record = folder.record()
+        if record is None or record.score is None or not record.finished or (asked is not None and folder.id not in asked):
+            continue
+        if (record.target, record.fold) == (target, fold) and folder.config()["data"] == data:
+            found.append((folder.id, record.score))
+    return sorted(found, key=lambda pair: (-pair[1], pair[0]))
+
+
+def _rows(paths: CompetitionPaths, studies: list[StudyFolder], *, strays: bool) -> list[Row]:
+    folders = {folder.id: folder for folder in trial_folders(paths.trials)}
+    rows, seen = [], set()
+    for study in studies:
+        for trial, status in study.statuses().items():
+            if trial in folders:
+                rows.append(_row(folders[trial], study.name, status))
+                seen.add(trial)
+    if strays:
+        rows += [_row(folder, None, _own_status(folder)) for trial, folder in folders.items() if trial not in seen]
+    return rows
+
+
+def _own_status(folder: TrialFolder) -> str:
+    record = folder.record()
+    if record is None or not record.ended:
+        return "running"
+    return "diverged" if record.diverged else "finished"
+
+
+def _row(folder: TrialFolder, study: str | None, status: str) -> Row:
+    config = folder.config()
+    record = folder.record() or Record(folder.id, "", config["target"], config["fold"], config["seed"], config["epochs"])
+    return Row(
+        trial_id=folder.id,
+        config_id=record.config_id,
+        study=study,
+        target=record.target,
+        fold=record.fold,
+        seed=record.seed,
+        status=status,
+        score=None if record.diverged else record.score,
+        best_epoch=record.best_epoch,
+        epochs=record.epochs_done,
+        seconds=record.seconds,
+        host=record.host,
+        author=record.author,
+        config=config,
+    )
+
+
+def _order(row: Row, sort: str) -> tuple[bool, Any, str, str]:
+    value = getattr(row, sort)
+    missing = value is None
+    if missing:
+        value = 0
+    elif sort in DESCENDING:
+        value = -value
+    return missing, value, row.trial_id, row.study or ""

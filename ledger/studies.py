@@ -1,0 +1,103 @@
+"""One search's folder: its plan, one numbered file per suggestion, and what a scheduler decided.
+
+The driver alone writes here. A decision ("stopped at rung 3") is a fact of the study, never of the trial: another study may ask
+the same trial for more epochs.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ledger.errors import UserError, unknown
+from ledger.files import append_line, read_json, read_lines, replace_json
+
+END_EVENTS = {"finished": "finished", "pruned": "pruned", "diverged": "diverged", "failed": "failed", "answered": "finished"}
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What the searcher asked for, written before the trial starts.
+
+    Attributes:
+        number: Counts over the whole study from 1.
+        parameters: What the space drew.
+        distributions: Optuna's own JSON form of each parameter's distribution.
+        attributes: What the sampler keeps on its trial.
+    """
+
+    number: int
+    target: str
+    trial_id: str
+    parameters: dict[str, Any]
+    distributions: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """The files of one study."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def lease(self) -> Path:
+        return self.path / "lease.json"
+
+    def write_plan(self, plan: Mapping[str, Any]) -> None:
+        replace_json(self.path / "plan.json", dict(plan))
+
+    def plan(self) -> dict[str, Any]:
+        """What the study set out to do."""
+        return dict(read_json(self.path / "plan.json"))
+
+    def write_suggestion(self, suggestion: Suggestion) -> None:
+        replace_json(self.path / "suggestions" / f"{suggestion.number:06d}.json", asdict(suggestion))
+
+    def suggestions(self) -> list[Suggestion]:
+        """All suggestions, oldest first."""
+        files = sorted((self.path / "suggestions").glob("[0-9]*.json"))
+        return [Suggestion(**read_json(file)) for file in files]
+
+    def log(self, event: str, trial_id: str | None = None, **facts: Any) -> None:
+        """Append one event with the time in UTC seconds."""
+        line = {"event": event, "time": round(time.time(), 3), **({"trial_id": trial_id} if trial_id else {}), **facts}
+        append_line(self.path / "events.jsonl", line)
+
+    def events(self) -> list[dict[str, Any]]:
+        """All events, oldest first."""
+        return read_lines(self.path / "events.jsonl")
+
+    def statuses(self) -> dict[str, str]:
+        """Per trial id what the study last decided: running, finished, pruned, diverged or failed."""
+        status = {suggestion.trial_id: "running" for suggestion in self.suggestions()}
+        for event in self.events():
+            if "trial_id" in event:
+                status[event["trial_id"]] = END_EVENTS.get(event["event"], "running")
+        return status
+
+
+def study_folder(studies: Path, name: str) -> StudyFolder:
+    """The study called `name`.
+
+    Raises:
+        UserError: There is none.
+    """
+    folder = StudyFolder(studies / name)
+    if not (folder.path / "plan.json").is_file():
+        known = [path.name for path in studies.iterdir()] if studies.is_dir() else []
+        raise UserError(
+            unknown("study", name, known) if known else f"unknown study {name!r}; there is no study yet, start one first"
+        )
+    return folder
+
+
+def study_folders(studies: Path) -> list[StudyFolder]:
+    """All studies of a competition, by name."""
+    paths = sorted(studies.iterdir()) if studies.is_dir() else []
+    return [StudyFolder(path) for path in paths if (path / "plan.json").is_file()]

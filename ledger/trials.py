@@ -1,0 +1,139 @@
+"""One trial's folder: what was asked (`config.json`), what came of it (`record.json`, `metrics.jsonl`), where from (`provenance.json`).
+
+The worker that trains the trial is the one writer. A result stands here, whole, before anything is told to a scheduler.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ledger.files import fingerprint, read_json, replace_bytes, replace_json
+
+ID_LENGTH = 12
+OUTSIDE_MEMBER = ("fold", "seed")
+
+
+def trial_id(config: Mapping[str, Any], before: Mapping[str, Any]) -> str:
+    """The name of a trial: 12 hex digits over every setting that changes what is learned.
+
+    Args:
+        config: All resolved settings.
+        before: Settings added after the first release, each with the value that stands for "as it was before". A setting
+            that has this value is left out of the hash, so that adding a setting renames no trial (design 5).
+    """
+    return fingerprint(_hashed(config, before), length=ID_LENGTH)
+
+
+def config_id(config: Mapping[str, Any], before: Mapping[str, Any]) -> str:
+    """The name of a member: the id of its trials without fold and seed."""
+    kept = {key: value for key, value in _hashed(config, before).items() if key not in OUTSIDE_MEMBER}
+    return fingerprint(kept, length=ID_LENGTH)
+
+
+def _hashed(config: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in before or value != before[key]}
+
+
+@dataclass(frozen=True)
+class Record:
+    """What came of a trial so far; replaced whole after every epoch.
+
+    Attributes:
+        score: The best validation score, greater is better; `None` before the first epoch and for a diverged trial.
+        best_epoch: The epoch (from 1) it was reached at; its weights are `best.safetensors`.
+        curve: The validation score after each epoch.
+        weights: Hash of `best.safetensors`; predictions are keyed by it.
+        seconds: Training time over all sessions.
+    """
+
+    trial_id: str
+    config_id: str
+    target: str
+    fold: int
+    seed: int
+    epochs_planned: int
+    epochs_done: int = 0
+    score: float | None = None
+    best_epoch: int | None = None
+    curve: list[float] = field(default_factory=list)
+    diverged: bool = False
+    weights: str | None = None
+    seconds: float = 0.0
+    author: str = ""
+    host: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """All planned epochs were trained and none diverged."""
+        return not self.diverged and self.epochs_done >= self.epochs_planned
+
+    @property
+    def ended(self) -> bool:
+        """Nothing is left to train: the trial finished or diverged."""
+        return self.finished or self.diverged
+
+
+@dataclass(frozen=True)
+class TrialFolder:
+    """The files of one trial."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def last(self) -> Path:
+        return self.path / "last.safetensors"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best.safetensors"
+
+    @property
+    def claim(self) -> Path:
+        return self.path / "claim.json"
+
+    @property
+    def predictions(self) -> Path:
+        return self.path / "predictions"
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write the resolved settings once; a folder that has them keeps them."""
+        if not (self.path / "config.json").exists():
+            replace_json(self.path / "config.json", dict(config))
+
+    def config(self) -> dict[str, Any]:
+        """The resolved settings of the trial."""
+        value = read_json(self.path / "config.json")
+        return dict(value)
+
+    def write_record(self, record: Record) -> None:
+        replace_json(self.path / "record.json", asdict(record))
+
+    def record(self) -> Record | None:
+        """The record, or `None` where no epoch has ended yet."""
+        try:
+            return Record(**read_json(self.path / "record.json"))
+        except FileNotFoundError:
+            return None
+
+    def write_metrics(self, lines: list[dict[str, Any]]) -> None:
+        """Replace `metrics.jsonl` with one line per epoch; `lines` come from `last`, which heals a file that fell behind."""
+        from json import dumps
+
+        text = "".join(dumps(line, sort_keys=True, allow_nan=False) + "\n" for line in lines)
+        replace_bytes(self.path / "metrics.jsonl", text.encode(), durable=False)
+
+    def write_provenance(self, provenance: Mapping[str, Any]) -> None:
+        replace_json(self.path / "provenance.json", dict(provenance), durable=False)
+
+
+def trial_folders(trials: Path) -> Iterator[TrialFolder]:
+    """Every trial of a competition, by id."""
+    if trials.is_dir():
+        for path in sorted(trials.iterdir()):
+            if (path / "config.json").is_file():
+                yield TrialFolder(path)

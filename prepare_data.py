@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+"""Read a competition's photos, check them, split them by group and decode them once; say what was found."""
+
+import argparse
+import sys
+from typing import Any
+
+from ledger import verbs
+
+
+def call(given: argparse.Namespace) -> dict[str, Any]:
+    from competitions.competition import load_competition
+    from competitions.prepare import prepare, report
+    from ledger.paths import check_writable, competition_paths
+    from ledger.progress import Counting
+
+    competition = load_competition(given.competition)
+    paths = competition_paths(competition.name, given.storage)
+    check_writable(paths.root)
+    prepared = prepare(competition, paths, progress=Counting("decoding photos"))
+    found = report(prepared, prepared.cache(competition.image_size))
+    prepared.save()
+    return found
+
+
+def show(found: dict[str, Any]) -> None:
+    images = ", ".join(f"{n} {role}" for role, n in found["images"].items() if n)
+    print(f"{found['competition']}: {images}; {found['groups']} groups in folds of {found['folds']} photos")
+    for task, counts in found["tasks"].items():
+        print(f"  {task}: " + ", ".join(f"{name} {n}" for name, n in counts.items()))
+    for pinned in found["pinned_groups"]:
+        print(f"  always in training: {pinned['reason']}")
+    for note in found["notes"]:
+        print(f"  note: {note}")
+    for image_id, reason in found["broken_files"].items():
+        print(f"  broken: {image_id}: {reason}")
+    for finding in (*found["leaks"], *found["duplicates"]):
+        print(f"  look at: {finding['text']}")
+    print(f"  decoded: {found['cache']['bytes'] / 1e6:.1f} MB at {found['cache']['size']} px ({found['cache']['name']})")
+
+
+def main() -> int:
+    made = verbs.parser(__doc__ or "", "python prepare_data.py clothing")
+    made.add_argument("competition", help="name of a file in competitions/, without .yaml")
+    return verbs.run(made, call, show)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Search: schedule trials of every target over the GPUs there are, or go on with a study that was stopped."""
+
+import argparse
+import sys
+from typing import Any
+
+from ledger import verbs
+
+
+def call(given: argparse.Namespace) -> dict[str, Any]:
+    from search.request import Request
+    from search.study import dry_run, make_plan, run_study
+
+    request = Request(
+        competition=given.competition,
+        space=given.space,
+        trials=given.trials,
+        targets=tuple(given.targets.split(",")) if given.targets is not None else None,
+        seed=given.seed,
+        fold=given.fold,
+        hours=given.hours,
+        gpus_per_trial=given.gpus_per_trial,
+        cpus_per_trial=given.cpus_per_trial,
+        address=given.address,
+        study=given.resume or given.study,
+        resume=given.resume is not None,
+        searcher=given.searcher,
+        scheduler=given.scheduler,
+        tracker=given.track,
+        loader_workers=given.loader_workers,
+    )
+    plan = make_plan(request, given.storage)
+    if given.dry_run:
+        return dry_run(plan)
+    outcome = run_study(plan)
+    if outcome.interrupted:
+        raise verbs.InterruptedWorkError(f"study {outcome.study} stopped; go on with: {_resume_command(given, outcome.study)}")
+    return outcome.json()
+
+
+def show(value: dict[str, Any]) -> None:
+    from search.study import show_outcome
+
+    show_outcome(value)
+
+
+def _resume_command(given: argparse.Namespace, study: str) -> str:
+    storage = f" --storage {given.storage}" if given.storage else ""
+    return f"python run_search.py {given.competition} --resume {study}{storage}"
+
+
+def main() -> int:
+    made = verbs.parser(__doc__ or "", "python run_search.py demo --space quick --trials 8")
+    made.add_argument("competition", help="name of a file in competitions/, without .yaml")
+    made.add_argument("--space", default="quick", help="name of a file in search_spaces/, without .py (default: quick)")
+    made.add_argument("--trials", type=int, default=8, metavar="N", help="distinct new trials per target (default: 8)")
+    made.add_argument("--targets", metavar="A,B", help="only these targets (default: all)")
+    made.add_argument("--seed", type=int, default=0, metavar="K", help="seeds suggestions and trials (default: 0)")
+    made.add_argument("--fold", type=int, default=0, help="the validation fold (default: 0)")
+    made.add_argument("--hours", type=float, metavar="H", help="stop after this time")
+    made.add_argument("--gpus-per-trial", type=float, default=0.0, metavar="G", help="0.5: two trials share a GPU (default: 0)")
+    made.add_argument("--cpus-per-trial", type=int, default=1, metavar="C", help="compute threads of a trial (default: 1)")
+    made.add_argument("--loader-workers", type=int, default=0, metavar="W", help="threads that prepare batches (default: 0)")
+    made.add_argument("--address", metavar="A", help="a running Ray, e.g. auto or HOST:6379 (default: start one here)")
+    made.add_argument("--searcher", default="tpe", help="tpe or random (default: tpe)")
+    made.add_argument("--scheduler", default="asha", help="asha or fifo (default: asha)")
+    made.add_argument("--track", default="none", metavar="T", help="mirror ended trials: none or wandb (default: none)")
+    made.add_argument("--study", metavar="NAME", help="name of the new study (default: space and time)")
+    made.add_argument("--resume", metavar="STUDY", help="go on with this study")
+    made.add_argument("--dry-run", action="store_true", help="check everything, train nothing")
+    return verbs.run(made, call, show)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

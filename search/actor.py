@@ -1,0 +1,96 @@
+"""The actor: a Ray process that trains one trial after another without starting anew.
+
+Process start and imports cost seconds, a reset costs milliseconds; a trial after a reset equals one in a fresh process bit for bit.
+"""
+
+import gc
+import logging
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from competitions.prepare import Prepared, load_prepared
+from ledger.claims import Claim, claim
+from ledger.paths import CompetitionPaths
+from trainables.attach import attach, complete_trial
+from trainables.config import TrialConfig
+from trainables.training import TrialRun
+
+log = logging.getLogger("podium.actor")
+
+
+@lru_cache(2)
+def prepared_for(root: str, key: str) -> Prepared:
+    """The competition's data, attached once per process."""
+    return load_prepared(CompetitionPaths(Path(root)), key)
+
+
+class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
+    """Ray Tune's class contract: `setup` once, `step` per epoch, `reset_config` for the next trial in the same process."""
+
+    def setup(self, config: dict[str, Any], root: str, prepared: str, device: str, loader_workers: int) -> None:
+        """Attach to the data; the arguments beside `config` are bound once per study.
+
+        The trial itself is opened by its first `step`: Tune may start a second process for a trial and then hand the trial to
+        one that became free (seen on 2.60), and only one of them may claim it.
+        """
+        self._data = prepared_for(root, prepared)
+        self._device, self._loader_workers = device, loader_workers
+        self._next: dict[str, Any] | None = config
+        self._run: TrialRun | None = None
+        self._claim: Claim | None = None
+
+    def step(self) -> dict[str, Any]:
+        """One epoch; everything is on disk before this returns."""
+        if self._next is not None:
+            self._open(self._next)
+        if self._run is None:
+            return {"done": True, "elsewhere": True, "epoch": 0, "best_score": float("-inf")}
+        if not self._run.record.ended:
+            self._run.step()
+        record = self._run.record
+        score = record.score if record.score is not None else float("-inf")
+        return {"epoch": record.epochs_done, "best_score": score, "diverged": record.diverged, "done": record.ended}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Drop everything of the old trial; the next one is opened by its first step."""
+        self._close()
+        self._next = new_config
+        return True
+
+    def cleanup(self) -> None:
+        """Ray is done with this process."""
+        self._close()
+
+    def _open(self, config: dict[str, Any]) -> None:
+        self._next = None
+        settings = TrialConfig.from_json(config["settings"])
+        context = attach(self._data, settings, device=self._device, loader_workers=self._loader_workers)
+        context.folder.path.mkdir(parents=True, exist_ok=True)
+        self._claim = claim(context.folder.claim)
+        if self._claim is None:
+            log.warning("trial %s is being trained by another study", settings.trial_id)
+            return
+        self._run = TrialRun(settings, context)
+
+    def _close(self) -> None:
+        self._run = None
+        if self._claim is not None:
+            self._claim.release()
+            self._claim = None
+        gc.collect()
+        if self._device != "cpu":
+            import torch
+
+            torch.cuda.empty_cache()
+
+
+def complete_remotely(root: str, prepared: str, trial_id: str, views: tuple[str, ...], device: str) -> str:
+    """Body of the Ray task that computes the missing views of one finished trial."""
+    data = prepared_for(root, prepared)
+    from ledger.trials import TrialFolder
+
+    complete_trial(data, TrialFolder(data.paths.trials / trial_id), views, device=device)
+    return trial_id

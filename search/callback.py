@@ -1,0 +1,52 @@
+"""The driver's diary: what Tune decided goes into the study's events, what it means goes onto the status line."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from ledger.progress import StatusLine
+from ledger.studies import StudyFolder
+from ledger.trials import TrialFolder
+
+
+class StudyCallback(tune.Callback):  # type: ignore[misc]  # ray ships no types
+    """Called by Tune's loop after each result and at each end of a trial."""
+
+    def __init__(self, study: StudyFolder, trials: Path, status: StatusLine, push: Callable[[TrialFolder], None]) -> None:
+        """Events go to `study`, progress to `status`, ended trials to `push`."""
+        self._study, self._trials, self._status, self._push = study, trials, status, push
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        if not result.get("elsewhere"):
+            share = result["epoch"] / trial.config["epochs"]
+            self._status.epoch(trial.config["trial_id"], trial.config["target"], share, result["best_score"])
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        name, result = trial.config["trial_id"], trial.last_result or {}
+        folder = TrialFolder(self._trials / name)
+        record = folder.record()
+        if result.get("elsewhere"):
+            self._study.log("elsewhere", name)
+        elif record is not None and record.ended:
+            self._study.log("diverged" if record.diverged else "finished", name, epoch=record.epochs_done, score=record.score)
+        self._status.ended(name)
+        self._push(folder)
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._study.log("retried", trial.config["trial_id"], failures=trial.num_failures, reason=_reason(trial))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._study.log("failed", trial.config["trial_id"], reason=_reason(trial))
+        self._status.ended(trial.config["trial_id"])
+
+
+def _reason(trial: Any) -> str:
+    """The last line of the trial's error, which names the exception."""
+    try:
+        text = Path(trial.error_file).read_text() if trial.error_file else str(trial.get_error() or "")
+    except OSError:
+        text = str(trial.get_error() or "")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "the process died without a word"

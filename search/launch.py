@@ -1,0 +1,90 @@
+"""Ray itself: start one here, or join a running one; both with the token that keeps strangers out."""
+
+import atexit
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+from ledger.errors import UserError
+
+REPOSITORY = Path(__file__).parents[1]
+PASSED_ON = ("PODIUM_DATA", "PODIUM_CACHE", "PODIUM_AUTHOR", "HF_HUB_OFFLINE", "HF_HOME")
+QUIET = {
+    "RAY_DEDUP_LOGS": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_MAX_PENDING_TRIALS_PG": "1",
+    "TUNE_WARN_THRESHOLD_S": "60",
+    "TUNE_RESULT_BUFFER_LENGTH": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+}
+OBJECT_STORE_BYTES = 256 * 2**20
+
+
+@contextmanager
+def ray_session(address: str | None) -> Iterator[None]:
+    """A connected Ray for the time of the block: the one at `address`, else one of our own that ends with the block.
+
+    Raises:
+        UserError: No Ray answers at `address`.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if address is None:
+        _own_token()
+    import ray
+
+    try:
+        _connect(address)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"at {address!r}" if address else "on this machine"
+        raise UserError(
+            f"no Ray answers {where} ({str(error).splitlines()[0]}); start one with `ray up cluster.yaml` or "
+            "`ray start --head`, and give its token by RAY_AUTH_TOKEN_PATH (docs/cluster.md)"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _connect(address: str | None) -> None:
+    import ray
+
+    passed = {name: os.environ[name] for name in PASSED_ON if os.environ.get(name)}
+    environment = {"env_vars": {**QUIET, **passed, "PYTHONPATH": str(REPOSITORY)}}
+    if address is not None:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=environment)
+        return
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
+    ray.init(
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        object_store_memory=OBJECT_STORE_BYTES,
+        _metrics_export_port=None,
+    )
+
+
+@lru_cache(1)
+def _own_token() -> None:
+    """A token for this process's own Ray, readable by nobody else; Ray's default stays in the home folder, readable by all.
+
+    It has to be there before ray is imported, which reads mode and token once per process (measured on 2.60).
+    """
+    if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH") or os.environ.get("RAY_AUTH_MODE"):
+        return
+    folder = tempfile.mkdtemp(prefix="podium-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder) / "token"
+    path.touch(mode=0o600)
+    path.write_text(secrets.token_hex(32))
+    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(path))

@@ -1,0 +1,102 @@
+"""What a user asks of a search, checked as a whole before anything heavy is imported."""
+
+from dataclasses import dataclass
+
+from competitions.competition import Competition
+from competitions.targets import choose_targets
+from ledger.errors import UserError, unknown
+from ledger.paths import check_name
+from search_spaces import Space, load_space
+
+SEARCHER_NAMES = ("tpe", "random")
+SCHEDULER_NAMES = ("asha", "fifo")
+TRACKER_NAMES = ("none", "wandb")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One search.
+
+    Attributes:
+        trials: Distinct new trials per target; an id that is already in the ledger does not count.
+        targets: Names, or `None` for all.
+        seed: Seeds the suggestions and, unless the space says otherwise, the trials.
+        fold: The validation fold.
+        hours: Stop after this time; `None` for no limit.
+        address: A running Ray, or `None` to start one here.
+        study: The study's name; made from space and time where it is `None`.
+        resume: Go on with the study of this name.
+    """
+
+    competition: str
+    space: str = "quick"
+    trials: int = 8
+    targets: tuple[str, ...] | None = None
+    seed: int = 0
+    fold: int = 0
+    hours: float | None = None
+    gpus_per_trial: float = 0.0
+    cpus_per_trial: int = 1
+    address: str | None = None
+    study: str | None = None
+    resume: bool = False
+    searcher: str = "tpe"
+    scheduler: str = "asha"
+    tracker: str = "none"
+    loader_workers: int = 0
+
+
+def check_request(request: Request, competition: Competition) -> Space:
+    """The loaded space, when all of the request makes sense.
+
+    Raises:
+        UserError: With every fault.
+    """
+    faults: list[str] = []
+    space = None
+    try:
+        space = load_space(request.space)
+    except UserError as error:
+        faults += error.faults
+    try:
+        choose_targets(competition, request.targets)
+    except UserError as error:
+        faults += error.faults
+    if request.study is not None:
+        try:
+            check_name("study", request.study)
+        except UserError as error:
+            faults += error.faults
+    faults += _number_faults(request, competition) + _name_faults(request)
+    if faults or space is None:
+        raise UserError(*faults)
+    return space
+
+
+def _number_faults(request: Request, competition: Competition) -> list[str]:
+    folds = competition.split.folds
+    rules = [
+        (request.trials >= 1, f"trials must be 1 or more, got {request.trials}; give --trials N"),
+        (request.seed >= 0, f"seed must be 0 or more, got {request.seed}; give --seed K"),
+        (0 <= request.fold < folds, f"fold must be 0..{folds - 1}, got {request.fold}; this competition has {folds} folds"),
+        (
+            request.hours is None or request.hours > 0,
+            f"hours must be above 0, got {request.hours}; leave --hours out for no limit",
+        ),
+        (
+            request.gpus_per_trial >= 0,
+            f"gpus-per-trial must be 0 or more, got {request.gpus_per_trial}; 0.5 lets two trials share one",
+        ),
+        (request.cpus_per_trial >= 1, f"cpus-per-trial must be 1 or more, got {request.cpus_per_trial}"),
+        (request.loader_workers >= 0, f"loader-workers must be 0 or more, got {request.loader_workers}"),
+    ]
+    return [sentence for holds, sentence in rules if not holds]
+
+
+def _name_faults(request: Request) -> list[str]:
+    named = [
+        ("searcher", request.searcher, SEARCHER_NAMES),
+        ("scheduler", request.scheduler, SCHEDULER_NAMES),
+        ("tracker", request.tracker, TRACKER_NAMES),
+    ]
+    return [unknown(kind, name, names) for kind, name, names in named if name not in names]

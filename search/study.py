@@ -1,0 +1,337 @@
+"""A study: a request becomes one Ray Tune run over all its targets, and its outcome is read back from the ledger.
+
+Before the first trial everything is checked and the plan is on disk; after the last one the missing views of the pool's best are
+computed. Whatever ends the driver in between, `--resume` reads the folders and goes on.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from competitions.competition import Competition, load_competition
+from competitions.prepare import Prepared, prepare
+from competitions.targets import choose_targets
+from ledger.claims import Claim, claim, holder
+from ledger.errors import UserError
+from ledger.paths import CompetitionPaths, check_writable, competition_paths
+from ledger.progress import Counting, StatusLine, counts
+from ledger.studies import StudyFolder, study_folder
+from ledger.trials import TrialFolder
+from search.request import Request, check_request
+from search_spaces import Space
+
+log = logging.getLogger("podium.search")
+RETRIES = 2
+"""How often a trial whose process died is started again; it goes on from its last whole epoch."""
+POOL = 5
+"""Per target, how many of the best trials get all views as soon as the search ends."""
+LEASE_PATIENCE_S = 3.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search came to, read from the ledger.
+
+    Attributes:
+        targets: Per target its trials by status, the best (trial_id, score), epochs trained and seconds.
+        interrupted: Ctrl-C ended it.
+    """
+
+    study: str
+    targets: dict[str, dict[str, Any]]
+    seconds: float
+    interrupted: bool
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a study needs, checked and prepared."""
+
+    request: Request
+    space: Space
+    prepared: Prepared
+    questions: dict[str, Any]
+    study: StudyFolder
+
+    @property
+    def paths(self) -> CompetitionPaths:
+        return self.prepared.paths
+
+
+def make_plan(request: Request, storage: str | Path | None) -> Plan:
+    """Check the request, prepare the data, draw from the space once, and name the study; nothing is trained.
+
+    Raises:
+        UserError: With every fault that can be known before the first trial.
+    """
+    competition = load_competition(request.competition)
+    paths = competition_paths(competition.name, storage)
+    if request.resume:
+        request = _recorded(request, study_folder(paths.studies, request.study or ""))
+    space = check_request(request, competition)
+    check_writable(paths.root)
+    prepared = prepare(competition, paths, progress=Counting("decoding photos"))
+    questions = _questions(request, prepared, competition)
+    from search.space_check import check_space
+
+    check_space(space.suggest, questions)
+    name = request.study or f"{space.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    study = StudyFolder(paths.studies / name)
+    if not request.resume and study.path.exists():
+        raise UserError(
+            f"study names must be new, {name!r} is there already; go on with it by --resume {name}, or give another --study"
+        )
+    return Plan(replace(request, study=name), space, prepared, questions, study)
+
+
+def run_study(plan: Plan) -> Outcome:
+    """Run the search to its end, or until time or Ctrl-C ends it.
+
+    Raises:
+        UserError: Another driver runs this study, or Ray cannot be reached.
+    """
+    from search.launch import ray_session
+
+    started = time.monotonic()
+    with _lease(plan.study):
+        key = plan.prepared.save()
+        plan.study.write_plan(_plan_json(plan, key))
+        with ray_session(plan.request.address), _mirror(plan) as push:
+            interrupted = _search(plan, key, push)
+            if not interrupted:
+                _complete_best(plan, key)
+    return Outcome(plan.study.name, outcome_of(plan.study, plan.paths, list(plan.questions)), _rounded(started), interrupted)
+
+
+def outcome_of(study: StudyFolder, paths: CompetitionPaths, targets: list[str]) -> dict[str, dict[str, Any]]:
+    """Per target what the study's trials came to."""
+    statuses, found = study.statuses(), {}
+    of = {suggestion.trial_id: suggestion.target for suggestion in study.suggestions()}
+    for target in targets:
+        own = {trial: status for trial, status in statuses.items() if of.get(trial) == target}
+        records = [record for trial in own if (record := TrialFolder(paths.trials / trial).record()) is not None]
+        scored = [(record.score, record.trial_id) for record in records if record.score is not None and record.finished]
+        best = max(scored, key=lambda pair: (pair[0], pair[1]), default=None)
+        found[target] = {
+            "trials": counts(own),
+            "best": None if best is None else {"trial_id": best[1], "score": best[0]},
+            "epochs": sum(record.epochs_done for record in records),
+            "seconds": round(sum(record.seconds for record in records), 1),
+        }
+    return found
+
+
+def _questions(request: Request, prepared: Prepared, competition: Competition) -> dict[str, Any]:
+    from trainables.config import Question
+
+    return {
+        target.name: Question(
+            competition=competition.name,
+            target=target.name,
+            heads=target.heads,
+            data=prepared.data_fingerprint(target),
+            split=competition.split.name,
+            fold=request.fold,
+            seed=request.seed,
+            image_size=competition.image_size,
+            threads=request.cpus_per_trial,
+            gpu=request.gpus_per_trial > 0,
+        )
+        for target in choose_targets(competition, request.targets)
+    }
+
+
+def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None]) -> bool:
+    """The Tune run; returns whether Ctrl-C ended it."""
+    import ray
+    from ray import tune
+
+    from search.actor import TrialActor
+    from search.callback import StudyCallback
+    from search.scheduler import TargetScheduler
+    from search.searcher import LedgerSearcher
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    request = plan.request
+    _check_resources(request, ray.cluster_resources())
+    searcher = LedgerSearcher(
+        plan.questions,
+        suggest=plan.space.suggest,
+        n_trials=request.trials,
+        seed=request.seed,
+        searcher=request.searcher,
+        study=plan.study,
+        trials=plan.paths.trials,
+        prepare=_weights_keeper(plan.prepared),
+    )
+    status = StatusLine(searcher.remaining(), list(plan.questions))
+    callback = StudyCallback(plan.study, plan.paths.trials, status, push)
+    bound = tune.with_parameters(
+        TrialActor, root=str(plan.paths.root), prepared=key, device=_device(request), loader_workers=request.loader_workers
+    )
+    resources = {"cpu": request.cpus_per_trial, "gpu": request.gpus_per_trial}
+    tuner = tune.Tuner(
+        tune.with_resources(bound, resources),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=TargetScheduler(plan.questions, request.scheduler, plan.space, plan.study),
+            num_samples=-1,
+            reuse_actors=True,
+            time_budget_s=request.hours * 3600 if request.hours else None,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(plan.study.path / "ray"),
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            callbacks=[callback],
+            verbose=0,
+        ),
+    )
+    started = time.monotonic()
+    tuner.fit()
+    status.close()
+    _drop_ray_state(plan.study)
+    out_of_time = request.hours is not None and time.monotonic() - started >= request.hours * 3600
+    return not searcher.exhausted and not out_of_time
+
+
+def _complete_best(plan: Plan, key: str) -> None:
+    """All views of the best trials of each target, as Ray tasks, so that an export finds them there."""
+    import ray
+
+    from ledger.query import best_trials
+    from search.actor import complete_remotely
+    from trainables.attach import is_complete
+
+    request, views = plan.request, plan.prepared.competition.views
+    wanted = [
+        trial
+        for question in plan.questions.values()
+        for trial, _ in best_trials(plan.paths, question.target, question.data, question.fold)[:POOL]
+    ]
+    missing = [trial for trial in wanted if not is_complete(plan.prepared, TrialFolder(plan.paths.trials / trial), views)]
+    if not missing:
+        return
+    task = ray.remote(num_cpus=request.cpus_per_trial, num_gpus=request.gpus_per_trial, max_retries=RETRIES)(complete_remotely)
+    waiting = [task.remote(str(plan.paths.root), key, trial, views, _device(request)) for trial in missing]
+    total = len(waiting)
+    while waiting:
+        log.info("computing %d views of the best trials: %d/%d", len(views), total - len(waiting), total)
+        done, waiting = ray.wait(waiting, num_returns=min(len(waiting), 4))
+        ray.get(done)
+
+
+def _weights_keeper(prepared: Prepared) -> Callable[[Mapping[str, Any]], None]:
+    def keep(parameters: Mapping[str, Any]) -> None:
+        from trainables.attach import weights_store
+        from trainables.backbones import check_published, keep_weights
+
+        if parameters.get("weights_file"):
+            keep_weights(parameters["weights_file"], weights_store(prepared))
+        if parameters.get("pretrained"):
+            check_published(parameters["backbone"])
+
+    return keep
+
+
+def _check_resources(request: Request, there: Mapping[str, float]) -> None:
+    faults = [
+        f"{kind.lower()}s-per-trial must be at most {there.get(kind, 0):g}, what this Ray has, got {asked:g}"
+        for kind, asked in (("CPU", request.cpus_per_trial), ("GPU", request.gpus_per_trial))
+        if asked > there.get(kind, 0)
+    ]
+    if faults:
+        raise UserError(*faults)
+
+
+def _device(request: Request) -> str:
+    return "cuda" if request.gpus_per_trial > 0 else "cpu"
+
+
+def _lease(study: StudyFolder) -> Claim:
+    """The right to drive this study.
+
+    Raises:
+        UserError: Somebody else has it.
+    """
+    study.path.mkdir(parents=True, exist_ok=True)
+    held = claim(study.lease, patience=LEASE_PATIENCE_S)
+    if held is None:
+        other = holder(study.lease)
+        who = f"process {other.pid} on {other.host} since {other.started}" if other else "another driver"
+        raise UserError(f"study {study.name!r} is being run by {who}; wait for it or stop it first")
+    return held
+
+
+def _mirror(plan: Plan) -> AbstractContextManager[Callable[[TrialFolder], None]]:
+    if plan.request.tracker == "none":
+        return nullcontext(lambda folder: None)
+    from reports.trackers import MirrorQueue
+
+    return MirrorQueue(plan.request.tracker, plan.paths)
+
+
+def _plan_json(plan: Plan, key: str) -> dict[str, Any]:
+    from trainables.provenance import provenance
+
+    asked = {name: value for name, value in asdict(plan.request).items() if name not in ("resume", "address")}
+    made_of = {name: value for name, value in provenance().items() if name in ("commit", "packages", "author", "host")}
+    return {"request": asked, "space": plan.space.fingerprint, "prepared": key, "made_of": made_of}
+
+
+def _recorded(request: Request, study: StudyFolder) -> Request:
+    """The request a study was started with; how many trials, how long and where may be asked anew."""
+    asked = study.plan()["request"]
+    asked["targets"] = tuple(asked["targets"]) if asked["targets"] else None
+    anew = {name: getattr(request, name) for name in ("address", "hours", "loader_workers", "tracker")}
+    return Request(**{**asked, **anew, "study": study.name, "resume": True})
+
+
+def _drop_ray_state(study: StudyFolder) -> None:
+    """Ray's own state is a cache of what the ledger has."""
+    import shutil
+
+    shutil.rmtree(study.path / "ray", ignore_errors=True)
+
+
+def _rounded(started: float) -> float:
+    return round(time.monotonic() - started, 1)
+
+
+def show_outcome(value: Mapping[str, Any]) -> None:
+    """An outcome, or what a dry run found, for people."""
+    if "for_example" in value:
+        print(f"study {value['study']} would train, for example:")
+        for target, drawn in value["for_example"].items():
+            print(f"  {target}: {drawn['trial_id']} {json.dumps(drawn['config'], sort_keys=True)}")
+        return
+    print(f"study {value['study']}: {value['seconds']:.0f} s")
+    for target, facts in value["targets"].items():
+        best = facts["best"]
+        trials = ", ".join(f"{n} {status}" for status, n in sorted(facts["trials"].items())) or "none"
+        score = f"best {best['score']:.4f} ({best['trial_id']})" if best else "no finished trial"
+        print(f"  {target}: {trials}; {facts['epochs']} epochs; {score}")
+
+
+def dry_run(plan: Plan) -> dict[str, Any]:
+    """What would be trained: the plan and the first suggestion of each target, resolved. Nothing is written."""
+    import optuna
+
+    from trainables.config import resolve
+
+    drawn = {}
+    for name, question in plan.questions.items():
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=plan.request.seed))
+        config = resolve(plan.space.suggest(study.ask()), question)
+        drawn[name] = {"trial_id": config.trial_id, "config": config.json()}
+    return {"study": plan.study.name, "request": json.loads(json.dumps(asdict(plan.request))), "for_example": drawn}

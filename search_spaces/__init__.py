@@ -1,0 +1,58 @@
+"""WHAT TO TRY: one file per space. A space is found by its file's name and draws with plain Optuna calls.
+
+A space module has `suggest(trial) -> dict` of settings (see `trainables.config.DEFAULTS` for the names), `MAX_EPOCHS`, and the rungs
+of successive halving `GRACE_EPOCHS` and `REDUCTION`.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ledger.errors import UserError, unknown
+from ledger.files import file_hash
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Space:
+    """A loaded search space.
+
+    Attributes:
+        suggest: Called with an Optuna trial for every suggestion; returns settings by name.
+        max_epochs: The most epochs any suggestion plans.
+        grace_epochs: No trial is stopped before this many epochs.
+        reduction: One in this many trials goes on from each rung.
+        fingerprint: Hash of the file.
+    """
+
+    name: str
+    suggest: Callable[[Any], dict[str, Any]]
+    max_epochs: int
+    grace_epochs: int
+    reduction: int
+    fingerprint: str
+
+
+def known_spaces() -> list[str]:
+    """The names of all spaces; helper files begin with an underscore."""
+    return sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
+
+
+def load_space(name: str) -> Space:
+    """The space in `search_spaces/<name>.py`.
+
+    Raises:
+        UserError: There is no such file, or it lacks a part. An error inside the file itself is raised as it is.
+    """
+    if name not in known_spaces():
+        raise UserError(unknown("space", name, known_spaces()) + "; a new one is a file search_spaces/<name>.py")
+    module = importlib.import_module(f"search_spaces.{name}")
+    parts = ("suggest", "MAX_EPOCHS", "GRACE_EPOCHS", "REDUCTION")
+    missing = [part for part in parts if not hasattr(module, part)]
+    if missing:
+        raise UserError(f"search_spaces/{name}.py must define {', '.join(parts)}; it lacks {', '.join(missing)}")
+    found = file_hash(FOLDER / f"{name}.py")
+    return Space(name, module.suggest, module.MAX_EPOCHS, module.GRACE_EPOCHS, module.REDUCTION, found[:16])

@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""The leaderboard of the ledger: every trial with its score, as its study sees it."""
+
+import argparse
+import sys
+from typing import Any
+
+from ledger import verbs
+from ledger.errors import UserError
+from ledger.paths import competition_paths
+from ledger.query import SORT_KEYS, list_trials
+
+SHOWN = ("backbone", "loss", "optimizer", "lr", "augmentation")
+
+
+def call(given: argparse.Namespace) -> list[dict[str, Any]]:
+    paths = competition_paths(given.competition, given.storage)
+    if not paths.root.is_dir():
+        from ledger.errors import unknown
+
+        there = sorted(path.name for path in paths.root.parent.iterdir()) if paths.root.parent.is_dir() else []
+        raise UserError(unknown("competition in this storage", given.competition, there) + "; run_search.py starts one")
+    rows = list_trials(paths, study=given.study, target=given.target, sort=given.sort)
+    return [row.json() for row in rows]
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    keys = ("trial_id", "target", "status", "score", "best_epoch", "epochs", "seconds", "study", "host", "author")
+    lines = [[*(row[key] for key in keys), *(row["config"].get(key) for key in SHOWN)] for row in rows]
+    print(verbs.table(lines, [*keys, *SHOWN]) if lines else "no trials yet; run_search.py starts some")
+
+
+def main() -> int:
+    made = verbs.parser(__doc__ or "", "python show_trials.py demo --target age")
+    made.add_argument("competition", help="name of a competition that has been searched")
+    made.add_argument("--study", help="only this study")
+    made.add_argument("--target", help="only this target")
+    made.add_argument("--sort", default="score", metavar="KEY", help=f"one of {', '.join(SORT_KEYS)} (default: score)")
+    return verbs.run(made, call, show)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

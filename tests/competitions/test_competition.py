@@ -1,0 +1,120 @@
+"""A competition's YAML: every mistake is found in one reading and said in words a person can act on."""
+
+import pytest
+
+from competitions.competition import Competition, known_competitions, load_competition, parse_competition
+from ledger.errors import UserError
+
+GOOD = """
+title: Masks
+columns: {image: id, group: person, role: split}
+roles: {train: train, test: eval}
+tasks:
+  mask: {column: mask, classes: [wear, incorrect, normal]}
+  age: {column: age, classes: [young, old]}
+label: [mask, age]
+submission: {id_column: ImageID, answers: {ans: label}}
+"""
+
+
+def faults_of(text, name="masks"):
+    with pytest.raises(UserError) as caught:
+        parse_competition(text, name, where=f"{name}.yaml")
+    return caught.value.faults
+
+
+def test_a_good_file_composes_its_tasks_first_most_significant():
+    competition = parse_competition(GOOD, "masks", where="masks.yaml")
+    assert competition.name == "masks"
+    assert competition.label_classes[:3] == ("wear/young", "wear/old", "incorrect/young")
+    assert competition.classes("age") == ("young", "old")
+    assert len(competition.classes("label")) == 6
+
+
+def test_three_mistakes_of_three_kinds_are_named_together():
+    text = (
+        GOOD.replace("submission:", "split: {folds: 1}\nsubmission:")
+        .replace("ans: label", "ans: gender")
+        .replace("title:", "tittle:")
+    )
+    faults = faults_of(text)
+    assert len(faults) == 3
+    assert any("split.folds must be at least 2, got 1" in f for f in faults)
+    assert any("unknown answer in submission 'gender'" in f for f in faults)
+    assert any("unknown setting 'tittle'; did you mean title" in f for f in faults)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("title: Masks", "reader: cvs", "unknown reader 'cvs'; did you mean csv"),
+        ("title: Masks", "metric: macro_f2", "unknown metric 'macro_f2'; did you mean macro_f1"),
+        ("title: Masks", "root: /data/masks", "root must be relative"),
+        ("title: Masks", "images: ../other", "images must be relative"),
+        ("title: Masks", "views: [hflip]", "views must begin with identity"),
+        ("title: Masks", "name: other", "name must be the file's own, 'masks', got 'other'"),
+        ("title: Masks", "tasks: {}", "these keys stand twice: tasks"),
+        ("title: Masks", "image_size: big", "image_size must be a whole number, got 'big'"),
+        ("title: Masks", "split: 5", "split must be a mapping, got 5"),
+        ("age: {column", "index: {column", "task name 'index' is one of the manifest's own words"),
+        ("label: [mask, age]", "label: [mask, agee]", "unknown task in label 'agee'; did you mean age"),
+        ("label: [mask, age]", "label: [mask, mask]", "'mask' stands twice"),
+        ("[young, old]", "[yes, no]", "class names must be quoted texts, got [True, False]"),
+        ("[young, old]", "[young, young]", "class names must differ, these stand twice: young"),
+        ("[young, old]", "['{young}', '']", "not empty"),
+        ("[young, old]", "[young]", "tasks.age.classes must have at least 2 entries"),
+        ("column: age", "colum: age", "tasks.age: unknown setting 'colum'; did you mean column"),
+        ("column: age", "column: mask", "tasks must read different columns"),
+        (", role: split", "", "roles have no effect without columns.role"),
+        ("{train: train, test: eval}", "{test: eval}", "roles must give the table's word for train"),
+        ("{train: train, test: eval}", "{train: train, trial: eval}", "roles.trial must be 'train', 'test' or 'unlabelled'"),
+        ("answers: {ans: label}", "answers: {ans: [label]}", "submission.answers.ans must be a text"),
+        ("submission: {id_column: ImageID, answers: {ans: label}}", "", "submission is missing"),
+        ("title: Masks", "title: [", "is not YAML"),
+    ],
+)
+def test_each_mistake_says_the_rule_the_value_and_the_way_out(old, new, says):
+    assert old in GOOD
+    faults = faults_of(GOOD.replace(old, new, 1))
+    assert any(says in fault for fault in faults), faults
+    assert all(fault.startswith("masks.yaml") and "\n" not in fault for fault in faults)
+
+
+def test_class_names_whose_compositions_read_alike_are_refused():
+    text = GOOD.replace("[wear, incorrect, normal]", "[a, a/b]").replace("[young, old]", "[c, b/c]")
+    assert any("composed classes must have different names" in f and "a/b/c" in f for f in faults_of(text))
+
+
+def test_a_competition_made_in_python_is_checked_as_well():
+    with pytest.raises(ValueError, match="unknown task in label 'b'"):
+        Competition(
+            name="x", tasks={"a": {"column": "a", "classes": ["p", "q"]}}, label=("b",), submission={"answers": {"a": "a"}}
+        )
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b", "1: 2", "tasks: 3", "tasks: {a: {classes: 7}}", "roles: [1]", "label: {a: 1}"])
+def test_a_file_of_the_wrong_shape_is_the_users_fault_and_not_a_crash(text):
+    assert faults_of(text)
+
+
+def test_an_unknown_competition_names_the_known_ones(tmp_path):
+    with pytest.raises(UserError, match=r"unknown competition 'clothin'; did you mean clothing"):
+        load_competition("clothin")
+    (tmp_path / "masks.yaml").write_bytes("title: 마스크".encode("cp949"))
+    with pytest.raises(UserError, match="not UTF-8"):
+        load_competition(str(tmp_path / "masks.yaml"))
+    (tmp_path / "masks.yaml").write_text(GOOD, encoding="utf-8-sig")
+    assert load_competition(str(tmp_path / "masks.yaml")).name == "masks"
+
+
+@pytest.mark.parametrize("name", known_competitions())
+def test_every_competition_in_the_folder_loads(name):
+    competition = load_competition(name)
+    assert competition.name == name
+    assert Competition.model_validate(competition.model_dump(mode="json")) == competition
+
+
+def test_a_competition_survives_json_without_its_optional_settings():
+    text = GOOD.replace("columns: {image: id, group: person, role: split}\nroles: {train: train, test: eval}\n", "")
+    competition = parse_competition(text, "masks", where="masks.yaml")
+    assert Competition.model_validate(competition.model_dump(mode="json")) == competition

@@ -1,0 +1,250 @@
+"""Readers: what real tables and folders hold arrives unchanged, and what cannot be used is said all at once."""
+
+import os
+import time
+from pathlib import Path
+from unicodedata import normalize
+
+import numpy as np
+import pytest
+
+from competitions.competition import parse_competition
+from competitions.readers import READERS
+from ledger.errors import UserError
+
+YAML = """
+reader: csv
+table: table.csv
+images: photos
+columns: {image: id, path: file, group: person, role: split}
+roles: {train: train, test: eval, unlabelled: extra}
+tasks:
+  mask: {column: Mask, classes: ["NA", wear, "1"]}
+  age: {column: age, classes: [young, old]}
+submission: {answers: {mask: mask}}
+"""
+ROWS = ["id,split,person,Mask,age,file", "001,train,p1,NA,young,a.jpg", "1e3,train,,1,,b.jpg", "1000,eval,p2,odd,odd,c.jpg"]
+
+
+def competition(yaml=YAML):
+    return parse_competition(yaml, "masks", where="masks.yaml")
+
+
+def write(root, rows, *, encoding="utf-8", end="\n", files=("a.jpg", "b.jpg", "c.jpg"), table="table.csv"):
+    (root / "photos").mkdir(exist_ok=True)
+    for name in files:
+        (root / "photos" / name).write_bytes(b"x")
+    (root / table).write_bytes((end.join(rows) + end).encode(encoding))
+
+
+def read(root, yaml=YAML):
+    asked = competition(yaml)
+    return READERS[asked.reader](asked, root)
+
+
+def faults(root, yaml=YAML):
+    with pytest.raises(UserError) as caught:
+        read(root, yaml)
+    assert all("\n" not in fault for fault in caught.value.faults)
+    return caught.value.faults
+
+
+def test_a_class_called_na_an_id_001_and_an_empty_label_stay_what_they_are(tmp_path):
+    write(tmp_path, ROWS)
+    manifest = read(tmp_path)
+    assert manifest.image_ids == ("001", "1e3", "1000")
+    assert manifest.roles == ("train", "train", "test")
+    assert manifest.paths == ("photos/a.jpg", "photos/b.jpg", "photos/c.jpg")
+    assert manifest.groups == ("p1", "~1e3", "p2")
+    assert {t: (v.tolist(), v.dtype) for t, v in manifest.labels.items()} == {
+        "mask": ([0, 2, -1], np.dtype(np.int16)),
+        "age": ([0, -1, -1], np.dtype(np.int16)),
+    }
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_every_encoding_and_line_end_reads_the_same(tmp_path, encoding, end):
+    rows = [row.replace("p1", "민지 \u00b7").replace("p2", '"a,b"') for row in ROWS]
+    write(tmp_path, rows, encoding=encoding, end=end)
+    assert read(tmp_path).groups == ("민지 \u00b7", "~1e3", "a,b")
+
+
+def test_a_tsv_is_cut_at_tabs(tmp_path):
+    write(tmp_path, [row.replace(",", "\t") for row in ROWS], table="table.tsv")
+    assert len(read(tmp_path, YAML.replace("table.csv", "table.tsv"))) == 3
+
+
+@pytest.mark.parametrize(("stored", "written"), [("NFD", "NFC"), ("NFC", "NFD"), ("NFD", "NFD")])
+def test_a_korean_file_name_is_found_in_either_form_and_read_as_stored(tmp_path, stored, written):
+    folder, name = "사진", "민지.jpg"
+    write(tmp_path, [r.replace("a.jpg", normalize(written, f"{folder}/{name}")) for r in ROWS])
+    (tmp_path / "photos" / normalize(stored, folder)).mkdir()
+    (tmp_path / "photos" / normalize(stored, folder) / normalize(stored, name)).write_bytes(b"x")
+    path = read(tmp_path).paths[0]
+    assert path == normalize(stored, f"photos/{folder}/{name}")
+    assert (tmp_path / path).is_file()
+
+
+def test_backslashes_become_slashes(tmp_path):
+    write(tmp_path, [row.replace("b.jpg", r".\sub\b.jpg") for row in ROWS])
+    (tmp_path / "photos" / "sub").mkdir()
+    (tmp_path / "photos" / "sub" / "b.jpg").write_bytes(b"x")
+    assert read(tmp_path).paths[1] == "photos/sub/b.jpg"
+
+
+def test_without_role_group_and_path_columns_every_row_is_a_training_photo_of_its_own_group(tmp_path):
+    write(tmp_path, ["id,Mask,age", "a.jpg,wear,old", "b.jpg,1,old"])
+    yaml = YAML.replace("roles: {train: train, test: eval, unlabelled: extra}\n", "")
+    manifest = read(tmp_path, yaml.replace("{image: id, path: file, group: person, role: split}", "{image: id}"))
+    assert manifest.roles == ("train", "train")
+    assert manifest.groups == ("~a.jpg", "~b.jpg")
+    assert manifest.paths == ("photos/a.jpg", "photos/b.jpg")
+
+
+def test_all_faults_of_the_rows_are_named_together(tmp_path):
+    rows = [
+        "id,split,person,Mask,age,file",
+        "a,train,p,Wear,young,a.jpg",
+        "a,train,p,Wear,young,b.jpg",
+        "b,trian,p,wear,young,missing.jpg",
+        "c,train,p,,,c.jpg",
+        ",train,p,wear,,c.jpg",
+        '"d\ne",train,p,wear,,c.jpg',
+    ]
+    write(tmp_path, rows)
+    found = faults(tmp_path)
+    for says in (
+        "image ids must differ, these stand more than once: 'a'",
+        "1 of 6 rows have none",
+        r"must be one line of text, got 'd\ne'",
+        "unknown word 'trian'; did you mean train",
+        "task mask: unknown class 'Wear'; did you mean wear? (known: 1, NA, wear) in 2 rows",
+        "these have none: 'c'",
+        "1 of 6 image files",
+    ):
+        assert any(says in fault for fault in found), (says, found)
+    assert len(found) == 7
+    assert all(fault.startswith("table.csv: ") for fault in found)
+
+
+def test_a_thousand_missing_files_are_ten_examples_and_a_count(tmp_path):
+    write(tmp_path, [ROWS[0]] + [f"{i},train,p,wear,old,no{i}.jpg" for i in range(1000)])
+    [fault] = faults(tmp_path)
+    assert "1000 of 1000 image files" in fault
+    assert "and 990 more" in fault
+    assert len(fault) < 700
+
+
+def test_missing_columns_name_the_nearest_ones_all_at_once(tmp_path):
+    write(tmp_path, ["image_id,split,Person,mask,age,file", *ROWS[1:]])
+    found = faults(tmp_path)
+    assert any("columns.group: unknown column 'person'; did you mean Person" in f for f in found)
+    assert any("tasks.mask.column: unknown column 'Mask'; did you mean mask" in f for f in found)
+    assert any("columns.image: unknown column 'id'" in f for f in found)
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([""], "the table is empty"),
+        (ROWS[:1], "a header and no rows"),
+        ([ROWS[0], ROWS[3]], "no row has the role train"),
+        ([ROWS[0], "a,train"], "line 2 has 2"),
+        ([ROWS[0] + ",age", ROWS[1] + ",x"], "these stand more than once: age"),
+        ([row.replace(",", ";") for row in ROWS], "fields must be separated by commas"),
+        ([*ROWS, '"x,train'], "quote may be left open"),
+        ([row.replace("a.jpg", "/data/a.jpg") for row in ROWS], "got absolute '/data/a.jpg'"),
+        ([row.replace("a.jpg", "C:\\data\\a.jpg") for row in ROWS], "got absolute 'C:/data/a.jpg'"),
+        ([row.replace("a.jpg", "x/../../../a.jpg") for row in ROWS], "must stay inside"),
+    ],
+)
+def test_each_unusable_table_says_what_is_wrong(tmp_path, rows, says):
+    write(tmp_path, rows)
+    assert any(says in fault for fault in faults(tmp_path))
+
+
+def test_a_missing_folder_says_what_podium_data_is_and_a_missing_table_names_those_there(tmp_path):
+    [fault] = faults(tmp_path / "nowhere")
+    assert "competition 'masks'" in fault
+    assert "PODIUM_DATA" in fault
+    assert ".env" in fault
+    write(tmp_path, ROWS, table="other.csv")
+    [fault] = faults(tmp_path)
+    assert "no table 'table.csv'" in fault
+    assert "other.csv" in fault
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    write(tmp_path, ROWS)
+    (tmp_path / "table.csv").write_bytes(b"id\xff\xff\x00")
+    assert "neither UTF-8 nor cp949" in faults(tmp_path)[0]
+
+
+# ---- packed photos
+
+NPZ = """
+reader: npz
+table: table.csv
+columns: {image: id, role: split}
+tasks:
+  mask: {column: Mask, classes: [wear, normal]}
+submission: {answers: {mask: mask}}
+"""
+
+
+def write_npz(root, *paths, **arrays):
+    np.savez(root / "images.npz", **arrays)
+    (root / "table.csv").write_text("id,split,Mask\n" + "".join(f"{p},train,wear\n" for p in paths))
+
+
+def test_packed_photos_keep_their_address_as_path(tmp_path):
+    write_npz(tmp_path, "images.npz#train/0", "images.npz#train/2", train=np.zeros((3, 4, 4), np.uint8))
+    assert read(tmp_path, NPZ).paths == ("images.npz#train/0", "images.npz#train/2")
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("images.npz#train/3", "has rows 0..2, the table asks for row 3"),
+        ("images.npz#trian/0", "unknown array 'trian'; did you mean train"),
+        ("images.npz#train/-1", "must read archive.npz#array/row"),
+        ("images.npz", "must read archive.npz#array/row"),
+        ("other.npz#train/0", "there is no archive 'other.npz'"),
+        ("broken.npz#train/0", "is not a readable .npz archive"),
+        ("images.npz#wide/0", "must be uint8"),
+        ("images.npz#objects/0", "must be uint8"),
+        ("../images.npz#train/0", "must stay inside"),
+    ],
+)
+def test_each_unusable_address_says_what_is_wrong(tmp_path, path, says):
+    arrays = {"train": np.zeros((3, 4, 4), np.uint8), "wide": np.zeros((3, 4, 4)), "objects": np.array([{}, {}, {}])}
+    write_npz(tmp_path, path, **arrays)
+    np.save(tmp_path / "broken.npy", arrays["train"])
+    (tmp_path / "broken.npy").rename(tmp_path / "broken.npz")
+    assert any(says in fault for fault in faults(tmp_path, NPZ))
+
+
+# ---- the shared data
+
+SHARED = Path(os.environ.get("PODIUM_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("clothing", {"train": 3816, "test": 1280, "unlabelled": 660}), ("fashion_mnist", {"train": 60000, "test": 10000})],
+)
+def test_the_shared_sets_read_whole_and_quickly(name, counts):
+    from competitions.competition import load_competition
+
+    asked = load_competition(name)
+    if not (SHARED / asked.root).is_dir():
+        pytest.skip(f"{SHARED / asked.root} is not there; PODIUM_DATA names the folder that holds it")
+    start = time.perf_counter()
+    manifest = READERS[asked.reader](asked, SHARED / asked.root)
+    assert time.perf_counter() - start < 3
+    assert {role: len(manifest.rows(role)) for role in counts} == counts
+    for task, labels in manifest.labels.items():
+        assert (labels[manifest.rows("train")] >= 0).all()
+        assert (labels[manifest.rows("test")] == -1).all()
+        assert len(np.unique(labels)) == len(asked.classes(task)) + 1

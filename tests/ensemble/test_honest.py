@@ -1,0 +1,131 @@
+"""The honest score: chance on noise, order of photos without effect, and never above what was seen."""
+
+import numpy as np
+import pytest
+
+from ensemble.composition import Composition, compose
+from ensemble.honest import Choose, choose_composed, choose_top_k, honest_score, optimistic_score
+from ensemble.votes import RULES, Floats, Ints, Vote
+from ledger.errors import UserError
+
+TABLE = Composition(("mask", "age"), (("yes", "no"), ("young", "middle", "old")))
+NAMES = [f"t{i:02}" for i in range(20)]
+METRIC_NAMES = ("macro_f1", "accuracy", "balanced_accuracy", "log_loss")
+
+
+def noise(seed: int, n_classes: int = 3, n_groups: int = 60, n_members: int = 20) -> tuple[Floats, Ints, np.ndarray]:
+    """Members that know nothing: probs (M, N, C), labels (N,), groups (N,) of five photos with one label each."""
+    rng = np.random.default_rng(seed)
+    groups = np.repeat([f"g{i}" for i in range(n_groups)], 5)
+    labels = np.repeat(rng.integers(0, n_classes, n_groups), 5)
+    return rng.dirichlet(np.ones(n_classes), (n_members, len(labels))).astype(np.float16), labels, groups
+
+
+def chooser(probs: Floats, labels: Ints, **options: object) -> Choose:
+    """The best three by accuracy unless told otherwise."""
+    return choose_top_k(probs[:, None], labels, members=NAMES[: len(probs)], **({"k": 3, "metric": "accuracy"} | options))  # type: ignore[arg-type]
+
+
+def test_on_noise_the_interval_is_about_chance_and_the_optimistic_score_is_not() -> None:
+    cases, optimistic, missed = [], [], 0
+    for seed in range(40):
+        probs, labels, groups = noise(seed)
+        choose = chooser(probs, labels)
+        honest = honest_score(choose, labels, groups, metric="accuracy", seed=seed, n_resamples=60)
+        cases.append(honest.mean)
+        optimistic.append(optimistic_score(choose, labels, metric="accuracy"))
+        missed += not honest.low <= 1 / 3 <= honest.high
+    assert abs(np.mean(cases) - 1 / 3) < 0.012
+    assert missed <= 5, "nominally 10 % of 40"
+    assert np.mean(optimistic) > 1 / 3 + 0.03
+
+
+def test_the_choice_is_made_again_on_in_bag_groups_only() -> None:
+    _, labels, groups = noise(0)
+    seen: list[tuple[Ints, Ints]] = []
+
+    def choose(rows: Ints):  # type: ignore[no-untyped-def]
+        def decide(others: Ints) -> Vote:
+            seen.append((rows, others))
+            return Vote(labels[others], np.eye(3)[labels[others]])
+
+        return decide
+
+    honest = honest_score(choose, labels, groups, metric="macro_f1", seed=3, n_resamples=25)
+    assert (honest.mean, honest.low, honest.high, honest.n_resamples) == (1, 1, 1, 25)
+    assert len(seen) == 25
+    for rows, others in seen:
+        assert not set(groups[rows]) & set(groups[others])
+        assert set(groups[rows]) | set(groups[others]) == set(groups)
+        assert len(rows) == len(labels), "as many photos as there are, groups being of one size"
+
+
+@pytest.mark.parametrize("metric", METRIC_NAMES)
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_shuffling_images_changes_nothing(metric: str, rule: str) -> None:
+    probs, labels, groups = noise(1)
+    order = np.random.default_rng(0).permutation(len(labels))
+    options = {"metric": metric, "rule": rule}
+    one = honest_score(chooser(probs, labels, **options), labels, groups, metric=metric, seed=5, n_resamples=20)
+    two = honest_score(
+        chooser(probs[:, order], labels[order], **options), labels[order], groups[order], metric=metric, seed=5, n_resamples=20
+    )
+    np.testing.assert_allclose([one.mean, one.low, one.high], [two.mean, two.low, two.high], rtol=1e-12)
+
+
+def test_the_member_that_knows_is_found() -> None:
+    probs, labels, groups = noise(2)
+    probs[7] = np.eye(3)[labels]
+    choose = chooser(probs, labels, k=1, metric="macro_f1")
+    honest = honest_score(choose, labels, groups, metric="macro_f1", seed=0, n_resamples=20)
+    assert honest.mean == honest.low == honest.high == 1
+
+
+def test_the_composed_label_chooses_every_task_again() -> None:
+    (mask_probs, mask, groups), (age_probs, age, _) = noise(3, 2), noise(4, 3)
+    mask_probs[2], age_probs[5] = np.eye(2)[mask], np.eye(3)[age]
+    choices = {"mask": chooser(mask_probs, mask, k=1), "age": chooser(age_probs, age, k=1)}
+    label = compose(TABLE, {"mask": mask, "age": age})
+    choose = choose_composed(TABLE, choices)
+    assert honest_score(choose, label, groups, metric="macro_f1", seed=0, n_resamples=20).mean == 1
+    assert optimistic_score(choose, label, metric="log_loss") == pytest.approx(0)
+    weaker = choose_composed(TABLE, choices | {"age": chooser(age_probs[:4], age)})
+    assert honest_score(weaker, label, groups, metric="macro_f1", seed=0, n_resamples=20).mean < 0.6
+
+
+@pytest.mark.parametrize("metric", ["macro_f1", "log_loss"])
+def test_photos_without_a_label_take_no_part(metric: str) -> None:
+    probs, labels, groups = noise(5)
+    gone = groups == "g3"
+    unlabelled = np.where(gone, -1, labels)
+    one = honest_score(chooser(probs, unlabelled, metric=metric), unlabelled, groups, metric=metric, seed=1, n_resamples=20)
+    probs, labels, groups = probs[:, ~gone], labels[~gone], groups[~gone]
+    two = honest_score(chooser(probs, labels, metric=metric), labels, groups, metric=metric, seed=1, n_resamples=20)
+    np.testing.assert_allclose([one.mean, one.low, one.high], [two.mean, two.low, two.high])
+
+
+def test_resamples_without_a_left_out_group_are_not_counted() -> None:
+    probs, labels, groups = noise(6, n_groups=2)
+    honest = honest_score(chooser(probs, labels), labels, groups, metric="accuracy", seed=0, n_resamples=40)
+    assert 5 < honest.n_resamples < 35
+
+
+def test_the_same_seed_is_the_same_score() -> None:
+    probs, labels, groups = noise(7)
+    choose = chooser(probs, labels)
+    one, two, other = (honest_score(choose, labels, groups, metric="accuracy", seed=s, n_resamples=20) for s in (1, 1, 2))
+    assert one == two != other
+
+
+def test_what_cannot_be_scored_is_refused() -> None:
+    probs, labels, groups = noise(8)
+    choose = chooser(probs, labels)
+    with pytest.raises(UserError, match="at least two groups, got 1"):
+        honest_score(choose, labels, np.full(len(labels), "one"), metric="accuracy", seed=0)
+    with pytest.raises(UserError, match="one per photo"):
+        honest_score(choose, labels, groups[1:], metric="accuracy", seed=0)
+    with pytest.raises(UserError) as caught:
+        honest_score(choose, labels, groups, metric="acuracy", seed=0, n_resamples=0)
+    assert len(caught.value.faults) == 2
+    with pytest.raises(UserError, match="20 different names"):
+        choose_top_k(probs[:, None], labels, members=["a"] * 20, k=1, metric="accuracy")

@@ -1,0 +1,216 @@
+"""Plans go to disk and back byte-equal, wrong ones are refused whole, and decisions follow ids."""
+
+from contextlib import suppress
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from competitions.competition import Submission
+from ensemble.composition import Composition
+from ensemble.plan import EnsemblePlan, TaskEnsemble, decide, load_plan, save_plan, vote_all
+from ensemble.voters import Rows, Voter
+from ensemble.votes import FIRST_CLASS, RULES
+from ledger.errors import UserError
+
+TABLE = Composition(("mask", "age"), (("yes", "no"), ("young", "middle", "old")))
+IDS = [f"p{i}" for i in range(12)]
+FORM = Submission(id_column="ImageID", answers={"ans": "label", "a age": "age"}, values="index")
+
+
+def ensemble(task: str, *members: str, **changes: Any) -> TaskEnsemble:
+    """Voters of every member through two views."""
+    classes = TABLE.label_classes if task == "label" else dict(zip(TABLE.tasks, TABLE.classes, strict=True))[task]
+    voters = tuple(Voter(member, view) for member in members for view in ("identity", "flip"))
+    whole = TaskEnsemble(task, classes, voters, (1 / len(classes),) * len(classes), score=0.5)
+    return replace(whole, **changes)
+
+
+def plan(*tasks: TaskEnsemble) -> EnsemblePlan:
+    """A plan for two tasks, or for the label."""
+    return EnsemblePlan("faces", "macro_f1", tasks or (ensemble("mask", "m1"), ensemble("age", "a1", "a2")), TABLE, FORM)
+
+
+def predictions(whole: EnsemblePlan, seed: int = 0) -> dict[tuple[str, str], Rows]:
+    """Probabilities `float16 (12, C)` for all voters, each in an order of its own."""
+    rng = np.random.default_rng(seed)
+    found: dict[tuple[str, str], Rows] = {}
+    for task in whole.tasks:
+        for voter in task.voters:
+            order = rng.permutation(len(IDS))
+            rows = rng.dirichlet(np.ones(len(task.classes)), len(IDS)).astype(np.float16)
+            found[voter.key] = ([IDS[i] for i in order], rows[order])
+    return found
+
+
+def test_round_trip_is_byte_equal(tmp_path: Path) -> None:
+    save_plan(tmp_path / "one.json", plan())
+    again = load_plan(tmp_path / "one.json")
+    save_plan(tmp_path / "two.json", again)
+    assert again == plan()
+    assert again.plan_id == plan().plan_id
+    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+    assert list(again.submission.answers) == ["ans", "a age"], "columns keep their order"
+
+
+def test_numpy_numbers_give_the_same_plan() -> None:
+    prior = tuple(np.full(2, 0.5, np.float32))
+    assert plan(ensemble("mask", "m1", prior=prior, score=np.float64(0.5)), ensemble("age", "a1", "a2")).plan_id == plan().plan_id
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_every_rule_can_stand_in_a_plan(rule: str) -> None:
+    made = plan(*(replace(e, rule=rule, tie_rule=RULES[rule].tie_rule, weights=(2.0,) * len(e.voters)) for e in plan().tasks))
+    assert EnsemblePlan.from_json(made.to_json()) == made
+    assert set(decide(made, predictions(made), IDS)) == {"mask", "age", "label"}
+
+
+def test_plan_names_voters_views_and_classes() -> None:
+    assert plan().views == ("flip", "identity")
+    assert [v.member for v in plan().voters] == ["m1", "m1", "a1", "a1", "a2", "a2"]
+    assert plan().classes("age") == ("young", "middle", "old")
+    assert plan().classes("label")[5] == "no/old"
+
+
+MUTATIONS: dict[str, tuple[list[Any], Any, str]] = {
+    "schema": (["schema"], 2, "schema must be 1, got 2"),
+    "field": (["colour"], "red", "unknown field 'colour'"),
+    "task field": (["tasks", 0, "colour"], "red", "unknown field 'colour'"),
+    "rule": (["tasks", 0, "rule"], "hrad", "did you mean hard"),
+    "tie rule": (["tasks", 0, "tie_rule"], FIRST_CLASS, "tie_rule of hard is"),
+    "metric": (["metric"], "macro_f2", "did you mean macro_f1"),
+    "no voters": (["tasks", 0, "voters"], [], "voters must be"),
+    "half a voter": (["tasks", 0, "voters"], [["m1"]], "voters must be"),
+    "a path": (["tasks", 0, "voters"], [["../m1", "flip"]], "voters must be"),
+    "voter twice": (["tasks", 0, "voters"], [["m1", "flip"]] * 2, "stands twice"),
+    "classes": (["tasks", 0, "classes"], ["yes", "maybe"], "in the composition"),
+    "more classes": (["tasks", 1, "classes"], ["young", "middle", "old", "older"], "prior must be 4 shares"),
+    "weights": (["tasks", 0, "weights"], [1.0], "weights must be 2"),
+    "negative weights": (["tasks", 0, "weights"], [1.0, -1.0], "weights must be 2"),
+    "prior sum": (["tasks", 0, "prior"], [0.5, 0.6], "sum to 1"),
+    "prior NaN": (["tasks", 0, "prior"], [0.5, float("nan")], "prior must be a list of numbers"),
+    "score": (["tasks", 0, "score"], float("inf"), "score must be"),
+    "score text": (["tasks", 0, "score"], "0.9", "score must be"),
+    "a huge score": (["tasks", 0, "score"], 10**400, "score must be"),
+    "task name": (["tasks", 0, "task"], "msak", "task mask of the composed label has no ensemble"),
+    "task twice": (["tasks", 1, "task"], "mask", "stands twice"),
+    "answer": (["submission", "answers"], [["ans", "labbel"]], "did you mean label"),
+    "header twice": (["submission", "answers"], [["ans", "label"], ["ans", "age"]], "headers different"),
+    "values": (["submission", "values"], "number", "name or index"),
+    "table": (["composition", "tasks"], ["mask"], "composition must name different tasks"),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_mutated_plan_is_refused(name: str) -> None:
+    (*path, last), value, message = MUTATIONS[name]
+    changed = deepcopy(plan().to_json())
+    place = changed
+    for step in path:
+        place = place[step]
+    place[last] = value
+    with pytest.raises(UserError, match=message):
+        EnsemblePlan.from_json(changed)
+
+
+JUNK = st.sampled_from([None, True, -1, 1.5, float("nan"), "", "x", [], [1], [[1]], {}, {"a": 1}, ["x", "x"]])
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data(), JUNK)
+def test_any_junk_is_a_user_error_or_a_plan(data: st.DataObject, junk: Any) -> None:
+    changed = deepcopy(plan().to_json())
+    place: Any = changed
+    while True:
+        keys = sorted(place) if isinstance(place, dict) else list(range(len(place)))
+        key = data.draw(st.sampled_from(keys))
+        if not (isinstance(place[key], dict | list) and place[key]) or data.draw(st.booleans()):
+            break
+        place = place[key]
+    place[key] = junk
+    with suppress(UserError):
+        assert EnsemblePlan.from_json(changed).plan_id
+
+
+@pytest.mark.parametrize("field", sorted(plan().to_json()))
+def test_a_missing_field_is_named(field: str) -> None:
+    changed = plan().to_json()
+    del changed[field]
+    with pytest.raises(UserError, match=f"lacks the field '{field}'"):
+        EnsemblePlan.from_json(changed)
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    changed = plan().to_json()
+    changed["metric"], changed["tasks"][0]["rule"], changed["tasks"][1]["prior"] = "f1", "loud", [1.0]
+    with pytest.raises(UserError) as caught:
+        EnsemblePlan.from_json(changed)
+    assert len(caught.value.faults) == 3
+
+
+def test_files_that_are_no_plan_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no plan"):
+        load_plan(tmp_path / "plan.json")
+    (tmp_path / "plan.json").write_text('{"schema": 1,')
+    with pytest.raises(UserError, match="cut short"):
+        load_plan(tmp_path / "plan.json")
+
+
+@given(st.permutations(range(12)), st.integers(0, 20))
+def test_shuffling_images_with_their_ids_changes_nothing(order: list[int], seed: int) -> None:
+    probs = predictions(plan(), seed)
+    shuffled = {key: ([ids[i] for i in order], rows[order]) for key, (ids, rows) in probs.items()}
+    straight, other = decide(plan(), probs, IDS), decide(plan(), shuffled, [IDS[i] for i in order])
+    for task, labels in straight.items():
+        assert labels[order].tolist() == other[task].tolist()
+    assert (straight["label"] == straight["mask"] * 3 + straight["age"]).all()
+
+
+def test_one_voter_decides_alone() -> None:
+    tasks = [replace(e, voters=e.voters[:1]) for e in plan().tasks]
+    probs = predictions(plan(*tasks))
+    ids, rows = probs["a1", "identity"]
+    assert decide(plan(*tasks), probs, ids)["age"].tolist() == rows.argmax(axis=1).tolist()
+
+
+def test_voters_of_the_label_itself_answer_the_tasks_too() -> None:
+    whole = plan(ensemble("label", "x1", "x2"))
+    votes = vote_all(whole, predictions(whole), IDS)
+    assert (votes["label"].labels == votes["mask"].labels * 3 + votes["age"].labels).all()
+    assert votes["age"].shares.shape == (12, 3)
+    assert EnsemblePlan.from_json(whole.to_json()) == whole
+    with pytest.raises(UserError, match="age is answered by its own ensemble and by that of the label"):
+        plan(ensemble("label", "x1"), ensemble("age", "a1"))
+
+
+def test_a_broken_photo_votes_as_the_prior() -> None:
+    prior = (0.2, 0.3, 0.5)
+    whole = plan(ensemble("mask", "m1"), ensemble("age", "a1", "a2", prior=prior))
+    probs = {key: (ids, np.array([prior] * 12) if key[0][0] == "a" else rows) for key, (ids, rows) in predictions(whole).items()}
+    assert decide(whole, probs, IDS)["age"].tolist() == [2] * 12
+
+
+def test_every_missing_voter_is_named() -> None:
+    probs = predictions(plan())
+    del probs["m1", "flip"], probs["a2", "identity"]
+    with pytest.raises(UserError) as caught:
+        decide(plan(), probs, IDS)
+    assert [f.split("voter ")[1] for f in caught.value.faults] == [
+        f"{v} has no predictions" for v in ("m1 (flip)", "a2 (identity)")
+    ]
+
+
+def test_voters_with_other_classes_or_photos_are_refused() -> None:
+    probs = predictions(plan())
+    ids, rows = probs["m1", "flip"]
+    with pytest.raises(UserError, match=r"m1 \(flip\): 1 of 12 photos"):
+        decide(plan(), {**probs, ("m1", "flip"): (ids[1:], rows[1:])}, IDS)
+    with pytest.raises(UserError, match=r"m1 \(flip\): rows have the shape"):
+        decide(plan(), {**probs, ("m1", "flip"): (ids, rows[:, :1])}, IDS)
+    with pytest.raises(UserError, match="task mask has 2 classes"):
+        decide(plan(), {**probs, ("m1", "flip"): (ids, np.zeros((12, 3))), ("m1", "identity"): (ids, np.zeros((12, 3)))}, IDS)

@@ -1,0 +1,22 @@
+"""The names a configuration may use, without importing torch: what the CAPITAL dicts of this folder hold.
+
+Tests hold each tuple against its dict, so a new line in a dict that is missing here fails at once.
+"""
+
+LOSS_NAMES = ("cross_entropy", "label_smoothing", "focal")
+CLASS_WEIGHT_NAMES = ("none", "balanced", "sqrt")
+OPTIMIZER_NAMES = ("adamw", "sgd")
+AUGMENTATION_NAMES = ("none", "light", "strong")
+PRECISIONS = ("fp32", "bf16", "fp16")
+VIEW_NAMES = (
+    "identity",
+    "hflip",
+    "zoom_in",
+    "zoom_out",
+    "rotate_left",
+    "rotate_right",
+    "brighten",
+    "darken",
+    "shift_left",
+    "shift_right",
+)

@@ -1,0 +1,89 @@
+"""Checkpoints: everything a trial needs to go on, in one safetensors file that is replaced whole.
+
+Tensors are the network, its averaged copy and the optimizer's state; the header holds the epoch and the metrics lines. Random
+states are not kept: every epoch seeds itself from (seed, epoch), so there is none to lose. Nothing is pickled.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from ledger.files import replace_bytes
+
+HEADER_LENGTH_BYTES = 8
+
+
+def tensor_bytes(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
+    """Tensors and a JSON header as one safetensors file; the same content gives the same bytes."""
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return save(whole, metadata={"podium": json.dumps(header, sort_keys=True, allow_nan=False)})
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
+    """Replace `path` with tensors and header.
+
+    Returns:
+        The SHA-256 of its bytes.
+    """
+    data = tensor_bytes(tensors, header)
+    replace_bytes(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the header of a file that `write_tensors` wrote.
+
+    Raises:
+        ValueError: The file is damaged; the message names it.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    data = path.read_bytes()
+    try:
+        tensors = load(data)
+        length = int.from_bytes(data[:HEADER_LENGTH_BYTES], "little")
+        metadata = json.loads(data[HEADER_LENGTH_BYTES : HEADER_LENGTH_BYTES + length])["__metadata__"]
+        header = json.loads(metadata["podium"])
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ValueError(f"{path.parent.name}/{path.name} is damaged ({error}); delete it to train this trial anew") from error
+    return tensors, header
+
+
+def model_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name."""
+    return dict(model.state_dict())
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's per-parameter state as `<index>.<key>` -> tensor."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{index}.{key}": torch.as_tensor(value)
+        for index, one in state.items()
+        for key, value in one.items()
+        if value is not None
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` took."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+def below_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

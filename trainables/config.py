@@ -1,0 +1,251 @@
+"""A trial's configuration: from what a space draws to one frozen, fully resolved `TrialConfig` whose hash is the trial's name.
+
+Every field changes what is learned. Where a trial runs, who asked and which device index it got are not here. A setting that
+would have no effect is an error, and nothing unresolved is hashed: `auto` becomes a value first (design 5).
+"""
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ledger import trials
+from ledger.errors import UserError, unknown
+from ledger.files import file_hash
+from trainables.catalog import AUGMENTATION_NAMES, CLASS_WEIGHT_NAMES, LOSS_NAMES, OPTIMIZER_NAMES, PRECISIONS
+
+RECIPE = 1
+"""Raised by hand when the meaning of training changes; tests/trainables/test_recipe.py fails when losses move and this did not."""
+
+BEFORE: dict[str, Any] = {}
+"""Settings added after the first release -> the value that stands for "as it was before" (design 5)."""
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """Every setting that changes what one trial learns.
+
+    Attributes:
+        data: Fingerprint of ids, labels, pixels and folds of the target's rows.
+        weights: `""` for a random start, `timm:<tag>` for published weights, else the SHA-256 of a local weights file.
+        epochs: Planned; the learning-rate schedule depends on it.
+        warmup_epochs: Linear warm-up before the cosine, at most `epochs`.
+        label_smoothing: In [0, 1); only with loss `label_smoothing`.
+        focal_gamma: Lin et al. 2017; only with loss `focal`.
+        momentum: Only with optimizer `sgd`.
+        ema_decay: Decay of the averaged weights that are validated and kept; 0 turns averaging off.
+        micro_batch: Photos per forward pass; `batch_size` is reached by accumulation.
+        precision: `fp32`, `bf16` or `fp16`.
+        engine: What computes augmentations.
+        threads: Compute threads; they change the order of sums and so the bits.
+    """
+
+    competition: str
+    target: str
+    heads: dict[str, int]
+    data: str
+    split: str
+    fold: int
+    seed: int
+    epochs: int
+    recipe: int
+    backbone: str
+    weights: str
+    image_size: int
+    batch_size: int
+    micro_batch: int
+    optimizer: str
+    lr: float
+    momentum: float | None
+    weight_decay: float
+    warmup_epochs: float
+    loss: str
+    label_smoothing: float | None
+    focal_gamma: float | None
+    class_weights: str
+    augmentation: str
+    ema_decay: float
+    drop_rate: float
+    precision: str
+    engine: str
+    threads: int
+
+    def json(self) -> dict[str, Any]:
+        """All fields as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "TrialConfig":
+        """The configuration in a trial's `config.json`; fields added since take their "before" value.
+
+        Raises:
+            UserError: It has settings this version does not know, or lacks some.
+        """
+        known = {field.name for field in fields(cls)}
+        complete = {**BEFORE, **value}
+        odd = sorted(set(complete) ^ known)
+        if odd:
+            raise UserError(f"a trial's config has or lacks {', '.join(odd)}; it was written by another version of Podium")
+        return cls(**complete)
+
+    @cached_property
+    def trial_id(self) -> str:
+        return trials.trial_id(self.json(), BEFORE)
+
+    @cached_property
+    def config_id(self) -> str:
+        return trials.config_id(self.json(), BEFORE)
+
+
+DEFAULTS: dict[str, Any] = {
+    "backbone": "resnet18",
+    "pretrained": False,
+    "weights_file": None,
+    "epochs": 10,
+    "image_size": None,
+    "batch_size": 32,
+    "micro_batch": None,
+    "optimizer": "adamw",
+    "lr": 1e-3,
+    "momentum": None,
+    "weight_decay": 0.01,
+    "warmup_epochs": 1.0,
+    "loss": "cross_entropy",
+    "label_smoothing": None,
+    "focal_gamma": None,
+    "class_weights": "none",
+    "augmentation": "light",
+    "ema_decay": 0.0,
+    "drop_rate": 0.0,
+    "precision": "auto",
+}
+"""What a search space may set, and what it gets where it is silent."""
+
+ONLY_WITH = {
+    "label_smoothing": ("loss", "label_smoothing", 0.1),
+    "focal_gamma": ("loss", "focal", 2.0),
+    "momentum": ("optimizer", "sgd", 0.9),
+}
+"""Setting -> (the setting it belongs to, the value it belongs to, its default there)."""
+
+RANGES: dict[str, tuple[type, float, float]] = {
+    "epochs": (int, 1, 10_000),
+    "image_size": (int, 16, 1024),
+    "batch_size": (int, 2, 65_536),
+    "micro_batch": (int, 1, 65_536),
+    "lr": (float, 1e-8, 100.0),
+    "momentum": (float, 0.0, 0.9999),
+    "weight_decay": (float, 0.0, 10.0),
+    "warmup_epochs": (float, 0.0, 10_000),
+    "label_smoothing": (float, 0.0, 0.9999),
+    "focal_gamma": (float, 0.0, 20.0),
+    "ema_decay": (float, 0.0, 0.99999),
+    "drop_rate": (float, 0.0, 0.95),
+}
+NAMED: dict[str, tuple[str, ...]] = {
+    "optimizer": OPTIMIZER_NAMES,
+    "loss": LOSS_NAMES,
+    "class_weights": CLASS_WEIGHT_NAMES,
+    "augmentation": AUGMENTATION_NAMES,
+    "precision": ("auto", *PRECISIONS),
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a study, not a space, decides about a trial: the data, the split, and the machine's part of the arithmetic."""
+
+    competition: str
+    target: str
+    heads: dict[str, int]
+    data: str
+    split: str
+    fold: int
+    seed: int
+    image_size: int
+    threads: int = 1
+    gpu: bool = False
+
+
+def resolve(parameters: Mapping[str, Any], question: Question) -> TrialConfig:
+    """The complete configuration for what a space drew.
+
+    Args:
+        parameters: Settings of `DEFAULTS`; those left out take their default.
+        question: The study's part.
+
+    Raises:
+        UserError: Unknown names, values out of range, settings without effect, weights that cannot be had; all at once.
+    """
+    faults = check_parameters(parameters)
+    if faults:
+        raise UserError(*faults)
+    chosen = {**DEFAULTS, **parameters}
+    for name, (owner, value, default) in ONLY_WITH.items():
+        if chosen[owner] == value and chosen[name] is None:
+            chosen[name] = default
+    weights_file, pretrained = chosen.pop("weights_file"), chosen.pop("pretrained")
+    chosen["weights"] = _start(chosen["backbone"], pretrained, weights_file)
+    chosen["image_size"] = chosen["image_size"] or question.image_size
+    chosen["micro_batch"] = min(chosen["micro_batch"] or chosen["batch_size"], chosen["batch_size"])
+    if chosen["precision"] == "auto":
+        chosen["precision"] = "bf16" if question.gpu else "fp32"
+    for name, (kind, _, _) in RANGES.items():
+        chosen[name] = None if chosen[name] is None else kind(chosen[name])
+    asked = {f.name: getattr(question, f.name) for f in fields(question) if f.name not in ("gpu", "image_size")}
+    return TrialConfig(**asked, **chosen, recipe=RECIPE, engine="albumentations")
+
+
+def check_parameters(parameters: Mapping[str, Any]) -> list[str]:
+    """One sentence for each thing that is wrong with what a space drew; empty when all is well."""
+    faults = [unknown("setting", name, DEFAULTS) for name in parameters if name not in DEFAULTS]
+    chosen = {**DEFAULTS, **parameters}
+    for name, names in NAMED.items():
+        if chosen[name] not in names:
+            faults.append(unknown(name, chosen[name], names))
+    for name, (kind, low, high) in RANGES.items():
+        value = chosen[name]
+        if value is None and DEFAULTS[name] is None:
+            continue
+        numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not numeric or not low <= value <= high or (kind is int and value != int(value)):
+            faults.append(
+                f"{name} must be {'a whole number' if kind is int else 'a number'} from {low:g} to {high:g}, got {value!r}"
+            )
+    for name, (owner, needed, _) in ONLY_WITH.items():
+        if chosen[name] is not None and chosen[owner] != needed:
+            faults.append(f"{name} has an effect only with {owner}={needed}, got {owner}={chosen[owner]}; leave it out")
+    if chosen["pretrained"] and chosen["weights_file"]:
+        faults.append("pretrained and weights_file exclude one another; give one of them")
+    return faults + _backbone_faults(chosen["backbone"])
+
+
+def _backbone_faults(name: Any) -> list[str]:
+    import timm
+
+    if not isinstance(name, str):
+        return [f"backbone must be a text, got {name!r}"]
+    base = name.split(".")[0]
+    if timm.is_model(base):
+        return []
+    near = difflib.get_close_matches(base, timm.list_models(), n=5, cutoff=0.4)
+    return [f"unknown backbone {name!r}; did you mean {', '.join(near) or 'resnet18'}? (timm.list_models() has all names)"]
+
+
+def _start(backbone: str, pretrained: bool, weights_file: str | None) -> str:
+    if weights_file:
+        path = Path(weights_file).expanduser()
+        if not path.is_file():
+            raise UserError(f"weights_file must be a file of weights, got {weights_file!r}, which is not there")
+        return file_hash(path)
+    if not pretrained:
+        return ""
+    import timm
+
+    tag = timm.get_pretrained_cfg(backbone, allow_unregistered=False)
+    if tag is None or not (tag.hf_hub_id or tag.url or tag.file):
+        raise UserError(f"no published weights for backbone {backbone!r}; set pretrained=False or give weights_file")
+    return f"timm:{re.sub(r'^.*[.]', '', backbone) if '.' in backbone else tag.tag or 'default'}"

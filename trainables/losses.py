@@ -1,0 +1,72 @@
+"""Losses: logits `(B, C)` and labels `(B,)` to one number; photos without a label (-1) do not count."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainables.config import TrialConfig
+
+Loss = Callable[[Tensor, Tensor, Tensor | None, TrialConfig], Tensor]
+"""`(logits (B, C), labels (B,) int64 >= 0, class weights (C,) or None, config) -> losses (B,)`."""
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None, config: TrialConfig) -> Tensor:
+    """The negative log-likelihood of the label."""
+    return F.cross_entropy(logits, labels, weight=weights, reduction="none")
+
+
+def smoothed(logits: Tensor, labels: Tensor, weights: Tensor | None, config: TrialConfig) -> Tensor:
+    """Cross-entropy against a target that gives `label_smoothing` to all classes evenly (Szegedy et al. 2016, section 7)."""
+    return F.cross_entropy(logits, labels, weight=weights, reduction="none", label_smoothing=config.label_smoothing or 0.0)
+
+
+def focal(logits: Tensor, labels: Tensor, weights: Tensor | None, config: TrialConfig) -> Tensor:
+    """Cross-entropy times `(1 - p)^gamma`, so that easy photos count less (Lin et al. 2017, equation 4)."""
+    log_p = F.log_softmax(logits, dim=1).gather(1, labels[:, None])[:, 0]
+    scale = (1 - log_p.exp()) ** (config.focal_gamma or 0.0)
+    return -scale * log_p * (1.0 if weights is None else weights[labels])
+
+
+LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "label_smoothing": smoothed, "focal": focal}
+
+CLASS_WEIGHTS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "none": lambda counts: np.ones_like(counts),
+    "balanced": lambda counts: 1 / np.maximum(counts, 1),
+    "sqrt": lambda counts: 1 / np.sqrt(np.maximum(counts, 1)),
+}
+"""Class counts `(C,)` -> weights `(C,)` up to a factor; `class_weights` scales them to a mean of 1 over the photos."""
+
+
+def class_weights(name: str, labels: NDArray[np.int16], n_classes: int) -> Tensor | None:
+    """The weight of each class `(C,) float32` with mean 1 over the labelled photos; `None` for `none`."""
+    if name == "none":
+        return None
+    counts = np.bincount(labels[labels >= 0], minlength=n_classes).astype(np.float64)
+    weights = CLASS_WEIGHTS[name](counts)
+    return torch.from_numpy((weights * counts.sum() / (weights * counts).sum()).astype(np.float32))
+
+
+def joint_loss(logits: Tensor, labels: dict[str, Tensor], weights: dict[str, Tensor | None], config: TrialConfig) -> Tensor:
+    """The mean over heads of each head's mean loss over its labelled photos.
+
+    Args:
+        logits: `(B, sum of C)`, heads side by side in the order of `config.heads`.
+        labels: Per head `(B,) int64`, -1 where there is none.
+        weights: Per head `(C,)` or `None`.
+        config: Names the loss and its settings.
+    """
+    losses = []
+    for head, part in split_heads(logits, config.heads).items():
+        known = labels[head] >= 0
+        each = LOSSES[config.loss](part[known].float(), labels[head][known], weights[head], config)
+        losses.append(each.sum() / known.sum().clamp(min=1))
+    return torch.stack(losses).mean()
+
+
+def split_heads(logits: Tensor, heads: dict[str, int]) -> dict[str, Tensor]:
+    """`(B, sum of C)` as one `(B, C)` per head, in order."""
+    return dict(zip(heads, torch.split(logits, list(heads.values()), dim=1), strict=True))

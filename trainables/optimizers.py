@@ -1,0 +1,32 @@
+"""Optimizers and the learning rate over time."""
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import nn
+
+from trainables.config import TrialConfig
+
+OPTIMIZERS: dict[str, Callable[[Iterable[dict[str, object]], TrialConfig], torch.optim.Optimizer]] = {
+    "adamw": lambda groups, c: torch.optim.AdamW(groups, lr=c.lr, weight_decay=c.weight_decay),
+    "sgd": lambda groups, c: torch.optim.SGD(
+        groups, lr=c.lr, momentum=c.momentum or 0.0, weight_decay=c.weight_decay, nesterov=bool(c.momentum)
+    ),
+}
+
+
+def make_optimizer(model: nn.Module, config: TrialConfig) -> torch.optim.Optimizer:
+    """The optimizer over all parameters; biases and norms (one axis or none) do not decay."""
+    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    others = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    return OPTIMIZERS[config.optimizer]([{"params": decayed}, {"params": others, "weight_decay": 0.0}], config)
+
+
+def learning_rate(config: TrialConfig, step: int, steps_per_epoch: int) -> float:
+    """The rate at `step` (from 0): linear from near 0 over the warm-up, then half a cosine to 0 (Loshchilov & Hutter 2017)."""
+    total = config.epochs * steps_per_epoch
+    warm = min(config.warmup_epochs * steps_per_epoch, total / 2)
+    if step < warm:
+        return config.lr * (step + 1) / (warm + 1)
+    return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))

@@ -1,0 +1,75 @@
+"""Provenance: what a trial was made of beside its configuration: code, packages, hardware, author, host. No paths, no secrets."""
+
+import getpass
+import platform
+import subprocess
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ledger.paths import setting
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "albumentations",
+    "opencv-python-headless",
+    "numpy",
+    "pillow",
+    "safetensors",
+    "ray",
+    "optuna",
+)
+DIFF_LIMIT = 200_000
+REPOSITORY = Path(__file__).parents[1]
+
+
+@lru_cache(1)
+def provenance() -> dict[str, Any]:
+    """Code, package versions and hardware of this process, as JSON values; computed once per process."""
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "diff": (_git("diff", "HEAD", "--", "*.py") or "")[:DIFF_LIMIT],
+        "packages": {name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "hardware": hardware(),
+        "author": author(),
+        "host": host(),
+    }
+
+
+@lru_cache(1)
+def author() -> str:
+    """Who asked: `PODIUM_AUTHOR`, else the name git knows, else the login name."""
+    return setting("PODIUM_AUTHOR") or _git("config", "user.name") or getpass.getuser()
+
+
+@lru_cache(1)
+def host() -> str:
+    """The name of this machine."""
+    return platform.node()
+
+
+def hardware() -> dict[str, Any]:
+    """Processor and, where there is one, GPU: bit-equality is promised between equal ones only."""
+    import torch
+
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    return {"machine": platform.machine(), "cpu_capability": torch.backends.cpu.get_cpu_capability(), "gpu": gpu}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,280 @@
+"""One trial: a configuration, photos and a folder to a finished record.
+
+`TrialRun` trains one epoch per `step`, so that a scheduler may stop between epochs; `run_trial` is the loop. Order on disk at the
+end of an epoch (design 7): validation probabilities, best weights, `last`, metrics, record; only then is anybody told. Whatever
+`last` acknowledges is there, and an epoch that was cut off is trained again to the same bits.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from competitions.metrics import METRICS
+from ledger.predictions import Predictions, predictions_of
+from ledger.trials import Record, TrialFolder
+from trainables import backbones, checkpoint
+from trainables.batches import TrainingRows, normalise, to_unit, training_batches
+from trainables.config import TrialConfig
+from trainables.losses import class_weights, joint_loss
+from trainables.optimizers import learning_rate, make_optimizer
+from trainables.prediction import Photos, autocast, predict_photos
+from trainables.provenance import author, host, provenance
+
+log = logging.getLogger("podium.trial")
+
+
+@dataclass(frozen=True)
+class TrialContext:
+    """What a trial needs and what does not change what it learns, given the fingerprints in its configuration.
+
+    Attributes:
+        folder: Where everything is written.
+        training: The photos to learn from.
+        validation: The photos to be judged on.
+        labels: Head -> `(N,) int16` of all photos in the cache, -1 where unknown.
+        metric: One of `competitions.metrics.METRICS`.
+        weights: Folder of kept start weights.
+        device: `cpu` or `cuda`.
+        loader_workers: Threads that prepare batches.
+    """
+
+    folder: TrialFolder
+    training: TrainingRows
+    validation: Photos
+    labels: dict[str, NDArray[np.int16]]
+    metric: str
+    weights: Path | None = None
+    device: str = "cpu"
+    loader_workers: int = 0
+
+
+def run_trial(
+    config: TrialConfig, context: TrialContext, on_epoch: Callable[[dict[str, Any]], object] = lambda line: None
+) -> Record:
+    """Train until all planned epochs are done or the loss diverges, going on from `last` where there is one.
+
+    Args:
+        config: The resolved configuration.
+        context: Photos, folder and machine.
+        on_epoch: Told each metrics line after it is on disk.
+
+    Returns:
+        The record, as it stands in the folder.
+    """
+    run = TrialRun(config, context)
+    while not run.record.ended:
+        on_epoch(run.step())
+    return run.record
+
+
+def seed_everything(*parts: int) -> None:
+    """Seed torch from whole numbers, the same on every machine."""
+    torch.manual_seed(int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1))
+
+
+class TrialRun:
+    """The state of one trial between epochs: lives from `__init__`, through `step` once per epoch, until `record.ended`."""
+
+    def __init__(self, config: TrialConfig, context: TrialContext) -> None:
+        torch.set_num_threads(config.threads)
+        torch.use_deterministic_algorithms(True, warn_only=context.device != "cpu")
+        self.config, self.context, self.folder = config, context, context.folder
+        seed_everything(config.seed)
+        self.model = backbones.build(
+            config.backbone,
+            config.heads,
+            config.image_size,
+            drop_rate=config.drop_rate,
+            weights=config.weights,
+            store=context.weights,
+        ).to(context.device)
+        self.wanted = backbones.preprocessing(self.model, config.image_size)
+        self.averaged = _average(self.model, config.ema_decay)
+        self.optimizer = make_optimizer(self.model, config)
+        self.scaler = torch.amp.GradScaler(context.device, enabled=config.precision == "fp16")
+        self.loss_weights = {
+            head: _on(class_weights(config.class_weights, context.labels[head][context.training.rows], n), context.device)
+            for head, n in config.heads.items()
+        }
+        self.metrics: list[dict[str, Any]] = []
+        self.record = self._restore() or _new_record(config)
+        self.folder.write_config(config.json())
+        self.folder.write_provenance(provenance())
+        self.folder.write_metrics(self.metrics)
+
+    def step(self) -> dict[str, Any]:
+        """Train and validate one epoch, put everything on disk, and return its metrics line.
+
+        The line has `epoch`, `loss`, `score` (`None` when the trial diverged), `best_score`, `lr`, `seconds`, `diverged`.
+        """
+        started = time.monotonic()
+        epoch = self.record.epochs_done + 1
+        seed_everything(self.config.seed, epoch)
+        loss = self._train(epoch)
+        probs = self._validate() if math.isfinite(loss) else None
+        score = self._score(probs) if probs is not None else None
+        if probs is not None and score is not None:
+            self._keep_epoch(epoch, probs)
+            self._advance(epoch, score, time.monotonic() - started)
+        else:
+            self.record = replace(self.record, epochs_done=epoch, diverged=True, score=None)
+        line = self._line(epoch, loss, score, time.monotonic() - started)
+        self.metrics.append(line)
+        self._write_epoch(epoch)
+        log.info("trial %s epoch %d/%d score %s", self.folder.id, epoch, self.config.epochs, line["score"])
+        return line
+
+    def _train(self, epoch: int) -> float:
+        config, context = self.config, self.context
+        total, count = torch.zeros((), device=context.device), 0
+        self.model.train()
+        batches = training_batches(
+            context.training,
+            batch_size=config.batch_size,
+            augmentation=config.augmentation,
+            seed=config.seed,
+            epoch=epoch,
+            workers=context.loader_workers,
+        )
+        n = len(context.training.rows)
+        steps = max(1, n // config.batch_size)
+        for position, (chosen, images) in enumerate(batches):
+            number = (epoch - 1) * steps + position
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate(config, number, steps)
+            total += self._step(context.training.rows[chosen], images)
+            count += 1
+            if self.averaged is not None:
+                self.averaged.update(self.model, step=number)
+        return float(total) / max(1, count)
+
+    def _step(self, rows: NDArray[np.int64], images: NDArray[np.uint8]) -> torch.Tensor:
+        config, device = self.config, self.context.device
+        self.optimizer.zero_grad(set_to_none=True)
+        whole = torch.zeros((), device=device)
+        for start in range(0, len(rows), config.micro_batch):
+            part = slice(start, start + config.micro_batch)
+            share = len(rows[part]) / len(rows)
+            labels = {
+                head: torch.from_numpy(self.context.labels[head][rows[part]].astype(np.int64)).to(device) for head in config.heads
+            }
+            with autocast(config.precision, device):
+                logits = self.model(normalise(to_unit(images[part], device), self.wanted))
+            loss = joint_loss(logits, labels, self.loss_weights, config) * share
+            torch.autograd.backward(self.scaler.scale(loss))
+            whole += loss.detach()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return whole
+
+    def _judged(self) -> nn.Module:
+        return self.averaged.module if self.averaged is not None else self.model
+
+    def _validate(self) -> dict[str, NDArray[np.float16]] | None:
+        found = predict_photos(
+            self._judged(), self.context.validation, self.config, ["identity"], self.wanted, self.context.device
+        )
+        probs = {head: array for (head, _), array in found.items()}
+        return probs if all(np.isfinite(array).all() for array in probs.values()) else None
+
+    def _score(self, probs: dict[str, NDArray[np.float16]]) -> float:
+        scores = []
+        for head, array in probs.items():
+            labels = self.context.labels[head][self.context.validation.rows]
+            known = labels >= 0
+            scores.append(METRICS[self.context.metric](array[known], labels[known]))
+        return float(np.mean(scores))
+
+    def _keep_epoch(self, epoch: int, probs: dict[str, NDArray[np.float16]]) -> None:
+        kept = Predictions(self.folder.predictions / "epochs")
+        for head, array in probs.items():
+            kept.write("validation", head, f"epoch{epoch:04d}", self.context.validation.names, array)
+
+    def _advance(self, epoch: int, score: float, seconds: float) -> None:
+        curve = [*self.record.curve, score]
+        record = replace(self.record, epochs_done=epoch, curve=curve, seconds=round(self.record.seconds + seconds, 3))
+        if record.score is None or score > record.score:
+            weights = checkpoint.write_tensors(
+                self.folder.best, checkpoint.model_tensors(self._judged()), {"trial_id": self.folder.id, "epoch": epoch}
+            )
+            record = replace(record, score=score, best_epoch=epoch, weights=weights)
+        self.record = record
+
+    def _line(self, epoch: int, loss: float, score: float | None, seconds: float) -> dict[str, Any]:
+        return {
+            "epoch": epoch,
+            "loss": loss if math.isfinite(loss) else None,
+            "score": score,
+            "best_score": self.record.score,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "seconds": round(seconds, 3),
+            "diverged": self.record.diverged,
+        }
+
+    def _write_epoch(self, epoch: int) -> None:
+        tensors = checkpoint.with_prefix("model.", checkpoint.model_tensors(self.model))
+        if self.averaged is not None:
+            tensors |= checkpoint.with_prefix("averaged.", checkpoint.model_tensors(self.averaged.module))
+        tensors |= checkpoint.with_prefix("optimizer.", checkpoint.optimizer_tensors(self.optimizer))
+        header = {"trial_id": self.folder.id, "epoch": epoch, "metrics": self.metrics, "record": asdict(self.record)}
+        header["scaler"] = self.scaler.state_dict()
+        checkpoint.write_tensors(self.folder.last, tensors, header)
+        self.folder.write_metrics(self.metrics)
+        self.folder.write_record(self.record)
+
+    def _restore(self) -> Record | None:
+        """Go on from `last`; the files beside it are healed from its header."""
+        if not self.folder.last.exists():
+            return None
+        tensors, header = checkpoint.read_tensors(self.folder.last)
+        if header["trial_id"] != self.config.trial_id:
+            raise ValueError(f"{self.folder.id}/last.safetensors belongs to trial {header['trial_id']}; move it away")
+        self.model.load_state_dict(checkpoint.below_prefix("model.", tensors))
+        if self.averaged is not None:
+            self.averaged.module.load_state_dict(checkpoint.below_prefix("averaged.", tensors))
+        checkpoint.restore_optimizer(self.optimizer, checkpoint.below_prefix("optimizer.", tensors))
+        if header["scaler"]:
+            self.scaler.load_state_dict(header["scaler"])
+        self.metrics = header["metrics"]
+        record = Record(**header["record"])
+        self.folder.write_record(record)
+        return record
+
+
+def best_predictions(folder: TrialFolder, record: Record) -> Predictions:
+    """The cached predictions of the trial's best epoch.
+
+    Raises:
+        ValueError: The trial has no best epoch.
+    """
+    if record.weights is None:
+        raise ValueError(f"trial {record.trial_id} has no best epoch, so no predictions")
+    return predictions_of(folder.predictions, record.weights)
+
+
+def _new_record(config: TrialConfig) -> Record:
+    return Record(
+        config.trial_id, config.config_id, config.target, config.fold, config.seed, config.epochs, author=author(), host=host()
+    )
+
+
+def _average(model: nn.Module, decay: float) -> Any:
+    """Averaged weights after timm, warmed up so that the first steps do not weigh on them; `None` for decay 0."""
+    if not decay:
+        return None
+    from timm.utils.model_ema import ModelEmaV3
+
+    return ModelEmaV3(model, decay=decay, use_warmup=True)
+
+
+def _on(tensor: torch.Tensor | None, device: str) -> torch.Tensor | None:
+    return None if tensor is None else tensor.to(device)
