@@ -2,6 +2,7 @@
 """Search: schedule trials of every target over the GPUs there are, or go on with a study that was stopped."""
 
 import argparse
+import shlex
 import sys
 from typing import Any
 
@@ -46,15 +47,19 @@ def show(value: dict[str, Any]) -> None:
 
 
 def _resume_command(given: argparse.Namespace, study: str) -> str:
-    storage = f" --storage {given.storage}" if given.storage else ""
-    return f"python run_search.py {given.competition} --resume {study}{storage}"
+    words = ["python", "run_search.py", given.competition, "--resume", study]
+    words += ["--storage", given.storage] if given.storage else []
+    words += ["--address", given.address] if given.address else []
+    return shlex.join(words)
 
 
 def main() -> int:
     made = verbs.parser(__doc__ or "", "python run_search.py demo --space quick --trials 8")
     made.add_argument("competition", help="name of a file in competitions/, without .yaml")
     made.add_argument("--space", default="quick", help="name of a file in search_spaces/, without .py (default: quick)")
-    made.add_argument("--trials", type=int, default=8, metavar="N", help="distinct new trials per target (default: 8)")
+    made.add_argument(
+        "--trials", type=int, metavar="N", help="distinct new trials per target (default: 8, or as the study was started)"
+    )
     made.add_argument("--targets", metavar="A,B", help="only these targets (default: all)")
     made.add_argument("--seed", type=int, default=0, metavar="K", help="seeds suggestions and trials (default: 0)")
     made.add_argument("--fold", type=int, default=0, help="the validation fold (default: 0)")

@@ -3,6 +3,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from ledger import verbs
@@ -14,12 +15,13 @@ SHOWN = ("backbone", "loss", "optimizer", "lr", "augmentation")
 
 
 def call(given: argparse.Namespace) -> list[dict[str, Any]]:
-    paths = competition_paths(given.competition, given.storage)
+    name = Path(given.competition).stem if given.competition.endswith((".yaml", ".yml")) else given.competition
+    paths = competition_paths(name, given.storage)
     if not paths.root.is_dir():
         from ledger.errors import unknown
 
         there = sorted(path.name for path in paths.root.parent.iterdir()) if paths.root.parent.is_dir() else []
-        raise UserError(unknown("competition in this storage", given.competition, there) + "; run_search.py starts one")
+        raise UserError(unknown("competition in this storage", name, there) + "; run_search.py starts one")
     rows = list_trials(paths, study=given.study, target=given.target, sort=given.sort)
     return [row.json() for row in rows]
 

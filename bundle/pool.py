@@ -13,6 +13,7 @@ from competitions.targets import Target
 from ensemble.plan import Probs
 from ensemble.voters import align
 from ledger.errors import UserError
+from ledger.paths import CompetitionPaths
 from ledger.predictions import PARTS
 from ledger.progress import Counting
 from ledger.query import best_trials
@@ -95,11 +96,11 @@ def load_pool(prepared: Prepared, target: Target, trials: Sequence[tuple[str, fl
     )
 
 
-def test_probs(prepared: Prepared, voters: Sequence[tuple[str, str]], head: str) -> Probs:
+def cached_test_probs(paths: CompetitionPaths, voters: Sequence[tuple[str, str]], head: str) -> Probs:
     """(trial_id, view) -> ids and cached test probabilities `(N, C)` of these voters."""
     found = {}
     for trial, view in voters:
-        folder = TrialFolder(prepared.paths.trials / trial)
+        folder = TrialFolder(paths.trials / trial)
         record = folder.record()
         assert record is not None, "a voter's trial has a record: the pool was read from it"
         found[trial, view] = best_predictions(folder, record).read("test", head, view)

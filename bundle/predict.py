@@ -208,7 +208,10 @@ def predict_to_file(
     if not photos.is_dir():
         raise UserError(f"PHOTOS must be a folder, got {photos}, which is not there")
     answers = bundle.predict(photos, wanted, progress)
-    write_submission(out, bundle.plan, answers.image_ids, answers.labels)
+    try:
+        write_submission(out, bundle.plan, answers.image_ids, answers.labels)
+    except OSError as error:
+        raise UserError(f"the file given by --out must be writable, got {out} ({error.strerror or error})") from error
     return {
         "rows": len(answers.image_ids),
         "broken_photos": answers.broken,

@@ -1,7 +1,7 @@
 """From a `Look` and a mask state to a photo `(96, 72, 3) uint8`: place, tilt, light, blur and noise are this photo's own.
 
-The same generator gives the same bytes: shapes are polygons on rounded points, sines are rounded, and nothing depends on fonts or on an
-image encoder.
+The same generator gives the same bytes: shapes are polygons on rounded points, sines are rounded, and nothing depends on fonts
+or on an image encoder.
 """
 
 import math
@@ -194,8 +194,10 @@ def _draw_mask(pen: _Pen, look: Look, rng: Generator, *, worn: bool) -> None:
         pen.line([(s * w * narrow, side), (s * w * 1.02, -0.02)], (232, 232, 232), 0.03)
         pen.line([(s * w * narrow * 0.9, min(low - 0.3, 0.8)), (s * w * 1.02, 0.16)], (232, 232, 232), 0.03)
     pen.fill(
-        [(-w * narrow, side), (-0.2, top + 0.03), (0, top), (0.2, top + 0.03), (w * narrow, side)]
-        + [(w * narrow * 0.86, low - 0.3), (w * 0.5, low), (-w * 0.5, low), (-w * narrow * 0.86, low - 0.3)],
+        [
+            *((-w * narrow, side), (-0.2, top + 0.03), (0, top), (0.2, top + 0.03), (w * narrow, side)),
+            *((w * narrow * 0.86, low - 0.3), (w * 0.5, low), (-w * 0.5, low), (-w * narrow * 0.86, low - 0.3)),
+        ],
         colour,
     )
     middle = (top + low) / 2
@@ -209,7 +211,7 @@ def _draw_mask(pen: _Pen, look: Look, rng: Generator, *, worn: bool) -> None:
 
 
 def _draw_distractor(pen: _Pen, look: Look, rng: Generator) -> None:
-    if rng.random() < 0.15:  # a scarf up to the chin
+    if rng.random() < 0.1:  # a scarf up to the chin
         scarf = mix(look.shirt, look.wall_other, 0.5)
         pen.fill([(-0.75, 0.95), (0, 0.82), (0.75, 0.95), (0.8, 1.5), (-0.8, 1.5)], scarf)
         pen.line([(-0.72, 1.15), (0.72, 1.2)], shade(scarf, 0.8), 0.03)

@@ -33,7 +33,10 @@ def mislabel_person(rng: Generator, people: list[Person]) -> tuple[list[Person],
 
 
 def mislabel_photos(rng: Generator, calm: list[Person], photos: Sequence[Photo]) -> tuple[list[Photo], list[dict[str, str]]]:
-    """Two people's `incorrect_mask` and `normal` change places; two photos called masked show a mask under the nose. Shortens `calm`."""
+    """Two people's `incorrect_mask` and `normal` change places; two photos called masked show a mask worn wrongly.
+
+    The people this befalls are taken from the end of `calm`.
+    """
     shown: dict[str, str] = {}
     for _ in range(N_SWAPPED):
         folder = calm.pop().folder

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-APPARENT_SD = 4.0  # years between the true age and the age a face shows
+APPARENT_SD = 3.0  # years between the true age and the age a face shows
 Colour = tuple[float, float, float]
 
 _SKINS: tuple[Colour, ...] = ((246, 214, 186), (238, 196, 160), (226, 178, 138), (205, 154, 116), (176, 126, 92))
@@ -75,12 +75,12 @@ def invent_look(rng: Generator, *, female: bool, age: int) -> Look:
     """A person of this gender and age. The face shows an apparent age that differs from `age` by `APPARENT_SD` years."""
     apparent = age + rng.normal(0, APPARENT_SD)
     skin = shade(_SKINS[_pick(rng, (0.22, 0.3, 0.26, 0.14, 0.08))], rng.uniform(0.93, 1.05))
-    dyed = rng.random() < (0.18 if female else 0.08) * (apparent < 62)
+    dyed = rng.random() < (0.1 if female else 0.06) * (apparent < 62)
     grey = 0.0 if dyed else share((apparent - 33) / 33 + rng.normal(0, 0.07))
     youth = share((34 - apparent) / 14)
     own = _HAIRS[_pick(rng, _odds((0.42, 0.27, 0.16, 0.1, 0.05), (0.26, 0.18, 0.2, 0.2, 0.16), youth))]
     bald = not female and rng.random() < share((apparent - 36) / 80)
-    length = rng.normal(1.05, 0.42) if female else rng.normal(-0.1, 0.27)
+    length = rng.normal(1.15, 0.35) if female else rng.normal(-0.15, 0.22)
     wrinkles = share(0.5 * share((apparent - 23) / 14) + 0.5 * share((apparent - 46) / 20) + rng.normal(0, 0.05))
     lip = mix(shade(skin, 0.8), (196, 62, 74), share(rng.normal(0.72 if female else 0.22, 0.18)))
     hue = rng.random()
@@ -93,18 +93,18 @@ def invent_look(rng: Generator, *, female: bool, age: int) -> Look:
         fringe=_pick(rng, _odds((0.45, 0.1, 0.45), (0.2, 0.5, 0.3), youth)),
         bald=bald,
         width=rng.normal(0.715, 0.03) + 0.03 * youth,
-        jaw=min(max(rng.normal(0.7 if female else 0.85, 0.05), 0.6), 0.95),
+        jaw=min(max(rng.normal(0.68 if female else 0.88, 0.05), 0.6), 0.95),
         eye_gap=rng.normal(0.305, 0.02),
-        eye_size=rng.normal(0.116 if female else 0.1, 0.007) + 0.026 * youth - 0.02 * wrinkles,
+        eye_size=rng.normal(0.12 if female else 0.098, 0.006) + 0.026 * youth - 0.02 * wrinkles,
         iris=((60, 40, 30), (84, 56, 34), (70, 92, 70), (74, 102, 136))[_pick(rng, (0.5, 0.3, 0.1, 0.1))],
-        brow=min(max(rng.normal(0.042 if female else 0.078, 0.012), 0.02), 0.1),
-        lashes=share(rng.normal(0.8 if female else 0.15, 0.2)),
+        brow=min(max(rng.normal(0.038 if female else 0.084, 0.01), 0.02), 0.1),
+        lashes=share(rng.normal(0.85 if female else 0.1, 0.15)),
         nose=rng.normal(0.3, 0.03) + 0.03 * wrinkles,
         lips=min(max(rng.normal(0.085 if female else 0.062, 0.014) - 0.02 * wrinkles, 0.03), 0.12),
         lip_colour=lip,
         wrinkles=wrinkles,
         spots=int(rng.poisson(8 * share((apparent - 53) / 12))),
-        beard=0.0 if female or rng.random() < 0.7 else rng.uniform(0.35, 1),
+        beard=0.0 if female or rng.random() < 0.86 else rng.uniform(0.3, 0.9),
         glasses=shade((70, 60, 56), rng.uniform(0.3, 1.6)) if rng.random() < 0.18 + 0.25 * wrinkles else None,
         shirt=of_hue(rng.random(), rng.uniform(0.1, 0.6) * (1 - 0.6 * wrinkles) + 0.25 * youth, rng.uniform(0.25, 0.9)),
         collar=int(rng.integers(3)),

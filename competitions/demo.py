@@ -1,11 +1,11 @@
-"""Draws the demo competition: 120 training and 80 test people x 7 photos, in the layout of the mask competition it is modelled on.
+"""Draws the demo competition: 120 training and 80 test people x 7 photos, in the layout of the mask competition.
 
-A seed becomes `train/` (`train.csv`, one folder per person), `eval/` (`info.csv`, photos under random names), `photos.csv` (one flat
-table of both), `truth.csv` (the answers to the test photos) and `key.json` (the faults that were planted). Nothing in the product reads the
-last two. The same seed gives the same bytes; all of it takes some five seconds on one core.
+A seed becomes `train/` (`train.csv`, one folder per person), `eval/` (`info.csv`, photos under random names), `photos.csv` (one
+flat table of both), `truth.csv` (the answers to the test photos) and `key.json` (the faults that were planted). Nothing in the
+product reads the last two. The same seed gives the same bytes; drawing takes two seconds on one core and 34 MB.
 
-Planted on purpose, as they stood in the real data: a person with the wrong gender, photos whose mask state is not what the file name says,
-near-duplicates across people, identical files, files that cannot be read, one that is not in the format its name says.
+Planted on purpose, as they stood in the real data: a person with the wrong gender, photos whose mask state is not what the file
+name says, near-duplicates across people, identical files, files that cannot be read, one that is not in the format its name says.
 """
 
 import csv
@@ -30,7 +30,8 @@ from ledger.files import read_json, replace_bytes, replace_json
 def draw_demo(root: Path, *, seed: int) -> None:
     """Draw the demo competition into the folder `root`; returns at once where it already stands there with this seed.
 
-    It is drawn beside `root` and renamed, so that a half drawing is never taken for a finished one. A drawing of another seed is replaced.
+    It is drawn beside `root` and renamed, so that a half drawing is never taken for a finished one. A drawing of another seed is
+    replaced.
 
     Args:
         root: The folder; missing, empty, or an earlier drawing.
@@ -52,6 +53,9 @@ def draw_demo(root: Path, *, seed: int) -> None:
         if root.exists():
             root.rename(old)
         beside.rename(root)
+    except OSError:
+        if _drawn_seed(root) != seed:  # else somebody renamed theirs between the question and ours
+            raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

@@ -95,14 +95,16 @@ def vote_score(vote: Vote, labels: Ints, *, metric: str) -> float:
     return score_labels(metric, vote.labels, labels, vote.shares.shape[1])
 
 
-def choose_top_k(probs: Floats, labels: Ints, *, members: Sequence[str], k: int, metric: str, rule: str = "hard") -> Choose:
-    """The choice that `selection.top_k` makes: score each member on the in-bag photos, let all views of the best `k` vote, best first.
+def choose_top_k(
+    probs: Floats, labels: Ints, *, members: Sequence[str], sizes: Sequence[int], metric: str, rule: str = "hard"
+) -> Choose:
+    """The choice an export makes: score each member, let all views of the best k vote, with the k that votes best.
 
     Args:
         probs: `float (M, V, N, C)` of each member and view; members are scored by the first view, the identity.
         labels: `int64 (N,)` of class numbers, -1 for none.
         members: M names; equal scores are ordered by them.
-        k: Number of members that vote.
+        sizes: The numbers of members to choose among, on the in-bag photos too; of equal votes the smallest is taken.
         metric: One of `competitions.metrics.METRICS`.
         rule: One of `votes.RULES`.
     """
@@ -114,16 +116,28 @@ def choose_top_k(probs: Floats, labels: Ints, *, members: Sequence[str], k: int,
     if len(index) != len(half) or len(members) != len(half):
         raise UserError(f"members must be {len(half)} different names, got {len(members)}, {len(index)} of them different")
 
+    def vote(best: list[int], rows: Ints) -> Vote:
+        voters = half[best][:, :, rows]
+        return RULES[rule].vote(voters.reshape(-1, *voters.shape[2:]), None)
+
     def choose(rows: Ints) -> Decide:
-        best = [index[name] for name in top_k(dict(zip(members, score(rows), strict=True)), k)]
-
-        def decide(others: Ints) -> Vote:
-            voters = half[best][:, :, others]
-            return RULES[rule].vote(voters.reshape(-1, *voters.shape[2:]), None)
-
-        return decide
+        ranked = [index[name] for name in top_k(dict(zip(members, score(rows), strict=True)), max(sizes))]
+        scores = {k: vote_score(vote(ranked[:k], rows), labels[rows], metric=metric) for k in sizes} if len(sizes) > 1 else {}
+        k = max(sizes, key=lambda k: (scores.get(k, 0.0), -k))
+        return lambda others: vote(ranked[:k], others)
 
     return choose
+
+
+def best_size(probs: Floats, labels: Ints, *, sizes: Sequence[int], metric: str, rule: str = "hard") -> int:
+    """Of these numbers of members, best first in `probs (M, V, N, C)`, the one whose vote scores best; the smallest of equals."""
+    rows = np.flatnonzero(labels >= 0)
+
+    def score(k: int) -> float:
+        voters = probs[:k][:, :, rows]
+        return vote_score(RULES[rule].vote(voters.reshape(-1, *voters.shape[2:]), None), labels[rows], metric=metric)
+
+    return max(sizes, key=lambda k: (score(k), -k))
 
 
 def choose_composed(table: Composition, choices: Mapping[str, Choose]) -> Choose:

@@ -49,6 +49,11 @@ class StudyFolder:
     def lease(self) -> Path:
         return self.path / "lease.json"
 
+    @property
+    def planned(self) -> bool:
+        """Whether there is something to go on with."""
+        return (self.path / "plan.json").is_file()
+
     def write_plan(self, plan: Mapping[str, Any]) -> None:
         replace_json(self.path / "plan.json", dict(plan))
 
@@ -73,6 +78,16 @@ class StudyFolder:
         """All events, oldest first."""
         return read_lines(self.path / "events.jsonl")
 
+    def started(self) -> dict[str, int | None]:
+        """Per trial id that this study trained, or is to train: the epoch at which the study let go of it; `None`: not yet."""
+        epochs: dict[str, int | None] = {}
+        for event in self.events():
+            if event["event"] == "started":
+                epochs[event["trial_id"]] = None
+            elif event.get("trial_id") in epochs and event["event"] in END_EVENTS:
+                epochs[event["trial_id"]] = event.get("epoch")
+        return epochs
+
     def statuses(self) -> dict[str, str]:
         """Per trial id what the study last decided: running, finished, pruned, diverged or failed."""
         status = {suggestion.trial_id: "running" for suggestion in self.suggestions()}
@@ -89,7 +104,7 @@ def study_folder(studies: Path, name: str) -> StudyFolder:
         UserError: There is none.
     """
     folder = StudyFolder(studies / name)
-    if not (folder.path / "plan.json").is_file():
+    if not folder.planned:
         known = [path.name for path in studies.iterdir()] if studies.is_dir() else []
         raise UserError(
             unknown("study", name, known) if known else f"unknown study {name!r}; there is no study yet, start one first"
@@ -100,4 +115,4 @@ def study_folder(studies: Path, name: str) -> StudyFolder:
 def study_folders(studies: Path) -> list[StudyFolder]:
     """All studies of a competition, by name."""
     paths = sorted(studies.iterdir()) if studies.is_dir() else []
-    return [StudyFolder(path) for path in paths if (path / "plan.json").is_file()]
+    return [folder for folder in map(StudyFolder, paths) if folder.planned]

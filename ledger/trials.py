@@ -3,6 +3,7 @@
 The worker that trains the trial is the one writer. A result stands here, whole, before anything is told to a scheduler.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -122,10 +123,14 @@ class TrialFolder:
 
     def write_metrics(self, lines: list[dict[str, Any]]) -> None:
         """Replace `metrics.jsonl` with one line per epoch; `lines` come from `last`, which heals a file that fell behind."""
-        from json import dumps
-
-        text = "".join(dumps(line, sort_keys=True, allow_nan=False) + "\n" for line in lines)
+        text = "".join(json.dumps(line, sort_keys=True, allow_nan=False) + "\n" for line in lines)
         replace_bytes(self.path / "metrics.jsonl", text.encode(), durable=False)
+
+    def remove_leftovers(self) -> None:
+        """Remove what a write that was killed left beside these files. Only the trial's one writer may call this."""
+        for name in (self.last.name, self.best.name, "record.json", "metrics.jsonl", "config.json", "provenance.json"):
+            for beside in self.path.glob(f".{name}.*.tmp"):
+                beside.unlink(missing_ok=True)
 
     def write_provenance(self, provenance: Mapping[str, Any]) -> None:
         replace_json(self.path / "provenance.json", dict(provenance), durable=False)

@@ -277,7 +277,7 @@ def _first_line(error: BaseException) -> str:
 
 def _way_out(error: BaseException) -> str:
     if isinstance(error, ImportError):
-        return "Install it with `pip install -c constraints.txt wandb`, or leave --tracker wandb out."
+        return "Install it with `pip install -c constraints.txt wandb`, or search without a tracker."
     if isinstance(error, OSError | UserError):
         return "Make <storage>/<competition>/wandb a folder that can be written, or set WANDB_MODE=disabled."
     return "Set WANDB_MODE=offline and send the files later with `wandb sync`, or `wandb login`, or WANDB_MODE=disabled."

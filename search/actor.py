@@ -41,15 +41,20 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
         self._next: dict[str, Any] | None = config
         self._run: TrialRun | None = None
         self._claim: Claim | None = None
+        self._untold = False
 
     def step(self) -> dict[str, Any]:
-        """One epoch; everything is on disk before this returns."""
+        """One epoch; everything is on disk before this returns.
+
+        A trial that goes on tells its last whole epoch first: whoever was killed may not have told it.
+        """
         if self._next is not None:
             self._open(self._next)
         if self._run is None:
             return {"done": True, "elsewhere": True, "epoch": 0, "best_score": float("-inf")}
-        if not self._run.record.ended:
+        if not (self._run.record.ended or self._untold):
             self._run.step()
+        self._untold = False
         record = self._run.record
         score = record.score if record.score is not None else float("-inf")
         return {"epoch": record.epochs_done, "best_score": score, "diverged": record.diverged, "done": record.ended}
@@ -74,6 +79,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
             log.warning("trial %s is being trained by another study", settings.trial_id)
             return
         self._run = TrialRun(settings, context)
+        self._untold = self._run.record.epochs_done > 0
 
     def _close(self) -> None:
         self._run = None

@@ -11,6 +11,7 @@ from search_spaces import Space, load_space
 SEARCHER_NAMES = ("tpe", "random")
 SCHEDULER_NAMES = ("asha", "fifo")
 TRACKER_NAMES = ("none", "wandb")
+TRIALS = 8
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class Request:
     """One search.
 
     Attributes:
-        trials: Distinct new trials per target; an id that is already in the ledger does not count.
+        trials: Distinct new trials per target; an id that is already in the ledger does not count. `None`: as the study was
+            started with, else `TRIALS`.
         targets: Names, or `None` for all.
         seed: Seeds the suggestions and, unless the space says otherwise, the trials.
         fold: The validation fold.
@@ -30,7 +32,7 @@ class Request:
 
     competition: str
     space: str = "quick"
-    trials: int = 8
+    trials: int | None = None
     targets: tuple[str, ...] | None = None
     seed: int = 0
     fold: int = 0
@@ -44,6 +46,10 @@ class Request:
     scheduler: str = "asha"
     tracker: str = "none"
     loader_workers: int = 0
+
+    @property
+    def n_trials(self) -> int:
+        return TRIALS if self.trials is None else self.trials
 
 
 def check_request(request: Request, competition: Competition) -> Space:
@@ -76,7 +82,7 @@ def check_request(request: Request, competition: Competition) -> Space:
 def _number_faults(request: Request, competition: Competition) -> list[str]:
     folds = competition.split.folds
     rules = [
-        (request.trials >= 1, f"trials must be 1 or more, got {request.trials}; give --trials N"),
+        (request.n_trials >= 1, f"trials must be 1 or more, got {request.trials}; give --trials N"),
         (request.seed >= 0, f"seed must be 0 or more, got {request.seed}; give --seed K"),
         (0 <= request.fold < folds, f"fold must be 0..{folds - 1}, got {request.fold}; this competition has {folds} folds"),
         (

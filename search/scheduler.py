@@ -1,14 +1,18 @@
 """The scheduler: one rung table per target, on the trials' own epochs; every decision is journalled.
 
-Ray's ASHA compares all trials of a run; scores of different targets do not compare, so each target has its own (facts.md).
+Ray's ASHA compares all trials of a run; scores of different targets do not compare, so each target has its own. It is empty after
+a restart (facts.md), so a resumed study puts the curves of its earlier trials back into the rungs.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from ledger.studies import StudyFolder
+from ledger.trials import TrialFolder
 from search_spaces import Space
 
 SCHEDULERS: dict[str, Callable[[Space], Any]] = {
@@ -27,19 +31,31 @@ SCHEDULERS: dict[str, Callable[[Space], Any]] = {
 class TargetScheduler(TrialScheduler):  # type: ignore[misc]  # ray ships no types
     """Hands each call to the scheduler of the trial's own target."""
 
-    def __init__(self, targets: Iterable[str], kind: str, space: Space, study: StudyFolder) -> None:
-        """Make one scheduler of this `kind` (see `SCHEDULERS`) per target; decisions go to the study's events."""
+    def __init__(self, targets: Iterable[str], kind: str, space: Space, study: StudyFolder, trials: Path) -> None:
+        """Make one scheduler of this `kind` (see `SCHEDULERS`) per target; decisions go to the study's events.
+
+        Args:
+            targets: Their names.
+            kind: One of `SCHEDULERS`.
+            space: Says where the rungs are.
+            study: Its ended trials are put into the rungs as they stood when it let go of them.
+            trials: The ledger's trial folders.
+        """
         super().__init__()
         self._metric = "best_score"
         self._of = {target: SCHEDULERS[kind](space) for target in targets}
-        self._study = study
+        self._study, self._trials = study, trials
+        self._recall()
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Metric and mode are the project's own."""
         return True
 
     def on_trial_add(self, controller: Any, trial: Any) -> None:
+        """A trial that goes on reports its last epoch once more; the ones before are put into the rungs here."""
         self._own(trial).on_trial_add(controller, trial)
+        for result in _reports(self._curve(trial.config["trial_id"])[:-1]):
+            self._own(trial).on_trial_result(controller, trial, result)
 
     def on_trial_error(self, controller: Any, trial: Any) -> None:
         self._own(trial).on_trial_error(controller, trial)
@@ -67,5 +83,33 @@ class TargetScheduler(TrialScheduler):  # type: ignore[misc]  # ray ships no typ
     def debug_string(self) -> str:
         return "one scheduler per target"
 
+    def _recall(self) -> None:
+        statuses, let_go = self._study.statuses(), self._study.started()
+        for suggestion in self._study.suggestions():
+            name = suggestion.trial_id
+            if name not in let_go or statuses[name] == "running" or suggestion.target not in self._of:
+                continue
+            past = _Past(f"past-{name}", {"target": suggestion.target})
+            self._own(past).on_trial_add(None, past)
+            for result in _reports(self._curve(name)[: let_go.pop(name)]):
+                self._own(past).on_trial_result(None, past, result)
+
+    def _curve(self, trial_id: str) -> list[float]:
+        record = TrialFolder(self._trials / trial_id).record()
+        return [] if record is None else record.curve
+
     def _own(self, trial: Any) -> Any:
         return self._of[trial.config["target"]]
+
+
+@dataclass(frozen=True)
+class _Past:
+    """What a scheduler looks at of a trial."""
+
+    trial_id: str
+    config: dict[str, str]
+
+
+def _reports(curve: list[float]) -> list[dict[str, float]]:
+    """What the worker told after each epoch of a curve."""
+    return [{"epoch": epoch, "best_score": max(curve[:epoch])} for epoch in range(1, len(curve) + 1)]

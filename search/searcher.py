@@ -6,7 +6,7 @@ study's folder before its trial starts. A configuration that is already in the l
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
         questions: Mapping[str, Question],
         *,
         suggest: Callable[[Any], dict[str, Any]],
+        first: Sequence[Mapping[str, Any]] = (),
         n_trials: int,
         seed: int,
         searcher: str,
@@ -78,6 +79,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
         Args:
             questions: Target name -> what the study decides about its trials.
             suggest: The search space.
+            first: Its parameters to try before the sampler draws.
             n_trials: Distinct new trials per target.
             seed: The study's seed.
             searcher: One of `SEARCHERS`.
@@ -92,6 +94,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
         }
         self._space, self._n_trials, self._seed, self._searcher = suggest, n_trials, seed, searcher
         self._folder, self._trials, self._prepare = study, trials, prepare
+        self._first = first
         self._seen: set[str] = set()
         self._running: dict[str, _Running] = {}
         self._number = 0
@@ -167,6 +170,8 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
         """A new suggestion; `None` when it was answered from the ledger."""
         target = self._targets[name]
         target.study.sampler = SEARCHERS[self._searcher](_seed_of(self._seed, name, target.asked))
+        if target.asked < len(self._first):
+            target.study.enqueue_trial(dict(self._first[target.asked]))
         target.asked += 1
         trial = target.study.ask()
         parameters = self._space(trial)
@@ -217,7 +222,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
 
     def _recall(self) -> None:
         """Rebuild everything from the study's folder: what was told, what was stopped, and what has to go on."""
-        statuses = self._folder.statuses()
+        statuses, started = self._folder.statuses(), self._folder.started()
         for suggestion in self._folder.suggestions():
             target = self._targets.get(suggestion.target)
             self._number = max(self._number, suggestion.number)
@@ -230,11 +235,12 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
             status = statuses[suggestion.trial_id]
             if not first:
                 _add(target.study, suggestion, TrialState.FAIL)
-            elif status == "running" and not (record is not None and record.ended):
-                target.new += 1
+                continue
+            waits = status == "running" and not (record is not None and record.ended)
+            target.new += waits or suggestion.trial_id in started
+            if waits:
                 target.waiting.append(suggestion)
             else:
-                target.new += 1
                 self._tell_again(target, suggestion, record, status)
 
     def _tell_again(self, target: _Target, suggestion: Suggestion, record: Record | None, status: str) -> None:

@@ -7,8 +7,8 @@ computed. Whatever ends the driver in between, `--resume` reads the folders and 
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 from competitions.competition import Competition, load_competition
 from competitions.prepare import Prepared, prepare
 from competitions.targets import choose_targets
-from ledger.claims import Claim, claim, holder
+from ledger.claims import claim, holder
 from ledger.errors import UserError
 from ledger.paths import CompetitionPaths, check_writable, competition_paths
 from ledger.progress import Counting, StatusLine, counts
@@ -81,6 +81,8 @@ def make_plan(request: Request, storage: str | Path | None) -> Plan:
     check_writable(paths.root)
     prepared = prepare(competition, paths, progress=Counting("decoding photos"))
     questions = _questions(request, prepared, competition)
+    if request.resume:
+        _check_unchanged(study_folder(paths.studies, request.study or ""), questions)
     from search.space_check import check_space
 
     check_space(space.suggest, questions)
@@ -97,24 +99,38 @@ def run_study(plan: Plan) -> Outcome:
     """Run the search to its end, or until time or Ctrl-C ends it.
 
     Raises:
-        UserError: Another driver runs this study, or Ray cannot be reached.
+        UserError: Another driver runs this study, Ray cannot be reached, or has too little for one trial; nothing of a new
+            study is then kept.
+        KeyboardInterrupt: Before there was a plan to go on with.
     """
-    from search.launch import ray_session
-
     started = time.monotonic()
-    with _lease(plan.study):
-        key = plan.prepared.save()
-        plan.study.write_plan(_plan_json(plan, key))
-        with ray_session(plan.request.address), _mirror(plan) as push:
-            interrupted = _search(plan, key, push)
-            if not interrupted:
-                _complete_best(plan, key)
+    try:
+        with _lease(plan.study):
+            interrupted = _run(plan)
+    except KeyboardInterrupt:
+        if not plan.study.planned:
+            raise
+        interrupted = True
     return Outcome(plan.study.name, outcome_of(plan.study, plan.paths, list(plan.questions)), _rounded(started), interrupted)
 
 
+def _run(plan: Plan) -> bool:
+    """The study inside its lease; returns whether Ctrl-C ended it."""
+    from search.launch import ray_session
+
+    with ray_session(plan.request.address), _mirror(plan) as push:
+        _check_resources(plan.request)
+        key = plan.prepared.save()
+        plan.study.write_plan(_plan_json(plan, key))
+        interrupted = _search(plan, key, push)
+        if not interrupted:
+            _complete_best(plan, key)
+    return interrupted
+
+
 def outcome_of(study: StudyFolder, paths: CompetitionPaths, targets: list[str]) -> dict[str, dict[str, Any]]:
-    """Per target what the study's trials came to."""
-    statuses, found = study.statuses(), {}
+    """Per target what the study's trials came to; epochs and seconds are those of trials that it did not find answered."""
+    statuses, started, found = study.statuses(), study.started(), {}
     of = {suggestion.trial_id: suggestion.target for suggestion in study.suggestions()}
     for target in targets:
         own = {trial: status for trial, status in statuses.items() if of.get(trial) == target}
@@ -124,8 +140,8 @@ def outcome_of(study: StudyFolder, paths: CompetitionPaths, targets: list[str]) 
         found[target] = {
             "trials": counts(own),
             "best": None if best is None else {"trial_id": best[1], "score": best[0]},
-            "epochs": sum(record.epochs_done for record in records),
-            "seconds": round(sum(record.seconds for record in records), 1),
+            "epochs": sum(record.epochs_done for record in records if record.trial_id in started),
+            "seconds": round(sum(record.seconds for record in records if record.trial_id in started), 1),
         }
     return found
 
@@ -152,7 +168,6 @@ def _questions(request: Request, prepared: Prepared, competition: Competition) -
 
 def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None]) -> bool:
     """The Tune run; returns whether Ctrl-C ended it."""
-    import ray
     from ray import tune
 
     from search.actor import TrialActor
@@ -162,11 +177,11 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None]) -> bool:
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     request = plan.request
-    _check_resources(request, ray.cluster_resources())
     searcher = LedgerSearcher(
         plan.questions,
         suggest=plan.space.suggest,
-        n_trials=request.trials,
+        first=plan.space.first,
+        n_trials=request.n_trials,
         seed=request.seed,
         searcher=request.searcher,
         study=plan.study,
@@ -183,7 +198,7 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None]) -> bool:
         tune.with_resources(bound, resources),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=TargetScheduler(plan.questions, request.scheduler, plan.space, plan.study),
+            scheduler=TargetScheduler(plan.questions, request.scheduler, plan.space, plan.study, plan.paths.trials),
             num_samples=-1,
             reuse_actors=True,
             time_budget_s=request.hours * 3600 if request.hours else None,
@@ -244,7 +259,10 @@ def _weights_keeper(prepared: Prepared) -> Callable[[Mapping[str, Any]], None]:
     return keep
 
 
-def _check_resources(request: Request, there: Mapping[str, float]) -> None:
+def _check_resources(request: Request) -> None:
+    import ray
+
+    there = ray.cluster_resources()
     faults = [
         f"{kind.lower()}s-per-trial must be at most {there.get(kind, 0):g}, what this Ray has, got {asked:g}"
         for kind, asked in (("CPU", request.cpus_per_trial), ("GPU", request.gpus_per_trial))
@@ -258,8 +276,9 @@ def _device(request: Request) -> str:
     return "cuda" if request.gpus_per_trial > 0 else "cpu"
 
 
-def _lease(study: StudyFolder) -> Claim:
-    """The right to drive this study.
+@contextmanager
+def _lease(study: StudyFolder) -> Iterator[None]:
+    """The right to drive this study; a folder that got no plan meanwhile is taken away again.
 
     Raises:
         UserError: Somebody else has it.
@@ -270,7 +289,13 @@ def _lease(study: StudyFolder) -> Claim:
         other = holder(study.lease)
         who = f"process {other.pid} on {other.host} since {other.started}" if other else "another driver"
         raise UserError(f"study {study.name!r} is being run by {who}; wait for it or stop it first")
-    return held
+    try:
+        with held:
+            yield
+    finally:
+        if not study.planned:
+            with suppress(OSError):
+                study.path.rmdir()
 
 
 def _mirror(plan: Plan) -> AbstractContextManager[Callable[[TrialFolder], None]]:
@@ -285,8 +310,35 @@ def _plan_json(plan: Plan, key: str) -> dict[str, Any]:
     from trainables.provenance import provenance
 
     asked = {name: value for name, value in asdict(plan.request).items() if name not in ("resume", "address")}
+    asked |= {"competition": plan.prepared.competition.name, "trials": plan.request.n_trials}  # not the path of its file
     made_of = {name: value for name, value in provenance().items() if name in ("commit", "packages", "author", "host")}
-    return {"request": asked, "space": plan.space.fingerprint, "prepared": key, "made_of": made_of}
+    return {
+        "request": asked,
+        "space": plan.space.fingerprint,
+        "prepared": key,
+        "questions": _asked(plan.questions),
+        "made_of": made_of,
+    }
+
+
+def _asked(questions: Mapping[str, Any]) -> dict[str, Any]:
+    """What a study decides about its trials, as JSON values."""
+    return {name: asdict(question) for name, question in questions.items()}
+
+
+def _check_unchanged(study: StudyFolder, questions: Mapping[str, Any]) -> None:
+    """Scores on other photos do not compare, so a study goes on only with the data it began with.
+
+    Raises:
+        UserError: Naming what is different now.
+    """
+    before, now = study.plan()["questions"], _asked(questions)
+    changed = {key for name in before for key, value in before[name].items() if now.get(name, {}).get(key) != value}
+    if changed:
+        raise UserError(
+            f"study {study.name!r} began with other settings of the competition or other photos (changed: "
+            f"{', '.join(sorted(changed))}); put them back, or start a new study: it takes over every trial that still fits"
+        )
 
 
 def _recorded(request: Request, study: StudyFolder) -> Request:
@@ -294,6 +346,8 @@ def _recorded(request: Request, study: StudyFolder) -> Request:
     asked = study.plan()["request"]
     asked["targets"] = tuple(asked["targets"]) if asked["targets"] else None
     anew = {name: getattr(request, name) for name in ("address", "hours", "loader_workers", "tracker")}
+    if request.trials is not None:
+        anew["trials"] = request.trials
     return Request(**{**asked, **anew, "study": study.name, "resume": True})
 
 

@@ -1,7 +1,7 @@
 """WHAT TO TRY: one file per space. A space is found by its file's name and draws with plain Optuna calls.
 
 A space module has `suggest(trial) -> dict` of settings (see `trainables.config.DEFAULTS` for the names), `MAX_EPOCHS`, and the rungs
-of successive halving `GRACE_EPOCHS` and `REDUCTION`.
+of successive halving `GRACE_EPOCHS` and `REDUCTION`. It may have `FIRST`, a list of parameters to try before the sampler draws.
 """
 
 import importlib
@@ -26,6 +26,7 @@ class Space:
         grace_epochs: No trial is stopped before this many epochs.
         reduction: One in this many trials goes on from each rung.
         fingerprint: Hash of the file.
+        first: Parameters that are tried before the sampler draws, best guess first.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Space:
     grace_epochs: int
     reduction: int
     fingerprint: str
+    first: tuple[dict[str, Any], ...] = ()
 
 
 def known_spaces() -> list[str]:
@@ -54,5 +56,12 @@ def load_space(name: str) -> Space:
     missing = [part for part in parts if not hasattr(module, part)]
     if missing:
         raise UserError(f"search_spaces/{name}.py must define {', '.join(parts)}; it lacks {', '.join(missing)}")
-    found = file_hash(FOLDER / f"{name}.py")
-    return Space(name, module.suggest, module.MAX_EPOCHS, module.GRACE_EPOCHS, module.REDUCTION, found[:16])
+    return Space(
+        name,
+        module.suggest,
+        module.MAX_EPOCHS,
+        module.GRACE_EPOCHS,
+        module.REDUCTION,
+        file_hash(FOLDER / f"{name}.py")[:16],
+        tuple(getattr(module, "FIRST", ())),
+    )

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from ledger.errors import UserError
 from ledger.files import file_hash
 
 WEIGHT_ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
+LEAST_LOADED = 0.5
+"""Share of the weights that a start file must reach; a file of another network reaches none."""
 HUB = ("huggingface.co", 443)
 HUB_PATIENCE_S = 0.7
 
@@ -57,17 +60,50 @@ def build(
     config = timm.get_pretrained_cfg(backbone, allow_unregistered=True)
     if config is not None and config.fixed_input_size:
         extra["img_size"] = image_size
-    if weights and not weights.startswith("timm:"):
-        extra.update(pretrained=True, pretrained_cfg_overlay={"file": str(kept_weights(store, weights))})
-    elif weights:
-        extra["pretrained"] = True
+    chance = torch.get_rng_state()
     try:
         model: nn.Module = timm.create_model(backbone, **extra)
-    except (AssertionError, ValueError, RuntimeError) as error:
+        _try_out(model, image_size)
+    except (AssertionError, ValueError, RuntimeError, IndexError) as error:
         raise UserError(
-            f"backbone {backbone!r} cannot be built at image_size {image_size} ({_first_line(error)}); give another size"
+            f"backbone {backbone!r} cannot take image_size {image_size} ({_first_line(error)}); give another size"
         ) from error
+    if not weights:
+        return model
+    torch.set_rng_state(chance)
+    return _loaded(backbone, model, weights, store, extra)
+
+
+def _try_out(model: nn.Module, image_size: int) -> None:
+    """One black photo through the network: many that cannot take a size are built all the same and fail at the first batch."""
+    with torch.no_grad():
+        model.eval()(torch.zeros(1, 3, image_size, image_size))
+    model.train()
+
+
+def _loaded(backbone: str, fresh: nn.Module, weights: str, store: Path | None, extra: Mapping[str, Any]) -> nn.Module:
+    """The network with its start weights; the last layer is new where the number of classes differs."""
+    import timm
+
+    overlay = None if weights.startswith("timm:") else {"file": str(kept_weights(store, weights))}
+    try:
+        model: nn.Module = timm.create_model(backbone, pretrained=True, pretrained_cfg_overlay=overlay, **extra)
+    except Exception as error:  # readers of four file formats raise what they like on a file that is none of them
+        raise UserError(f"start weights {weights[:12]} do not load into {backbone!r} ({_first_line(error)})") from error
+    share = _share_changed(fresh, model)
+    if share < LEAST_LOADED:
+        raise UserError(f"start weights {weights[:12]} reach only {share:.0%} of {backbone!r}; they belong to another network")
     return model
+
+
+def _share_changed(fresh: nn.Module, loaded: nn.Module) -> float:
+    """The share of weights, the last layer's left out, that a file changed: timm passes over names that do not match in silence."""
+    classifier: Any = getattr(loaded, "get_classifier", lambda: None)
+    last = classifier()
+    own = {id(parameter) for parameter in last.parameters()} if isinstance(last, nn.Module) else set()
+    pairs = [(a, b) for a, b in zip(fresh.parameters(), loaded.parameters(), strict=True) if b.ndim > 1 and id(b) not in own]
+    n_changed = sum(int((a != b).sum()) for a, b in pairs)
+    return n_changed / max(1, sum(b.numel() for _, b in pairs))
 
 
 def preprocessing(model: nn.Module, image_size: int) -> Preprocessing:

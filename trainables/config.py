@@ -5,7 +5,6 @@ would have no effect is an error, and nothing unresolved is hashed: `auto` becom
 """
 
 import difflib
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -32,7 +31,7 @@ class TrialConfig:
         data: Fingerprint of ids, labels, pixels and folds of the target's rows.
         weights: `""` for a random start, `timm:<tag>` for published weights, else the SHA-256 of a local weights file.
         epochs: Planned; the learning-rate schedule depends on it.
-        warmup_epochs: Linear warm-up before the cosine, at most `epochs`.
+        warmup_epochs: Linear warm-up before the cosine, at most half of `epochs`.
         label_smoothing: In [0, 1); only with loss `label_smoothing`.
         focal_gamma: Lin et al. 2017; only with loss `focal`.
         momentum: Only with optimizer `sgd`.
@@ -190,6 +189,7 @@ def resolve(parameters: Mapping[str, Any], question: Question) -> TrialConfig:
     weights_file, pretrained = chosen.pop("weights_file"), chosen.pop("pretrained")
     chosen["weights"] = _start(chosen["backbone"], pretrained, weights_file)
     chosen["image_size"] = chosen["image_size"] or question.image_size
+    chosen["warmup_epochs"] = min(chosen["warmup_epochs"], chosen["epochs"] / 2)
     chosen["micro_batch"] = min(chosen["micro_batch"] or chosen["batch_size"], chosen["batch_size"])
     if chosen["precision"] == "auto":
         chosen["precision"] = "bf16" if question.gpu else "fp32"
@@ -218,34 +218,45 @@ def check_parameters(parameters: Mapping[str, Any]) -> list[str]:
     for name, (owner, needed, _) in ONLY_WITH.items():
         if chosen[name] is not None and chosen[owner] != needed:
             faults.append(f"{name} has an effect only with {owner}={needed}, got {owner}={chosen[owner]}; leave it out")
-    if chosen["pretrained"] and chosen["weights_file"]:
+    return faults + _weights_faults(chosen["pretrained"], chosen["weights_file"]) + _backbone_faults(chosen)
+
+
+def _weights_faults(pretrained: Any, weights_file: Any) -> list[str]:
+    faults = []
+    if not isinstance(pretrained, bool):
+        faults.append(f"pretrained must be True or False, got {pretrained!r}")
+    if pretrained and weights_file:
         faults.append("pretrained and weights_file exclude one another; give one of them")
-    return faults + _backbone_faults(chosen["backbone"])
+    if weights_file is not None and not isinstance(weights_file, str):
+        faults.append(f"weights_file must be a text, got {weights_file!r}")
+    elif weights_file is not None and not Path(weights_file).expanduser().is_file():
+        faults.append(f"weights_file must be a file of weights, got {weights_file!r}, which is not there")
+    return faults
 
 
-def _backbone_faults(name: Any) -> list[str]:
+def _backbone_faults(chosen: Mapping[str, Any]) -> list[str]:
     import timm
 
+    name = chosen["backbone"]
     if not isinstance(name, str):
         return [f"backbone must be a text, got {name!r}"]
-    base = name.split(".")[0]
-    if timm.is_model(base):
-        return []
-    near = difflib.get_close_matches(base, timm.list_models(), n=5, cutoff=0.4)
-    return [f"unknown backbone {name!r}; did you mean {', '.join(near) or 'resnet18'}? (timm.list_models() has all names)"]
+    base, _, tag = name.partition(".")
+    if not timm.is_model(base):
+        near = difflib.get_close_matches(base, timm.list_models(), n=5, cutoff=0.4)
+        return [f"unknown backbone {name!r}; did you mean {', '.join(near) or 'resnet18'}? (timm.list_models() has all names)"]
+    published = timm.list_pretrained(f"{base}.*")
+    if tag and name not in published:
+        return [unknown("backbone", name, [base, *published])]
+    if chosen["pretrained"] is True and not published:
+        return [f"no published weights for backbone {name!r}; set pretrained=False or give weights_file"]
+    return []
 
 
 def _start(backbone: str, pretrained: bool, weights_file: str | None) -> str:
     if weights_file:
-        path = Path(weights_file).expanduser()
-        if not path.is_file():
-            raise UserError(f"weights_file must be a file of weights, got {weights_file!r}, which is not there")
-        return file_hash(path)
+        return file_hash(Path(weights_file).expanduser())
     if not pretrained:
         return ""
     import timm
 
-    tag = timm.get_pretrained_cfg(backbone, allow_unregistered=False)
-    if tag is None or not (tag.hf_hub_id or tag.url or tag.file):
-        raise UserError(f"no published weights for backbone {backbone!r}; set pretrained=False or give weights_file")
-    return f"timm:{re.sub(r'^.*[.]', '', backbone) if '.' in backbone else tag.tag or 'default'}"
+    return f"timm:{backbone.partition('.')[2] or timm.get_pretrained_cfg(backbone).tag}"

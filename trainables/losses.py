@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trainables.config import TrialConfig
 
+SMALLEST_DOUBT = 1e-8
 Loss = Callable[[Tensor, Tensor, Tensor | None, TrialConfig], Tensor]
 """`(logits (B, C), labels (B,) int64 >= 0, class weights (C,) or None, config) -> losses (B,)`."""
 
@@ -27,7 +28,8 @@ def smoothed(logits: Tensor, labels: Tensor, weights: Tensor | None, config: Tri
 def focal(logits: Tensor, labels: Tensor, weights: Tensor | None, config: TrialConfig) -> Tensor:
     """Cross-entropy times `(1 - p)^gamma`, so that easy photos count less (Lin et al. 2017, equation 4)."""
     log_p = F.log_softmax(logits, dim=1).gather(1, labels[:, None])[:, 0]
-    scale = (1 - log_p.exp()) ** (config.focal_gamma or 0.0)
+    # without the clamp, gamma below 1 has an infinite slope at p = 1, which makes the gradient NaN
+    scale = (1 - log_p.exp()).clamp(min=SMALLEST_DOUBT) ** (config.focal_gamma or 0.0)
     return -scale * log_p * (1.0 if weights is None else weights[labels])
 
 

@@ -94,7 +94,7 @@ class TrialRun:
             config.heads,
             config.image_size,
             drop_rate=config.drop_rate,
-            weights=config.weights,
+            weights="" if self.folder.last.exists() else config.weights,  # `last` has them, and the file may be gone
             store=context.weights,
         ).to(context.device)
         self.wanted = backbones.preprocessing(self.model, config.image_size)
@@ -107,6 +107,7 @@ class TrialRun:
         }
         self.metrics: list[dict[str, Any]] = []
         self.record = self._restore() or _new_record(config)
+        self.folder.remove_leftovers()
         self.folder.write_config(config.json())
         self.folder.write_provenance(provenance())
         self.folder.write_metrics(self.metrics)

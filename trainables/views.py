@@ -39,14 +39,14 @@ def light(images: Tensor, factor: float) -> Tensor:
 VIEWS: dict[str, View] = {
     "identity": lambda images: images,
     "hflip": lambda images: images.flip(-1),
-    "zoom_in": lambda images: zoom(images, 1.12),
-    "zoom_out": lambda images: zoom(images, 0.9),
-    "rotate_left": lambda images: rotate(images, 7.0),
-    "rotate_right": lambda images: rotate(images, -7.0),
-    "brighten": lambda images: light(images, 1.15),
-    "darken": lambda images: light(images, 0.87),
-    "shift_left": lambda images: shift(images, -0.05),
-    "shift_right": lambda images: shift(images, 0.05),
+    "zoom_in": lambda images: zoom(images, 1.08),
+    "zoom_out": lambda images: zoom(images, 0.95),
+    "rotate_left": lambda images: rotate(images, 5.0),
+    "rotate_right": lambda images: rotate(images, -5.0),
+    "brighten": lambda images: light(images, 1.08),
+    "darken": lambda images: light(images, 0.93),
+    "shift_left": lambda images: shift(images, -0.04),
+    "shift_right": lambda images: shift(images, 0.04),
 }
 
 

@@ -23,7 +23,7 @@ def noise(seed: int, n_classes: int = 3, n_groups: int = 60, n_members: int = 20
 
 def chooser(probs: Floats, labels: Ints, **options: object) -> Choose:
     """The best three by accuracy unless told otherwise."""
-    return choose_top_k(probs[:, None], labels, members=NAMES[: len(probs)], **({"k": 3, "metric": "accuracy"} | options))  # type: ignore[arg-type]
+    return choose_top_k(probs[:, None], labels, members=NAMES[: len(probs)], **({"sizes": [3], "metric": "accuracy"} | options))  # type: ignore[arg-type]
 
 
 def test_on_noise_the_interval_is_about_chance_and_the_optimistic_score_is_not() -> None:
@@ -76,7 +76,7 @@ def test_shuffling_images_changes_nothing(metric: str, rule: str) -> None:
 def test_the_member_that_knows_is_found() -> None:
     probs, labels, groups = noise(2)
     probs[7] = np.eye(3)[labels]
-    choose = chooser(probs, labels, k=1, metric="macro_f1")
+    choose = chooser(probs, labels, sizes=[1], metric="macro_f1")
     honest = honest_score(choose, labels, groups, metric="macro_f1", seed=0, n_resamples=20)
     assert honest.mean == honest.low == honest.high == 1
 
@@ -84,7 +84,7 @@ def test_the_member_that_knows_is_found() -> None:
 def test_the_composed_label_chooses_every_task_again() -> None:
     (mask_probs, mask, groups), (age_probs, age, _) = noise(3, 2), noise(4, 3)
     mask_probs[2], age_probs[5] = np.eye(2)[mask], np.eye(3)[age]
-    choices = {"mask": chooser(mask_probs, mask, k=1), "age": chooser(age_probs, age, k=1)}
+    choices = {"mask": chooser(mask_probs, mask, sizes=[1]), "age": chooser(age_probs, age, sizes=[1])}
     label = compose(TABLE, {"mask": mask, "age": age})
     choose = choose_composed(TABLE, choices)
     assert honest_score(choose, label, groups, metric="macro_f1", seed=0, n_resamples=20).mean == 1
@@ -128,4 +128,4 @@ def test_what_cannot_be_scored_is_refused() -> None:
         honest_score(choose, labels, groups, metric="acuracy", seed=0, n_resamples=0)
     assert len(caught.value.faults) == 2
     with pytest.raises(UserError, match="20 different names"):
-        choose_top_k(probs[:, None], labels, members=["a"] * 20, k=1, metric="accuracy")
+        choose_top_k(probs[:, None], labels, members=["a"] * 20, sizes=[1], metric="accuracy")

@@ -1,0 +1,55 @@
+"""Every optimizer goes downhill; the learning rate rises, then falls; biases and norms do not decay."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from trainables.config import TrialConfig
+from trainables.optimizers import OPTIMIZERS, learning_rate, make_optimizer
+
+Configure = Callable[..., TrialConfig]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_step_lowers_a_quadratic(name: str, configure: Configure) -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2)
+    optimizer = make_optimizer(model, configure(optimizer=name, lr=0.01))
+    values = []
+    for _ in range(4):
+        optimizer.zero_grad()
+        value = (model.weight**2).sum() + (model.bias**2).sum()
+        torch.autograd.backward(value)
+        optimizer.step()
+        values.append(value.item())
+    assert values == sorted(values, reverse=True)
+    assert len(set(values)) == 4
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_weights_decay_and_biases_and_norms_do_not(name: str, configure: Configure) -> None:
+    model = nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2))
+    for parameter in model.parameters():
+        nn.init.ones_(parameter)
+        parameter.grad = torch.zeros_like(parameter)
+    make_optimizer(model, configure(optimizer=name, lr=0.1, weight_decay=0.5)).step()
+    decayed = {key: bool((value < 1).all()) for key, value in model.named_parameters()}
+    assert decayed == {"0.weight": True, "0.bias": False, "1.weight": False, "1.bias": False}
+
+
+def test_the_rate_rises_over_the_warm_up_and_falls_to_nearly_nothing(configure: Configure) -> None:
+    config = configure(epochs=10, warmup_epochs=2.0, lr=0.1)
+    rates = [learning_rate(config, step, 5) for step in range(50)]
+    peak = rates.index(max(rates))
+    assert peak == 10
+    assert rates[peak] == pytest.approx(0.1)
+    assert rates[:11] == sorted(rates[:11])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert 0 < rates[-1] < 0.001
+    assert 0 < rates[0] < 0.02
+
+
+def test_without_a_warm_up_the_first_step_has_the_full_rate(configure: Configure) -> None:
+    assert learning_rate(configure(warmup_epochs=0.0, lr=0.1), 0, 5) == 0.1
