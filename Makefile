@@ -19,7 +19,7 @@ $(STAMP): requirements.txt requirements-dev.txt constraints.txt
 	touch $(STAMP)
 
 demo: $(STAMP)
-	$(BIN)/python -m benchmarks.journey demo --space quick --trials 10 --seed 0 --to exported/demo
+	$(BIN)/python -m benchmarks.journey demo --space quick --trials 8 --seed 0 --to exported/demo
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -m "not long"

@@ -93,6 +93,10 @@ def _dotenv() -> dict[str, str]:
     path = Path(".env")
     if not path.is_file():
         return {}
-    lines = (line.strip().removeprefix("export ") for line in path.read_text(encoding="utf-8-sig").splitlines())
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f".env must be UTF-8 ({error}); save it anew as UTF-8") from error
+    lines = (line.strip().removeprefix("export ") for line in text.splitlines())
     pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
     return {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}

@@ -1,5 +1,6 @@
 """The driver's diary: what Tune decided goes into the study's events, what it means goes onto the status line."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from ray import tune
 from ledger.progress import StatusLine
 from ledger.studies import StudyFolder
 from ledger.trials import TrialFolder
+
+log = logging.getLogger("podium.search")
 
 
 class StudyCallback(tune.Callback):  # type: ignore[misc]  # ray ships no types
@@ -35,18 +38,25 @@ class StudyCallback(tune.Callback):  # type: ignore[misc]  # ray ships no types
         self._push(folder)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._study.log("retried", trial.config["trial_id"], failures=trial.num_failures, reason=_reason(trial))
+        name, reason = trial.config["trial_id"], _reason(trial)
+        self._study.log("retried", name, failures=trial.num_failures, reason=reason)
+        log.warning("trial %s is started again after its process failed: %s", name, reason)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._study.log("failed", trial.config["trial_id"], reason=_reason(trial))
-        self._status.ended(trial.config["trial_id"])
+        name = trial.config["trial_id"]
+        self._study.log("failed", name, reason=_reason(trial))
+        log.error("trial %s failed:\n%s", name, _text(trial))
+        self._status.ended(name)
 
 
 def _reason(trial: Any) -> str:
     """The last line of the trial's error, which names the exception."""
-    try:
-        text = Path(trial.error_file).read_text() if trial.error_file else str(trial.get_error() or "")
-    except OSError:
-        text = str(trial.get_error() or "")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in _text(trial).splitlines() if line.strip()]
     return lines[-1][:300] if lines else "the process died without a word"
+
+
+def _text(trial: Any) -> str:
+    try:
+        return Path(trial.error_file).read_text() if trial.error_file else str(trial.get_error() or "")
+    except OSError:
+        return str(trial.get_error() or "")

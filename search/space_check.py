@@ -1,29 +1,77 @@
 """A space drawn from a few times, so that its mistakes show before the first trial. Imports no ray: Ray reads its token at import."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import optuna
 
+from competitions.prepare import Prepared
 from ledger.errors import UserError
-from trainables.config import Question, resolve
+from search_spaces import Space
+from trainables.config import Question, TrialConfig, resolve
+
+DRAWS = 20
 
 
-def check_space(suggest: Callable[[Any], dict[str, Any]], questions: Mapping[str, Question], draws: int = 20) -> None:
-    """Resolve some draws of a space, so that its mistakes show before the first trial.
+def check_space(space: Space, questions: Mapping[str, Question], prepare: "StartWeights") -> None:
+    """Resolve what the space tries first and some random draws, and get hold of the start weights they name.
 
     Raises:
         UserError: With every distinct fault.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     faults: dict[str, None] = {}
-    for _ in range(draws):
-        parameters = suggest(study.ask())
+    for parameters in _draws(space.suggest, space.first):
         for question in questions.values():
             try:
-                resolve(parameters, question)
+                prepare.check(resolve(parameters, question), parameters)
             except UserError as error:
                 faults |= dict.fromkeys(error.faults)
     if faults:
         raise UserError(*faults)
+
+
+class StartWeights:
+    """Keeps local weights files in the storage, and makes sure once per network that start weights can be had and fit."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+        self._tried: set[tuple[str, str, int]] = set()
+
+    def __call__(self, parameters: Mapping[str, Any]) -> None:
+        """Copy the weights file that a draw names into the storage.
+
+        Raises:
+            UserError: There is no such file.
+        """
+        from trainables.attach import weights_store
+        from trainables.backbones import keep_weights
+
+        if parameters.get("weights_file"):
+            keep_weights(parameters["weights_file"], weights_store(self._prepared))
+
+    def check(self, config: TrialConfig, parameters: Mapping[str, Any]) -> None:
+        """Try the start weights of a resolved draw; each network once.
+
+        Raises:
+            UserError: The weights cannot be had, or do not fit the network.
+        """
+        key = (config.backbone, config.weights, config.image_size)
+        if not config.weights or key in self._tried:
+            return
+        self._tried.add(key)
+        from trainables.attach import weights_store
+        from trainables.backbones import build, check_published
+
+        if config.weights.startswith("timm:"):
+            check_published(config.backbone)
+            return
+        self(parameters)
+        build(config.backbone, config.heads, config.image_size, weights=config.weights, store=weights_store(self._prepared))
+
+
+def _draws(suggest: Callable[[Any], dict[str, Any]], first: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for parameters in first:
+        study.enqueue_trial(dict(parameters))
+    return [suggest(study.ask()) for _ in range(len(first) + DRAWS)]

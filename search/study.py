@@ -83,9 +83,9 @@ def make_plan(request: Request, storage: str | Path | None) -> Plan:
     questions = _questions(request, prepared, competition)
     if request.resume:
         _check_unchanged(study_folder(paths.studies, request.study or ""), questions)
-    from search.space_check import check_space
+    from search.space_check import StartWeights, check_space
 
-    check_space(space.suggest, questions)
+    check_space(space, questions, StartWeights(prepared))
     name = request.study or f"{space.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     study = StudyFolder(paths.studies / name)
     if not request.resume and study.path.exists():
@@ -174,8 +174,10 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None]) -> bool:
     from search.callback import StudyCallback
     from search.scheduler import TargetScheduler
     from search.searcher import LedgerSearcher
+    from search.space_check import StartWeights
 
     logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails in a trial is told by the callback, once
     request = plan.request
     searcher = LedgerSearcher(
         plan.questions,
@@ -186,7 +188,7 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None]) -> bool:
         searcher=request.searcher,
         study=plan.study,
         trials=plan.paths.trials,
-        prepare=_weights_keeper(plan.prepared),
+        prepare=StartWeights(plan.prepared),
     )
     status = StatusLine(searcher.remaining(), list(plan.questions))
     callback = StudyCallback(plan.study, plan.paths.trials, status, push)
@@ -244,19 +246,6 @@ def _complete_best(plan: Plan, key: str) -> None:
         log.info("computing %d views of the best trials: %d/%d", len(views), total - len(waiting), total)
         done, waiting = ray.wait(waiting, num_returns=min(len(waiting), 4))
         ray.get(done)
-
-
-def _weights_keeper(prepared: Prepared) -> Callable[[Mapping[str, Any]], None]:
-    def keep(parameters: Mapping[str, Any]) -> None:
-        from trainables.attach import weights_store
-        from trainables.backbones import check_published, keep_weights
-
-        if parameters.get("weights_file"):
-            keep_weights(parameters["weights_file"], weights_store(prepared))
-        if parameters.get("pretrained"):
-            check_published(parameters["backbone"])
-
-    return keep
 
 
 def _check_resources(request: Request) -> None:

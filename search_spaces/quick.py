@@ -1,6 +1,6 @@
 """A whole competition on two CPU cores in minutes: small networks from scratch, every loss, optimizer and policy.
 
-    python run_search.py demo --space quick --trials 10
+    python run_search.py demo --space quick --trials 8
 
 The demo takes about four minutes with it. Scores: docs/results.md.
 """

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooSlow
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,7 @@ def check_published(backbone: str) -> None:
         )
 
 
+@lru_cache(1)
 def _reachable() -> bool:
     def connect() -> None:
         socket.create_connection(HUB, timeout=HUB_PATIENCE_S).close()

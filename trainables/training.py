@@ -81,6 +81,18 @@ def seed_everything(*parts: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1))
 
 
+def micro_batches(n: int, size: int) -> list[slice]:
+    """`n` photos in parts of `size`; a last photo on its own joins the part before, for batch norm cannot learn from one.
+
+    >>> micro_batches(9, 4)
+    [slice(0, 4, None), slice(4, 9, None)]
+    """
+    starts = list(range(0, n, size))
+    if len(starts) > 1 and n - starts[-1] == 1 and size > 1:
+        starts.pop()
+    return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], n], strict=True)]
+
+
 class TrialRun:
     """The state of one trial between epochs: lives from `__init__`, through `step` once per epoch, until `record.ended`."""
 
@@ -162,8 +174,7 @@ class TrialRun:
         config, device = self.config, self.context.device
         self.optimizer.zero_grad(set_to_none=True)
         whole = torch.zeros((), device=device)
-        for start in range(0, len(rows), config.micro_batch):
-            part = slice(start, start + config.micro_batch)
+        for part in micro_batches(len(rows), config.micro_batch):
             share = len(rows[part]) / len(rows)
             labels = {
                 head: torch.from_numpy(self.context.labels[head][rows[part]].astype(np.int64)).to(device) for head in config.heads
