@@ -11,12 +11,13 @@ from ledger import verbs
 
 def call(given: argparse.Namespace) -> dict[str, Any]:
     from bundle.choose import choose
-    from bundle.export import export
+    from bundle.export import check_target, export
     from competitions.competition import load_competition
     from competitions.prepare import prepare
     from ledger.paths import check_writable, competition_paths
     from ledger.progress import Counting
 
+    check_target(Path(given.to))
     competition = load_competition(given.competition)
     paths = competition_paths(competition.name, given.storage)
     check_writable(paths.root)
@@ -29,7 +30,7 @@ def show(value: dict[str, Any]) -> None:
     rows = []
     for task, facts in value["scores"].items():
         honest = facts["honest"]
-        interval = f"{honest['mean']:.4f} ({honest['low']:.4f} to {honest['high']:.4f})"
+        interval = f"{honest['mean']:.4f} ({honest['low']:.4f} to {honest['high']:.4f})" if honest else "needs two groups"
         rows.append([task, facts["best_single"]["score"], facts["hard"], facts["soft"], interval])
     print("on the validation photos that also chose:           | on groups left out of the choice:")
     print(verbs.table(rows, ["task", "best single", "hard vote", "soft vote", "honest (90 %)"]))

@@ -18,6 +18,7 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
         Path(given.photos),
         Path(given.out),
         ids=Path(given.ids) if given.ids else None,
+        path_column=given.path_column,
         device=given.device,
         progress=Counting("predicting photos"),
     )
@@ -35,6 +36,7 @@ def main() -> int:
     made.add_argument("photos", help="folder of photos; ids are paths below it")
     made.add_argument("--out", required=True, metavar="FILE", help="the file to write")
     made.add_argument("--ids", metavar="CSV", help="a table with the competition's id column: which photos, in which order")
+    made.add_argument("--path-column", metavar="NAME", help="that table's column of paths, where the ids are no paths")
     made.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="default: cpu")
     return verbs.run(made, call, show)
 

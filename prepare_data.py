@@ -36,7 +36,7 @@ def show(found: dict[str, Any]) -> None:
         print(f"  broken: {image_id}: {reason}")
     for finding in (*found["leaks"], *found["duplicates"]):
         print(f"  look at: {finding['text']}")
-    print(f"  decoded: {found['cache']['bytes'] / 1e6:.1f} MB at {found['cache']['size']} px ({found['cache']['name']})")
+    print(f"  decoded: {found['cache']['bytes'] / 1e6:.1f} MB at {found['cache']['size']} px ({found['cache']['path']})")
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 """Search: schedule trials of every target over the GPUs there are, or go on with a study that was stopped."""
 
 import argparse
+import json
 import shlex
 import sys
 from typing import Any
@@ -37,13 +38,26 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
     outcome = run_study(plan)
     if outcome.interrupted:
         raise verbs.InterruptedWorkError(f"study {outcome.study} stopped; go on with: {_resume_command(given, outcome.study)}")
+    if outcome.failures and not any(facts["best"] for facts in outcome.targets.values()):
+        causes = "; ".join(dict.fromkeys(outcome.failures))
+        raise verbs.FailedWorkError(f"no trial of study {outcome.study} came to a result: {causes}")
     return outcome.json()
 
 
 def show(value: dict[str, Any]) -> None:
-    from search.study import show_outcome
-
-    show_outcome(value)
+    if "for_example" in value:
+        print(f"study {value['study']} would train, for example:")
+        for target, drawn in value["for_example"].items():
+            print(f"  {target}: {drawn['trial_id']} {json.dumps(drawn['config'], sort_keys=True)}")
+        return
+    print(f"study {value['study']}: {value['seconds']:.0f} s")
+    for target, facts in value["targets"].items():
+        best = facts["best"]
+        trials = ", ".join(f"{n} {status}" for status, n in sorted(facts["trials"].items())) or "none"
+        score = f"best {best['score']:.4f} ({best['trial_id']})" if best else "no finished trial"
+        print(f"  {target}: {trials}; {facts['epochs']} epochs; {score}")
+    for reason in value["failures"]:
+        print(f"  failed: {reason}")
 
 
 def _resume_command(given: argparse.Namespace, study: str) -> str:

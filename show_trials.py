@@ -8,7 +8,7 @@ from typing import Any
 
 from ledger import verbs
 from ledger.errors import UserError
-from ledger.paths import competition_paths
+from ledger.paths import check_name, competition_paths
 from ledger.query import SORT_KEYS, list_trials
 
 SHOWN = ("backbone", "loss", "optimizer", "lr", "augmentation")
@@ -16,6 +16,7 @@ SHOWN = ("backbone", "loss", "optimizer", "lr", "augmentation")
 
 def call(given: argparse.Namespace) -> list[dict[str, Any]]:
     name = Path(given.competition).stem if given.competition.endswith((".yaml", ".yml")) else given.competition
+    check_name("competition", name)
     paths = competition_paths(name, given.storage)
     if not paths.root.is_dir():
         from ledger.errors import unknown

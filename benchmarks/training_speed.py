@@ -66,7 +66,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = prepared(Path(folder), n=PHOTOS, side=96, size=SIZE)
         target = targets(data.competition)["kind"]
-        question = Question("bench", "kind", target.heads, data.data_fingerprint(target), "groups", 0, 0, SIZE)
+        question = Question("bench", "kind", target.heads, target.metric, data.data_fingerprint(target), "groups", 0, 0, SIZE)
         for backbone in BACKBONES:
             config = resolve({"backbone": backbone, "augmentation": "none", "epochs": 2}, question)
             context = attach(data, config)

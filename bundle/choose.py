@@ -17,6 +17,7 @@ from ensemble.plan import EnsemblePlan, TaskEnsemble, decide
 from ensemble.voters import Rows, Voter
 from ensemble.votes import RULES, Vote
 from ledger.errors import UserError, unknown
+from trainables.catalog import check_views
 
 RESAMPLES = 200
 MOST = 5
@@ -68,6 +69,7 @@ def choose(
     faults += [] if 0 <= fold < folds else [f"fold must be 0..{folds - 1}, got {fold}"]
     if faults:
         raise UserError(*faults)
+    check_views(prepared.competition.views)
     asked = list(targets(prepared.competition).values())
     trials = complete_pool(prepared, asked, k=top or MOST, fold=fold, study=study, device=device)
     pools = {target.name: load_pool(prepared, target, trials[target.name], fold) for target in asked}
@@ -75,7 +77,8 @@ def choose(
     chosen = {name: _size(pool, sizes, rule) for name, pool in pools.items()}
     votes = {name: _scores_of_task(pool, chosen[name], sizes, rule) for name, pool in pools.items()}
     plan = _plan(prepared, pools, chosen, rule, {name: score["vote"] for name, score in votes.items()})
-    scores = votes | {"label": _scores_of_label(plan.composition, pools, chosen, sizes, rule)}
+    whole = _scores_of_label(plan.composition, pools, chosen, sizes, rule)
+    scores = votes | ({"label": whole} if whole else {})
     ids = tuple(prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test"))
     return Choice(plan, scores, _answers(prepared, plan, asked, ids), ids)
 
@@ -117,14 +120,13 @@ def _scores_of_task(pool: Pool, k: int, sizes: Sequence[int], rule: str) -> dict
     by_rule = {
         name: vote_score(_vote(pool, k, name, known), labels, metric=metric) for name in dict.fromkeys((rule, "hard", "soft"))
     }
-    honest = honest_score(_choice(pool, sizes, rule), pool.labels, pool.groups, metric=metric, seed=0, n_resamples=RESAMPLES)
     return {
         "best_single": {"trial_id": pool.members[0], "score": METRICS[metric](pool.probs[0, 0, known], labels)},
         "vote": by_rule[rule],
         "hard": by_rule["hard"],
         "soft": by_rule["soft"],
         "optimistic": by_rule[rule],
-        "honest": asdict(honest),
+        "honest": _honest(_choice(pool, sizes, rule), pool.labels, pool.groups, metric),
         "members": k,
     }
 
@@ -132,8 +134,10 @@ def _scores_of_task(pool: Pool, k: int, sizes: Sequence[int], rule: str) -> dict
 def _scores_of_label(
     table: Composition, pools: Mapping[str, Pool], chosen: Mapping[str, int], sizes: Sequence[int], rule: str
 ) -> dict[str, Any]:
-    """The composed label, on the validation photos that have all tasks."""
+    """The composed label, on the validation photos that have all tasks; nothing where no photo has them all."""
     labels, groups, aligned = _shared(table, pools)
+    if not len(labels):
+        return {}
     metric = next(iter(pools.values())).target.metric
     rows = np.arange(len(labels))
 
@@ -152,8 +156,15 @@ def _scores_of_label(
         "hard": by_rule["hard"],
         "soft": by_rule["soft"],
         "optimistic": by_rule[rule],
-        "honest": asdict(honest_score(whole, labels, groups, metric=metric, seed=0, n_resamples=RESAMPLES)),
+        "honest": _honest(whole, labels, groups, metric),
     }
+
+
+def _honest(choice: Choose, labels: NDArray[np.int64], groups: Sequence[str], metric: str) -> dict[str, Any] | None:
+    """The honest score, or `None` where the fold has fewer than two groups to choose on and to score."""
+    if len({group for group, label in zip(groups, labels, strict=True) if label >= 0}) < 2:
+        return None
+    return asdict(honest_score(choice, labels, groups, metric=metric, seed=0, n_resamples=RESAMPLES))
 
 
 def _size(pool: Pool, sizes: Sequence[int], rule: str) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from bundle.choose import Choice
 from competitions.prepare import Prepared
 from ledger.errors import UserError
-from ledger.files import file_hash, read_json, replace_bytes, replace_json
+from ledger.files import file_hash, replace_bytes, replace_json
 from ledger.paths import CompetitionPaths
 from ledger.trials import TrialFolder
 from submissions.format import write_submission
@@ -65,10 +65,22 @@ def export(prepared: Prepared, choice: Choice, to: Path) -> dict[str, Any]:
     }
 
 
+def check_target(to: Path) -> None:
+    """Refuse a folder whose `bundle` is something else, before anything is computed.
+
+    Raises:
+        UserError: It would be replaced.
+    """
+    there = to / "bundle"
+    if there.exists() and not (there / CHECKSUMS).is_file():
+        raise UserError(f"--to must be a folder for exports, and {there} is there and is not a bundle; give another folder")
+
+
 def _write_bundle(paths: CompetitionPaths, choice: Choice, to: Path) -> Path:
     """Everything is written beside and then renamed, so that a half bundle is never taken for one."""
-    final, beside = to / "bundle", to / ".bundle.part"
-    shutil.rmtree(beside, ignore_errors=True)
+    final, beside, old = to / "bundle", to / ".bundle.part", to / ".bundle.old"
+    for left in (beside, old):
+        shutil.rmtree(left, ignore_errors=True)
     (beside / "weights").mkdir(parents=True)
     models, sources = {}, {}
     for trial in sorted({voter.member for voter in choice.plan.voters}):
@@ -83,8 +95,9 @@ def _write_bundle(paths: CompetitionPaths, choice: Choice, to: Path) -> Path:
     replace_bytes(beside / "README.txt", README.format(competition=choice.plan.competition, name="bundle").encode())
     replace_json(beside / CHECKSUMS, checksums(beside))
     if final.exists():
-        shutil.rmtree(final)
+        final.rename(old)
     beside.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
     return final
 
 
@@ -108,6 +121,5 @@ def _source(folder: TrialFolder) -> Mapping[str, Any]:
     from dataclasses import asdict
 
     record = folder.record()
-    found = dict(read_json(folder.path / "provenance.json"))
-    found.pop("diff", None)
-    return {"record": None if record is None else asdict(record), "made_of": found}
+    sessions = [{name: value for name, value in session.items() if name != "diff"} for session in folder.provenance()]
+    return {"record": None if record is None else asdict(record), "sessions": sessions}

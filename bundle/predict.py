@@ -8,6 +8,7 @@ import csv
 import io
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bundle.export import CHECKSUMS, SCHEMA, checksums
-from competitions.decode import BrokenImage, read_image, resize
+from competitions.decode import BrokenImage, find_file, read_image, resize, split_member
 from ensemble.plan import EnsemblePlan, decide
 from ledger.errors import UserError, unknown
 from ledger.files import read_json
@@ -70,26 +71,33 @@ class Bundle:
     device: str
 
     def predict(
-        self, photos: str | Path, ids: Sequence[str] | None = None, progress: Callable[[int, int], None] | None = None
+        self,
+        photos: str | Path,
+        ids: Sequence[str] | None = None,
+        paths: Sequence[str] | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Answers:
         """Answer every photo.
 
         Args:
             photos: A folder.
-            ids: Paths below it, in the order of the answers; every image file, sorted, for `None`.
+            ids: N ids in the order of the answers; the path of every image file, sorted, for `None`.
+            paths: Where each photo stands below the folder; the ids themselves for `None`.
             progress: Told (done, total).
 
         Raises:
-            UserError: The folder is missing or has no photos.
+            UserError: The folder is missing or has no photos, or photos that are asked for are not there.
         """
         root = Path(photos)
         names = tuple(ids) if ids is not None else find_photos(root)
+        places = dict(zip(names, paths if paths is not None else names, strict=True))
+        check_there(root, tuple(places.values()))
         parts: list[dict[str, NDArray[np.int64]]] = []
         broken: dict[str, str] = {}
         close = 0
         for start in range(0, len(names), CHUNK):
             chunk = names[start : start + CHUNK]
-            labels, bad, near = self._chunk(root, chunk)
+            labels, bad, near = self._chunk(root, chunk, [places[name] for name in chunk])
             parts.append(labels)
             broken |= bad
             close += near
@@ -98,9 +106,12 @@ class Bundle:
         merged = {task: np.concatenate([part[task] for part in parts]) for task in parts[0]}
         return Answers(names, merged, broken, close)
 
-    def _chunk(self, root: Path, names: tuple[str, ...]) -> tuple[dict[str, NDArray[np.int64]], dict[str, str], int]:
+    def _chunk(
+        self, root: Path, names: tuple[str, ...], places: Sequence[str]
+    ) -> tuple[dict[str, NDArray[np.int64]], dict[str, str], int]:
         sizes = {model.config.image_size for model in self.models.values()}
-        images, broken = _decode(root, names, sizes)
+        images, reasons = _decode(root, places, sizes)
+        broken = {name: reasons[place] for name, place in zip(names, places, strict=True) if place in reasons}
         lost = np.array([place for place, name in enumerate(names) if name in broken], dtype=np.int64)
         probs: dict[tuple[str, str], tuple[tuple[str, ...], NDArray[np.float16]]] = {}
         with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if self.device == "cpu" else 1) as pool:
@@ -126,7 +137,6 @@ class Bundle:
             heads=model.config.heads,
             views=model.views,
             wanted=model.wanted,
-            precision=model.config.precision if self.device != "cpu" else "fp32",
             device=self.device,
         )
         return {view: array for (_, view), array in found.items()}
@@ -172,46 +182,75 @@ def find_photos(root: Path) -> tuple[str, ...]:
     return names
 
 
-def read_ids(path: Path, column: str) -> tuple[str, ...]:
-    """The ids in a table's column, in order.
+def check_there(root: Path, places: Sequence[str]) -> None:
+    """Refuse photos that are not there: a prior is for photos that cannot be read, not for a wrong folder.
 
     Raises:
-        UserError: No such file or column, an empty table, or an id that stands twice or leaves the folder.
+        UserError: With how many, and examples.
+    """
+    if not root.is_dir():
+        raise UserError(f"PHOTOS must be a folder, got {root}, which is not there")
+    missing = [place for place in places if not find_file(root, split_member(place)[0]).is_file()]
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {len(places)} photos are not below {root}, e.g. {', '.join(missing[:3])}; PHOTOS must be the folder "
+            "that the paths in --ids start from (--path-column names them where they are not the ids)"
+        )
+
+
+def read_ids(path: Path, column: str, path_column: str | None = None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The ids in a table's column, in order, and the photos' paths, which are the ids where no column is named.
+
+    Raises:
+        UserError: No such file or column, an empty table, an id that stands twice, or a path that leaves the folder.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--ids must be a CSV in UTF-8 with a column {column!r}, got {path} ({error})") from error
     reader = csv.DictReader(io.StringIO(text))
-    if column not in (reader.fieldnames or []):
-        raise UserError(unknown("id column", column, list(reader.fieldnames or [])) + f"; {path.name} needs it")
-    ids = tuple(row[column] for row in reader)
-    twice = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) != len(ids) else []
-    outside = [i for i in ids if not i or i.startswith("/") or ".." in Path(i).parts]
+    header = list(reader.fieldnames or [])
+    absent = [
+        unknown("column", name, header) + f"; {path.name} needs it"
+        for name in (column, path_column)
+        if name and name not in header
+    ]
+    if absent:
+        raise UserError(*absent)
+    rows = list(reader)
+    ids = tuple(row[column] or "" for row in rows)
+    places = tuple(row[path_column or column] or "" for row in rows)
+    twice = sorted(name for name, n in Counter(ids).items() if n > 1)
+    outside = [place for place in places if not place or place.startswith("/") or ".." in Path(place).parts]
     faults = [f"{path.name} has no rows"] if not ids else []
     faults += [f"ids must differ, {i!r} stands twice" for i in twice[:10]]
-    faults += [f"ids are paths below PHOTOS, got {i!r}" for i in outside[:10]]
+    faults += [f"photos must be paths below PHOTOS, got {place!r}" for place in outside[:10]]
     if faults:
         raise UserError(*faults)
-    return ids
+    return ids, places
 
 
 def predict_to_file(
-    folder: Path, photos: Path, out: Path, *, ids: Path | None, device: str, progress: Callable[[int, int], None]
+    folder: Path,
+    photos: Path,
+    out: Path,
+    *,
+    ids: Path | None,
+    path_column: str | None,
+    device: str,
+    progress: Callable[[int, int], None],
 ) -> dict[str, Any]:
     """Answer every photo and write the competition's file; returns the facts `predict.py` prints."""
     from submissions.format import write_submission
 
     started = time.monotonic()
     bundle = open_bundle(folder, device)
-    wanted = read_ids(ids, bundle.plan.submission.id_column) if ids else None
-    if not photos.is_dir():
-        raise UserError(f"PHOTOS must be a folder, got {photos}, which is not there")
-    answers = bundle.predict(photos, wanted, progress)
-    try:
-        write_submission(out, bundle.plan, answers.image_ids, answers.labels)
-    except OSError as error:
-        raise UserError(f"the file given by --out must be writable, got {out} ({error.strerror or error})") from error
+    wanted, places = read_ids(ids, bundle.plan.submission.id_column, path_column) if ids else (None, None)
+    answers = bundle.predict(photos, wanted, places, progress)
+    if len(answers.broken) == len(answers.image_ids):
+        some = "; ".join(f"{name}: {reason}" for name, reason in list(answers.broken.items())[:3])
+        raise UserError(f"not one of {len(answers.image_ids)} photos can be decoded ({some}); is PHOTOS the right folder?")
+    write_submission(out, bundle.plan, answers.image_ids, answers.labels)
     return {
         "rows": len(answers.image_ids),
         "broken_photos": answers.broken,

@@ -16,7 +16,7 @@ from competitions.competition import Competition
 from competitions.image_cache import ImageCache, open_or_build
 from competitions.manifest import Manifest
 from competitions.readers import READERS
-from competitions.splits import OUTSIDE, PINNED, Finding, Folds, contradictions, leaks, make_folds
+from competitions.splits import OUTSIDE, PINNED, Finding, Folds, contradictions, leaks, make_folds, same_pixel_sets
 from competitions.targets import Target
 from ledger.errors import UserError
 from ledger.files import fingerprint, read_json, replace_json
@@ -56,8 +56,18 @@ class Prepared:
         """All photos decoded at this side in pixels; built on this node where it is not there yet, attached once per process."""
         if size not in self._caches:
             root = root_of(self.competition, self.paths)
-            self._caches[size] = open_or_build(self.manifest, root, size, self.paths.cache(), progress=progress)
+            self._caches[size] = self._same(open_or_build(self.manifest, root, size, self.paths.cache(), progress=progress))
         return self._caches[size]
+
+    def _same(self, cache: ImageCache) -> ImageCache:
+        pairs = zip(self.manifest.image_ids, self.pixels, cache.hashes, strict=True)
+        others = [image_id for image_id, then, now in pairs if then != now]
+        if others:
+            raise UserError(
+                f"{len(others)} photos on this machine are missing or differ from those that were prepared, e.g. "
+                f"{', '.join(others[:5])}; copy them again, or start the search anew from the photos as they are"
+            )
+        return cache
 
     def usable(self) -> NDArray[np.bool_]:
         """`(N,) bool`: training photos that could be decoded."""
@@ -171,9 +181,27 @@ def report(prepared: Prepared, cache: ImageCache) -> dict[str, Any]:
         "notes": list(folds.notes),
         "broken_files": prepared.broken,
         "leaks": [asdict(finding) for finding in prepared.findings if finding.kind != "contradiction"],
-        "duplicates": [asdict(finding) for finding in prepared.findings if finding.kind == "contradiction"],
-        "cache": {"name": cache.path.with_suffix(".u8").name, "bytes": int(cache.images.nbytes), "size": cache.size},
+        "duplicates": _duplicates(prepared),
+        "cache": {"path": str(cache.path.with_suffix(".u8")), "bytes": int(cache.images.nbytes), "size": cache.size},
     }
+
+
+def _duplicates(prepared: Prepared) -> list[dict[str, Any]]:
+    """Training photos with identical pixels, and whether their labels contradict one another."""
+    odd = {finding.names: finding.text for finding in prepared.findings if finding.kind == "contradiction"}
+    ids, roles = prepared.manifest.image_ids, prepared.manifest.roles
+    sets = (
+        tuple(ids[row] for row in rows if roles[row] == "train") for rows in same_pixel_sets(prepared.manifest, prepared.pixels)
+    )
+    found = [names for names in sets if len(names) > 1]
+    return [
+        {
+            "photos": list(names),
+            "contradict": names in odd,
+            "text": odd.get(names, f"photos {', '.join(names)} have the same pixels"),
+        }
+        for names in found
+    ]
 
 
 def _counts(classes: tuple[str, ...], labels: NDArray[np.int16]) -> dict[str, int]:

@@ -135,7 +135,7 @@ def _shares(weights: Weights, probs: Floats) -> NDArray[np.float64]:
         raise UserError(f"weights must be one per voter, got {values.size} for {len(probs)} voters")
     if not np.isfinite(values).all() or (values < 0).any() or not values.any():
         raise UserError(f"weights must be numbers of at least 0 and not all 0, got {values.tolist()}")
-    return values
+    return np.ones(len(values)) if (values == values[0]).all() else values  # equal weights are no weights, to the last bit
 
 
 RULES: dict[str, Rule] = {

@@ -151,6 +151,11 @@ def holder(path: Path) -> Holder | None:
         return None
 
 
+def works_here(seen: Holder) -> bool:
+    """Whether the holder is a living process of this machine; of another machine only `claim` can tell, by waiting."""
+    return seen.place == _place() and not gone(seen)
+
+
 def gone(seen: Holder) -> bool:
     """Whether the holder's process is known to have ended. False for another machine, where only silence tells."""
     if seen.place != _place():

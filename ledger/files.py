@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
 def replace_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
@@ -69,10 +69,22 @@ def append_line(path: Path, value: Any) -> None:
     """Append `value` as one JSON line and force it to the disk. Only the file's one writer may call this."""
     path.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    with open(path, "ab") as file:
+    with open(path, "a+b") as file:
+        _drop_torn_end(file)
         file.write(line.encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def _drop_torn_end(file: IO[bytes]) -> None:
+    """Cut off a last line that a kill left without its end: it was never acknowledged, and would spoil the next one."""
+    size = file.seek(0, os.SEEK_END)
+    if size == 0:
+        return
+    file.seek(-1, os.SEEK_END)
+    if file.read(1) != b"\n":
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def read_lines(path: Path) -> list[Any]:

@@ -1,5 +1,6 @@
 """Questions to the ledger: which trials are there, how good are they, what did each study decide about them."""
 
+import logging
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ from ledger.paths import CompetitionPaths
 from ledger.studies import StudyFolder, study_folder, study_folders
 from ledger.trials import Record, TrialFolder, trial_folders
 
+log = logging.getLogger("podium.ledger")
 SORT_KEYS = ("score", "seconds", "epochs", "best_epoch", "target", "study", "trial_id", "host", "author")
 DESCENDING = ("score",)
 
@@ -79,12 +81,21 @@ def best_trials(
     asked = set(study_folder(paths.studies, study).statuses()) if study else None
     found = []
     for folder in trial_folders(paths.trials):
-        record = folder.record()
+        record = readable_record(folder)
         if record is None or record.score is None or not record.finished or (asked is not None and folder.id not in asked):
             continue
         if (record.target, record.fold) == (target, fold) and folder.config()["data"] == data:
             found.append((folder.id, record.score))
     return sorted(found, key=lambda pair: (-pair[1], pair[0]))
+
+
+def readable_record(folder: TrialFolder) -> Record | None:
+    """The trial's record; `None`, with a warning that names the folder, where it is damaged: one trial must not hide the others."""
+    try:
+        return folder.record()
+    except (ValueError, TypeError) as error:
+        log.warning("trial %s is left out: %s; delete its record.json and go on with its study to heal it", folder.id, error)
+        return None
 
 
 def _rows(paths: CompetitionPaths, studies: list[StudyFolder], *, strays: bool) -> list[Row]:
@@ -101,7 +112,7 @@ def _rows(paths: CompetitionPaths, studies: list[StudyFolder], *, strays: bool) 
 
 
 def _own_status(folder: TrialFolder) -> str:
-    record = folder.record()
+    record = readable_record(folder)
     if record is None or not record.ended:
         return "running"
     return "diverged" if record.diverged else "finished"
@@ -109,7 +120,7 @@ def _own_status(folder: TrialFolder) -> str:
 
 def _row(folder: TrialFolder, study: str | None, status: str) -> Row:
     config = folder.config()
-    record = folder.record() or Record(folder.id, "", config["target"], config["fold"], config["seed"], config["epochs"])
+    record = readable_record(folder) or Record(folder.id, "", config["target"], config["fold"], config["seed"], config["epochs"])
     return Row(
         trial_id=folder.id,
         config_id=record.config_id,

@@ -12,6 +12,7 @@ from typing import Any
 
 from ledger.errors import UserError, unknown
 from ledger.files import append_line, read_json, read_lines, replace_json
+from ledger.paths import check_name
 
 END_EVENTS = {"finished": "finished", "pruned": "pruned", "diverged": "diverged", "failed": "failed", "answered": "finished"}
 
@@ -23,6 +24,7 @@ class Suggestion:
     Attributes:
         number: Counts over the whole study from 1.
         parameters: What the space drew.
+        settings: The resolved configuration that `trial_id` names: what goes on after a kill.
         distributions: Optuna's own JSON form of each parameter's distribution.
         attributes: What the sampler keeps on its trial.
     """
@@ -33,6 +35,7 @@ class Suggestion:
     parameters: dict[str, Any]
     distributions: dict[str, str] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,10 @@ class StudyFolder:
                 epochs[event["trial_id"]] = event.get("epoch")
         return epochs
 
+    def failures(self) -> tuple[str, ...]:
+        """Why trials failed for good, each reason once, oldest first."""
+        return tuple(dict.fromkeys(event["reason"] for event in self.events() if event["event"] == "failed"))
+
     def statuses(self) -> dict[str, str]:
         """Per trial id what the study last decided: running, finished, pruned, diverged or failed."""
         status = {suggestion.trial_id: "running" for suggestion in self.suggestions()}
@@ -103,6 +110,7 @@ def study_folder(studies: Path, name: str) -> StudyFolder:
     Raises:
         UserError: There is none.
     """
+    check_name("study", name)
     folder = StudyFolder(studies / name)
     if not folder.planned:
         known = [path.name for path in studies.iterdir()] if studies.is_dir() else []

@@ -132,8 +132,18 @@ class TrialFolder:
             for beside in self.path.glob(f".{name}.*.tmp"):
                 beside.unlink(missing_ok=True)
 
-    def write_provenance(self, provenance: Mapping[str, Any]) -> None:
-        replace_json(self.path / "provenance.json", dict(provenance), durable=False)
+    def add_provenance(self, session: Mapping[str, Any]) -> None:
+        """Add what this session of training was made of; a trial that goes on elsewhere keeps what came before."""
+        sessions = self.provenance()
+        if not sessions or sessions[-1] != session:
+            replace_json(self.path / "provenance.json", {"sessions": [*sessions, dict(session)]}, durable=False)
+
+    def provenance(self) -> list[dict[str, Any]]:
+        """What each session of training was made of, oldest first."""
+        try:
+            return list(read_json(self.path / "provenance.json")["sessions"])
+        except FileNotFoundError:
+            return []
 
 
 def trial_folders(trials: Path) -> Iterator[TrialFolder]:

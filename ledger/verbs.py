@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from typing import Any
 
 from ledger.errors import UserError
@@ -48,7 +49,8 @@ def run(
     logging.getLogger("podium").setLevel(logging.INFO)
     try:
         given = made.parse_args(arguments)
-        value = call(given)
+        with redirect_stdout(sys.stderr):  # what libraries print on the way (Ray does) is no part of the answer
+            value = call(given)
         if given.json:
             json.dump(value, sys.stdout, indent=1, ensure_ascii=False, allow_nan=False)
             sys.stdout.write("\n")
@@ -61,12 +63,19 @@ def run(
     except InterruptedWorkError as error:
         print(f"{made.prog}: {error}", file=sys.stderr)
         return INTERRUPTED
+    except FailedWorkError as error:
+        print(f"{made.prog}: {error}", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         print(f"{made.prog}: interrupted; what was finished is kept, the same command goes on", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         return DONE
     return DONE
+
+
+class FailedWorkError(Exception):
+    """Long work came to nothing; the message says why and what to do."""
 
 
 class InterruptedWorkError(Exception):

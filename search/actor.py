@@ -52,6 +52,10 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
             self._open(self._next)
         if self._run is None:
             return {"done": True, "elsewhere": True, "epoch": 0, "best_score": float("-inf")}
+        if self._claim is not None and not self._claim.still_mine():
+            raise RuntimeError(
+                "the claim on this trial was taken over while this process stood still; somebody else goes on with it"
+            )
         if not (self._run.record.ended or self._untold):
             self._run.step()
         self._untold = False

@@ -1,6 +1,7 @@
 """The driver's diary: what Tune decided goes into the study's events, what it means goes onto the status line."""
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from ledger.studies import StudyFolder
 from ledger.trials import TrialFolder
 
 log = logging.getLogger("podium.search")
+
+
+ERROR_LINE = re.compile(r"^(?:[\w.]+\.)?(\w+(?:Error|Exception|Exit|Interrupt|Died\w*): .*)$", re.MULTILINE)
 
 
 class StudyCallback(tune.Callback):  # type: ignore[misc]  # ray ships no types
@@ -43,16 +47,16 @@ class StudyCallback(tune.Callback):  # type: ignore[misc]  # ray ships no types
         log.warning("trial %s is started again after its process failed: %s", name, reason)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        name = trial.config["trial_id"]
-        self._study.log("failed", name, reason=_reason(trial))
-        log.error("trial %s failed:\n%s", name, _text(trial))
+        name, reason = trial.config["trial_id"], _reason(trial)
+        self._study.log("failed", name, reason=reason)
+        log.error("trial %s failed: %s", name, reason if reason.startswith("UserError") else _text(trial))
         self._status.ended(name)
 
 
 def _reason(trial: Any) -> str:
-    """The last line of the trial's error, which names the exception."""
-    lines = [line.strip() for line in _text(trial).splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "the process died without a word"
+    """The line of the trial's error that names the exception and begins its message."""
+    named = ERROR_LINE.findall(_text(trial))
+    return named[-1][:300] if named else "the process died without a word"
 
 
 def _text(trial: Any) -> str:

@@ -13,9 +13,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from ledger.errors import UserError
+from ledger.paths import data_root, setting
 
 REPOSITORY = Path(__file__).parents[1]
-PASSED_ON = ("PODIUM_DATA", "PODIUM_CACHE", "PODIUM_AUTHOR", "HF_HUB_OFFLINE", "HF_HOME")
+PASSED_ON = ("PODIUM_CACHE", "PODIUM_AUTHOR", "HF_HUB_OFFLINE", "HF_HOME")
 QUIET = {
     "RAY_DEDUP_LOGS": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -43,7 +44,7 @@ def ray_session(address: str | None, *, num_cpus: int | None = None) -> Iterator
     Raises:
         UserError: No Ray answers at `address`.
     """
-    for name, value in QUIET.items():
+    for name, value in {**QUIET, **_passed_on()}.items():
         os.environ.setdefault(name, value)
     if address is None:
         _own_token()
@@ -67,8 +68,7 @@ def ray_session(address: str | None, *, num_cpus: int | None = None) -> Iterator
 def _connect(address: str | None, num_cpus: int | None) -> None:
     import ray
 
-    passed = {name: os.environ[name] for name in PASSED_ON if os.environ.get(name)}
-    environment = {"env_vars": {**QUIET, **passed, "PYTHONPATH": str(REPOSITORY)}}
+    environment = {"env_vars": {**QUIET, **_passed_on(), "PYTHONPATH": str(REPOSITORY)}}
     if address is not None:
         _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=environment)
@@ -83,6 +83,13 @@ def _connect(address: str | None, num_cpus: int | None) -> None:
         object_store_memory=OBJECT_STORE_BYTES,
         _metrics_export_port=None,
     )
+
+
+def _passed_on() -> dict[str, str]:
+    """The settings a worker needs, from the environment or `.env`, folders made absolute: workers run in a folder of Ray's own."""
+    found = {name: value for name in PASSED_ON if (value := setting(name))}
+    folders = {name: str(Path(found[name]).expanduser().absolute()) for name in ("PODIUM_CACHE",) if name in found}
+    return {**found, **folders, "PODIUM_DATA": str(data_root())}
 
 
 def _knock(address: str) -> None:

@@ -83,7 +83,7 @@ def _number_faults(request: Request, competition: Competition) -> list[str]:
     folds = competition.split.folds
     rules = [
         (request.n_trials >= 1, f"trials must be 1 or more, got {request.trials}; give --trials N"),
-        (request.seed >= 0, f"seed must be 0 or more, got {request.seed}; give --seed K"),
+        (0 <= request.seed < 2**32, f"seed must be 0..{2**32 - 1}, got {request.seed}; give --seed K"),
         (0 <= request.fold < folds, f"fold must be 0..{folds - 1}, got {request.fold}; this competition has {folds} folds"),
         (
             request.hours is None or request.hours > 0,

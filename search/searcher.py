@@ -16,7 +16,7 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from ledger.claims import gone, holder
+from ledger.claims import holder, works_here
 from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import Record, TrialFolder
 from trainables.config import Question, TrialConfig, resolve
@@ -164,7 +164,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
             return None
         suggestion = target.waiting.pop(0)
         number = _add(target.study, suggestion, TrialState.RUNNING)
-        return suggestion, resolve(suggestion.parameters, target.question), number
+        return suggestion, TrialConfig.from_json(suggestion.settings), number
 
     def _ask(self, name: str) -> tuple[Suggestion, TrialConfig, int] | None:
         """A new suggestion; `None` when it was answered from the ledger."""
@@ -194,7 +194,8 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
             number=self._number,
             target=name,
             trial_id=config.trial_id,
-            parameters=parameters,
+            parameters={key: value for key, value in parameters.items() if key != "weights_file"},  # its hash is in the settings
+            settings=config.json(),
             distributions={key: distribution_to_json(value) for key, value in trial.distributions.items()},
             attributes={"params": trial.params},
         )
@@ -214,7 +215,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
             target.study.tell(trial, record.score if state == TrialState.COMPLETE else None, state=state)
             return True
         owner = holder(folder.claim)
-        if owner is not None and not gone(owner):
+        if owner is not None and works_here(owner):
             self._folder.log("elsewhere", suggestion.trial_id)
             target.study.tell(trial, state=TrialState.FAIL)
             return True

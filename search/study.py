@@ -6,6 +6,8 @@ computed. Whatever ends the driver in between, `--resume` reads the folders and 
 
 import json
 import logging
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -25,6 +27,7 @@ from ledger.studies import StudyFolder, study_folder
 from ledger.trials import TrialFolder
 from search.request import Request, check_request
 from search_spaces import Space
+from trainables.catalog import check_views
 
 log = logging.getLogger("podium.search")
 RETRIES = 2
@@ -41,12 +44,14 @@ class Outcome:
     Attributes:
         targets: Per target its trials by status, the best (trial_id, score), epochs trained and seconds.
         interrupted: Ctrl-C ended it.
+        failures: Why trials failed, one sentence each.
     """
 
     study: str
     targets: dict[str, dict[str, Any]]
     seconds: float
     interrupted: bool
+    failures: tuple[str, ...]
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
@@ -78,11 +83,13 @@ def make_plan(request: Request, storage: str | Path | None) -> Plan:
     if request.resume:
         request = _recorded(request, study_folder(paths.studies, request.study or ""))
     space = check_request(request, competition)
+    check_views(competition.views)
     check_writable(paths.root)
     prepared = prepare(competition, paths, progress=Counting("decoding photos"))
+    _tell(prepared)
     questions = _questions(request, prepared, competition)
     if request.resume:
-        _check_unchanged(study_folder(paths.studies, request.study or ""), questions)
+        _check_unchanged(study_folder(paths.studies, request.study or ""), questions, space)
     from search.space_check import StartWeights, check_space
 
     check_space(space, questions, StartWeights(prepared))
@@ -111,7 +118,13 @@ def run_study(plan: Plan) -> Outcome:
         if not plan.study.planned:
             raise
         interrupted = True
-    return Outcome(plan.study.name, outcome_of(plan.study, plan.paths, list(plan.questions)), _rounded(started), interrupted)
+    return Outcome(
+        plan.study.name,
+        outcome_of(plan.study, plan.paths, list(plan.questions)),
+        _rounded(started),
+        interrupted,
+        plan.study.failures(),
+    )
 
 
 def _run(plan: Plan) -> bool:
@@ -146,14 +159,31 @@ def outcome_of(study: StudyFolder, paths: CompetitionPaths, targets: list[str]) 
     return found
 
 
+def _tell(prepared: Prepared) -> None:
+    """What a person should know about the photos before hours are spent on them; `prepare_data.py` tells it in full."""
+    facts = [
+        (len(prepared.broken), "photos cannot be read"),
+        (len(prepared.folds.pinned), "groups are always in training"),
+        (len(prepared.findings), "leaks or contradictions between identical photos"),
+    ]
+    told = ", ".join(f"{n} {what}" for n, what in facts if n)
+    if told:
+        log.warning("%s: %s (prepare_data.py %s lists them)", prepared.competition.name, told, prepared.competition.name)
+
+
 def _questions(request: Request, prepared: Prepared, competition: Competition) -> dict[str, Any]:
     from trainables.config import Question
 
+    targets = choose_targets(competition, request.targets)
+    empty = [target.name for target in targets if not all(map(len, prepared.rows(target, request.fold)))]
+    if empty:
+        raise UserError(f"fold {request.fold} has no photos to train or to judge {', '.join(empty)} on; give another --fold")
     return {
         target.name: Question(
             competition=competition.name,
             target=target.name,
             heads=target.heads,
+            metric=target.metric,
             data=prepared.data_fingerprint(target),
             split=competition.split.name,
             fold=request.fold,
@@ -162,7 +192,7 @@ def _questions(request: Request, prepared: Prepared, competition: Competition) -
             threads=request.cpus_per_trial,
             gpu=request.gpus_per_trial > 0,
         )
-        for target in choose_targets(competition, request.targets)
+        for target in targets
     }
 
 
@@ -215,11 +245,23 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None]) -> bool:
         ),
     )
     started = time.monotonic()
-    tuner.fit()
+    with _own_interrupt():
+        tuner.fit()
     status.close()
     _drop_ray_state(plan.study)
     out_of_time = request.hours is not None and time.monotonic() - started >= request.hours * 3600
     return not searcher.exhausted and not out_of_time
+
+
+@contextmanager
+def _own_interrupt() -> Iterator[None]:
+    """Put Ctrl-C back in force: Tune leaves a handler of its own behind, which hears the next one and does nothing (2.60)."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 def _complete_best(plan: Plan, key: str) -> None:
@@ -315,7 +357,7 @@ def _asked(questions: Mapping[str, Any]) -> dict[str, Any]:
     return {name: asdict(question) for name, question in questions.items()}
 
 
-def _check_unchanged(study: StudyFolder, questions: Mapping[str, Any]) -> None:
+def _check_unchanged(study: StudyFolder, questions: Mapping[str, Any], space: Space) -> None:
     """Scores on other photos do not compare, so a study goes on only with the data it began with.
 
     Raises:
@@ -323,6 +365,11 @@ def _check_unchanged(study: StudyFolder, questions: Mapping[str, Any]) -> None:
     """
     before, now = study.plan()["questions"], _asked(questions)
     changed = {key for name in before for key, value in before[name].items() if now.get(name, {}).get(key) != value}
+    if study.plan()["space"] != space.fingerprint:
+        raise UserError(
+            f"search_spaces/{space.name}.py is not what study {study.name!r} began with; put it back, or start a new study: it takes "
+            "over every trial that still fits"
+        )
     if changed:
         raise UserError(
             f"study {study.name!r} began with other settings of the competition or other photos (changed: "
@@ -349,21 +396,6 @@ def _drop_ray_state(study: StudyFolder) -> None:
 
 def _rounded(started: float) -> float:
     return round(time.monotonic() - started, 1)
-
-
-def show_outcome(value: Mapping[str, Any]) -> None:
-    """An outcome, or what a dry run found, for people."""
-    if "for_example" in value:
-        print(f"study {value['study']} would train, for example:")
-        for target, drawn in value["for_example"].items():
-            print(f"  {target}: {drawn['trial_id']} {json.dumps(drawn['config'], sort_keys=True)}")
-        return
-    print(f"study {value['study']}: {value['seconds']:.0f} s")
-    for target, facts in value["targets"].items():
-        best = facts["best"]
-        trials = ", ".join(f"{n} {status}" for status, n in sorted(facts["trials"].items())) or "none"
-        score = f"best {best['score']:.4f} ({best['trial_id']})" if best else "no finished trial"
-        print(f"  {target}: {trials}; {facts['epochs']} epochs; {score}")
 
 
 def dry_run(plan: Plan) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ledger.predictions import PARTS
 from ledger.trials import TrialFolder
 from trainables.batches import TrainingRows
 from trainables.config import TrialConfig
-from trainables.prediction import Photos, complete
+from trainables.prediction import Photos, complete, missing_views
 from trainables.training import TrialContext, best_predictions
 
 
@@ -37,12 +37,14 @@ def attach(
     cache = prepared.cache(config.image_size)
     training, _ = prepared.rows(target, config.fold)
     ids = prepared.manifest.image_ids
+    training = np.array(
+        sorted(training, key=lambda row: ids[row]), dtype=np.int64
+    )  # by id: a table in another order learns the same
     return TrialContext(
         folder=TrialFolder((trials or prepared.paths.trials) / config.trial_id),
         training=TrainingRows(cache.images, training, [ids[row] for row in training]),
         validation=photos(prepared, config, "validation"),
         labels={head: prepared.manifest.labels[head] for head in config.heads},
-        metric=target.metric,
         weights=weights_store(prepared),
         device=device,
         loader_workers=loader_workers,
@@ -78,12 +80,12 @@ def is_complete(prepared: Prepared, folder: TrialFolder, views: Sequence[str], *
     if record is None or not record.finished:
         return False
     kept = best_predictions(folder, record)
-    return not any(kept.missing(part, config.heads, views, photos(prepared, config, part).names) for part in parts)
+    return not any(missing_views(kept, config, part, views, photos(prepared, config, part)) for part in parts)
 
 
 def target_of(config: TrialConfig, prepared: Prepared) -> Target:
     """The target a configuration was made for."""
-    return Target(config.target, config.heads, prepared.competition.metric)
+    return Target(config.target, config.heads, config.metric)
 
 
 def weights_store(prepared: Prepared) -> Path:

@@ -3,6 +3,8 @@
 Tests hold each tuple against its dict, so a new line in a dict that is missing here fails at once.
 """
 
+from ledger.errors import UserError, unknown
+
 LOSS_NAMES = ("cross_entropy", "label_smoothing", "focal")
 CLASS_WEIGHT_NAMES = ("none", "balanced", "sqrt")
 OPTIMIZER_NAMES = ("adamw", "sgd")
@@ -20,3 +22,14 @@ VIEW_NAMES = (
     "shift_left",
     "shift_right",
 )
+
+
+def check_views(views: tuple[str, ...]) -> None:
+    """Refuse view names that nobody has written.
+
+    Raises:
+        UserError: With every unknown name.
+    """
+    wrong = [unknown("view", name, VIEW_NAMES) for name in views if name not in VIEW_NAMES]
+    if wrong:
+        raise UserError(*wrong)

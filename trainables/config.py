@@ -28,6 +28,7 @@ class TrialConfig:
     """Every setting that changes what one trial learns.
 
     Attributes:
+        metric: Picks the best epoch, and with it the weights that are kept.
         data: Fingerprint of ids, labels, pixels and folds of the target's rows.
         weights: `""` for a random start, `timm:<tag>` for published weights, else the SHA-256 of a local weights file.
         epochs: Planned; the learning-rate schedule depends on it.
@@ -45,6 +46,7 @@ class TrialConfig:
     competition: str
     target: str
     heads: dict[str, int]
+    metric: str
     data: str
     split: str
     fold: int
@@ -160,6 +162,7 @@ class Question:
     competition: str
     target: str
     heads: dict[str, int]
+    metric: str
     data: str
     split: str
     fold: int
@@ -187,7 +190,7 @@ def resolve(parameters: Mapping[str, Any], question: Question) -> TrialConfig:
         if chosen[owner] == value and chosen[name] is None:
             chosen[name] = default
     weights_file, pretrained = chosen.pop("weights_file"), chosen.pop("pretrained")
-    chosen["weights"] = _start(chosen["backbone"], pretrained, weights_file)
+    chosen["backbone"], chosen["weights"] = _start(chosen["backbone"], pretrained, weights_file)
     chosen["image_size"] = chosen["image_size"] or question.image_size
     chosen["warmup_epochs"] = min(chosen["warmup_epochs"], chosen["epochs"] / 2)
     chosen["micro_batch"] = min(chosen["micro_batch"] or chosen["batch_size"], chosen["batch_size"])
@@ -252,11 +255,14 @@ def _backbone_faults(chosen: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _start(backbone: str, pretrained: bool, weights_file: str | None) -> str:
+def _start(backbone: str, pretrained: bool, weights_file: str | None) -> tuple[str, str]:
+    """The backbone and its start weights; a pretrained backbone gets its tag, so that no timm's default decides."""
     if weights_file:
-        return file_hash(Path(weights_file).expanduser())
+        return backbone, file_hash(Path(weights_file).expanduser())
     if not pretrained:
-        return ""
+        return backbone, ""
     import timm
 
-    return f"timm:{backbone.partition('.')[2] or timm.get_pretrained_cfg(backbone).tag}"
+    base, _, tag = backbone.partition(".")
+    tag = tag or timm.get_pretrained_cfg(base).tag
+    return (f"{base}.{tag}" if tag else base), f"timm:{tag or 'default'}"

@@ -48,7 +48,7 @@ def class_weights(name: str, labels: NDArray[np.int16], n_classes: int) -> Tenso
     if name == "none":
         return None
     counts = np.bincount(labels[labels >= 0], minlength=n_classes).astype(np.float64)
-    weights = CLASS_WEIGHTS[name](counts)
+    weights = np.where(counts > 0, CLASS_WEIGHTS[name](counts), 0.0)  # a class without photos must not be smoothed towards
     return torch.from_numpy((weights * counts.sum() / (weights * counts).sum()).astype(np.float32))
 
 

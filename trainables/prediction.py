@@ -6,11 +6,12 @@ Batches are always `BATCH` photos, the last one filled up, so that a photo's bit
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from ledger.predictions import Predictions
 from trainables import backbones
@@ -22,6 +23,7 @@ from trainables.losses import split_heads
 from trainables.views import VIEWS
 
 BATCH = 64
+FEATURES, FEATURE_WIDTH = "features", 64
 Probs = dict[tuple[str, str], NDArray[np.float16]]
 """(head, view) -> `(N, C)`."""
 
@@ -53,10 +55,10 @@ def predict(
     heads: dict[str, int],
     views: Iterable[str],
     wanted: Preprocessing,
-    precision: str,
     device: torch.device | str = "cpu",
+    features: bool = False,
 ) -> Probs:
-    """Probabilities of N photos for every head and view.
+    """Probabilities of N photos for every head and view, in fp32 whatever the training precision, so that every device agrees.
 
     Args:
         model: Maps `(B, 3, S, S)` to `(B, sum of C)` logits; left in evaluation mode.
@@ -65,19 +67,25 @@ def predict(
         heads: Head name -> C.
         views: Names from `VIEWS`.
         wanted: The network's preprocessing.
-        precision: `fp32`, or `bf16` / `fp16` on a GPU.
         device: Where the network is.
+        features: Add (`features`, `identity`): what the last layer sees, brought down to `(N, <=64)` (see `project`).
     """
     views = list(views)
     model.eval()
-    parts: dict[tuple[str, str], list[NDArray[np.float16]]] = {(head, view): [] for head in heads for view in views}
+    names = [*((head, view) for head in heads for view in views), *([(FEATURES, "identity")] if features else [])]
+    widths = {**heads, FEATURES: 0}
+    parts = {name: [np.zeros((0, widths[name[0]]), np.float16)] if n == 0 else [] for name in names}
     with torch.inference_mode():
         for start in range(0, n, BATCH):
             stop = min(start + BATCH, n)
             unit = to_unit(_filled(load(start, stop)), device)
             for view in views:
-                with autocast(precision, device):
-                    logits = model(normalise(VIEWS[view](unit), wanted))
+                seen = normalise(VIEWS[view](unit), wanted)
+                if features and view == "identity":
+                    logits, deep = _with_features(model, seen)
+                    parts[FEATURES, view].append(project(deep)[: stop - start].to(torch.float16).cpu().numpy())
+                else:
+                    logits = model(seen)
                 for head, part in split_heads(logits, heads).items():
                     probs = part.float().softmax(dim=1)[: stop - start]
                     parts[head, view].append(probs.to(torch.float16).cpu().numpy())
@@ -85,18 +93,25 @@ def predict(
 
 
 def predict_photos(
-    model: nn.Module, photos: Photos, config: TrialConfig, views: Iterable[str], wanted: Preprocessing, device: torch.device | str
+    model: nn.Module,
+    photos: Photos,
+    config: TrialConfig,
+    views: Iterable[str],
+    wanted: Preprocessing,
+    device: torch.device | str,
+    *,
+    features: bool = False,
 ) -> Probs:
-    """Like `predict`, from the image cache; photos that could not be decoded get the prior."""
+    """Like `predict`, from the image cache; photos that could not be decoded get the prior, and features of 0."""
 
     def load(start: int, stop: int) -> NDArray[np.uint8]:
         return photos.images[photos.rows[start:stop]]
 
     found = predict(
-        model, load, len(photos.rows), heads=config.heads, views=views, wanted=wanted, precision=config.precision, device=device
+        model, load, len(photos.rows), heads=config.heads, views=views, wanted=wanted, device=device, features=features
     )
     for (head, _), probs in found.items():
-        probs[photos.broken] = photos.priors[head].astype(np.float16)
+        probs[photos.broken] = 0 if head == FEATURES else photos.priors[head].astype(np.float16)
     return found
 
 
@@ -123,13 +138,41 @@ def complete(
     device: torch.device | str,
 ) -> None:
     """Compute and keep the views that are missing, for each part; what is there is not computed again."""
-    missing = {part: kept.missing(part, config.heads, views, photos.names) for part, photos in parts.items()}
+    missing = {part: missing_views(kept, config, part, views, photos) for part, photos in parts.items()}
     if not any(missing.values()):
         return
     model, wanted = load_network(config, best, device)
     for part, names in missing.items():
-        for (head, view), probs in predict_photos(model, parts[part], config, names, wanted, device).items() if names else ():
-            kept.write(part, head, view, parts[part].names, probs)
+        if names:
+            found = predict_photos(model, parts[part], config, names, wanted, device, features="identity" in names)
+            for (head, view), array in found.items():
+                kept.write(part, head, view, parts[part].names, array)
+
+
+def missing_views(kept: Predictions, config: TrialConfig, part: str, views: Sequence[str], photos: Photos) -> list[str]:
+    """The views of a part that are not kept for these photos; the identity counts as missing without its features."""
+    missing = set(kept.missing(part, config.heads, views, photos.names))
+    missing |= set(kept.missing(part, [FEATURES], ["identity"], photos.names)) & set(views)
+    return [view for view in views if view in missing]
+
+
+def project(deep: Tensor) -> Tensor:
+    """`(B, D)` features as `(B, min(D, 64))`: a fixed Gaussian projection keeps distances (Johnson & Lindenstrauss 1984).
+
+    Scaled by the square root of the width, so that values stay within float16.
+    """
+    deep = deep.float()
+    if deep.shape[1] <= FEATURE_WIDTH:
+        return deep
+    drawn = np.random.default_rng(0).standard_normal((deep.shape[1], FEATURE_WIDTH)).astype(np.float32)
+    return deep @ torch.from_numpy(drawn / np.float32(FEATURE_WIDTH**0.5)).to(deep.device)
+
+
+def _with_features(model: Any, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits `(B, C)` and what the last layer sees `(B, D)`, from one pass: timm's own two halves of `forward`."""
+    maps = model.forward_features(seen)
+    deep = model.forward_head(maps, pre_logits=True)
+    return model.forward_head(maps), deep.flatten(1)
 
 
 def autocast(precision: str, device: torch.device | str) -> torch.autocast:

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ledger.files import file_hash
 from ledger.paths import setting
 
 PACKAGES = (
@@ -31,13 +32,21 @@ def provenance() -> dict[str, Any]:
     """Code, package versions and hardware of this process, as JSON values; computed once per process."""
     return {
         "commit": _git("rev-parse", "HEAD"),
-        "diff": (_git("diff", "HEAD", "--", "*.py") or "")[:DIFF_LIMIT],
+        **_changes(),
         "packages": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "hardware": hardware(),
         "author": author(),
         "host": host(),
     }
+
+
+def _changes() -> dict[str, Any]:
+    """How the code differs from the commit: the diff of known files, and new Python files by their hash."""
+    diff = _git("diff", "HEAD", "--", "*.py") or ""
+    new = (_git("ls-files", "--others", "--exclude-standard", "--", "*.py") or "").splitlines()
+    hashes = {name: file_hash(REPOSITORY / name) for name in new if (REPOSITORY / name).is_file()}
+    return {"diff": diff[:DIFF_LIMIT], "diff_is_cut": len(diff) > DIFF_LIMIT, "new_files": hashes}
 
 
 @lru_cache(1)

@@ -7,6 +7,7 @@ end of an epoch (design 7): validation probabilities, best weights, `last`, metr
 
 import logging
 import math
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -30,6 +31,7 @@ from trainables.prediction import Photos, autocast, predict_photos
 from trainables.provenance import author, host, provenance
 
 log = logging.getLogger("podium.trial")
+EPOCHS = "epochs"
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,6 @@ class TrialContext:
         training: The photos to learn from.
         validation: The photos to be judged on.
         labels: Head -> `(N,) int16` of all photos in the cache, -1 where unknown.
-        metric: One of `competitions.metrics.METRICS`.
         weights: Folder of kept start weights.
         device: `cpu` or `cuda`.
         loader_workers: Threads that prepare batches.
@@ -51,7 +52,6 @@ class TrialContext:
     training: TrainingRows
     validation: Photos
     labels: dict[str, NDArray[np.int16]]
-    metric: str
     weights: Path | None = None
     device: str = "cpu"
     loader_workers: int = 0
@@ -121,7 +121,7 @@ class TrialRun:
         self.record = self._restore() or _new_record(config)
         self.folder.remove_leftovers()
         self.folder.write_config(config.json())
-        self.folder.write_provenance(provenance())
+        self.folder.add_provenance(provenance())
         self.folder.write_metrics(self.metrics)
 
     def step(self) -> dict[str, Any]:
@@ -137,7 +137,7 @@ class TrialRun:
         score = self._score(probs) if probs is not None else None
         if probs is not None and score is not None:
             self._keep_epoch(epoch, probs)
-            self._advance(epoch, score, time.monotonic() - started)
+            self._advance(epoch, score, probs, time.monotonic() - started)
         else:
             self.record = replace(self.record, epochs_done=epoch, diverged=True, score=None)
         line = self._line(epoch, loss, score, time.monotonic() - started)
@@ -193,33 +193,43 @@ class TrialRun:
 
     def _validate(self) -> dict[str, NDArray[np.float16]] | None:
         found = predict_photos(
-            self._judged(), self.context.validation, self.config, ["identity"], self.wanted, self.context.device
+            self._judged(), self.context.validation, self.config, ["identity"], self.wanted, self.context.device, features=True
         )
         probs = {head: array for (head, _), array in found.items()}
         return probs if all(np.isfinite(array).all() for array in probs.values()) else None
 
     def _score(self, probs: dict[str, NDArray[np.float16]]) -> float:
         scores = []
-        for head, array in probs.items():
+        for head in self.config.heads:
             labels = self.context.labels[head][self.context.validation.rows]
             known = labels >= 0
-            scores.append(METRICS[self.context.metric](array[known], labels[known]))
+            scores.append(METRICS[self.config.metric](probs[head][known], labels[known]))
         return float(np.mean(scores))
 
     def _keep_epoch(self, epoch: int, probs: dict[str, NDArray[np.float16]]) -> None:
-        kept = Predictions(self.folder.predictions / "epochs")
-        for head, array in probs.items():
-            kept.write("validation", head, f"epoch{epoch:04d}", self.context.validation.names, array)
+        kept = Predictions(self.folder.predictions / EPOCHS)
+        for head in self.config.heads:
+            kept.write("validation", head, f"epoch{epoch:04d}", self.context.validation.names, probs[head])
 
-    def _advance(self, epoch: int, score: float, seconds: float) -> None:
+    def _advance(self, epoch: int, score: float, probs: dict[str, NDArray[np.float16]], seconds: float) -> None:
         curve = [*self.record.curve, score]
         record = replace(self.record, epochs_done=epoch, curve=curve, seconds=round(self.record.seconds + seconds, 3))
         if record.score is None or score > record.score:
             weights = checkpoint.write_tensors(
                 self.folder.best, checkpoint.model_tensors(self._judged()), {"trial_id": self.folder.id, "epoch": epoch}
             )
+            self._keep_best(weights, probs)
             record = replace(record, score=score, best_epoch=epoch, weights=weights)
         self.record = record
+
+    def _keep_best(self, weights: str, probs: dict[str, NDArray[np.float16]]) -> None:
+        """Keep the identity view and the features of the new best weights; those of the ones before are of no more use."""
+        kept = predictions_of(self.folder.predictions, weights)
+        for name, array in probs.items():
+            kept.write("validation", name, "identity", self.context.validation.names, array)
+        for other in self.folder.predictions.iterdir():
+            if other.name not in (kept.folder.name, EPOCHS):
+                shutil.rmtree(other)
 
     def _line(self, epoch: int, loss: float, score: float | None, seconds: float) -> dict[str, Any]:
         return {

@@ -16,7 +16,7 @@ from search.searcher import LedgerSearcher
 from trainables.config import Question
 
 QUESTIONS = {
-    name: Question("tiny", name, {name: n}, data=f"data-{name}", split="s", fold=0, seed=0, image_size=32)
+    name: Question("tiny", name, {name: n}, metric="macro_f1", data=f"data-{name}", split="s", fold=0, seed=0, image_size=32)
     for name, n in (("colour", 2), ("shape", 3))
 }
 

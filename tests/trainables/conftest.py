@@ -30,7 +30,7 @@ def configure(tiny: Prepared) -> Configure:
 
     def make(target: str = "colour", *, fold: int = 0, seed: int = 0, **settings: Any) -> TrialConfig:
         one = targets(tiny.competition)[target]
-        question = Question("tiny", target, one.heads, tiny.data_fingerprint(one), "groups", fold, seed, 32)
+        question = Question("tiny", target, one.heads, one.metric, tiny.data_fingerprint(one), "groups", fold, seed, 32)
         return resolve({**SETTINGS, **settings}, question)
 
     return make

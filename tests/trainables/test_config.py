@@ -12,7 +12,7 @@ from ledger.errors import UserError
 from trainables import config as module
 from trainables.config import DEFAULTS, NAMED, ONLY_WITH, RANGES, Question, TrialConfig, check_parameters, resolve
 
-QUESTION = Question("tiny", "colour", {"colour": 3}, "0123456789abcdef", "groups", 0, 0, 32)
+QUESTION = Question("tiny", "colour", {"colour": 3}, "macro_f1", "0123456789abcdef", "groups", 0, 0, 32)
 BASE = {"backbone": "test_vit"}
 OTHER: dict[str, Any] = {
     "backbone": "test_byobnet",

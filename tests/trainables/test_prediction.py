@@ -25,7 +25,7 @@ def model(request: pytest.FixtureRequest) -> nn.Module:
 
 def probs_of(model: nn.Module, photos: NDArray[np.uint8], views: tuple[str, ...] = VIEWS) -> Probs:
     wanted = preprocessing(model, 32)
-    return predict(model, lambda a, b: photos[a:b], len(photos), heads=HEADS, views=views, wanted=wanted, precision="fp32")
+    return predict(model, lambda a, b: photos[a:b], len(photos), heads=HEADS, views=views, wanted=wanted)
 
 
 def test_one_photo_alone_has_the_bits_it_has_among_a_hundred(model: nn.Module) -> None:
@@ -49,7 +49,7 @@ def test_the_network_always_sees_full_batches() -> None:
 
     wanted = Preprocessing(32, (0.5,) * 3, (0.5,) * 3)
     for n in (1, BATCH, N):
-        found = predict(Counts(), lambda a, b: PHOTOS[a:b], n, heads=HEADS, views=["identity"], wanted=wanted, precision="fp32")
+        found = predict(Counts(), lambda a, b: PHOTOS[a:b], n, heads=HEADS, views=["identity"], wanted=wanted)
         assert len(found["age", "identity"]) == n
     assert seen == [BATCH] * 4
 

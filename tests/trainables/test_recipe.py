@@ -67,7 +67,7 @@ def three_steps(settings: dict[str, Any], folder: Path) -> list[float]:
     labels = {"age": chance.integers(0, 3, N).astype(np.int16), "mask": chance.integers(-1, 2, N).astype(np.int16)}
     ids = [f"photo-{number}" for number in range(N)]
     rest = dict(settings)
-    question = Question("golden", "both", {"age": 3, "mask": 2}, "drawn", "groups", 0, rest.pop("seed", 0), SIZE)
+    question = Question("golden", "both", {"age": 3, "mask": 2}, "macro_f1", "drawn", "groups", 0, rest.pop("seed", 0), SIZE)
     config = resolve({**BASE, **rest}, question)
     rows = np.arange(N)
     priors = {"age": np.full(3, 1 / 3), "mask": np.full(2, 1 / 2)}
@@ -76,7 +76,6 @@ def three_steps(settings: dict[str, Any], folder: Path) -> list[float]:
         training=TrainingRows(images, rows[:16], ids[:16]),
         validation=Photos(images, rows[16:], [(name, name) for name in ids[16:]], np.array([], np.int64), priors),
         labels=labels,
-        metric="macro_f1",
     )
     lines: list[dict[str, Any]] = []
     run_trial(config, context, lines.append)

@@ -54,10 +54,10 @@ def test_names_say_the_direction() -> None:
         return (weight.sum(0) @ places).item(), (weight.sum(1) @ places).item()
 
     x, y = centre(dot)
-    assert centre(VIEWS["rotate_left"](dot))[1] < y - 1, "counter-clockwise: the right side goes up"
-    assert centre(VIEWS["rotate_right"](dot))[1] > y + 1
-    assert centre(VIEWS["shift_left"](dot))[0] < x - 1
-    assert centre(VIEWS["shift_right"](dot))[0] > x + 1
+    assert centre(VIEWS["rotate_left"](dot))[1] < y - 0.5, "counter-clockwise: the right side goes up"
+    assert centre(VIEWS["rotate_right"](dot))[1] > y + 0.5
+    assert centre(VIEWS["shift_left"](dot))[0] < x - 0.5
+    assert centre(VIEWS["shift_right"](dot))[0] > x + 0.5
     assert centre(VIEWS["zoom_in"](dot))[0] > x + 0.5
     assert centre(VIEWS["zoom_out"](dot))[0] < x - 0.5
     assert VIEWS["brighten"](dot / 2).mean() > (dot / 2).mean() > VIEWS["darken"](dot / 2).mean()

@@ -56,7 +56,7 @@ def test_preparation_reports_what_it_found(journey: Journey) -> None:
     assert sorted(found["folds"]) == [19, 20, 20, 20]
     assert found["groups"] * PHOTOS_EACH == 80
     assert found["cache"]["size"] == 32
-    assert (journey.desk.kept / "data/cache" / found["cache"]["name"]).stat().st_size == found["cache"]["bytes"]
+    assert Path(found["cache"]["path"]).stat().st_size == found["cache"]["bytes"]
 
 
 def test_every_target_gets_its_trials_and_its_best(journey: Journey) -> None:

@@ -197,6 +197,14 @@ def test_a_study_does_not_go_on_with_other_photos(shaken: Seen) -> None:
     assert "study 's' began with other settings of the competition or other photos (changed: data)" in done.err
 
 
+def test_ctrl_c_while_the_views_are_computed_is_heard_as_well(desk: Desk) -> None:
+    child = desk.start("run_search.py", desk.yaml, "--space", "smoke", "--trials", 1, "--targets", "colour", "--study", "s")
+    assert child.stderr is not None
+    assert any("computing" in line for line in child.stderr)
+    desk.signal(child, signal.SIGINT)
+    assert "--resume s" in desk.wait(child, code=130, timeout=30).err
+
+
 def test_a_diverging_trial_is_marked_is_never_best_and_never_votes(desk: Desk, tmp_path: Path) -> None:
     desk.space("diverging", DIVERGING)
     search = ("--space", "diverging", "--trials", 5, "--seed", 2, "--cpus-per-trial", 2, "--scheduler", "fifo", "--json")

@@ -1,0 +1,99 @@
+"""What a split that ignores groups promises, beside the split by group and the truth: the same networks, trained on both.
+
+    python -m benchmarks.leak demo --seeds 0,1,2
+
+Per task: the best validation score and the score on held-out truth, by group and at random.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+os.environ.update(OMP_NUM_THREADS="1", NO_ALBUMENTATIONS_UPDATE="1")
+
+import numpy as np
+
+from benchmarks._sides import spread
+from benchmarks.journey import read_truth
+from ledger import verbs
+
+SETTINGS = {"backbone": "test_resnet", "epochs": 12, "lr": 3e-3, "class_weights": "sqrt", "augmentation": "light"}
+
+
+def call(given: argparse.Namespace) -> list[dict[str, Any]]:
+    from competitions.competition import load_competition
+    from competitions.prepare import prepare, root_of
+    from competitions.targets import targets
+    from ledger.paths import competition_paths
+
+    competition = load_competition(given.competition)
+    paths = competition_paths(competition.name, given.storage)
+    rows = []
+    for by_group in (True, False):
+        split = competition.split.model_copy(update={"by_group": by_group, "name": "groups" if by_group else "random"})
+        prepared = prepare(competition.model_copy(update={"split": split}), paths)
+        truth_file = Path(given.truth) if given.truth else root_of(competition, paths) / "truth.csv"
+        ids, truth = read_truth(truth_file, competition)
+        for target in targets(competition).values():
+            scores = [_train(prepared, target, int(seed), ids, truth[target.name]) for seed in given.seeds.split(",")]
+            rows.append(
+                {
+                    "task": target.name,
+                    "split": split.name,
+                    "validation": [validation for validation, _ in scores],
+                    "truth": [true for _, true in scores],
+                }
+            )
+            print(f"{target.name} {split.name}: validation {scores}", file=sys.stderr, flush=True)
+    return rows
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    lines = [[row["task"], row["split"], spread(row["validation"]), spread(row["truth"])] for row in rows]
+    print(verbs.table(lines, ["task", "split", "validation", "truth"]))
+
+
+def _train(prepared: Any, target: Any, seed: int, ids: tuple[str, ...], truth: Any) -> tuple[float, float]:
+    from competitions.metrics import METRICS
+    from ensemble.voters import align
+    from trainables.attach import attach, photos
+    from trainables.config import Question, resolve
+    from trainables.prediction import load_network, predict_photos
+    from trainables.training import run_trial
+
+    competition = prepared.competition
+    question = Question(
+        competition.name,
+        target.name,
+        target.heads,
+        target.metric,
+        prepared.data_fingerprint(target),
+        competition.split.name,
+        0,
+        seed,
+        competition.image_size,
+    )
+    config = resolve(SETTINGS, question)
+    with tempfile.TemporaryDirectory() as folder:
+        context = attach(prepared, config, trials=Path(folder))
+        record = run_trial(config, context)
+        model, wanted = load_network(config, context.folder.best)
+        test = photos(prepared, config, "test")
+        probs = predict_photos(model, test, config, ["identity"], wanted, "cpu")[target.name, "identity"]
+    aligned = align(ids, [image_id for image_id, _ in test.names], probs)
+    return float(record.score or np.nan), METRICS[target.metric](aligned, truth)
+
+
+def main() -> int:
+    made = verbs.parser(__doc__ or "", "python -m benchmarks.leak demo --seeds 0,1,2")
+    made.add_argument("competition", help="name of a file in competitions/")
+    made.add_argument("--seeds", default="0,1,2", help="of the trainings (default: 0,1,2)")
+    made.add_argument("--truth", help="CSV with the true labels of the test photos (the demo knows its own)")
+    return verbs.run(made, call, show)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
