@@ -143,3 +143,12 @@ def test_the_canonical_form_is_frozen() -> None:
     assert fingerprint({"b": [1, 2.5, None, True], "a": "흰"}) == "2db560e9274dc216"
     with pytest.raises(ValueError, match="not JSON compliant"):
         fingerprint(float("inf"))
+
+
+def test_a_line_that_was_cut_off_does_not_spoil_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    append_line(path, {"n": 1})
+    with open(path, "ab") as file:
+        file.write(b'{"n": 2, "half')
+    append_line(path, {"n": 3})
+    assert read_lines(path) == [{"n": 1}, {"n": 3}]

@@ -1,0 +1,163 @@
+"""From finished trials to a bundle that answers on its own, on the tiny competition and on odd ones."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bundle.choose import Choice, choose
+from bundle.export import check_target, export
+from bundle.predict import open_bundle, read_ids
+from competitions.competition import Competition, parse_competition
+from competitions.prepare import Prepared, prepare
+from competitions.targets import targets
+from ensemble.plan import EnsemblePlan
+from ledger.errors import UserError
+from ledger.paths import CompetitionPaths
+from trainables.attach import attach
+from trainables.config import Question, resolve
+from trainables.prediction import FEATURE_WIDTH, FEATURES, project
+from trainables.training import best_predictions, run_trial
+
+
+def train(prepared: Prepared, n: int) -> None:
+    """n finished trials of every target."""
+    for name, target in targets(prepared.competition).items():
+        question = Question("tiny", name, target.heads, target.metric, prepared.data_fingerprint(target), "groups", 0, 0, 32)
+        for number in range(n):
+            settings = {"backbone": "test_vit", "epochs": 1, "batch_size": 16, "augmentation": "none", "lr": 1e-3 * (number + 1)}
+            config = resolve(settings, question)
+            run_trial(config, attach(prepared, config))
+
+
+@pytest.fixture(scope="module")
+def here(tiny_data: Path, tiny_competition: Competition, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """(prepared with two finished trials per target, `PODIUM_DATA`)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PODIUM_DATA", str(tiny_data))
+        patch.delenv("PODIUM_CACHE", raising=False)
+        prepared = prepare(tiny_competition, CompetitionPaths(tmp_path_factory.mktemp("runs") / "tiny"))
+        train(prepared, 2)
+        yield prepared, tiny_data
+
+
+@pytest.fixture(scope="module")
+def exported(here: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Choice, dict[str, Any], Path]:
+    prepared, _ = here
+    to = tmp_path_factory.mktemp("exported")
+    choice = choose(prepared, top=2)
+    return choice, export(prepared, choice, to), to
+
+
+def test_the_bundle_answers_what_the_cache_answered(here: Any, exported: Any) -> None:
+    _, data = here
+    choice, _, to = exported
+    answers = open_bundle(to / "bundle").predict(data / "tiny", choice.image_ids, [f"{name}.png" for name in choice.image_ids])
+    assert answers.image_ids == choice.image_ids
+    for task, labels in choice.answers.items():
+        np.testing.assert_array_equal(answers.labels[task], labels, err_msg=task)
+    assert set(answers.broken) == {"t03"}
+
+
+def test_the_same_choice_gives_the_same_bytes(here: Any, exported: Any, tmp_path: Path) -> None:
+    prepared, _ = here
+    _, _, to = exported
+    export(prepared, choose(prepared, top=2), tmp_path)
+    for name in ("submission.csv", "bundle/plan.json", "bundle/models.json", "bundle/checksums.json"):
+        assert (tmp_path / name).read_bytes() == (to / name).read_bytes(), name
+
+
+def test_features_stand_beside_the_identity_view_and_are_narrow(here: Any, exported: Any) -> None:
+    from ledger.trials import TrialFolder
+
+    prepared, _ = here
+    choice, _, _ = exported
+    folder = TrialFolder(prepared.paths.trials / choice.plan.voters[0].member)
+    record = folder.record()
+    assert record is not None
+    for part in ("validation", "test"):
+        ids, features = best_predictions(folder, record).read(part, FEATURES, "identity")
+        assert features.shape[0] == len(ids)
+        assert features.shape[1] <= FEATURE_WIDTH
+        assert np.isfinite(features).all()
+        assert features.any()
+
+
+def test_a_projection_keeps_distances() -> None:
+    deep = torch.from_numpy(np.random.default_rng(0).standard_normal((50, 512)).astype(np.float32))
+    narrow = project(deep)
+    assert narrow.shape == (50, FEATURE_WIDTH)
+    ratio = torch.pdist(narrow) / torch.pdist(deep)
+    assert ratio.min() > 0.6
+    assert ratio.max() < 1.4
+    torch.testing.assert_close(project(deep[:, :40]), deep[:, :40])
+
+
+def test_wrong_folders_and_ids_are_refused_before_a_network_runs(exported: Any, tmp_path: Path) -> None:
+    choice, _, to = exported
+    bundle = open_bundle(to / "bundle")
+    with pytest.raises(UserError, match=r"12 of 12 photos are not below"):
+        bundle.predict(tmp_path, choice.image_ids, [f"{name}.png" for name in choice.image_ids])
+    with pytest.raises(UserError, match="PHOTOS must be a folder"):
+        bundle.predict(tmp_path / "nowhere", choice.image_ids)
+    with pytest.raises(UserError, match="has none"):
+        bundle.predict(tmp_path)
+    table = tmp_path / "ids.csv"
+    table.write_text("image,file\na,x.png\na,../y.png\n")
+    with pytest.raises(UserError, match="stands twice") as twice:
+        read_ids(table, "image", "file")
+    assert any("../y.png" in fault for fault in twice.value.faults)
+    with pytest.raises(UserError, match="unknown column 'nmae'"):
+        read_ids(table, "nmae")
+
+
+def test_one_flipped_byte_anywhere_is_named(exported: Any, tmp_path: Path) -> None:
+    _, _, to = exported
+    names = sorted(path.relative_to(to / "bundle") for path in (to / "bundle").rglob("*") if path.is_file())
+    assert len(names) >= 8
+    for name in names:
+        copy = tmp_path / "bundle"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(to / "bundle", copy)
+        damaged = bytearray((copy / name).read_bytes())
+        damaged[len(damaged) // 2] ^= 1
+        (copy / name).write_bytes(damaged)
+        with pytest.raises(UserError, match="is damaged"):
+            open_bundle(copy)
+
+
+def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "mine.py").write_text("precious")
+    with pytest.raises(UserError, match="is not a bundle"):
+        check_target(tmp_path)
+
+
+def test_numbers_and_names_out_of_range_are_all_named(here: Any) -> None:
+    prepared, _ = here
+    with pytest.raises(UserError) as wrong:
+        choose(prepared, top=0, rule="hrad", fold=9)
+    assert len(wrong.value.faults) == 3
+    with pytest.raises(UserError, match="no finished trial of colour, shape on fold 1"):
+        choose(prepared, fold=1)
+
+
+def test_without_test_photos_there_is_a_bundle_and_no_submission(
+    here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, data = here
+    shutil.copytree(data / "tiny", tmp_path / "data" / "tiny")
+    monkeypatch.setenv("PODIUM_DATA", str(tmp_path / "data"))
+    table = tmp_path / "data" / "tiny" / "manifest.csv"
+    table.write_text("\n".join(line for line in table.read_text().splitlines() if ",test," not in line) + "\n")
+    competition = parse_competition(
+        (Path(__file__).parents[1] / "conftest.py").read_text().split('TINY = """')[1].split('"""')[0], "tiny", where="x"
+    )
+    prepared = prepare(competition, CompetitionPaths(tmp_path / "runs" / "tiny"))
+    train(prepared, 1)
+    done = export(prepared, choose(prepared), tmp_path / "to")
+    assert done["submission"] is None
+    assert open_bundle(tmp_path / "to" / "bundle").plan == EnsemblePlan.from_json(done["plan"])
