@@ -8,6 +8,20 @@ import sys
 from typing import Any
 
 from ledger import verbs
+from ledger.errors import UserError
+
+NEW_STUDY = {
+    "space": "quick",
+    "targets": None,
+    "seed": 0,
+    "fold": 0,
+    "gpus_per_trial": 0.0,
+    "cpus_per_trial": 1,
+    "searcher": "tpe",
+    "scheduler": "asha",
+    "study": None,
+}
+"""What only a new study can be told -> the flag's default."""
 
 
 def call(given: argparse.Namespace) -> dict[str, Any]:
@@ -32,6 +46,7 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
         tracker=given.track,
         loader_workers=given.loader_workers,
     )
+    _check_resume(given)
     plan = make_plan(request, given.storage)
     if given.dry_run:
         return dry_run(plan)
@@ -60,6 +75,18 @@ def show(value: dict[str, Any]) -> None:
         print(f"  failed: {reason}")
 
 
+def _check_resume(given: argparse.Namespace) -> None:
+    """A study goes on as it was started: flags that say otherwise would have no effect, so they are refused."""
+    if given.resume is None:
+        return
+    fixed = {name: value for name, value in NEW_STUDY.items() if getattr(given, name) != value}
+    if fixed:
+        flags = ", ".join("--" + name.replace("_", "-") for name in fixed)
+        raise UserError(
+            f"{flags} cannot be changed with --resume: the study goes on as it was started; leave it out, or start a new study"
+        )
+
+
 def _resume_command(given: argparse.Namespace, study: str) -> str:
     words = ["python", "run_search.py", given.competition, "--resume", study]
     words += ["--storage", given.storage] if given.storage else []
@@ -70,24 +97,25 @@ def _resume_command(given: argparse.Namespace, study: str) -> str:
 def main() -> int:
     made = verbs.parser(__doc__ or "", "python run_search.py demo --space quick --trials 8")
     made.add_argument("competition", help="name of a file in competitions/, without .yaml")
-    made.add_argument("--space", default="quick", help="name of a file in search_spaces/, without .py (default: quick)")
+    made.add_argument("--space", help="name of a file in search_spaces/, without .py (default: quick)")
     made.add_argument(
         "--trials", type=int, metavar="N", help="distinct new trials per target (default: 8, or as the study was started)"
     )
     made.add_argument("--targets", metavar="A,B", help="only these targets (default: all)")
-    made.add_argument("--seed", type=int, default=0, metavar="K", help="seeds suggestions and trials (default: 0)")
-    made.add_argument("--fold", type=int, default=0, help="the validation fold (default: 0)")
+    made.add_argument("--seed", type=int, metavar="K", help="seeds suggestions and trials (default: 0)")
+    made.add_argument("--fold", type=int, help="the validation fold (default: 0)")
     made.add_argument("--hours", type=float, metavar="H", help="stop after this time")
-    made.add_argument("--gpus-per-trial", type=float, default=0.0, metavar="G", help="0.5: two trials share a GPU (default: 0)")
-    made.add_argument("--cpus-per-trial", type=int, default=1, metavar="C", help="compute threads of a trial (default: 1)")
+    made.add_argument("--gpus-per-trial", type=float, metavar="G", help="0.5: two trials share a GPU (default: 0)")
+    made.add_argument("--cpus-per-trial", type=int, metavar="C", help="compute threads of a trial (default: 1)")
     made.add_argument("--loader-workers", type=int, default=0, metavar="W", help="threads that prepare batches (default: 0)")
     made.add_argument("--address", metavar="A", help="a running Ray, e.g. auto or HOST:6379 (default: start one here)")
-    made.add_argument("--searcher", default="tpe", help="tpe or random (default: tpe)")
-    made.add_argument("--scheduler", default="asha", help="asha or fifo (default: asha)")
+    made.add_argument("--searcher", help="tpe or random (default: tpe)")
+    made.add_argument("--scheduler", help="asha or fifo (default: asha)")
     made.add_argument("--track", default="none", metavar="T", help="mirror ended trials: none or wandb (default: none)")
     made.add_argument("--study", metavar="NAME", help="name of the new study (default: space and time)")
     made.add_argument("--resume", metavar="STUDY", help="go on with this study")
     made.add_argument("--dry-run", action="store_true", help="check everything, train nothing")
+    made.set_defaults(**NEW_STUDY)
     return verbs.run(made, call, show)
 
 

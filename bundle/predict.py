@@ -250,7 +250,10 @@ def predict_to_file(
     if len(answers.broken) == len(answers.image_ids):
         some = "; ".join(f"{name}: {reason}" for name, reason in list(answers.broken.items())[:3])
         raise UserError(f"not one of {len(answers.image_ids)} photos can be decoded ({some}); is PHOTOS the right folder?")
-    write_submission(out, bundle.plan, answers.image_ids, answers.labels)
+    try:
+        write_submission(out, bundle.plan, answers.image_ids, answers.labels)
+    except OSError as error:
+        raise UserError(f"the file given by --out must be writable, got {out} ({error.strerror or error})") from error
     return {
         "rows": len(answers.image_ids),
         "broken_photos": answers.broken,

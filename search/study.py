@@ -293,12 +293,18 @@ def _complete_best(plan: Plan, key: str) -> None:
 def _check_resources(request: Request) -> None:
     import ray
 
-    there = ray.cluster_resources()
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    most = {kind: max((node.get(kind, 0.0) for node in nodes), default=0.0) for kind in ("CPU", "GPU")}
+    asked = {"CPU": request.cpus_per_trial, "GPU": request.gpus_per_trial}
     faults = [
-        f"{kind.lower()}s-per-trial must be at most {there.get(kind, 0):g}, what this Ray has, got {asked:g}"
-        for kind, asked in (("CPU", request.cpus_per_trial), ("GPU", request.gpus_per_trial))
-        if asked > there.get(kind, 0)
+        f"{kind.lower()}s-per-trial must be at most {most[kind]:g}, what the largest machine of this Ray has, got {asked[kind]:g}"
+        for kind in most
+        if asked[kind] > most[kind]
     ]
+    if not faults and not any(all(node.get(kind, 0) >= asked[kind] for kind in asked) for node in nodes):
+        faults.append(
+            f"no machine of this Ray has {asked['CPU']:g} CPUs and {asked['GPU']:g} GPUs together; ask for less per trial"
+        )
     if faults:
         raise UserError(*faults)
 

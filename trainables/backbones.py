@@ -22,6 +22,7 @@ LEAST_LOADED = 0.5
 """Share of the weights that a start file must reach; a file of another network reaches none."""
 HUB = ("huggingface.co", 443)
 HUB_PATIENCE_S = 0.7
+_TRIED: set[tuple[str, int]] = set()
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def build(
     chance = torch.get_rng_state()
     try:
         model: nn.Module = timm.create_model(backbone, **extra)
-        _try_out(model, image_size)
+        _try_out(backbone, model, image_size)
     except (AssertionError, ValueError, RuntimeError, IndexError) as error:
         raise UserError(
             f"backbone {backbone!r} cannot take image_size {image_size} ({_first_line(error)}); give another size"
@@ -75,11 +76,17 @@ def build(
     return _loaded(backbone, model, weights, store, extra)
 
 
-def _try_out(model: nn.Module, image_size: int) -> None:
-    """One black photo through the network: many that cannot take a size are built all the same and fail at the first batch."""
+def _try_out(backbone: str, model: nn.Module, image_size: int) -> None:
+    """One black photo through the network: many that cannot take a size are built all the same and fail at the first batch.
+
+    Once per process and kind of network.
+    """
+    if (backbone, image_size) in _TRIED:
+        return
     with torch.no_grad():
         model.eval()(torch.zeros(1, 3, image_size, image_size))
     model.train()
+    _TRIED.add((backbone, image_size))
 
 
 def _loaded(backbone: str, fresh: nn.Module, weights: str, store: Path | None, extra: Mapping[str, Any]) -> nn.Module:

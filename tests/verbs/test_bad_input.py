@@ -100,6 +100,10 @@ REQUESTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
         ("did you mean tpe?", "did you mean asha?", "did you mean wandb?", "cpus-per-trial must", "gpus-per-trial must"),
     ),
+    "resume_with_flags": (
+        ("run_search", "{yaml}", "--resume", "nope", "--seed", "7", "--space", "smoke"),
+        ("--space, --seed cannot be changed with --resume",),
+    ),
     "resume_unknown": (("run_search", "{yaml}", "--resume", "nope"), ("unknown study 'nope'", "start one first")),
     "show_unknown": (("show_trials", "tinny"), ("unknown competition in this storage 'tinny'", "did you mean tiny?")),
     "show_sort": (("show_trials", "tiny", "--sort", "scores"), ("unknown sort key 'scores'", "did you mean score")),
