@@ -83,7 +83,7 @@ def _train(prepared: Any, target: Any, seed: int, ids: tuple[str, ...], truth: A
         model, wanted = load_network(config, context.folder.best)
         test = photos(prepared, config, "test")
         probs = predict_photos(model, test, config, ["identity"], wanted, "cpu")[target.name, "identity"]
-    aligned = align(ids, [image_id for image_id, _ in test.names], probs)
+    aligned = align(ids, [image_id for image_id, _ in test.names], probs, member=config.trial_id)
     return float(record.score or np.nan), METRICS[target.metric](aligned, truth)
 
 

@@ -25,6 +25,10 @@ class StudyCallback(tune.Callback):  # type: ignore[misc]  # ray ships no types
         """Events go to `study`, progress to `status`, ended trials to `push`."""
         self._study, self._trials, self._status, self._push = study, trials, status, push
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its callbacks for a restore of its own, which is never used, and a diary has files and threads."""
+        return {}
+
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
         if not result.get("elsewhere"):
             share = result["epoch"] / trial.config["epochs"]

@@ -262,7 +262,7 @@ class Journey:
 def journey(new_desk: Callable[[], Desk]) -> Journey:
     """The whole way up to an exported bundle, walked once by one actor (two cores per trial); tests only read it."""
     desk = new_desk()
-    search = ("--space", "smoke", "--trials", 3, "--scheduler", "fifo", "--cpus-per-trial", 2, "--json")
+    search = ("--space", "smoke", "--trials", 3, "--scheduler", "fifo", "--cpus-per-trial", 2, "--track", "wandb", "--json")
     return Journey(
         desk,
         desk.run("prepare_data.py", desk.yaml, "--json").json,

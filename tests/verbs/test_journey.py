@@ -81,6 +81,11 @@ def test_the_leaderboard_has_every_field_of_the_contract(journey: Journey) -> No
     assert scores == sorted(scores, reverse=True)
 
 
+def test_every_ended_trial_is_mirrored_once(journey: Journey) -> None:
+    mirrored = sorted(path.stem for path in journey.desk.root.rglob("run-*.wandb"))
+    assert mirrored == sorted(f"run-{row['trial_id']}" for row in journey.shown)
+
+
 def test_the_leaderboard_can_be_cut_and_sorted(journey: Journey) -> None:
     rows = journey.desk.run("show_trials.py", journey.desk.yaml, "--target", "shape", "--sort", "seconds", "--json").json
     assert {row["target"] for row in rows} == {"shape"}
