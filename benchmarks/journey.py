@@ -95,7 +95,7 @@ def score(competition: Any, paths: Any, exported: Mapping[str, Any], truth_file:
     }
     votes = {name: vote_all(one, probs, ids) for name, one in variants.items()}
     rows = []
-    for task in [*competition.tasks, "label"]:
+    for task in [*competition.tasks, *(["label"] if len(competition.tasks) > 1 else [])]:
         labels, said = truth[task], exported["scores"][task]
         true = {name: vote_score(vote[task], labels, metric=competition.metric) for name, vote in votes.items()}
         rows.append(
