@@ -61,7 +61,9 @@ def complete_pool(
         UserError: Targets without a finished trial; all are named.
     """
     chosen = {
-        target.name: best_trials(prepared.paths, target.name, prepared.data_fingerprint(target), fold, study=study)[: WIDTH * k]
+        target.name: best_trials(
+            prepared.paths, target.name, prepared.data_fingerprint(target), fold, target.metric, study=study
+        )[: WIDTH * k]
         for target in targets
     }
     empty = [name for name, trials in chosen.items() if not trials]

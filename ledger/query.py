@@ -64,7 +64,7 @@ def list_trials(
 
 
 def best_trials(
-    paths: CompetitionPaths, target: str, data: str, fold: int, *, study: str | None = None
+    paths: CompetitionPaths, target: str, data: str, fold: int, metric: str, *, study: str | None = None
 ) -> list[tuple[str, float]]:
     """The finished trials (id, score) of one target that learned from these data and this fold; best first, ties by id.
 
@@ -73,6 +73,7 @@ def best_trials(
         target: The target's name.
         data: Fingerprint of its data and split (`TrialConfig.data`): scores on other photos do not compare.
         fold: The validation fold.
+        metric: What the scores are in: those of another metric do not compare either.
         study: Only what this study asked for.
 
     Raises:
@@ -84,7 +85,8 @@ def best_trials(
         record = readable_record(folder)
         if record is None or record.score is None or not record.finished or (asked is not None and folder.id not in asked):
             continue
-        if (record.target, record.fold) == (target, fold) and folder.config()["data"] == data:
+        config = folder.config() if (record.target, record.fold) == (target, fold) else {}
+        if (config.get("data"), config.get("metric")) == (data, metric):
             found.append((folder.id, record.score))
     return sorted(found, key=lambda pair: (-pair[1], pair[0]))
 

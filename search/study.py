@@ -276,7 +276,7 @@ def _complete_best(plan: Plan, key: str) -> None:
     wanted = [
         trial
         for question in plan.questions.values()
-        for trial, _ in best_trials(plan.paths, question.target, question.data, question.fold)[:POOL]
+        for trial, _ in best_trials(plan.paths, question.target, question.data, question.fold, question.metric)[:POOL]
     ]
     missing = [trial for trial in wanted if not is_complete(plan.prepared, TrialFolder(plan.paths.trials / trial), views)]
     if not missing:

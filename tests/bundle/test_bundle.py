@@ -1,6 +1,7 @@
 """From finished trials to a bundle that answers on its own, on the tiny competition and on odd ones."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,13 @@ def test_numbers_and_names_out_of_range_are_all_named(here: Any) -> None:
     assert len(wrong.value.faults) == 3
     with pytest.raises(UserError, match="no finished trial of colour, shape on fold 1"):
         choose(prepared, fold=1)
+
+
+def test_trials_judged_by_another_metric_are_no_members(here: Any) -> None:
+    prepared, _ = here
+    other = prepared.competition.model_copy(update={"metric": "accuracy"})
+    with pytest.raises(UserError, match="no finished trial of colour, shape on fold 0"):
+        choose(replace(prepared, competition=other))
 
 
 def test_without_test_photos_there_is_a_bundle_and_no_submission(
