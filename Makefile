@@ -1,4 +1,4 @@
-# make demo       set everything up and run the whole journey on drawn photos (about 6 minutes after the installation)
+# make demo       set everything up and run the whole journey on drawn photos (about 4 minutes after the installation)
 # make test       the test suite;   make test-all: the long parts too
 # make check      linter, formatter and strict type checker, the versions that pre-commit and CI use
 # make setup      only the .venv

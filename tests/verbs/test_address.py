@@ -64,6 +64,23 @@ def _answers(port: int) -> bool:
     return True
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1:{port}", *(pytest.param(there, marks=pytest.mark.long) for there in ("nowhere.invalid:6379", "6379", "auto"))],
+)
+def test_an_address_where_no_ray_answers_is_refused_soon_and_leaves_no_study(address: str, desk: Desk) -> None:
+    if address == "auto" and _gcs_here():
+        pytest.skip("a Ray head of somebody else runs on this machine; auto would find it")
+    began = time.monotonic()
+    there = address.format(port=free_port())
+    done = desk.run("run_search.py", desk.yaml, "--space", "smoke", "--address", there, "--json", code=2, timeout=60)
+    assert time.monotonic() - began < 40  # most of it imports torch and ray
+    assert f"no Ray answers at {there!r}" in done.err
+    assert "ray start --head" in done.err
+    assert "Traceback" not in done.err
+    assert (done.out, list((desk.kept / "studies").iterdir())) == ("", [])
+
+
 @pytest.mark.long
 def test_a_search_runs_on_a_ray_that_is_there_with_its_token(head: Head) -> None:
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(head.token)}
@@ -84,23 +101,6 @@ def test_without_its_token_a_ray_does_not_answer(token: str, head: Head) -> None
     assert "RAY_AUTH_TOKEN_PATH" in done.err
     assert "Traceback" not in done.err
     assert not (head.desk.kept / "studies/stranger").exists()
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["127.0.0.1:{port}", *(pytest.param(there, marks=pytest.mark.long) for there in ("nowhere.invalid:6379", "6379", "auto"))],
-)
-def test_an_address_where_no_ray_answers_is_refused_soon_and_leaves_no_study(address: str, desk: Desk) -> None:
-    if address == "auto" and _gcs_here():
-        pytest.skip("a Ray head of somebody else runs on this machine; auto would find it")
-    began = time.monotonic()
-    there = address.format(port=free_port())
-    done = desk.run("run_search.py", desk.yaml, "--space", "smoke", "--address", there, "--json", code=2, timeout=60)
-    assert time.monotonic() - began < 40  # most of it imports torch and ray
-    assert f"no Ray answers at {there!r}" in done.err
-    assert "ray start --head" in done.err
-    assert "Traceback" not in done.err
-    assert (done.out, list((desk.kept / "studies").iterdir())) == ("", [])
 
 
 def _gcs_here() -> bool:
