@@ -25,8 +25,9 @@ NEW_STUDY = {
 
 
 def call(given: argparse.Namespace) -> dict[str, Any]:
+    from search.plan import dry_run, make_plan
     from search.request import Request
-    from search.study import dry_run, make_plan, run_study
+    from search.study import run_study
 
     request = Request(
         competition=given.competition,

@@ -27,8 +27,9 @@ FEW, MANY, PLAIN_FEW, PLAIN_MANY = 4, 44, 1, 4
 def our_seconds(data: Prepared, n: int, seed: int) -> float:
     """Seconds of one of our studies with n new trials, from the first suggestion to the last result, views not computed."""
     from ledger.studies import StudyFolder
+    from search.plan import Plan, questions_of
     from search.request import Request
-    from search.study import Plan, _questions, _search
+    from search.study import _search
     from search_spaces import Space
 
     def suggest(trial: Any) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def our_seconds(data: Prepared, n: int, seed: int) -> float:
     request = Request("bench", trials=n, seed=seed, study=f"bench-{seed}-{n}", scheduler="fifo", searcher="random")
     space = Space("bench", suggest, 1, 1, 2, "")
     plan = Plan(
-        request, space, data, _questions(request, data, data.competition), StudyFolder(data.paths.studies / str(request.study))
+        request, space, data, questions_of(request, data, data.competition), StudyFolder(data.paths.studies / str(request.study))
     )
     started = time.monotonic()
     _search(plan, data.save(), lambda folder: None)
