@@ -55,7 +55,7 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
     if outcome.interrupted:
         raise verbs.InterruptedWorkError(f"study {outcome.study} stopped; go on with: {_resume_command(given, outcome.study)}")
     if outcome.failures and not any(facts["best"] for facts in outcome.targets.values()):
-        causes = "; ".join(dict.fromkeys(outcome.failures))
+        causes = "; ".join(outcome.failures)
         raise verbs.FailedWorkError(f"no trial of study {outcome.study} came to a result: {causes}")
     return outcome.json()
 

@@ -13,7 +13,7 @@ import posixpath
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,9 +26,8 @@ from numpy.typing import NDArray
 
 from competitions.competition import Competition
 from competitions.manifest import Manifest
-from ledger.errors import UserError, unknown
+from ledger.errors import EXAMPLES, UserError, listed, unknown
 
-EXAMPLES = 10
 Reader = Callable[[Competition, Path], Manifest]
 Place = Callable[[Path, Sequence[str]], tuple[list[str], list[str]]]
 
@@ -107,7 +106,7 @@ def _load_table(competition: Competition, root: Path) -> _Table:
         tables = sorted(p.name for p in root.iterdir() if p.suffix in {".csv", ".tsv"})
         raise UserError(
             f"competition {competition.name!r} has no table {competition.table!r} in {root}; "
-            f"tables there: {_listed(tables) or 'none'}; set `table` in the competition's YAML"
+            f"tables there: {listed(tables) or 'none'}; set `table` in the competition's YAML"
         )
     header, rows = _parse(path.name, _decode(path), "\t" if path.suffix == ".tsv" else ",")
     faults = _column_faults(competition, header)
@@ -147,7 +146,7 @@ def _parse(name: str, text: str, delimiter: str) -> tuple[list[str], list[list[s
         raise UserError(f"{name}: the table is empty; it needs a header and one row per photo")
     if ragged:
         raise UserError(
-            f"{name}: every row must have the header's {len(header)} fields; {_listed(ragged)}; quote fields that hold commas"
+            f"{name}: every row must have the header's {len(header)} fields; {listed(ragged)}; quote fields that hold commas"
         )
     return header, rows
 
@@ -168,7 +167,7 @@ def _column_faults(competition: Competition, header: list[str]) -> list[str]:
         )
     twice = [column for column, n in Counter(header).items() if n > 1]
     if twice:
-        faults.append(f"column names must differ, these stand more than once: {_listed(twice)}; rename or drop one")
+        faults.append(f"column names must differ, these stand more than once: {listed(twice)}; rename or drop one")
     return faults
 
 
@@ -182,10 +181,10 @@ def _id_faults(ids: Sequence[str]) -> list[str]:
         faults.append(f"image ids must not be empty, {empty} of {len(ids)} rows have none; fill the column or drop the rows")
     broken = [repr(i) for i in ids if "\n" in i or "\r" in i or "\0" in i]
     if broken:
-        faults.append(f"image ids must be one line of text, got {_listed(broken)}; remove the line breaks")
+        faults.append(f"image ids must be one line of text, got {listed(broken)}; remove the line breaks")
     twice = [repr(i) for i, n in Counter(ids).items() if n > 1 and i]
     if twice:
-        faults.append(f"image ids must differ, these stand more than once: {_listed(twice)}; keep one row per photo")
+        faults.append(f"image ids must differ, these stand more than once: {listed(twice)}; keep one row per photo")
     return faults
 
 
@@ -225,7 +224,7 @@ def _labels(competition: Competition, table: _Table, roles: Sequence[str], fault
     bare = [repr(table.columns[competition.columns.image][row]) for row in np.flatnonzero(train & ~filled)]
     if bare:
         faults.append(
-            f"a training photo needs a label for at least one task, these have none: {_listed(bare)}; "
+            f"a training photo needs a label for at least one task, these have none: {listed(bare)}; "
             f"label them or give them another role"
         )
     return labels
@@ -242,9 +241,9 @@ def _paths(images: str, given: Sequence[str]) -> tuple[list[str], list[str]]:
     outside = [repr(p) for p in paths if p == ".." or p.startswith("../")]
     faults = []
     if absolute:
-        faults.append(f"paths must be relative to the competition's folder, got absolute {_listed(absolute)}; cut off the front")
+        faults.append(f"paths must be relative to the competition's folder, got absolute {listed(absolute)}; cut off the front")
     if outside:
-        faults.append(f"paths must stay inside the competition's folder, got {_listed(outside)}; move the photos into it")
+        faults.append(f"paths must stay inside the competition's folder, got {listed(outside)}; move the photos into it")
     return paths, faults
 
 
@@ -279,7 +278,7 @@ def _place_files(root: Path, paths: Sequence[str]) -> tuple[list[str], list[str]
     faults = []
     if missing:
         faults.append(
-            f"{len(missing)} of {len(paths)} image files are not below {root}: {_listed(missing)}; "
+            f"{len(missing)} of {len(paths)} image files are not below {root}: {listed(missing)}; "
             f"check `images` and `columns.path` in the competition's YAML, or the upload"
         )
     return [place or path for place, path in zip(places, paths, strict=True)], faults
@@ -292,7 +291,7 @@ def _place_members(root: Path, paths: Sequence[str]) -> tuple[list[str], list[st
     faults = []
     if unreadable:
         faults.append(
-            f"a packed photo's path must read archive.npz#array/row, as in images.npz#train/0, got {_listed(unreadable)}"
+            f"a packed photo's path must read archive.npz#array/row, as in images.npz#train/0, got {listed(unreadable)}"
         )
     highest: dict[tuple[str, str], int] = {}
     for parts in filter(None, split):
@@ -334,9 +333,3 @@ def _array_faults(name: str, file: IO[bytes], highest: int) -> list[str]:
     if highest >= shape[0]:
         return [f"{name} has rows 0..{shape[0] - 1}, the table asks for row {highest}; table and archive do not belong together"]
     return []
-
-
-def _listed(examples: Iterable[str]) -> str:
-    shown = list(examples)
-    more = len(shown) - EXAMPLES
-    return ", ".join(shown[:EXAMPLES]) + (f" and {more} more" if more > 0 else "")

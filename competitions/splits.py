@@ -24,12 +24,11 @@ from numpy.typing import NDArray
 
 from competitions.competition import SEPARATOR
 from competitions.manifest import Manifest
-from ledger.errors import UserError
+from ledger.errors import UserError, listed
 
 PINNED = -1
 OUTSIDE = -2
 MOST_PINNED = 1 / 3  # of the photos; beyond it validation says less than the classes it would protect
-EXAMPLES = 10
 
 
 @dataclass(frozen=True)
@@ -264,7 +263,7 @@ def _pin_single(units: _Units, n_folds: int) -> tuple[dict[int, str], tuple[str,
     notes = []
     room = MOST_PINNED * sum(units.sizes)
     for u in sorted(alone, key=lambda u: (units.sizes[u], u)):
-        text = f"{_named(units, u)} alone holds {_listed(alone[u])}"
+        text = f"{_named(units, u)} alone holds {listed(alone[u])}"
         if units.sizes[u] <= room and len(pinned) + n_folds < len(units.sizes):
             pinned[u] = text
             room -= units.sizes[u]
@@ -329,8 +328,3 @@ def _order(units: _Units, rng: np.random.Generator) -> list[int]:
 
 def _named(units: _Units, u: int) -> str:
     return f"{units.groups[u][0]} ({units.sizes[u]} photo{'' if units.sizes[u] == 1 else 's'})"
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - EXAMPLES
-    return ", ".join(names[:EXAMPLES]) + (f" and {more} more" if more > 0 else "")

@@ -33,15 +33,6 @@ class Voter:
         return f"{self.member} ({self.view})"
 
 
-@dataclass(frozen=True)
-class Member:
-    """One configuration over its folds and seeds; `score` is greater when better."""
-
-    config_id: str
-    trial_ids: tuple[str, ...]
-    score: float
-
-
 def align(ids_wanted: Sequence[str], ids_have: Sequence[str], array: NDArray[Any], *, member: str) -> NDArray[Any]:
     """The rows of `array` for `ids_wanted`, in their order.
 

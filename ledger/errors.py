@@ -29,3 +29,17 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     hint = f"did you mean {', '.join(near)}? " if near else ""
     listed = ", ".join(names[:30]) + (f", and {len(names) - 30} more" if len(names) > 30 else "")
     return f"unknown {kind} {str(name)!r}; {hint}(known: {listed})"
+
+
+EXAMPLES = 10
+
+
+def listed(names: Iterable[str]) -> str:
+    """Up to `EXAMPLES` names, and how many more there are.
+
+    >>> listed(["a", "b"])
+    'a, b'
+    """
+    shown = list(names)
+    more = len(shown) - EXAMPLES
+    return ", ".join(shown[:EXAMPLES]) + (f" and {more} more" if more > 0 else "")

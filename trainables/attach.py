@@ -37,9 +37,8 @@ def attach(
     cache = prepared.cache(config.image_size)
     training, _ = prepared.rows(target, config.fold)
     ids = prepared.manifest.image_ids
-    training = np.array(
-        sorted(training, key=lambda row: ids[row]), dtype=np.int64
-    )  # by id: a table in another order learns the same
+    by_id = sorted(training, key=lambda row: ids[row])  # so that a table in another order teaches the same
+    training = np.array(by_id, dtype=np.int64)
     return TrialContext(
         folder=TrialFolder((trials or prepared.paths.trials) / config.trial_id),
         training=TrainingRows(cache.images, training, [ids[row] for row in training]),
