@@ -22,7 +22,15 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
     paths = competition_paths(competition.name, given.storage)
     check_writable(paths.root)
     prepared = prepare(competition, paths, progress=Counting("decoding photos"))
-    choice = choose(prepared, top=given.top, rule=given.vote, study=given.study, fold=given.fold, device=given.device)
+    choice = choose(
+        prepared,
+        top=given.top,
+        rule=given.vote,
+        targets=given.targets.split(",") if given.targets is not None else None,
+        study=given.study,
+        fold=given.fold,
+        device=given.device,
+    )
     return export(prepared, choice, Path(given.to))
 
 
@@ -45,6 +53,9 @@ def main() -> int:
     made.add_argument("--to", required=True, metavar="DIR", help="folder for submission.csv and bundle/")
     made.add_argument("--top", type=int, metavar="K", help="trials per task that vote (default: 1 to 5, as many as vote best)")
     made.add_argument("--vote", default="hard", metavar="RULE", help="hard or soft (default: hard)")
+    made.add_argument(
+        "--targets", metavar="A,B", help="whose trials vote, together answering the label (default: one target per task)"
+    )
     made.add_argument("--study", help="only trials of this study (default: the whole ledger)")
     made.add_argument("--fold", type=int, default=0, help="the validation fold the trials share (default: 0)")
     made.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="where missing views are computed (default: cpu)")

@@ -82,9 +82,7 @@ def score(competition: Any, paths: Any, exported: Mapping[str, Any], truth_file:
     from ensemble.votes import RULES
 
     plan = EnsemblePlan.from_json(exported["plan"])
-    probs = {}
-    for ensemble in plan.tasks:
-        probs |= dict(_probs_of(cached_test_probs, paths, ensemble))
+    probs = cached_test_probs(paths, [key for ensemble in plan.tasks for key in ensemble.keys])
     ids, truth = read_truth(truth_file, competition)
     variants = {
         "hard": plan,
@@ -174,10 +172,6 @@ def _verb(title: str, script: str, arguments: Sequence[str]) -> Any:
     if done.returncode != 0:
         raise UserError(f"{script} ended with exit code {done.returncode}; what it said stands above")
     return json.loads(done.stdout)
-
-
-def _probs_of(cached_test_probs: Any, paths: Any, ensemble: Any) -> Any:
-    return cached_test_probs(paths, [voter.key for voter in ensemble.voters], ensemble.task)
 
 
 def _same_answers(one: Path, other: Path) -> bool:

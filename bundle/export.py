@@ -58,7 +58,7 @@ def export(prepared: Prepared, choice: Choice, to: Path) -> dict[str, Any]:
     return {
         "ensemble": plan.plan_id,
         "plan": plan.to_json(),
-        "voters": {ensemble.task: len(ensemble.voters) for ensemble in plan.tasks},
+        "voters": {str(ensemble.place): len(ensemble.voters) for ensemble in plan.tasks},
         "scores": choice.scores,
         "submission": None if submission is None else str(submission),
         "bundle": str(bundle),

@@ -1,47 +1,59 @@
-"""The pool: from the ledger's finished trials to arrays of cached probabilities that a choice can be made on."""
+"""The pool: from the ledger's finished trials to arrays of cached probabilities that a choice can be made on.
 
-from collections.abc import Sequence
+Targets of every kind fill it alike: each head of a trial is a candidate for the place it answers (a task, the composed label, a task
+for some answers of another), and candidates of one place are compared on the photos they share.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from competitions.metrics import METRICS
 from competitions.prepare import Prepared
 from competitions.targets import Target
+from ensemble.cascade import Place
 from ensemble.plan import Probs
-from ensemble.voters import align
+from ensemble.voters import Rows, align, shared_photos
 from ledger.errors import UserError
 from ledger.paths import CompetitionPaths
-from ledger.predictions import PARTS
+from ledger.predictions import OUTSIDE, PARTS, Predictions
 from ledger.progress import Counting
-from ledger.query import best_trials
+from ledger.query import best_trials, count_finished
 from ledger.trials import TrialFolder
 from trainables.attach import complete_trial, is_complete
 from trainables.training import best_predictions
 
 WIDTH = 3
 """The pool holds this many times as many members as are asked for: what could be chosen in a resample."""
+VALIDATION, TEST = PARTS
+
+Trials = Mapping[str, Sequence[str]]
+"""Target name -> ids of its best finished trials."""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """The best finished trials of one target with their cached validation probabilities.
+    """The best trials that answer one place, with their cached probabilities on the fold's photos.
 
     Attributes:
-        target: What they answer.
+        place: What they answer.
+        metric: What they are judged in.
         members: M trial ids, best first.
-        scores: Their M validation scores.
+        scores: Their M validation scores for this place.
         views: V view names, the identity first.
-        image_ids: The N validation photos, in manifest order.
-        labels: `int64 (N,)`, -1 where the target has no label.
+        image_ids: N photos of the fold, in manifest order; for a place with a condition those outside of it as well.
+        labels: `int64 (N,)`, -1 where there is none, or the condition does not hold.
         groups: N group names.
         probs: `float16 (M, V, N, C)`.
         prior: `(C,)` class shares of the training photos.
     """
 
-    target: Target
+    place: Place
+    metric: str
     members: tuple[str, ...]
     scores: tuple[float, ...]
     views: tuple[str, ...]
@@ -52,90 +64,134 @@ class Pool:
     prior: NDArray[np.float64]
 
 
-def complete_pool(
-    prepared: Prepared, targets: Sequence[Target], *, k: int, fold: int, study: str | None, device: str = "cpu"
-) -> dict[str, list[tuple[str, float]]]:
-    """Per target its best finished trials (id, score), with every missing prediction computed: test for the first k, validation for all.
+def places_of(prepared: Prepared, targets: Sequence[Target]) -> dict[Place, list[Target]]:
+    """What the heads of these targets answer, and which of the targets answer it."""
+    found: dict[Place, list[Target]] = {}
+    for target in targets:
+        names = {task: prepared.competition.classes(task) for task in target.where}
+        where = tuple((task, tuple(names[task][number] for number in numbers)) for task, numbers in target.where.items())
+        for head in target.heads:
+            found.setdefault(Place(head, where), []).append(target)
+    return found
+
+
+def find_trials(prepared: Prepared, targets: Sequence[Target], *, k: int, fold: int, study: str | None) -> dict[str, list[str]]:
+    """Per target the ids of its best finished trials, `WIDTH` times `k` of them.
 
     Raises:
         UserError: Targets without a finished trial; all are named.
     """
     chosen = {
-        target.name: best_trials(
-            prepared.paths, target.name, prepared.data_fingerprint(target), fold, target.metric, study=study
-        )[: WIDTH * k]
+        target.name: [
+            trial
+            for trial, _ in best_trials(
+                prepared.paths, target.name, prepared.data_fingerprint(target), fold, target.metric, study=study
+            )[: WIDTH * k]
+        ]
         for target in targets
     }
     empty = [name for name, trials in chosen.items() if not trials]
     if empty:
         where = f" in study {study!r}" if study else ""
+        there = ", ".join(f"{name} ({n})" for name, n in sorted(count_finished(prepared.paths).items()))
         raise UserError(
-            f"no finished trial of {', '.join(empty)} on fold {fold}{where} for these data; run: "
+            f"no finished trial of {', '.join(empty)} on fold {fold}{where} for these data (finished trials there: "
+            f"{there or 'none'}; --targets chooses among them); run: "
             f"python run_search.py {prepared.competition.name} --targets {','.join(empty)}"
         )
-    jobs = [(trial, PARTS if place < k else PARTS[:1]) for trials in chosen.values() for place, (trial, _) in enumerate(trials)]
-    _complete(prepared, jobs, device)
     return chosen
 
 
-def load_pool(prepared: Prepared, target: Target, trials: Sequence[tuple[str, float]], fold: int) -> Pool:
-    """The arrays of one target's trials, aligned by ids."""
+def complete(prepared: Prepared, trials: Sequence[str], parts: Sequence[str], device: str) -> None:
+    """Compute what is missing of these parts, one trial per core: each trial's own thread count is part of its bits.
+
+    The part outside of a condition is meant only for trials that have one.
+    """
     views = prepared.competition.views
-    training, validation = prepared.rows(target, fold)
-    manifest, (head,) = prepared.manifest, target.heads
-    ids = tuple(manifest.image_ids[row] for row in validation)
-    probs = [[_read(prepared, trial, "validation", head, view, ids) for view in views] for trial, _ in trials]
-    return Pool(
-        target=target,
-        members=tuple(trial for trial, _ in trials),
-        scores=tuple(score for _, score in trials),
-        views=views,
-        image_ids=ids,
-        labels=manifest.labels[head][validation].astype(np.int64),
-        groups=tuple(manifest.groups[row] for row in validation),
-        probs=np.array(probs, dtype=np.float16),
-        prior=prepared.priors(target.heads, training)[head],
-    )
-
-
-def cached_test_probs(paths: CompetitionPaths, voters: Sequence[tuple[str, str]], head: str) -> Probs:
-    """(trial_id, view) -> ids and cached test probabilities `(N, C)` of these voters."""
-    found = {}
-    for trial, view in voters:
-        folder = TrialFolder(paths.trials / trial)
-        record = folder.record()
-        assert record is not None, "a voter's trial has a record: the pool was read from it"
-        found[trial, view] = best_predictions(folder, record).read("test", head, view)
-    return found
-
-
-def _read(prepared: Prepared, trial: str, part: str, head: str, view: str, ids: tuple[str, ...]) -> NDArray[np.float16]:
-    folder = TrialFolder(prepared.paths.trials / trial)
-    record = folder.record()
-    assert record is not None, "a pool's trial has a record: the pool was read from it"
-    have, probs = best_predictions(folder, record).read(part, head, view)
-    aligned: NDArray[np.float16] = align(ids, have, probs, member=trial)
-    return aligned
-
-
-def _complete(prepared: Prepared, jobs: Sequence[tuple[str, Sequence[str]]], device: str) -> None:
-    """Compute what is missing, one trial per core: each trial's own thread count is part of its bits."""
-    views, trials = prepared.competition.views, prepared.paths.trials
-    missing = [(trial, parts) for trial, parts in jobs if not is_complete(prepared, _folder(trials, trial), views, parts=parts)]
+    jobs = [(_folder(prepared.paths, trial), _parts(prepared, trial, parts)) for trial in dict.fromkeys(trials)]
+    missing = [(folder, own) for folder, own in jobs if not is_complete(prepared, folder, views, parts=own)]
     if not missing:
         return
-    import os
-
     show = Counting("computing views of trials")
     with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if device == "cpu" else 1) as pool:
-        tasks = [
-            pool.submit(complete_trial, prepared, _folder(trials, trial), views, parts=parts, device=device)
-            for trial, parts in missing
-        ]
+        tasks = [pool.submit(complete_trial, prepared, folder, views, parts=own, device=device) for folder, own in missing]
         for done, task in enumerate(tasks, start=1):
             task.result()
             show(done, len(tasks))
 
 
-def _folder(trials: Path, trial: str) -> TrialFolder:
-    return TrialFolder(trials / trial)
+def load_pool(prepared: Prepared, place: Place, targets: Sequence[Target], trials: Trials, fold: int) -> Pool:
+    """The arrays of all trials that answer one place, brought together by ids, best first.
+
+    Raises:
+        UserError: The targets share no photo of the fold with a label.
+    """
+    manifest, views = prepared.manifest, prepared.competition.views
+    rows = {image_id: row for row, image_id in enumerate(manifest.image_ids)}
+    asked = {target.name: _fold_rows(prepared, target, fold) for target in targets}
+    shared = set(shared_photos({name: [manifest.image_ids[r] for r in found] for name, found in asked.items()}))
+    ids = tuple(manifest.image_ids[row] for row in asked[targets[0].name] if manifest.image_ids[row] in shared)
+    taken = np.array([rows[image_id] for image_id in ids], dtype=np.int64)
+    labels = prepared.labels(targets[0])[place.task][taken].astype(np.int64)
+    found = {
+        trial: np.stack([_read(prepared, target, trial, place.task, view, ids) for view in views])
+        for target in targets
+        for trial in trials[target.name]
+    }
+    metric, known = targets[0].metric, labels >= 0
+    if not known.any():
+        raise UserError(f"fold {fold} has no photo with a label for {place} that all of its targets share; give another --fold")
+    scores = {trial: METRICS[metric](probs[0][known], labels[known]) for trial, probs in found.items()}
+    order = sorted(found, key=lambda trial: (-scores[trial], trial))
+    training, _ = prepared.rows(targets[0], fold)
+    return Pool(
+        place=place,
+        metric=metric,
+        members=tuple(order),
+        scores=tuple(scores[trial] for trial in order),
+        views=views,
+        image_ids=ids,
+        labels=labels,
+        groups=tuple(manifest.groups[row] for row in taken),
+        probs=np.stack([found[trial] for trial in order]),
+        prior=prepared.priors(targets[0], training)[place.task],
+    )
+
+
+def cached_test_probs(paths: CompetitionPaths, keys: Sequence[tuple[str, str, str]]) -> Probs:
+    """(trial_id, head, view) -> ids and cached test probabilities `(N, C)` of these voters."""
+    return {(trial, head, view): _kept(paths, trial).read(TEST, head, view) for trial, head, view in keys}
+
+
+def _fold_rows(prepared: Prepared, target: Target, fold: int) -> NDArray[np.int64]:
+    _, validation = prepared.rows(target, fold)
+    return np.union1d(validation, prepared.outside(target, fold)) if target.where else validation
+
+
+def _parts(prepared: Prepared, trial: str, parts: Sequence[str]) -> list[str]:
+    where = prepared.competition.targets.get(str(_folder(prepared.paths, trial).config()["target"]))
+    return [part for part in parts if part != OUTSIDE or (where is not None and where.where)]
+
+
+def _read(prepared: Prepared, target: Target, trial: str, head: str, view: str, ids: tuple[str, ...]) -> NDArray[np.float16]:
+    kept = _kept(prepared.paths, trial)
+    have, probs = kept.read(VALIDATION, head, view)
+    if target.where:
+        have, probs = _joined((have, probs), kept.read(OUTSIDE, head, view))
+    aligned: NDArray[np.float16] = align(ids, have, probs, member=trial)
+    return aligned
+
+
+def _joined(inside: tuple[tuple[str, ...], NDArray[np.float16]], outside: Rows) -> tuple[tuple[str, ...], NDArray[np.float16]]:
+    return (*inside[0], *outside[0]), np.concatenate([inside[1], outside[1]]).astype(np.float16)
+
+
+def _kept(paths: CompetitionPaths, trial: str) -> Predictions:
+    folder = _folder(paths, trial)
+    record = folder.record()
+    assert record is not None, "a pool's trial has a record: the pool was read from it"
+    return best_predictions(folder, record)
+
+
+def _folder(paths: CompetitionPaths, trial: str) -> TrialFolder:
+    return TrialFolder(paths.trials / trial)

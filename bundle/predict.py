@@ -27,7 +27,7 @@ from ledger.errors import UserError, unknown
 from ledger.files import read_json
 from trainables.backbones import Preprocessing
 from trainables.config import TrialConfig
-from trainables.prediction import BATCH, load_network, predict
+from trainables.prediction import BATCH, Probs, load_network, predict
 
 CHUNK = 4 * BATCH
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -113,24 +113,24 @@ class Bundle:
         images, reasons = _decode(root, places, sizes)
         broken = {name: reasons[place] for name, place in zip(names, places, strict=True) if place in reasons}
         lost = np.array([place for place, name in enumerate(names) if name in broken], dtype=np.int64)
-        probs: dict[tuple[str, str], tuple[tuple[str, ...], NDArray[np.float16]]] = {}
+        probs: dict[tuple[str, str, str], tuple[tuple[str, ...], NDArray[np.float16]]] = {}
         with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if self.device == "cpu" else 1) as pool:
             found = pool.map(lambda model: self._run(model, images[model.config.image_size]), self.models.values())
             for trial, arrays in zip(self.models, found, strict=True):
-                for view, array in arrays.items():
-                    probs[trial, view] = names, array
+                for (head, view), array in arrays.items():
+                    probs[trial, head, view] = names, array
         close = np.zeros(len(names), dtype=bool)
         for ensemble in self.plan.tasks:
             prior = np.array(ensemble.prior).astype(np.float16)
-            for voter in ensemble.voters:
-                array = probs[voter.key][1]
+            for key in ensemble.keys:
+                array = probs[key][1]
                 array[lost] = prior
                 close |= _margin(array) < CLOSE_MARGIN
         return decide(self.plan, probs, names), broken, int(close.sum())
 
-    def _run(self, model: Model, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float16]]:
+    def _run(self, model: Model, images: NDArray[np.uint8]) -> Probs:
         torch.set_num_threads(model.config.threads)
-        found = predict(
+        return predict(
             model.network,
             lambda start, stop: images[start:stop],
             len(images),
@@ -139,7 +139,6 @@ class Bundle:
             wanted=model.wanted,
             device=self.device,
         )
-        return {view: array for (_, view), array in found.items()}
 
 
 def open_bundle(folder: str | Path, device: str = "cpu") -> Bundle:

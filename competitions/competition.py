@@ -5,7 +5,7 @@ Every mistake in the file is found in one reading and named together. Machine-sp
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -21,7 +21,9 @@ FOLDER = Path(__file__).parent
 SEPARATOR = "/"
 MOST_CLASSES = 32767  # class numbers are int16
 DEFAULT_ROLES = {"train": "train", "test": "test"}
+LABEL = "label"
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+TargetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@=+-]*$")]
 
 
 class _Part(BaseModel):
@@ -59,6 +61,25 @@ class Task(_Part):
                 f"class names must be one line without spaces around them and not empty (empty means no label), got {odd[:5]}"
             )
         return value
+
+
+class TargetSpec(_Part):
+    """What one model is asked to learn. Every single task is a target by itself; others are declared.
+
+    Attributes:
+        heads: Tasks, or `label` for the composed label; one output layer each.
+        where: Task -> class names: only photos that have one of them are learned from and judged on (`age@mask=none`).
+        init_from: A trial of the ledger; every trial of the target starts from its best weights.
+    """
+
+    heads: tuple[str, ...] = Field(min_length=1)
+    where: dict[str, tuple[str, ...]] = {}
+    init_from: str | None = None
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _lists(cls, value: Any) -> Any:
+        return {task: [named] if isinstance(named, str) else named for task, named in _mapping(value).items()} or value
 
 
 class Columns(_Part):
@@ -105,6 +126,7 @@ class Competition(_Part):
         roles: Manifest role -> the table's word for it.
         tasks: Task name -> task.
         label: The tasks that compose the label, most significant first (mask*6 + gender*3 + age).
+        targets: What models may be asked to learn beside the single tasks.
         metric: One of `competitions.metrics.METRICS`.
         image_size: Side in pixels that searches use unless told otherwise.
         views: TTA views that leave the answer unchanged, of `trainables.views.VIEWS`; the identity comes first. Their names are
@@ -122,6 +144,7 @@ class Competition(_Part):
     roles: dict[Literal["train", "test", "unlabelled"], str] = {"train": "train", "test": "test"}
     tasks: dict[Name, Task] = Field(min_length=1)
     label: tuple[str, ...] = ()
+    targets: dict[TargetName, TargetSpec] = {}
     metric: str = "macro_f1"
     image_size: int = Field(default=64, ge=16, le=1024)
     split: Split = Split()
@@ -148,7 +171,7 @@ class Competition(_Part):
 
     def classes(self, task: str) -> tuple[str, ...]:
         """The ordered class names of a task, or of the composed `label`."""
-        return self.label_classes if task == "label" else self.tasks[task].classes
+        return self.label_classes if task == LABEL else self.tasks[task].classes
 
 
 def known_competitions() -> list[str]:
@@ -245,6 +268,7 @@ def _sentence(fault: Any) -> str:
 def _settings_at(place: tuple[str, ...]) -> tuple[str, ...]:
     """The names of the settings at a place in the file."""
     parts: dict[str, type[_Part]] = {"columns": Columns, "split": Split, "submission": Submission, "tasks": Task}
+    parts["targets"] = TargetSpec
     return tuple((parts[place[0]] if place else Competition).model_fields)
 
 
@@ -258,8 +282,10 @@ def _cross_faults(raw: Mapping[str, Any]) -> list[str]:
     ]
     faults += _column_faults(tasks)
     faults += _label_faults(tasks, _texts(raw.get("label")))
+    for name, target in _mapping(raw.get("targets")).items():
+        faults += _target_faults(str(name), _mapping(target), tasks, _texts(raw.get("label")) or list(tasks))
     answers = _mapping(_mapping(raw.get("submission")).get("answers")).values()
-    faults += [unknown("answer in submission", a, [*tasks, "label"]) for a in answers if a not in [*tasks, "label"]]
+    faults += [unknown("answer in submission", a, [*tasks, LABEL]) for a in answers if a not in [*tasks, LABEL]]
     faults += _role_faults(raw)
     faults += [_outside(key, raw[key]) for key in ("root", "table", "images") if _leaves(raw.get(key))]
     views = _texts(raw.get("views", ["identity"]))
@@ -301,6 +327,31 @@ def _label_faults(tasks: Mapping[str, Mapping[str, Any]], label: list[str] | Non
             f"rename classes that hold {SEPARATOR!r}"
         )
     return faults
+
+
+def _target_faults(
+    name: str, target: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]], label: Sequence[str]
+) -> list[str]:
+    """The mistakes of one declared target."""
+    heads, where = _texts(target.get("heads")) or [], _mapping(target.get("where"))
+    faults = ["the name means every target; choose another"] if name == "all" else []
+    faults += [unknown("head", head, [*tasks, LABEL]) for head in heads if head not in [*tasks, LABEL]]
+    faults += [f"heads must differ, {head!r} stands twice" for head in sorted({h for h in heads if heads.count(h) > 1})]
+    if name in tasks and (heads != [name] or where):
+        faults.append(f"the name is that of a task, whose target has heads: [{name}] and no `where`; choose another")
+    asked = {part for head in heads for part in (label if head == LABEL else [head])}
+    for task, given in where.items():
+        named = [given] if isinstance(given, str) else _texts(given) or []
+        classes = _texts(_mapping(tasks.get(str(task))).get("classes")) or []
+        if task not in tasks:
+            faults.append(f"where: {unknown('task', task, list(tasks))}")
+            continue
+        faults += [f"where.{task}: {unknown('class', c, classes)}" for c in named if c not in classes]
+        if task in asked:
+            faults.append(f"where.{task}: the target's own heads ask for {task}; choose a task that they do not ask for")
+        if not named or set(classes) <= set(named) or len(set(named)) < len(named):
+            faults.append(f"where.{task} must name some of the classes, not none, not all and none twice, got {named}")
+    return [f"targets.{name}: {fault}" for fault in faults]
 
 
 def _role_faults(raw: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROLES = ("train", "test", "unlabelled")
-RESERVED = ("image_id", "path", "group", "role", "fold", "label", "index", "features")
+RESERVED = ("image_id", "path", "group", "role", "fold", "label", "index", "features", "all")
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,16 @@ class Prepared:
         of = self.folds.fold[labelled]
         return labelled[of != fold], labelled[of == fold]
 
+    def labels(self, target: Target) -> dict[str, NDArray[np.int16]]:
+        """Per head of the target the class numbers `(N,) int16` of all photos, -1 where there is nothing to learn."""
+        return target.labels(self.manifest)
+
+    def outside(self, target: Target, fold: int) -> NDArray[np.int64]:
+        """The row numbers `(n,)` of the fold's photos that a target on a subset is not judged on, and a cascade may ask it all the same."""
+        rows = target.outside(self.manifest, self.usable())
+        here: NDArray[np.int64] = rows[self.folds.fold[rows] == fold]
+        return here
+
     def data_fingerprint(self, target: Target) -> str:
         """A name for what the target's trials can learn: ids, labels, pixels and folds of its rows, in any order."""
         if target.name not in self._fingerprints:
@@ -87,20 +97,21 @@ class Prepared:
         return self._fingerprints[target.name]
 
     def _facts(self, target: Target) -> list[list[str | int]]:
-        rows = target.rows(self.manifest, self.usable())
+        labels, rows = self.labels(target), target.rows(self.manifest, self.usable())
         return sorted(
             [
                 self.manifest.image_ids[row],
                 self.pixels[row],
                 int(self.folds.fold[row]),
-                *(int(self.manifest.labels[head][row]) for head in target.heads),
+                *(int(labels[head][row]) for head in target.heads),
             ]
             for row in rows
         )
 
-    def priors(self, heads: dict[str, int], rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-        """Per head the class shares `(C,)` among these rows."""
-        counts = {head: np.bincount(_known(self.manifest.labels[head][rows]), minlength=n) for head, n in heads.items()}
+    def priors(self, target: Target, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+        """Per head of the target the class shares `(C,)` among these rows."""
+        labels = self.labels(target)
+        counts = {head: np.bincount(_known(labels[head][rows]), minlength=n) for head, n in target.heads.items()}
         return {head: count / max(1, count.sum()) for head, count in counts.items()}
 
     def key(self) -> str:

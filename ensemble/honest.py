@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competitions.metrics import METRICS, score_labels
-from ensemble.composition import Composition, compose, compose_probs
+from ensemble.cascade import Place
 from ensemble.selection import top_k
 from ensemble.votes import RULES, Floats, Ints, Vote, ballots, to_half
 from ledger.errors import UserError, unknown
@@ -53,7 +53,7 @@ def honest_score(
     times for a mean of independent photos, as only 36.8 % of them are scored at once).
 
     Args:
-        choose: The whole choice, e.g. `choose_top_k(...)`, or `choose_composed(...)` for the composed label.
+        choose: The whole choice, e.g. `choose_top_k(...)`, or `choose_together(...)` for the composed label.
         labels: `int64 (N,)` of class numbers; photos with -1 take no part.
         groups: N group names.
         metric: One of `competitions.metrics.METRICS`.
@@ -121,6 +121,9 @@ def choose_top_k(
         return RULES[rule].vote(voters.reshape(-1, *voters.shape[2:]), None)
 
     def choose(rows: Ints) -> Decide:
+        rows = rows[labels[rows] >= 0]
+        if not len(rows):  # a subset that no drawn group has a photo of: nothing to choose on, so the order stays as it was
+            return lambda others: vote(list(range(min(sizes))), others)
         ranked = [index[name] for name in top_k(dict(zip(members, score(rows), strict=True)), max(sizes))]
         scores = {k: vote_score(vote(ranked[:k], rows), labels[rows], metric=metric) for k in sizes} if len(sizes) > 1 else {}
         k = max(sizes, key=lambda k: (scores.get(k, 0.0), -k))
@@ -140,19 +143,20 @@ def best_size(probs: Floats, labels: Ints, *, sizes: Sequence[int], metric: str,
     return max(sizes, key=lambda k: (score(k), -k))
 
 
-def choose_composed(table: Composition, choices: Mapping[str, Choose]) -> Choose:
-    """The choice for the composed label: every task of the table is chosen anew by its own of `choices`, then composed."""
+def choose_together(choices: Mapping[Place, Choose], answer: Callable[[Sequence[Place], Sequence[Vote]], Vote]) -> Choose:
+    """The choice for what several ensembles answer together: each is chosen anew by its own of `choices`, then they answer.
+
+    Args:
+        choices: Place of each ensemble -> its choice; rows mean the same photos for all of them.
+        answer: From places and their votes to one vote, e.g. that of the composed label.
+    """
+    places = list(choices)
 
     def choose(rows: Ints) -> Decide:
-        decisions = {task: choices[task](rows) for task in table.tasks}
-        return lambda others: _composed(table, {task: decide(others) for task, decide in decisions.items()})
+        decisions = [choices[place](rows) for place in places]
+        return lambda others: answer(places, [decide(others) for decide in decisions])
 
     return choose
-
-
-def _composed(table: Composition, votes: Mapping[str, Vote]) -> Vote:
-    label = compose(table, {task: vote.labels for task, vote in votes.items()})
-    return Vote(label, compose_probs(table, {task: vote.shares for task, vote in votes.items()}))
 
 
 def _resamples(

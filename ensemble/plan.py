@@ -12,6 +12,7 @@ from typing import Any
 
 from competitions.competition import Submission
 from competitions.metrics import METRICS
+from ensemble.cascade import Place, Where, answer_tasks, place_faults
 from ensemble.composition import Composition, compose, compose_probs, decompose, decompose_probs
 from ensemble.plan_schema import SCHEMA, plan_faults
 from ensemble.voters import Rows, Voter, stack
@@ -20,7 +21,7 @@ from ledger.errors import UserError, unknown
 from ledger.files import fingerprint, read_json, replace_json
 
 LABEL = "label"
-Probs = Mapping[tuple[str, str], Rows]  # (trial_id, view) -> image ids and probabilities float (N, C)
+Probs = Mapping[tuple[str, str, str], Rows]  # (trial_id, head, view) -> image ids and probabilities float (N, C)
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class TaskEnsemble:
     """How one target is decided.
 
     Attributes:
-        task: A task of the competition, or `label` where the voters answer the composed label itself.
+        task: A task of the competition, or `label` where the voters answer the composed label itself. It is also the name of
+            the head that is read of each voter.
         classes: Its C class names in order.
         voters: K different voters, most senior first.
         prior: Class shares of the training photos, C numbers that sum to 1: a photo that cannot be read votes like this.
@@ -36,6 +38,7 @@ class TaskEnsemble:
         tie_rule: That rule's tie rule in words.
         weights: K numbers, or `None`: one voter, one vote.
         score: What the choice scored on the photos that chose it; greater is better.
+        where: Of a cascade: for which answers of other tasks this ensemble is asked.
     """
 
     task: str
@@ -46,6 +49,17 @@ class TaskEnsemble:
     tie_rule: str = RULES["hard"].tie_rule
     weights: tuple[float, ...] | None = None
     score: float | None = None
+    where: Where = ()
+
+    @property
+    def place(self) -> Place:
+        """What it answers, and for which photos."""
+        return Place(self.task, self.where)
+
+    @property
+    def keys(self) -> tuple[tuple[str, str, str], ...]:
+        """The K names `(trial_id, head, view)` of its voters' probabilities."""
+        return tuple((voter.member, self.task, voter.view) for voter in self.voters)
 
 
 @dataclass(frozen=True)
@@ -55,7 +69,8 @@ class EnsemblePlan:
     Attributes:
         competition: Name of the competition.
         metric: One of `competitions.metrics.METRICS`.
-        tasks: One ensemble per task of the composed label (and any other task), or one for the `label` itself.
+        tasks: One ensemble per task of the composed label (and any other task), or one for the `label` itself; of a cascade
+            one per class of the task that routes.
         composition: How tasks and composed label belong together.
         submission: The form of the file that is handed in.
 
@@ -91,8 +106,13 @@ class EnsemblePlan:
 
     def classes(self, task: str) -> tuple[str, ...]:
         """The ordered class names of a task, or of the composed `label`."""
+        return self.known_classes[task]
+
+    @property
+    def known_classes(self) -> dict[str, tuple[str, ...]]:
+        """Every task that is answered, and the `label` -> its ordered class names."""
         named = dict(zip(self.composition.tasks, self.composition.classes, strict=True)) | {e.task: e.classes for e in self.tasks}
-        return self.composition.label_classes if task == LABEL else named[task]
+        return named | {LABEL: self.composition.label_classes}
 
     def to_json(self) -> dict[str, Any]:
         """The plan as a JSON value; `save_plan` writes equal plans as equal bytes."""
@@ -150,7 +170,7 @@ def decide(plan: EnsemblePlan, probs: Probs, image_ids: Sequence[str]) -> dict[s
 
     Args:
         plan: The plan.
-        probs: For each of `plan.voters`, by `voter.key`: image ids in any order and probabilities `float (N', C)`. A photo that
+        probs: For all `keys` of the plan's ensembles: image ids in any order and probabilities `float (N', C)`. A photo that
             could not be read has the task's prior as its row.
         image_ids: The N photos asked for.
 
@@ -170,25 +190,41 @@ def vote_all(plan: EnsemblePlan, probs: Probs, image_ids: Sequence[str]) -> dict
     for metrics such as log loss; their labels follow from what was decided, not from their argmax.
     """
     faults: list[str] = []
-    votes: dict[str, Vote] = {}
+    votes: list[Vote] = []
     for ensemble in plan.tasks:
         try:
-            votes[ensemble.task] = vote_task(ensemble, probs, image_ids)
+            votes.append(vote_task(ensemble, probs, image_ids))
         except UserError as error:
             faults += error.faults
     if faults:
         raise UserError(*dict.fromkeys(faults))
-    return votes | _derived(plan.composition, votes)
+    return answer_all(plan.composition, [ensemble.place for ensemble in plan.tasks], votes, plan.known_classes)
+
+
+def answer_all(
+    table: Composition, places: Sequence[Place], votes: Sequence[Vote], classes: Mapping[str, Sequence[str]]
+) -> dict[str, Vote]:
+    """The votes of all ensembles as one vote per task, and for the composed label.
+
+    Args:
+        table: How tasks and label belong together.
+        places: Of P ensembles.
+        votes: Their P votes on the same photos.
+        classes: Task -> class names.
+    """
+    answers = answer_tasks(places, votes, classes)
+    return answers | _derived(table, answers)
 
 
 def vote_task(ensemble: TaskEnsemble, probs: Probs, image_ids: Sequence[str]) -> Vote:
-    """The vote of one ensemble: probabilities of its voters, by `voter.key` -> labels `(N,)` and shares `(N, C)`."""
-    absent = [voter for voter in ensemble.voters if voter.key not in probs]
+    """The vote of one ensemble: probabilities of its voters, by its `keys` -> labels `(N,)` and shares `(N, C)`."""
+    named = list(zip(ensemble.voters, ensemble.keys, strict=True))
+    absent = [voter for voter, key in named if key not in probs]
     if absent:
-        raise UserError(*(f"task {ensemble.task}: voter {voter} has no predictions" for voter in absent))
-    cube = stack(image_ids, {str(voter): probs[voter.key] for voter in ensemble.voters})
+        raise UserError(*(f"task {ensemble.place}: voter {voter} has no predictions" for voter in absent))
+    cube = stack(image_ids, {str(voter): probs[key] for voter, key in named})
     if cube.ndim != 3 or cube.shape[2] != len(ensemble.classes):
-        raise UserError(f"task {ensemble.task} has {len(ensemble.classes)} classes, its voters' rows the shape {cube.shape[2:]}")
+        raise UserError(f"task {ensemble.place} has {len(ensemble.classes)} classes, its voters' rows the shape {cube.shape[2:]}")
     return RULES[ensemble.rule].vote(cube, ensemble.weights)
 
 
@@ -202,7 +238,8 @@ def _derived(table: Composition, votes: Mapping[str, Vote]) -> dict[str, Vote]:
 
 
 def _task_to_json(ensemble: TaskEnsemble) -> dict[str, Any]:
-    return {
+    routed = {"where": [[task, list(classes)] for task, classes in ensemble.where]} if ensemble.where else {}
+    return routed | {
         "task": ensemble.task,
         "classes": list(ensemble.classes),
         "voters": [list(voter.key) for voter in ensemble.voters],
@@ -224,11 +261,12 @@ def _task_from_json(value: dict[str, Any]) -> TaskEnsemble:
         tie_rule=value["tie_rule"],
         prior=tuple(map(float, value["prior"])),
         score=None if value["score"] is None else float(value["score"]),
+        where=tuple((task, tuple(classes)) for task, classes in value.get("where", ())),
     )
 
 
 def _task_faults(ensemble: TaskEnsemble) -> list[str]:
-    where, n_classes, n_voters = f"task {ensemble.task}", len(ensemble.classes), len(ensemble.voters)
+    where, n_classes, n_voters = f"task {ensemble.place}", len(ensemble.classes), len(ensemble.voters)
     faults = [f"{where} has no voters"] if not n_voters else []
     faults += [f"{where}: voter {v} stands twice; give it a weight" for v in _twice(ensemble.voters)]
     faults += [f"{where}: class {name!r} stands twice" for name in _twice(ensemble.classes)]
@@ -251,7 +289,10 @@ def _whole_faults(plan: EnsemblePlan) -> list[str]:
     faults = [] if plan.metric in METRICS else [unknown("metric", plan.metric, dict(METRICS))]
     if not table.tasks or len(table.tasks) != len(table.classes) or _twice(table.tasks):
         return [*faults, f"composition must name different tasks and the classes of each, got {table.to_json()}"]
-    faults += [f"task {task} stands twice" for task in _twice(answered)]
+    places = [ensemble.place for ensemble in plan.tasks]
+    known_classes = dict(zip(table.tasks, table.classes, strict=True)) | {e.task: e.classes for e in plan.tasks if not e.where}
+    faults += place_faults(places, known_classes)
+    faults += [f"task {place} stands twice" for place in places if places.count(place) > 1 and place.where]
     needed = set(table.tasks)
     if LABEL in answered:
         faults += [f"task {task} is answered by its own ensemble and by that of the label" for task in answered if task in needed]
@@ -259,7 +300,7 @@ def _whole_faults(plan: EnsemblePlan) -> list[str]:
         faults += [f"task {task} of the composed label has no ensemble" for task in table.tasks if task not in answered]
     asked = dict(zip(table.tasks, table.classes, strict=True)) | {LABEL: table.label_classes}
     for ensemble in plan.tasks:
-        meant = asked.get(ensemble.task, ensemble.classes)
+        meant = asked.get(ensemble.task, known_classes.get(ensemble.task, ensemble.classes))
         if meant != ensemble.classes:
             faults.append(f"task {ensemble.task} has the classes {list(ensemble.classes)}, in the composition {list(meant)}")
     known = {*answered, *needed, LABEL}

@@ -9,13 +9,18 @@ Form = tuple[str, Callable[[Any], bool]]
 Fields = Mapping[str, Form]
 
 
-def form_faults(value: Any, fields: Fields, where: str) -> list[str]:
+def form_faults(value: Any, fields: Fields, where: str, optional: Fields | None = None) -> list[str]:
     """What is wrong with a mapping: not a mapping, fields missing or not known, values of another form."""
+    optional = optional or {}
     if not isinstance(value, dict):
         return [f"{where} must be a mapping, got {type(value).__name__}"]
-    faults = [f"{where} has an unknown field {name!r} (known: {', '.join(fields)})" for name in value if name not in fields]
+    faults = [
+        f"{where} has an unknown field {name!r} (known: {', '.join(fields)})"
+        for name in value
+        if name not in {**fields, **optional}
+    ]
     faults += [f"{where} lacks the field {name!r}" for name in fields if name not in value]
-    for name, (form, fits) in fields.items():
+    for name, (form, fits) in {**fields, **optional}.items():
         if name in value and not fits(value[name]):
             faults.append(f"{where}: {name} must be {form}, got {str(value[name])[:80]!r}")
     return faults
@@ -31,7 +36,7 @@ def plan_faults(value: Any) -> list[str]:
     faults = form_faults(value["composition"], TABLE, "plan: composition")
     faults += form_faults(value["submission"], FORMAT, "plan: submission")
     for number, task in enumerate(value["tasks"]):
-        faults += form_faults(task, TASK, f"plan: tasks[{number}]")
+        faults += form_faults(task, TASK, f"plan: tasks[{number}]", OPTIONAL_IN_TASK)
     return faults
 
 
@@ -60,6 +65,10 @@ def _optional(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or fits(value)
 
 
+def _condition(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and _text(value[0]) and _listing(_text)(value[1])
+
+
 def _headers(value: Any) -> bool:
     return _listing(_pair(_text))(value) and len({header for header, _ in value}) == len(value)
 
@@ -81,6 +90,9 @@ TASK: Fields = {
     "tie_rule": ("a text", _text),
     "prior": ("a list of numbers", _listing(_number)),
     "score": ("null or a number", _optional(_number)),
+}
+OPTIONAL_IN_TASK: Fields = {
+    "where": ("a list of [task, list of class names]", lambda value: _listing(_condition)(value)),
 }
 TABLE: Fields = {
     "tasks": ("a list of names", _listing(_text)),

@@ -18,7 +18,8 @@ from ledger.files import replace_bytes
 Photos: TypeAlias = Sequence[tuple[str, str]]
 """N pairs of image id and pixel hash (`""` for a photo that could not be decoded)."""
 
-PARTS = ("validation", "test")
+PARTS, OUTSIDE = ("validation", "test"), "outside"
+"""The parts of every trial, and one of those on a subset: the rest of its fold."""
 WEIGHTS_LENGTH = 16
 
 

@@ -1,6 +1,7 @@
 """Questions to the ledger: which trials are there, how good are they, what did each study decide about them."""
 
 import logging
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -89,6 +90,12 @@ def best_trials(
         if (config.get("data"), config.get("metric")) == (data, metric):
             found.append((folder.id, record.score))
     return sorted(found, key=lambda pair: (-pair[1], pair[0]))
+
+
+def count_finished(paths: CompetitionPaths) -> dict[str, int]:
+    """Per target how many finished trials the ledger has, whatever data and fold they are of."""
+    records = (readable_record(folder) for folder in trial_folders(paths.trials))
+    return dict(Counter(record.target for record in records if record is not None and record.finished))
 
 
 def readable_record(folder: TrialFolder) -> Record | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from competitions.competition import Competition, load_competition
 from competitions.prepare import Prepared, prepare
-from competitions.targets import choose_targets
+from competitions.targets import Target, choose_targets
 from ledger.errors import UserError
 from ledger.paths import CompetitionPaths, check_writable, competition_paths
 from ledger.progress import Counting
@@ -97,7 +97,7 @@ def questions_of(request: Request, prepared: Prepared, competition: Competition)
     from trainables.config import Question
 
     targets = choose_targets(competition, request.targets)
-    empty = [target.name for target in targets if not all(map(len, prepared.rows(target, request.fold)))]
+    empty = [f"{head} of {target.name}" for target in targets for head in _empty_heads(prepared, target, request.fold)]
     if empty:
         raise UserError(f"fold {request.fold} has no photos to train or to judge {', '.join(empty)} on; give another --fold")
     return {
@@ -116,6 +116,12 @@ def questions_of(request: Request, prepared: Prepared, competition: Competition)
         )
         for target in targets
     }
+
+
+def _empty_heads(prepared: Prepared, target: Target, fold: int) -> list[str]:
+    """The heads without a labelled photo on one side of the fold."""
+    labels, sides = prepared.labels(target), prepared.rows(target, fold)
+    return [head for head, numbers in labels.items() if not all((numbers[side] >= 0).any() for side in sides)]
 
 
 def plan_json(plan: Plan, key: str) -> dict[str, Any]:

@@ -27,6 +27,11 @@ tasks:
   colour: {column: colour, classes: [red, green, blue]}
   shape: {column: shape, classes: [disc, square]}
 label: [colour, shape]
+targets:
+  both: {heads: [shape, colour]}
+  label: {heads: [label]}
+  shape@red: {heads: [shape], where: {colour: red}}
+  shape@rest: {heads: [shape], where: {colour: [green, blue]}}
 image_size: 32
 split: {name: groups, folds: 4, seed: 0}
 views: [identity, hflip, darken]

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from competitions.prepare import Prepared
-from competitions.targets import Target
-from ledger.predictions import PARTS
+from competitions.targets import Target, targets
+from ledger.predictions import OUTSIDE, PARTS
 from ledger.trials import TrialFolder
 from trainables.batches import TrainingRows
 from trainables.config import TrialConfig
@@ -43,7 +43,7 @@ def attach(
         folder=TrialFolder((trials or prepared.paths.trials) / config.trial_id),
         training=TrainingRows(cache.images, training, [ids[row] for row in training]),
         validation=photos(prepared, config, "validation"),
-        labels={head: prepared.manifest.labels[head] for head in config.heads},
+        labels=prepared.labels(target),
         weights=weights_store(prepared),
         device=device,
         loader_workers=loader_workers,
@@ -51,40 +51,62 @@ def attach(
 
 
 def photos(prepared: Prepared, config: TrialConfig, part: str) -> Photos:
-    """The photos of one part, `validation` or `test`, in manifest order; those that cannot be read get the training prior."""
+    """The photos of one part in manifest order; those that cannot be read get the training prior.
+
+    Args:
+        prepared: The competition's data.
+        config: The trial's configuration.
+        part: One of `parts_of(config, prepared)`.
+    """
     target = target_of(config, prepared)
     training, validation = prepared.rows(target, config.fold)
     rows = validation if part == "validation" else prepared.manifest.rows("test")
+    if part == OUTSIDE:
+        rows = prepared.outside(target, config.fold)
     names = [(prepared.manifest.image_ids[row], prepared.pixels[row]) for row in rows]
     broken = [position for position, (image_id, _) in enumerate(names) if image_id in prepared.broken]
     images = prepared.cache(config.image_size).images
-    return Photos(images, rows, names, np.array(broken, dtype=np.int64), prepared.priors(config.heads, training))
+    return Photos(images, rows, names, np.array(broken, dtype=np.int64), prepared.priors(target, training))
 
 
 def complete_trial(
-    prepared: Prepared, folder: TrialFolder, views: Sequence[str], *, parts: Sequence[str] = PARTS, device: str = "cpu"
+    prepared: Prepared, folder: TrialFolder, views: Sequence[str], *, parts: Sequence[str] | None = None, device: str = "cpu"
 ) -> None:
-    """Compute and keep what is missing of a finished trial's predictions, for these views and parts."""
+    """Compute and keep what is missing of a finished trial's predictions, for these views and parts (`parts_of` for `None`)."""
     config, record = TrialConfig.from_json(folder.config()), folder.record()
     if record is None or not record.finished:
         raise ValueError(f"trial {folder.id} is not finished, so it has no predictions to complete")
     torch.set_num_threads(config.threads)
-    asked = {part: photos(prepared, config, part) for part in parts}
+    asked = {part: photos(prepared, config, part) for part in parts or parts_of(config, prepared)}
     complete(config, folder.best, best_predictions(folder, record), asked, views, device)
 
 
-def is_complete(prepared: Prepared, folder: TrialFolder, views: Sequence[str], *, parts: Sequence[str] = PARTS) -> bool:
-    """Whether nothing is missing of a finished trial's predictions for these views and parts."""
+def is_complete(prepared: Prepared, folder: TrialFolder, views: Sequence[str], *, parts: Sequence[str] | None = None) -> bool:
+    """Whether nothing is missing of a finished trial's predictions for these views and parts (`parts_of` for `None`)."""
     config, record = TrialConfig.from_json(folder.config()), folder.record()
     if record is None or not record.finished:
         return False
     kept = best_predictions(folder, record)
-    return not any(missing_views(kept, config, part, views, photos(prepared, config, part)) for part in parts)
+    return not any(
+        missing_views(kept, config, part, views, photos(prepared, config, part)) for part in parts or parts_of(config, prepared)
+    )
+
+
+def parts_of(config: TrialConfig, prepared: Prepared) -> tuple[str, ...]:
+    """The parts a trial predicts for an ensemble; one on a subset also what its fold has outside of it, for a cascade."""
+    return (*PARTS, OUTSIDE) if target_of(config, prepared).where else PARTS
 
 
 def target_of(config: TrialConfig, prepared: Prepared) -> Target:
-    """The target a configuration was made for."""
-    return Target(config.target, config.heads, config.metric)
+    """The target a configuration was made for.
+
+    Raises:
+        ValueError: The competition no longer has it.
+    """
+    target = targets(prepared.competition).get(config.target)
+    if target is None or target.heads != config.heads:
+        raise ValueError(f"trial {config.trial_id} was made for target {config.target} with heads {config.heads}, got {target}")
+    return target
 
 
 def weights_store(prepared: Prepared) -> Path:

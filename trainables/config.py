@@ -157,7 +157,12 @@ NAMED: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Question:
-    """What a study, not a space, decides about a trial: the data, the split, and the machine's part of the arithmetic."""
+    """What a study, not a space, decides about a trial: the data, the split, and the machine's part of the arithmetic.
+
+    Attributes:
+        start_backbone: Backbone of the trial whose weights every trial starts from (`init_from`); `""` where the space decides.
+        start_weights: SHA-256 of those weights.
+    """
 
     competition: str
     target: str
@@ -170,6 +175,12 @@ class Question:
     image_size: int
     threads: int = 1
     gpu: bool = False
+    start_backbone: str = ""
+    start_weights: str = ""
+
+
+NOT_TAKEN_OVER = ("gpu", "image_size", "start_backbone", "start_weights")
+"""Fields of a question that become other fields of the configuration."""
 
 
 def resolve(parameters: Mapping[str, Any], question: Question) -> TrialConfig:
@@ -190,7 +201,11 @@ def resolve(parameters: Mapping[str, Any], question: Question) -> TrialConfig:
         if chosen[owner] == value and chosen[name] is None:
             chosen[name] = default
     weights_file, pretrained = chosen.pop("weights_file"), chosen.pop("pretrained")
-    chosen["backbone"], chosen["weights"] = _start(chosen["backbone"], pretrained, weights_file)
+    chosen["backbone"], chosen["weights"] = (
+        (question.start_backbone, question.start_weights)
+        if question.start_weights
+        else _start(chosen["backbone"], pretrained, weights_file)
+    )
     chosen["image_size"] = chosen["image_size"] or question.image_size
     chosen["warmup_epochs"] = min(chosen["warmup_epochs"], chosen["epochs"] / 2)
     chosen["micro_batch"] = min(chosen["micro_batch"] or chosen["batch_size"], chosen["batch_size"])
@@ -198,7 +213,7 @@ def resolve(parameters: Mapping[str, Any], question: Question) -> TrialConfig:
         chosen["precision"] = "bf16" if question.gpu else "fp32"
     for name, (kind, _, _) in RANGES.items():
         chosen[name] = None if chosen[name] is None else kind(chosen[name])
-    asked = {f.name: getattr(question, f.name) for f in fields(question) if f.name not in ("gpu", "image_size")}
+    asked = {f.name: getattr(question, f.name) for f in fields(question) if f.name not in NOT_TAKEN_OVER}
     return TrialConfig(**asked, **chosen, recipe=RECIPE, engine="albumentations")
 
 

@@ -1,6 +1,7 @@
 """From finished trials to a bundle that answers on its own, on the tiny competition and on odd ones."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import torch
 
 from bundle.choose import Choice, choose
 from bundle.export import check_target, export
+from bundle.pool import cached_test_probs, find_trials, load_pool, places_of
 from bundle.predict import open_bundle, read_ids
 from competitions.competition import Competition, parse_competition
 from competitions.prepare import Prepared, prepare
-from competitions.targets import targets
-from ensemble.plan import EnsemblePlan
+from competitions.targets import choose_targets
+from ensemble.cascade import Place
+from ensemble.plan import EnsemblePlan, vote_task
 from ledger.errors import UserError
 from ledger.paths import CompetitionPaths
 from trainables.attach import attach
@@ -24,9 +27,10 @@ from trainables.prediction import FEATURE_WIDTH, FEATURES, project
 from trainables.training import best_predictions, run_trial
 
 
-def train(prepared: Prepared, n: int) -> None:
-    """n finished trials of every target."""
-    for name, target in targets(prepared.competition).items():
+def train(prepared: Prepared, n: int, names: Sequence[str] | None = None) -> None:
+    """n finished trials of these targets, one per task for `None`."""
+    for target in choose_targets(prepared.competition, names):
+        name = target.name
         question = Question("tiny", name, target.heads, target.metric, prepared.data_fingerprint(target), "groups", 0, 0, 32)
         for number in range(n):
             settings = {"backbone": "test_vit", "epochs": 1, "batch_size": 16, "augmentation": "none", "lr": 1e-3 * (number + 1)}
@@ -36,12 +40,12 @@ def train(prepared: Prepared, n: int) -> None:
 
 @pytest.fixture(scope="module")
 def here(tiny_data: Path, tiny_competition: Competition, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """(prepared with two finished trials per target, `PODIUM_DATA`)."""
+    """(prepared with two finished trials per target of every kind, `PODIUM_DATA`)."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PODIUM_DATA", str(tiny_data))
         patch.delenv("PODIUM_CACHE", raising=False)
         prepared = prepare(tiny_competition, CompetitionPaths(tmp_path_factory.mktemp("runs") / "tiny"))
-        train(prepared, 2)
+        train(prepared, 2, ["all"])
         yield prepared, tiny_data
 
 
@@ -51,6 +55,68 @@ def exported(here: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Choic
     to = tmp_path_factory.mktemp("exported")
     choice = choose(prepared, top=2)
     return choice, export(prepared, choice, to), to
+
+
+WAYS = {
+    "tasks": ("colour", "shape"),
+    "heads": ("both",),
+    "label": ("label",),
+    "cascade": ("colour", "shape@red", "shape@rest"),
+    "heads and tasks in one pool": ("colour", "shape", "both"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_targets_of_any_kind_vote_and_answer_from_a_bundle_as_single_tasks_do(here: Any, way: str, tmp_path: Path) -> None:
+    prepared, data = here
+    choice = choose(prepared, targets=WAYS[way])
+    export(prepared, choice, tmp_path)
+    names = [f"{name}.png" for name in choice.image_ids]
+    answers = open_bundle(tmp_path / "bundle").predict(data / "tiny", choice.image_ids, names)
+    assert set(choice.answers) == set(choice.scores) == {"colour", "shape", "label"}
+    for task, labels in choice.answers.items():
+        np.testing.assert_array_equal(answers.labels[task], labels, err_msg=task)
+        assert {"vote", "honest", "best_single"} <= set(choice.scores[task])
+    np.testing.assert_array_equal(choice.answers["label"], choice.answers["colour"] * 2 + choice.answers["shape"])
+    assert EnsemblePlan.from_json(choice.plan.to_json()) == choice.plan
+
+
+def test_a_cascade_takes_each_photo_s_answer_from_the_models_its_predicted_class_names(here: Any) -> None:
+    prepared, _ = here
+    cascade = choose(prepared, targets=WAYS["cascade"], top=1)
+    parts = {str(e.place): e for e in cascade.plan.tasks}
+    probs = cached_test_probs(prepared.paths, [key for e in cascade.plan.tasks for key in e.keys])
+    own = {name: vote_task(e, probs, cascade.image_ids).labels for name, e in parts.items()}
+    red = cascade.answers["colour"] == 0
+    expected = np.where(red, own["shape@colour=red"], own["shape@colour=green|blue"])
+    np.testing.assert_array_equal(cascade.answers["shape"], expected)
+
+
+def test_a_pool_of_tasks_and_heads_ranks_all_of_them_by_their_score_for_the_task(here: Any) -> None:
+    prepared, _ = here
+    asked = choose_targets(prepared.competition, ["colour", "shape", "both"])
+    places = places_of(prepared, asked)
+    trials = find_trials(prepared, asked, k=2, fold=0, study=None)
+    pool = load_pool(prepared, Place("shape"), places[Place("shape")], trials, 0)
+    assert set(pool.members) == {*trials["shape"], *trials["both"]}
+    assert list(pool.scores) == sorted(pool.scores, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["colour"], "no target answers shape"),
+        (["label", "colour"], "colour and the label itself are both answered"),
+        (["colour", "shape@red"], "task shape needs one ensemble for colour=green, got none"),
+        (["shape@red", "shape@rest"], "chosen by the answer for colour, which no ensemble of its own gives"),
+        (["colour", "shape", "shape@red"], "task shape stands twice"),
+        (["colour", "shpae"], "did you mean shape"),
+    ],
+)
+def test_targets_that_do_not_answer_everything_once_are_refused(here: Any, names: list[str], message: str) -> None:
+    prepared, _ = here
+    with pytest.raises(UserError, match=message):
+        choose(prepared, targets=names)
 
 
 def test_the_bundle_answers_what_the_cache_answered(here: Any, exported: Any) -> None:

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from ensemble.cascade import Place
 from ensemble.composition import Composition, compose
-from ensemble.honest import Choose, choose_composed, choose_top_k, honest_score, optimistic_score
+from ensemble.honest import Choose, choose_together, choose_top_k, honest_score, optimistic_score
+from ensemble.plan import answer_all
 from ensemble.votes import RULES, Floats, Ints, Vote
 from ledger.errors import UserError
 
@@ -84,12 +86,17 @@ def test_the_member_that_knows_is_found() -> None:
 def test_the_composed_label_chooses_every_task_again() -> None:
     (mask_probs, mask, groups), (age_probs, age, _) = noise(3, 2), noise(4, 3)
     mask_probs[2], age_probs[5] = np.eye(2)[mask], np.eye(3)[age]
-    choices = {"mask": chooser(mask_probs, mask, sizes=[1]), "age": chooser(age_probs, age, sizes=[1])}
+    choices = {Place("mask"): chooser(mask_probs, mask, sizes=[1]), Place("age"): chooser(age_probs, age, sizes=[1])}
+    named = dict(zip(TABLE.tasks, TABLE.classes, strict=True))
+
+    def answer(places: list[Place], votes: list[Vote]) -> Vote:
+        return answer_all(TABLE, places, votes, named)["label"]
+
     label = compose(TABLE, {"mask": mask, "age": age})
-    choose = choose_composed(TABLE, choices)
+    choose = choose_together(choices, answer)
     assert honest_score(choose, label, groups, metric="macro_f1", seed=0, n_resamples=20).mean == 1
     assert optimistic_score(choose, label, metric="log_loss") == pytest.approx(0)
-    weaker = choose_composed(TABLE, choices | {"age": chooser(age_probs[:4], age)})
+    weaker = choose_together(choices | {Place("age"): chooser(age_probs[:4], age)}, answer)
     assert honest_score(weaker, label, groups, metric="macro_f1", seed=0, n_resamples=20).mean < 0.6
 
 

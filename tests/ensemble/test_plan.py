@@ -36,15 +36,15 @@ def plan(*tasks: TaskEnsemble) -> EnsemblePlan:
     return EnsemblePlan("faces", "macro_f1", tasks or (ensemble("mask", "m1"), ensemble("age", "a1", "a2")), TABLE, FORM)
 
 
-def predictions(whole: EnsemblePlan, seed: int = 0) -> dict[tuple[str, str], Rows]:
+def predictions(whole: EnsemblePlan, seed: int = 0) -> dict[tuple[str, str, str], Rows]:
     """Probabilities `float16 (12, C)` for all voters, each in an order of its own."""
     rng = np.random.default_rng(seed)
-    found: dict[tuple[str, str], Rows] = {}
+    found: dict[tuple[str, str, str], Rows] = {}
     for task in whole.tasks:
-        for voter in task.voters:
+        for key in task.keys:
             order = rng.permutation(len(IDS))
             rows = rng.dirichlet(np.ones(len(task.classes)), len(IDS)).astype(np.float16)
-            found[voter.key] = ([IDS[i] for i in order], rows[order])
+            found[key] = ([IDS[i] for i in order], rows[order])
     return found
 
 
@@ -174,7 +174,7 @@ def test_shuffling_images_with_their_ids_changes_nothing(order: list[int], seed:
 def test_one_voter_decides_alone() -> None:
     tasks = [replace(e, voters=e.voters[:1]) for e in plan().tasks]
     probs = predictions(plan(*tasks))
-    ids, rows = probs["a1", "identity"]
+    ids, rows = probs["a1", "age", "identity"]
     assert decide(plan(*tasks), probs, ids)["age"].tolist() == rows.argmax(axis=1).tolist()
 
 
@@ -197,7 +197,7 @@ def test_a_broken_photo_votes_as_the_prior() -> None:
 
 def test_every_missing_voter_is_named() -> None:
     probs = predictions(plan())
-    del probs["m1", "flip"], probs["a2", "identity"]
+    del probs["m1", "mask", "flip"], probs["a2", "age", "identity"]
     with pytest.raises(UserError) as caught:
         decide(plan(), probs, IDS)
     assert [f.split("voter ")[1] for f in caught.value.faults] == [
@@ -207,10 +207,11 @@ def test_every_missing_voter_is_named() -> None:
 
 def test_voters_with_other_classes_or_photos_are_refused() -> None:
     probs = predictions(plan())
-    ids, rows = probs["m1", "flip"]
+    ids, rows = probs["m1", "mask", "flip"]
     with pytest.raises(UserError, match=r"m1 \(flip\): 1 of 12 photos"):
-        decide(plan(), {**probs, ("m1", "flip"): (ids[1:], rows[1:])}, IDS)
+        decide(plan(), {**probs, ("m1", "mask", "flip"): (ids[1:], rows[1:])}, IDS)
     with pytest.raises(UserError, match=r"m1 \(flip\): rows have the shape"):
-        decide(plan(), {**probs, ("m1", "flip"): (ids, rows[:, :1])}, IDS)
+        decide(plan(), {**probs, ("m1", "mask", "flip"): (ids, rows[:, :1])}, IDS)
+    wide = {("m1", "mask", view): (ids, np.zeros((12, 3))) for view in ("identity", "flip")}
     with pytest.raises(UserError, match="task mask has 2 classes"):
-        decide(plan(), {**probs, ("m1", "flip"): (ids, np.zeros((12, 3))), ("m1", "identity"): (ids, np.zeros((12, 3)))}, IDS)
+        decide(plan(), {**probs, **wide}, IDS)
