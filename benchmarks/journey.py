@@ -44,13 +44,13 @@ def journey(given: argparse.Namespace) -> dict[str, Any]:
         raise UserError(f"--truth must be a CSV with the labels of the test photos, got {truth_file}, which is not there")
     storage = ["--storage", str(paths.root.parent)]
     search = [given.competition, "--space", given.space, "--trials", str(given.trials), "--seed", str(given.seed)]
-    searched = _verb("1/3 search", "run_search.py", [*search, *storage])
+    searched = run_verb("1/3 search", "run_search.py", [*search, *storage])
     to, top = Path(given.to), ["--top", str(given.top)] if given.top is not None else []
     only = ["--study", searched["study"]] if given.study_only else []
-    exported = _verb("2/3 ensemble", "export_ensemble.py", [given.competition, *top, "--to", str(to), *only, *storage])
+    exported = run_verb("2/3 ensemble", "export_ensemble.py", [given.competition, *top, "--to", str(to), *only, *storage])
     photos = root / "eval" / "images" if drawn else root
     again = to / "from_bundle.csv"
-    predicted = _verb(
+    predicted = run_verb(
         "3/3 bundle", "predict.py", [str(to / "bundle"), str(photos), "--ids", str(truth_file), "--out", str(again), *storage]
     )
     seconds = time.monotonic() - started
@@ -162,7 +162,7 @@ def main() -> int:
     return verbs.run(made, journey, show)
 
 
-def _verb(title: str, script: str, arguments: Sequence[str]) -> Any:
+def run_verb(title: str, script: str, arguments: Sequence[str]) -> Any:
     print(f"\n[{title}] python {script} {' '.join(arguments)}", file=sys.stderr, flush=True)
     done = subprocess.run(
         [sys.executable, str(REPOSITORY / script), *arguments, "--json"], stdout=subprocess.PIPE, text=True, check=False
