@@ -24,7 +24,7 @@ class Target:
 
     Attributes:
         name: E.g. `age`, `mask+gender+age`, `age@mask=none`.
-        heads: Head name (a task, or `label`) -> number of classes C; one output layer each, in this order.
+        heads: Head name (a task, or `label`) -> number of classes C; one output layer each, in the order of the names.
         metric: The competition's metric, taken per head and averaged.
         where: Task -> class numbers; photos with another one, or none, are not asked about.
         composed: The tasks of the label with their numbers of classes, most significant first: what the head `label` is made of.
@@ -93,7 +93,7 @@ def choose_targets(competition: Competition, names: Sequence[str] | None) -> lis
 def _target(competition: Competition, name: str, spec: TargetSpec) -> Target:
     return Target(
         name=name,
-        heads={head: len(competition.classes(head)) for head in spec.heads},
+        heads={head: len(competition.classes(head)) for head in sorted(spec.heads)},
         metric=competition.metric,
         where={task: _numbers(competition.tasks[task].classes, named) for task, named in spec.where.items()},
         composed=tuple((task, len(competition.tasks[task].classes)) for task in competition.composed),

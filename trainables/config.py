@@ -28,6 +28,7 @@ class TrialConfig:
     """Every setting that changes what one trial learns.
 
     Attributes:
+        heads: Head -> number of classes; the network's columns stand in this order, that of the names.
         metric: Picks the best epoch, and with it the weights that are kept.
         data: Fingerprint of ids, labels, pixels and folds of the target's rows.
         weights: `""` for a random start, `timm:<tag>` for published weights, else the SHA-256 of a local weights file.
@@ -91,6 +92,10 @@ class TrialConfig:
         if odd:
             raise UserError(f"a trial's config has or lacks {', '.join(odd)}; it was written by another version of Podium")
         return cls(**complete)
+
+    def __post_init__(self) -> None:
+        """Heads in the order of their names, whoever gave them: a JSON file with sorted keys must mean the same columns."""
+        object.__setattr__(self, "heads", dict(sorted(self.heads.items())))
 
     @cached_property
     def trial_id(self) -> str:

@@ -22,7 +22,7 @@ def test_heads_are_the_tasks_labels_and_the_label_is_composed_row_major(tiny: Pr
     known = targets(tiny.competition)
     single, label = tiny.manifest.labels, tiny.labels(known["label"])["label"]
     both = tiny.labels(known["both"])
-    assert list(both) == list(known["both"].heads) == ["shape", "colour"], "in the order that was declared"
+    assert list(both) == list(known["both"].heads) == ["colour", "shape"], "by name, in whatever order they were declared"
     for task in both:
         np.testing.assert_array_equal(both[task], single[task])
     rows = tiny.manifest.rows("train")

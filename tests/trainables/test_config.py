@@ -44,6 +44,15 @@ def test_every_setting_changes_the_name_and_the_member() -> None:
         assert len({getattr(one, kind) for one in [base, *changed.values()]}) == 1 + len(changed)
 
 
+def test_heads_stand_in_the_order_of_their_names_whoever_gives_them() -> None:
+    heads = {"shape": 2, "colour": 3}
+    config = resolve(BASE, replace(QUESTION, heads=heads))
+    again = TrialConfig.from_json(json.loads(json.dumps(config.json(), sort_keys=True)))
+    backwards = TrialConfig.from_json({**config.json(), "heads": heads})
+    assert list(config.heads) == list(again.heads) == list(backwards.heads) == ["colour", "shape"]
+    assert config.trial_id == again.trial_id == backwards.trial_id
+
+
 @pytest.mark.parametrize("given", [{"fold": 1}, {"seed": 1}, {"fold": 2, "seed": 5}])
 def test_fold_and_seed_change_the_trial_and_not_its_member(given: dict[str, int]) -> None:
     base, other = resolve(BASE, QUESTION), resolve(BASE, replace(QUESTION, **given))

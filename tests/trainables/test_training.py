@@ -80,10 +80,11 @@ def test_a_trial_does_not_depend_on_what_its_process_trained_before(
         assert learned("after another", config) == learned("fresh", config)
 
 
+@pytest.mark.parametrize("target", ["colour", "both", "label", "shape@red"])
 def test_a_trial_told_to_go_on_epoch_by_epoch_learns_as_in_one_go(
-    configure: Configure, attached: Attach, learned: Learned
+    target: str, configure: Configure, attached: Attach, learned: Learned
 ) -> None:
-    config = configure(**EVERYTHING, epochs=3)
+    config = configure(target, **EVERYTHING, epochs=3)
     run_trial(config, attached(config, "one go"))
     for _ in range(config.epochs):
         TrialRun(config, attached(config, "pieces")).step()

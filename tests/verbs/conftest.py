@@ -29,6 +29,11 @@ columns: {image: photo, path: file, group: person, role: role}
 tasks:
   colour: {column: colour, classes: [red, blue]}
   shape: {column: shape, classes: [square, stripe, cross]}
+targets:
+  both: {heads: [shape, colour]}
+  label: {heads: [label]}
+  shape@red: {heads: [shape], where: {colour: red}}
+  shape@blue: {heads: [shape], where: {colour: blue}}
 image_size: 32
 split: {name: persons, folds: 4}
 views: [identity, hflip]
