@@ -14,12 +14,12 @@ from typing import Any
 from ledger import trials
 from ledger.errors import UserError, unknown
 from ledger.files import file_hash
-from trainables.catalog import AUGMENTATION_NAMES, CLASS_WEIGHT_NAMES, LOSS_NAMES, OPTIMIZER_NAMES, PRECISIONS
+from trainables.catalog import AUGMENTATION_NAMES, CLASS_WEIGHT_NAMES, LOSS_NAMES, OPTIMIZER_NAMES, PRECISIONS, SAMPLER_NAMES
 
 RECIPE = 1
 """Raised by hand when the meaning of training changes; tests/trainables/test_recipe.py fails when losses move and this did not."""
 
-BEFORE: dict[str, Any] = {}
+BEFORE: dict[str, Any] = {"sampler": "none"}
 """Settings added after the first release -> the value that stands for "as it was before" (design 5)."""
 
 
@@ -35,6 +35,7 @@ class TrialConfig:
         warmup_epochs: Linear warm-up before the cosine, at most half of `epochs`.
         label_smoothing: In [0, 1); only with loss `label_smoothing`.
         focal_gamma: Lin et al. 2017; only with loss `focal`.
+        sampler: How training photos are drawn; `none` shows each once per epoch.
         momentum: Only with optimizer `sgd`.
         ema_decay: Decay of the averaged weights that are validated and kept; 0 turns averaging off.
         micro_batch: Photos per forward pass; `batch_size` is reached by accumulation.
@@ -67,6 +68,7 @@ class TrialConfig:
     label_smoothing: float | None
     focal_gamma: float | None
     class_weights: str
+    sampler: str
     augmentation: str
     ema_decay: float
     drop_rate: float
@@ -118,6 +120,7 @@ DEFAULTS: dict[str, Any] = {
     "label_smoothing": None,
     "focal_gamma": None,
     "class_weights": "none",
+    "sampler": "none",
     "augmentation": "light",
     "ema_decay": 0.0,
     "drop_rate": 0.0,
@@ -150,6 +153,7 @@ NAMED: dict[str, tuple[str, ...]] = {
     "optimizer": OPTIMIZER_NAMES,
     "loss": LOSS_NAMES,
     "class_weights": CLASS_WEIGHT_NAMES,
+    "sampler": SAMPLER_NAMES,
     "augmentation": AUGMENTATION_NAMES,
     "precision": ("auto", *PRECISIONS),
 }

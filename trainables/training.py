@@ -29,6 +29,7 @@ from trainables.losses import class_weights, joint_loss
 from trainables.optimizers import learning_rate, make_optimizer
 from trainables.prediction import Photos, autocast, predict_photos
 from trainables.provenance import author, host, provenance
+from trainables.samplers import chances
 
 log = logging.getLogger("podium.trial")
 EPOCHS = "epochs"
@@ -117,6 +118,7 @@ class TrialRun:
             head: _on(class_weights(config.class_weights, context.labels[head][context.training.rows], n), context.device)
             for head, n in config.heads.items()
         }
+        self.chances = chances(config.sampler, {head: context.labels[head][context.training.rows] for head in config.heads})
         self.metrics: list[dict[str, Any]] = []
         self.record = self._restore() or _new_record(config)
         self.folder.remove_leftovers()
@@ -156,6 +158,7 @@ class TrialRun:
             augmentation=config.augmentation,
             seed=config.seed,
             epoch=epoch,
+            chances=self.chances,
             workers=context.loader_workers,
         )
         n = len(context.training.rows)
