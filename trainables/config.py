@@ -7,7 +7,7 @@ would have no effect is an error, and nothing unresolved is hashed: `auto` becom
 import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -259,10 +259,17 @@ def _backbone_faults(chosen: Mapping[str, Any]) -> list[str]:
     return []
 
 
+@lru_cache(64)
+def _hash_of(path: Path, n_bytes: int, changed_ns: int) -> str:
+    """Hashed once while it stays as it is: a space that is checked names the same file in each of many draws."""
+    return file_hash(path)
+
+
 def _start(backbone: str, pretrained: bool, weights_file: str | None) -> tuple[str, str]:
     """The backbone and its start weights; a pretrained backbone gets its tag, so that no timm's default decides."""
     if weights_file:
-        return backbone, file_hash(Path(weights_file).expanduser())
+        path = Path(weights_file).expanduser()
+        return backbone, _hash_of(path, path.stat().st_size, path.stat().st_mtime_ns)
     if not pretrained:
         return backbone, ""
     import timm
