@@ -249,8 +249,8 @@ def _backbone_faults(chosen: Mapping[str, Any]) -> list[str]:
         return [f"backbone must be a text, got {name!r}"]
     base, _, tag = name.partition(".")
     if not timm.is_model(base):
-        near = difflib.get_close_matches(base, timm.list_models(), n=5, cutoff=0.4)
-        return [f"unknown backbone {name!r}; did you mean {', '.join(near) or 'resnet18'}? (timm.list_models() has all names)"]
+        near = _like(base) or ["resnet18"]
+        return [f"unknown backbone {name!r}; did you mean {', '.join(near)}? (timm.list_models() has all names)"]
     published = timm.list_pretrained(f"{base}.*")
     if tag and name not in published:
         return [unknown("backbone", name, [base, *published])]
@@ -263,6 +263,14 @@ def _backbone_faults(chosen: Mapping[str, Any]) -> list[str]:
 def _hash_of(path: Path, n_bytes: int, changed_ns: int) -> str:
     """Hashed once while it stays as it is: a space that is checked names the same file in each of many draws."""
     return file_hash(path)
+
+
+@lru_cache(64)
+def _like(backbone: str) -> list[str]:
+    """timm's names that look like this one, nearest first; kept, for a space that is checked may say it in every draw."""
+    import timm
+
+    return difflib.get_close_matches(backbone, timm.list_models(), n=5, cutoff=0.4)
 
 
 def _start(backbone: str, pretrained: bool, weights_file: str | None) -> tuple[str, str]:

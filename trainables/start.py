@@ -43,6 +43,10 @@ def load_trial(model: nn.Module, path: Path, backbone: str, heads: Mapping[str, 
         )
     own = model.state_dict()
     last = _last_layer(model, own)
+    if not last:
+        raise UserError(
+            f"timm does not name the last layer of {backbone!r}, so its trials can start from no other; give another backbone"
+        )
     faults = [_fault(name, given.get(name), own.get(name)) for name in sorted({*own, *given} - last)]
     if any(faults):
         raise UserError(
@@ -59,7 +63,7 @@ def load_trial(model: nn.Module, path: Path, backbone: str, heads: Mapping[str, 
 
 def _last_layer(model: Any, tensors: Mapping[str, Tensor]) -> set[str]:
     """The names of the tensors with one row per class; some networks have two such layers."""
-    layers = model.pretrained_cfg["classifier"]
+    layers = model.pretrained_cfg["classifier"] or ()
     layers = [layers] if isinstance(layers, str) else list(layers)
     return {name for layer in layers for name in (f"{layer}.weight", f"{layer}.bias") if name in tensors}
 
