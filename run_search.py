@@ -20,6 +20,7 @@ NEW_STUDY = {
     "searcher": "tpe",
     "scheduler": "asha",
     "study": None,
+    "init_from": None,
 }
 """What only a new study can be told -> the flag's default."""
 
@@ -46,6 +47,7 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
         scheduler=given.scheduler,
         tracker=given.track,
         loader_workers=given.loader_workers,
+        init_from=given.init_from,
     )
     _check_resume(given)
     plan = make_plan(request, given.storage)
@@ -115,6 +117,7 @@ def main() -> int:
     made.add_argument("--track", default="none", metavar="T", help="mirror ended trials: none or wandb (default: none)")
     made.add_argument("--study", metavar="NAME", help="name of the new study (default: space and time)")
     made.add_argument("--resume", metavar="STUDY", help="go on with this study")
+    made.add_argument("--init-from", metavar="TRIAL_ID", help="every trial starts from this trial's weights and backbone")
     made.add_argument("--dry-run", action="store_true", help="check everything, train nothing")
     made.set_defaults(**NEW_STUDY)
     return verbs.run(made, call, show)

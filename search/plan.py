@@ -12,9 +12,10 @@ from competitions.competition import Competition, load_competition
 from competitions.prepare import Prepared, prepare
 from competitions.targets import Target, choose_targets
 from ledger.errors import UserError
-from ledger.paths import CompetitionPaths, check_writable, competition_paths
+from ledger.paths import CompetitionPaths, check_name, check_writable, competition_paths
 from ledger.progress import Counting
 from ledger.studies import StudyFolder, study_folder
+from ledger.trials import TrialFolder
 from search.request import Request, check_request
 from search_spaces import Space
 from trainables.catalog import check_views
@@ -113,9 +114,22 @@ def questions_of(request: Request, prepared: Prepared, competition: Competition)
             image_size=competition.image_size,
             threads=request.cpus_per_trial,
             gpu=request.gpus_per_trial > 0,
+            **_start(request, target, prepared),
         )
         for target in targets
     }
+
+
+def _start(request: Request, target: Target, prepared: Prepared) -> dict[str, str]:
+    """The start that every trial of a target has in common: backbone and weights of the trial it goes on from, if any."""
+    from trainables.attach import start_of, weights_store
+
+    source = request.init_from or target.init_from
+    if source is None:
+        return {}
+    check_name("trial", source)
+    backbone, weights = start_of(TrialFolder(prepared.paths.trials / source), weights_store(prepared))
+    return {"start_backbone": backbone, "start_weights": weights}
 
 
 def _empty_heads(prepared: Prepared, target: Target, fold: int) -> list[str]:

@@ -28,6 +28,7 @@ class Request:
         address: A running Ray, or `None` to start one here.
         study: The study's name; made from space and time where it is `None`.
         resume: Go on with the study of this name.
+        init_from: A trial whose weights every trial of the search starts from, whatever the competition's file says.
     """
 
     competition: str
@@ -46,6 +47,7 @@ class Request:
     scheduler: str = "asha"
     tracker: str = "none"
     loader_workers: int = 0
+    init_from: str | None = None
 
     @property
     def n_trials(self) -> int:

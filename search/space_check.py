@@ -10,11 +10,12 @@ from ledger.errors import UserError
 from search_spaces import Space
 from trainables.config import Question, TrialConfig, resolve
 
-DRAWS = 20
+DRAWS = 200
+"""So that a combination that one in fifty draws has is missed in one check of 57; a draw costs about a millisecond."""
 
 
 def check_space(space: Space, questions: Mapping[str, Question], prepare: "StartWeights") -> None:
-    """Resolve what the space tries first and some random draws, and get hold of the start weights they name.
+    """Resolve what the space tries first and some random draws, try their sizes, and get hold of the start weights they name.
 
     Raises:
         UserError: With every distinct fault.
@@ -31,7 +32,7 @@ def check_space(space: Space, questions: Mapping[str, Question], prepare: "Start
 
 
 class StartWeights:
-    """Keeps local weights files in the storage, and makes sure once per network that start weights can be had and fit."""
+    """Keeps local weights files in the storage, and makes sure once per network that it takes its photos and its start weights."""
 
     def __init__(self, prepared: Prepared) -> None:
         self._prepared = prepared
@@ -50,18 +51,22 @@ class StartWeights:
             keep_weights(parameters["weights_file"], weights_store(self._prepared))
 
     def check(self, config: TrialConfig, parameters: Mapping[str, Any]) -> None:
-        """Try the start weights of a resolved draw; each network once.
+        """Try the input size and the start weights of a resolved draw; each network once.
 
         Raises:
-            UserError: The weights cannot be had, or do not fit the network.
+            UserError: The network does not take the size, or the weights cannot be had or do not fit it.
         """
         key = (config.backbone, config.weights, config.image_size)
-        if not config.weights or key in self._tried:
+        if key in self._tried:
             return
         self._tried.add(key)
         from trainables.attach import weights_store
         from trainables.backbones import build, check_published
+        from trainables.sizes import check_size
 
+        check_size(config.backbone, config.image_size, published=config.weights.startswith("timm:"))
+        if not config.weights:
+            return
         if config.weights.startswith("timm:"):
             check_published(config.backbone)
             return

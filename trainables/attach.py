@@ -8,11 +8,14 @@ import torch
 
 from competitions.prepare import Prepared
 from competitions.targets import Target, targets
+from ledger.errors import UserError
 from ledger.predictions import OUTSIDE, PARTS
 from ledger.trials import TrialFolder
+from trainables.backbones import keep_weights
 from trainables.batches import TrainingRows
 from trainables.config import TrialConfig
 from trainables.prediction import Photos, complete, missing_views
+from trainables.start import is_trial_start
 from trainables.training import TrialContext, best_predictions
 
 
@@ -95,6 +98,26 @@ def is_complete(prepared: Prepared, folder: TrialFolder, views: Sequence[str], *
 def parts_of(config: TrialConfig, prepared: Prepared) -> tuple[str, ...]:
     """The parts a trial predicts for an ensemble; one on a subset also what its fold has outside of it, for a cascade."""
     return (*PARTS, OUTSIDE) if target_of(config, prepared).where else PARTS
+
+
+def start_of(folder: TrialFolder, store: Path) -> tuple[str, str]:
+    """Keep a trial's best weights as the start of others.
+
+    Returns:
+        The backbone, and the SHA-256 under which the weights are kept in `store`: `TrialConfig.backbone` and `.weights`.
+
+    Raises:
+        UserError: There is no such trial, it has no best weights, or they do not say their heads.
+    """
+    if not (folder.path / "config.json").is_file():
+        raise UserError(f"there is no trial {folder.id!r} to start from (show_trials.py lists them)")
+    record = folder.record()
+    if record is None or record.diverged or not folder.best.is_file():
+        why = "diverged" if record and record.diverged else "has no best weights"
+        raise UserError(f"trial {folder.id} {why}, so nothing can start from it; give another trial (show_trials.py lists them)")
+    if not is_trial_start(folder.best):
+        raise UserError(f"{folder.id}/{folder.best.name} is damaged or of an earlier version of Podium; train it again")
+    return TrialConfig.from_json(folder.config()).backbone, keep_weights(str(folder.best), store)
 
 
 def target_of(config: TrialConfig, prepared: Prepared) -> Target:

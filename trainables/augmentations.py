@@ -64,9 +64,10 @@ def compose(policy: str, size: int) -> A.Compose | None:
     return A.Compose(transforms) if transforms else None
 
 
-def image_seed(seed: int, epoch: int, image_id: str) -> int:
-    """The 32-bit seed of one photo in one epoch."""
-    digest = hashlib.blake2b(f"{seed}/{epoch}/{image_id}".encode(), digest_size=4).digest()
+def image_seed(seed: int, epoch: int, image_id: str, showing: int = 0) -> int:
+    """The 32-bit seed of one photo in one epoch; `showing` counts from 0 how often a sampler drew it before in this epoch."""
+    salt = showing.to_bytes(hashlib.blake2b.SALT_SIZE, "little")
+    digest = hashlib.blake2b(f"{seed}/{epoch}/{image_id}".encode(), digest_size=4, salt=salt).digest()
     return int.from_bytes(digest, "little")
 
 

@@ -16,13 +16,16 @@ from torch import nn
 
 from ledger.errors import UserError
 from ledger.files import file_hash
+from trainables.start import is_trial_start, load_trial
 
 WEIGHT_ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
+REFUSALS = (AssertionError, ValueError, RuntimeError, IndexError)
+"""What networks raise when they cannot take a size."""
 LEAST_LOADED = 0.5
 """Share of the weights that a start file must reach; a file of another network reaches none."""
 HUB = ("huggingface.co", 443)
 HUB_PATIENCE_S = 0.7
-_TRIED: set[tuple[str, int]] = set()
+_TRIED: set[tuple[str, int, str]] = set()
 
 
 @dataclass(frozen=True)
@@ -50,66 +53,88 @@ def build(
         heads: Head name -> number of classes C.
         image_size: Side S in pixels; networks with a fixed grid are built for it.
         drop_rate: Dropout before the last layer.
-        weights: `""`, `timm:<tag>` or the SHA-256 of a file in `store` (see `TrialConfig.weights`).
+        weights: `""`, `timm:<tag>` or the SHA-256 of a file in `store` (see `TrialConfig.weights`), which may be a trial's own
+            (see `start`).
         store: Folder of kept weights files.
 
     Raises:
         UserError: The backbone cannot take this size, or the weights cannot be had.
     """
-    import timm
-
-    extra: dict[str, Any] = {"num_classes": sum(heads.values()), "drop_rate": drop_rate}
-    config = timm.get_pretrained_cfg(backbone, allow_unregistered=True)
-    if config is not None and config.fixed_input_size:
-        extra["img_size"] = image_size
     chance = torch.get_rng_state()
+    n_classes = sum(heads.values())
     try:
-        model: nn.Module = timm.create_model(backbone, **extra)
-        _try_out(backbone, model, image_size)
-    except (AssertionError, ValueError, RuntimeError, IndexError) as error:
+        model = fresh(backbone, n_classes, image_size, drop_rate)
+    except REFUSALS as error:
         raise UserError(
-            f"backbone {backbone!r} cannot take image_size {image_size} ({_first_line(error)}); give another size"
+            f"backbone {backbone!r} cannot take image_size {image_size} ({first_line(error)}); give another size"
         ) from error
     if not weights:
         return model
+    file = None if weights.startswith("timm:") else kept_weights(store, weights)
+    if file is not None and is_trial_start(file):
+        load_trial(model, file, backbone, heads)
+        return model
     torch.set_rng_state(chance)
-    return _loaded(backbone, model, weights, store, extra)
+    return _loaded(backbone, model, weights, file, _arguments(backbone, n_classes, image_size, drop_rate))
+
+
+def fresh(backbone: str, n_classes: int, image_size: int, drop_rate: float = 0.0) -> nn.Module:
+    """A network with a random start, through which one photo of this size went.
+
+    Raises:
+        Exception: One of `REFUSALS` where it cannot take the size.
+    """
+    import timm
+
+    model: nn.Module = timm.create_model(backbone, **_arguments(backbone, n_classes, image_size, drop_rate))
+    _try_out(backbone, model, image_size)
+    return model
+
+
+def _arguments(backbone: str, n_classes: int, image_size: int, drop_rate: float) -> dict[str, Any]:
+    """timm's; only networks with a fixed grid know a size."""
+    import timm
+
+    config = timm.get_pretrained_cfg(backbone, allow_unregistered=True)
+    sized = {"img_size": image_size} if config is not None and config.fixed_input_size else {}
+    return {"num_classes": n_classes, "drop_rate": drop_rate, **sized}
 
 
 def _try_out(backbone: str, model: nn.Module, image_size: int) -> None:
     """One black photo through the network: many that cannot take a size are built all the same and fail at the first batch.
 
-    Once per process and kind of network.
+    Once per process, kind of network and device.
     """
-    if (backbone, image_size) in _TRIED:
+    photo = torch.zeros(1, 3, image_size, image_size)
+    if (backbone, image_size, photo.device.type) in _TRIED:
         return
     with torch.no_grad():
-        model.eval()(torch.zeros(1, 3, image_size, image_size))
+        model.eval()(photo)
     model.train()
-    _TRIED.add((backbone, image_size))
+    _TRIED.add((backbone, image_size, photo.device.type))
 
 
-def _loaded(backbone: str, fresh: nn.Module, weights: str, store: Path | None, extra: Mapping[str, Any]) -> nn.Module:
+def _loaded(backbone: str, drawn: nn.Module, weights: str, file: Path | None, arguments: Mapping[str, Any]) -> nn.Module:
     """The network with its start weights; the last layer is new where the number of classes differs."""
     import timm
 
-    overlay = None if weights.startswith("timm:") else {"file": str(kept_weights(store, weights))}
+    overlay = None if file is None else {"file": str(file)}
     try:
-        model: nn.Module = timm.create_model(backbone, pretrained=True, pretrained_cfg_overlay=overlay, **extra)
+        model: nn.Module = timm.create_model(backbone, pretrained=True, pretrained_cfg_overlay=overlay, **arguments)
     except Exception as error:  # readers of four file formats raise what they like on a file that is none of them
-        raise UserError(f"start weights {weights[:12]} do not load into {backbone!r} ({_first_line(error)})") from error
-    share = _share_changed(fresh, model)
+        raise UserError(f"start weights {weights[:12]} do not load into {backbone!r} ({first_line(error)})") from error
+    share = _share_changed(drawn, model)
     if share < LEAST_LOADED:
         raise UserError(f"start weights {weights[:12]} reach only {share:.0%} of {backbone!r}; they belong to another network")
     return model
 
 
-def _share_changed(fresh: nn.Module, loaded: nn.Module) -> float:
+def _share_changed(drawn: nn.Module, loaded: nn.Module) -> float:
     """The share of weights, the last layer's left out, that a file changed: timm passes over names that do not match in silence."""
     classifier: Any = getattr(loaded, "get_classifier", lambda: None)
     last = classifier()
     own = {id(parameter) for parameter in last.parameters()} if isinstance(last, nn.Module) else set()
-    pairs = [(a, b) for a, b in zip(fresh.parameters(), loaded.parameters(), strict=True) if b.ndim > 1 and id(b) not in own]
+    pairs = [(a, b) for a, b in zip(drawn.parameters(), loaded.parameters(), strict=True) if b.ndim > 1 and id(b) not in own]
     n_changed = sum(int((a != b).sum()) for a, b in pairs)
     return n_changed / max(1, sum(b.numel() for _, b in pairs))
 
@@ -140,6 +165,9 @@ def keep_weights(file: str, store: Path) -> str:
         store.mkdir(parents=True, exist_ok=True)
         beside = store / f".{name}.{os.getpid()}"
         shutil.copyfile(path, beside)
+        if file_hash(beside) != name:  # the best of a trial that is being trained may be replaced meanwhile
+            beside.unlink()
+            raise UserError(f"{path.name} changed while it was copied; try again")
         os.replace(beside, store / f"{name}{path.suffix}")
     return name
 
@@ -198,5 +226,6 @@ def _reachable() -> bool:
     return True
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, cut to a line that fits into a sentence."""
     return (str(error).splitlines() or [type(error).__name__])[0][:160]

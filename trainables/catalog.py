@@ -5,9 +5,10 @@ Tests hold each tuple against its dict, so a new line in a dict that is missing 
 
 from ledger.errors import UserError, unknown
 
-LOSS_NAMES = ("cross_entropy", "label_smoothing", "focal")
+LOSS_NAMES = ("cross_entropy", "label_smoothing", "focal", "f1")
 CLASS_WEIGHT_NAMES = ("none", "balanced", "sqrt")
-OPTIMIZER_NAMES = ("adamw", "sgd")
+SAMPLER_NAMES = ("none", "balanced", "sqrt")
+OPTIMIZER_NAMES = ("adamw", "sgd", "adam")
 AUGMENTATION_NAMES = ("none", "light", "strong")
 PRECISIONS = ("fp32", "bf16", "fp16")
 VIEW_NAMES = (

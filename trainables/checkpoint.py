@@ -56,6 +56,20 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, header
 
 
+def read_header(path: Path) -> dict[str, Any] | None:
+    """The header of a file that `write_tensors` wrote, without its tensors; `None` for any other file."""
+    from safetensors import SafetensorError, safe_open
+
+    if path.suffix != ".safetensors":
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            written = (file.metadata() or {}).get("podium")
+        return None if written is None else dict(json.loads(written))
+    except (SafetensorError, ValueError, TypeError):
+        return None
+
+
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers by name."""
     return dict(model.state_dict())

@@ -7,19 +7,19 @@ would have no effect is an error, and nothing unresolved is hashed: `auto` becom
 import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from ledger import trials
 from ledger.errors import UserError, unknown
 from ledger.files import file_hash
-from trainables.catalog import AUGMENTATION_NAMES, CLASS_WEIGHT_NAMES, LOSS_NAMES, OPTIMIZER_NAMES, PRECISIONS
+from trainables.catalog import AUGMENTATION_NAMES, CLASS_WEIGHT_NAMES, LOSS_NAMES, OPTIMIZER_NAMES, PRECISIONS, SAMPLER_NAMES
 
 RECIPE = 1
 """Raised by hand when the meaning of training changes; tests/trainables/test_recipe.py fails when losses move and this did not."""
 
-BEFORE: dict[str, Any] = {}
+BEFORE: dict[str, Any] = {"sampler": "none"}
 """Settings added after the first release -> the value that stands for "as it was before" (design 5)."""
 
 
@@ -36,6 +36,7 @@ class TrialConfig:
         warmup_epochs: Linear warm-up before the cosine, at most half of `epochs`.
         label_smoothing: In [0, 1); only with loss `label_smoothing`.
         focal_gamma: Lin et al. 2017; only with loss `focal`.
+        sampler: How training photos are drawn; `none` shows each once per epoch.
         momentum: Only with optimizer `sgd`.
         ema_decay: Decay of the averaged weights that are validated and kept; 0 turns averaging off.
         micro_batch: Photos per forward pass; `batch_size` is reached by accumulation.
@@ -68,6 +69,7 @@ class TrialConfig:
     label_smoothing: float | None
     focal_gamma: float | None
     class_weights: str
+    sampler: str
     augmentation: str
     ema_decay: float
     drop_rate: float
@@ -123,6 +125,7 @@ DEFAULTS: dict[str, Any] = {
     "label_smoothing": None,
     "focal_gamma": None,
     "class_weights": "none",
+    "sampler": "none",
     "augmentation": "light",
     "ema_decay": 0.0,
     "drop_rate": 0.0,
@@ -155,6 +158,7 @@ NAMED: dict[str, tuple[str, ...]] = {
     "optimizer": OPTIMIZER_NAMES,
     "loss": LOSS_NAMES,
     "class_weights": CLASS_WEIGHT_NAMES,
+    "sampler": SAMPLER_NAMES,
     "augmentation": AUGMENTATION_NAMES,
     "precision": ("auto", *PRECISIONS),
 }
@@ -265,8 +269,8 @@ def _backbone_faults(chosen: Mapping[str, Any]) -> list[str]:
         return [f"backbone must be a text, got {name!r}"]
     base, _, tag = name.partition(".")
     if not timm.is_model(base):
-        near = difflib.get_close_matches(base, timm.list_models(), n=5, cutoff=0.4)
-        return [f"unknown backbone {name!r}; did you mean {', '.join(near) or 'resnet18'}? (timm.list_models() has all names)"]
+        near = _like(base) or ["resnet18"]
+        return [f"unknown backbone {name!r}; did you mean {', '.join(near)}? (timm.list_models() has all names)"]
     published = timm.list_pretrained(f"{base}.*")
     if tag and name not in published:
         return [unknown("backbone", name, [base, *published])]
@@ -275,10 +279,25 @@ def _backbone_faults(chosen: Mapping[str, Any]) -> list[str]:
     return []
 
 
+@lru_cache(64)
+def _hash_of(path: Path, n_bytes: int, changed_ns: int) -> str:
+    """Hashed once while it stays as it is: a space that is checked names the same file in each of many draws."""
+    return file_hash(path)
+
+
+@lru_cache(64)
+def _like(backbone: str) -> list[str]:
+    """timm's names that look like this one, nearest first; kept, for a space that is checked may say it in every draw."""
+    import timm
+
+    return difflib.get_close_matches(backbone, timm.list_models(), n=5, cutoff=0.4)
+
+
 def _start(backbone: str, pretrained: bool, weights_file: str | None) -> tuple[str, str]:
     """The backbone and its start weights; a pretrained backbone gets its tag, so that no timm's default decides."""
     if weights_file:
-        return backbone, file_hash(Path(weights_file).expanduser())
+        path = Path(weights_file).expanduser()
+        return backbone, _hash_of(path, path.stat().st_size, path.stat().st_mtime_ns)
     if not pretrained:
         return backbone, ""
     import timm

@@ -33,7 +33,23 @@ def focal(logits: Tensor, labels: Tensor, weights: Tensor | None, config: TrialC
     return -scale * log_p * (1.0 if weights is None else weights[labels])
 
 
-LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "label_smoothing": smoothed, "focal": focal}
+def f1(logits: Tensor, labels: Tensor, weights: Tensor | None, config: TrialConfig) -> Tensor:
+    """One minus the soft macro-F1 of the batch: `2 TP / (2 TP + FP + FN)` per class with probabilities as counts, then the mean.
+
+    The mean is over the classes that are in the batch: an absent one has no TP, so its F1 is 0 whatever the network says. A photo's
+    loss is `1 - F1` of its class, shared evenly among the photos of that class, so that the mean over photos is the macro mean.
+    Weights multiply the classes' terms of that mean, which counts classes evenly already. F1 is a number of the whole batch: small
+    batches, and micro-batches (each is judged on its own), make it noisy.
+    """
+    probs, right = F.softmax(logits, dim=1), F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+    counts = right.sum(dim=0)
+    missed = 1 - 2 * (probs * right).sum(dim=0) / (probs.sum(dim=0) + counts).clamp(min=SMALLEST_DOUBT)
+    share = len(labels) / ((counts > 0).sum() * counts.clamp(min=1)).clamp(min=1)
+    each = (missed * share)[labels]
+    return each if weights is None else each * weights[labels]
+
+
+LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "label_smoothing": smoothed, "focal": focal, "f1": f1}
 
 CLASS_WEIGHTS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
     "none": lambda counts: np.ones_like(counts),

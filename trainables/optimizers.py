@@ -13,6 +13,8 @@ OPTIMIZERS: dict[str, Callable[[Iterable[dict[str, object]], TrialConfig], torch
     "sgd": lambda groups, c: torch.optim.SGD(
         groups, lr=c.lr, momentum=c.momentum or 0.0, weight_decay=c.weight_decay, nesterov=bool(c.momentum)
     ),
+    # decay is added to the slope (L2), so it is scaled like it; AdamW takes it off the weights (Loshchilov & Hutter 2019)
+    "adam": lambda groups, c: torch.optim.Adam(groups, lr=c.lr, weight_decay=c.weight_decay),
 }
 
 

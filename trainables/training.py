@@ -29,6 +29,7 @@ from trainables.losses import class_weights, joint_loss
 from trainables.optimizers import learning_rate, make_optimizer
 from trainables.prediction import Photos, autocast, predict_photos
 from trainables.provenance import author, host, provenance
+from trainables.samplers import chances
 
 log = logging.getLogger("podium.trial")
 EPOCHS = "epochs"
@@ -117,6 +118,7 @@ class TrialRun:
             head: _on(class_weights(config.class_weights, context.labels[head][context.training.rows], n), context.device)
             for head, n in config.heads.items()
         }
+        self.chances = chances(config.sampler, {head: context.labels[head][context.training.rows] for head in config.heads})
         self.metrics: list[dict[str, Any]] = []
         self.record = self._restore() or _new_record(config)
         self.folder.remove_leftovers()
@@ -156,6 +158,7 @@ class TrialRun:
             augmentation=config.augmentation,
             seed=config.seed,
             epoch=epoch,
+            chances=self.chances,
             workers=context.loader_workers,
         )
         n = len(context.training.rows)
@@ -216,11 +219,16 @@ class TrialRun:
         record = replace(self.record, epochs_done=epoch, curve=curve, seconds=round(self.record.seconds + seconds, 3))
         if record.score is None or score > record.score:
             weights = checkpoint.write_tensors(
-                self.folder.best, checkpoint.model_tensors(self._judged()), {"trial_id": self.folder.id, "epoch": epoch}
+                self.folder.best, checkpoint.model_tensors(self._judged()), self._best_header(epoch)
             )
             self._keep_best(weights, probs)
             record = replace(record, score=score, best_epoch=epoch, weights=weights)
         self.record = record
+
+    def _best_header(self, epoch: int) -> dict[str, Any]:
+        """What a trial that starts from these weights must know; heads are pairs, for a header does not keep the order of names."""
+        heads = [[head, n] for head, n in self.config.heads.items()]
+        return {"trial_id": self.folder.id, "epoch": epoch, "backbone": self.config.backbone, "heads": heads}
 
     def _keep_best(self, weights: str, probs: dict[str, NDArray[np.float16]]) -> None:
         """Keep the identity view and the features of the new best weights; those of the ones before are of no more use."""

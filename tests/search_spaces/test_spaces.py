@@ -1,32 +1,84 @@
-"""Contract of every search space: what it draws resolves, and it holds to its own rungs."""
+"""Contract of every search space: what it draws resolves, builds and trains, and it holds to its own rungs."""
 
+from functools import cache
+from typing import Any
+
+import numpy as np
 import optuna
 import pytest
+import torch
 
 from ledger.errors import UserError
 from search_spaces import known_spaces, load_space
-from trainables.config import DEFAULTS, Question, resolve
+from trainables.backbones import build
+from trainables.batches import TrainingRows, to_unit, training_batches
+from trainables.config import DEFAULTS, Question, TrialConfig, resolve
+from trainables.losses import class_weights, joint_loss
+from trainables.optimizers import make_optimizer
+from trainables.samplers import chances
+from trainables.sizes import check_size
 
 QUESTION = Question("any", "age", {"age": 3}, "macro_f1", "0123456789abcdef", "groups", 0, 0, 64)
+N_DRAWS, SIDE = 200, 16
+LABELS = np.repeat(np.array([0, 1, 2], np.int16), (12, 6, 2))
+PHOTOS = TrainingRows(
+    np.random.default_rng(0).integers(0, 256, (20, SIDE, SIDE, 3), dtype=np.uint8),
+    np.arange(20),
+    [f"photo-{n}" for n in range(20)],
+)
+
+
+def asked(name: str) -> list[dict[str, Any]]:
+    """What the space tries first and 200 random draws, in order."""
+    space = load_space(name)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for parameters in space.first:
+        study.enqueue_trial(dict(parameters))
+    return [space.suggest(study.ask()) for _ in range(len(space.first) + N_DRAWS)]
+
+
+@cache
+def draws(name: str) -> list[TrialConfig]:
+    return [resolve(parameters, QUESTION) for parameters in asked(name)]
 
 
 @pytest.mark.parametrize("name", known_spaces())
 def test_every_draw_resolves(name: str) -> None:
     space = load_space(name)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    for parameters in space.first:
-        study.enqueue_trial(dict(parameters))
-    ids = set()
-    for _ in range(len(space.first) + 30):
-        trial = study.ask()
-        parameters = space.suggest(trial)
-        config = resolve(parameters, QUESTION)
-        assert set(parameters) <= set(DEFAULTS)
-        assert config.epochs <= space.max_epochs
-        ids.add(config.trial_id)
+    assert all(set(parameters) <= set(DEFAULTS) for parameters in asked(name))
+    assert all(config.epochs <= space.max_epochs for config in draws(name))
+    ids = {config.trial_id for config in draws(name)}
     assert 1 <= space.grace_epochs <= space.max_epochs
     assert space.reduction >= 2
-    assert len(ids) > 20, "a space that draws the same again and again searches nothing"
+    assert len(ids) > N_DRAWS / 2, "a space that draws the same again and again searches nothing"
+
+
+@pytest.mark.parametrize("name", known_spaces())
+def test_every_network_that_is_drawn_is_built_and_takes_its_photos(name: str) -> None:
+    """On the meta device: shapes alone, no weights are fetched."""
+    drawn = draws(name)
+    for backbone, size, published in sorted({(c.backbone, c.image_size, c.weights.startswith("timm:")) for c in drawn}):
+        check_size(backbone, size, published=published)
+    for backbone, size, drop_rate in sorted({(c.backbone, c.image_size, c.drop_rate) for c in drawn}):
+        with torch.device("meta"):
+            model = build(backbone, QUESTION.heads, size, drop_rate=drop_rate).train()
+            assert model(torch.zeros(2, 3, size, size)).shape == (2, 3), (backbone, size, drop_rate)
+
+
+@pytest.mark.parametrize("name", known_spaces())
+def test_every_way_to_train_that_is_drawn_takes_a_step(name: str) -> None:
+    ways = {
+        (c.loss, c.optimizer, c.augmentation, c.sampler, c.class_weights, c.label_smoothing is None, c.focal_gamma is None): c
+        for c in draws(name)
+    }
+    for way, config in ways.items():
+        torch.manual_seed(0)
+        model = torch.nn.Linear(3 * SIDE * SIDE, 3)
+        before = model.weight.detach().clone()
+        loss = step(model, config)
+        assert torch.isfinite(loss), way
+        assert torch.isfinite(model.weight).all(), way
+        assert not torch.equal(model.weight, before), way
 
 
 @pytest.mark.parametrize("name", [n for n in known_spaces() if load_space(n).first])
@@ -44,3 +96,36 @@ def test_what_is_tried_first_is_tried_as_written(name: str) -> None:
 def test_an_unknown_space_names_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"unknown space 'quikc'; did you mean quick"):
         load_space("quikc")
+
+
+def step(model: torch.nn.Module, config: TrialConfig) -> torch.Tensor:
+    """One batch through what a trial is trained with, at 16 px and with a linear network."""
+    batches = training_batches(
+        PHOTOS,
+        batch_size=16,
+        augmentation=config.augmentation,
+        seed=0,
+        epoch=1,
+        chances=chances(config.sampler, {"age": LABELS}),
+    )
+    positions, images = next(iter(batches))
+    optimizer = make_optimizer(model, config)
+    logits = model(to_unit(images, "cpu").flatten(1))
+    weights = class_weights(config.class_weights, LABELS, 3)
+    labels = torch.from_numpy(LABELS[positions].astype(np.int64))
+    loss = joint_loss(logits, {"age": labels}, {"age": weights}, config)
+    torch.autograd.backward(loss)
+    optimizer.step()
+    return loss.detach()
+
+
+def test_the_baseline_draws_a_parameter_only_where_it_matters() -> None:
+    """Every parameter that Optuna saw is a setting of the trial it was drawn for."""
+    space = load_space("baseline")
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(N_DRAWS):
+        trial = study.ask()
+        config = resolve(space.suggest(trial), QUESTION).json()
+        for name, value in trial.params.items():
+            setting = name.removeprefix(f"{config['optimizer']}_").removeprefix("vit_")
+            assert config[setting] == value or (setting == "backbone" and config[setting].startswith(f"{value}."))

@@ -9,6 +9,7 @@ from trainables.augmentations import AUGMENTATIONS
 from trainables.config import DEFAULTS, NAMED, ONLY_WITH, RANGES
 from trainables.losses import CLASS_WEIGHTS, LOSSES
 from trainables.optimizers import OPTIMIZERS
+from trainables.samplers import SAMPLERS
 from trainables.views import VIEWS
 
 
@@ -17,11 +18,12 @@ from trainables.views import VIEWS
     [
         (catalog.LOSS_NAMES, LOSSES),
         (catalog.CLASS_WEIGHT_NAMES, CLASS_WEIGHTS),
+        (catalog.SAMPLER_NAMES, SAMPLERS),
         (catalog.OPTIMIZER_NAMES, OPTIMIZERS),
         (catalog.AUGMENTATION_NAMES, AUGMENTATIONS),
         (catalog.VIEW_NAMES, VIEWS),
     ],
-    ids=["losses", "class weights", "optimizers", "augmentations", "views"],
+    ids=["losses", "class weights", "samplers", "optimizers", "augmentations", "views"],
 )
 def test_the_catalog_lists_its_dict(names: Iterable[str], dictionary: dict[str, object]) -> None:
     assert tuple(names) == tuple(dictionary)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from competitions.metrics import METRICS
 from trainables.config import ONLY_WITH, TrialConfig
 from trainables.losses import CLASS_WEIGHTS, LOSSES, class_weights, joint_loss
 
@@ -93,6 +94,21 @@ def test_focal_and_smoothing_without_effect_are_cross_entropy(configure: Configu
     for name, (_, loss, _) in ONLY_WITH.items():
         if loss in LOSSES:
             torch.testing.assert_close(loss_of(configure(loss=loss, **{name: 0.0}), logits, labels, [1.0, 2.0, 3.0]), plain)
+
+
+def test_soft_f1_is_that_of_the_counts_where_the_network_is_sure(configure: Configure) -> None:
+    labels, predicted = np.array([0, 0, 0, 0, 1, 1, 2]), np.array([0, 0, 0, 1, 1, 2, 2])
+    logits = torch.nn.functional.one_hot(torch.from_numpy(predicted), C) * 1e3
+    loss = loss_of(configure(loss="f1"), logits, labels.tolist())
+    assert loss.item() == pytest.approx(1 - METRICS["macro_f1"](np.eye(C)[predicted], labels), abs=1e-6)
+
+
+def test_soft_f1_counts_classes_evenly_and_leaves_out_those_that_are_absent(configure: Configure) -> None:
+    config = configure(loss="f1")
+    logits = torch.zeros(4, C)  # each class has probability 1/3, so per class F1 = 2 n/3 / (4/3 + n)
+    assert loss_of(config, logits, [0, 0, 0, 1]).item() == pytest.approx(1 - (6 / 13 + 2 / 7) / 2)
+    weighted = loss_of(config, logits, [0, 0, 0, 1], [1.0, 5.0, 100.0])
+    assert weighted.item() == pytest.approx(((1 - 6 / 13) + 5 * (1 - 2 / 7)) / 2), "a weight multiplies its class's term"
 
 
 @pytest.mark.parametrize("name", CLASS_WEIGHTS)

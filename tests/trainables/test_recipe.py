@@ -9,7 +9,7 @@ import pytest
 from ledger.predictions import Predictions
 from ledger.trials import TrialFolder
 from trainables.batches import TrainingRows
-from trainables.catalog import AUGMENTATION_NAMES, CLASS_WEIGHT_NAMES, LOSS_NAMES, OPTIMIZER_NAMES
+from trainables.catalog import AUGMENTATION_NAMES, CLASS_WEIGHT_NAMES, LOSS_NAMES, OPTIMIZER_NAMES, SAMPLER_NAMES
 from trainables.config import RECIPE, Question, resolve
 from trainables.prediction import Photos
 from trainables.training import TrialContext, run_trial
@@ -28,6 +28,7 @@ CASES: dict[str, dict[str, Any]] = {
     "base": {},
     **{f"loss {name}": {"loss": name} for name in LOSS_NAMES},
     **{f"class_weights {name}": {"class_weights": name} for name in CLASS_WEIGHT_NAMES},
+    **{f"sampler {name}": {"sampler": name} for name in SAMPLER_NAMES},
     **{f"optimizer {name}": {"optimizer": name, "lr": {"sgd": 0.1}.get(name, 0.005)} for name in OPTIMIZER_NAMES},
     **{f"augmentation {name}": {"augmentation": name} for name in AUGMENTATION_NAMES},
     "ema": {"ema_decay": 0.9},
@@ -42,11 +43,16 @@ GOLDEN: dict[int, dict[str, list[float]]] = {
         "loss cross_entropy": [0.947028, 0.7314633, 0.597084, 1.227062],
         "loss label_smoothing": [0.9427823, 0.7550176, 0.6592125, 1.205575],
         "loss focal": [0.3797454, 0.2412216, 0.3242006, 1.200443],
+        "loss f1": [0.6164861, 0.5520993, 0.3899274, 1.192231],
         "class_weights none": [0.947028, 0.7314633, 0.597084, 1.227062],
         "class_weights balanced": [0.9214827, 0.8209784, 0.6077522, 1.414336],
         "class_weights sqrt": [0.9348233, 0.7824304, 0.5522637, 1.18958],
+        "sampler none": [0.947028, 0.7314633, 0.597084, 1.227062],
+        "sampler balanced": [0.9179217, 0.8406726, 0.6482262, 1.145638],
+        "sampler sqrt": [0.9155163, 0.7860477, 0.9257674, 1.314313],
         "optimizer adamw": [0.947028, 0.7314633, 0.597084, 1.227062],
         "optimizer sgd": [0.947028, 0.7694367, 0.7588153, 1.287176],
+        "optimizer adam": [0.947028, 0.757996, 0.6779655, 1.131341],
         "augmentation none": [0.947028, 0.7314633, 0.597084, 1.227062],
         "augmentation light": [0.9437588, 0.8129056, 0.8676748, 1.25657],
         "augmentation strong": [0.9226284, 0.8267866, 0.8107758, 1.272239],
@@ -103,7 +109,7 @@ def test_losses_move_only_with_the_recipe(case: str, tmp_path: Path) -> None:
 
 
 def test_every_case_learns_something_else() -> None:
-    same_as_base = {"base", "loss cross_entropy", "class_weights none", "optimizer adamw", "augmentation none"}
+    same_as_base = {"base", "loss cross_entropy", "class_weights none", "sampler none", "optimizer adamw", "augmentation none"}
     different = {tuple(GOLDEN[RECIPE][case]) for case in CASES if case not in same_as_base}
     assert len(different) == len(CASES) - len(same_as_base)
     assert len({tuple(GOLDEN[RECIPE][case]) for case in same_as_base}) == 1

@@ -221,6 +221,10 @@ SPACES: dict[str, tuple[str, tuple[str, ...]]] = {
             "epochs must be",
         ),
     ),
+    "size": (
+        'return {"backbone": "test_vit", "image_size": 40}',
+        ("'test_vit' cannot take image_size 40", "sizes near it that work: 32, 64"),
+    ),
     "missing_weights": ('return {"weights_file": "/nowhere/w.pt"}', ("weights_file must be a file of weights", "not there")),
 }
 
