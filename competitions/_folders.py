@@ -9,11 +9,12 @@ other id is the path below `images`, so it begins with the role's folder and ids
 says. Files without an image ending, hidden files and folders that no role names are passed over.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
-from competitions._places import folders_in, photos_below, place_files, require_root
+from competitions._places import folders_in, is_photo, photos_below, place_files, require_root
 from competitions._rows import Rows, manifest_of
 from competitions.competition import Competition
 from competitions.manifest import Manifest
@@ -94,7 +95,7 @@ def _training_photos(top: Path, word: str, classes: Sequence[str], faults: list[
         if not found:
             what = "has no photo" if key in spelled else "has no folder"
             faults.append(f"{word}: the class {name!r} {what}; check the upload, or take the class out of the YAML")
-    loose = [name for name in photos_below(top / word) if "/" not in name]
+    loose = sorted(entry.name for entry in os.scandir(top / word) if entry.is_file() and is_photo(entry.name))
     if loose:
         faults.append(f"{word}: a training photo must stand in its class's folder, these do not: {listed(loose)}; move them")
     return photos
