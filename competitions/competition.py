@@ -6,7 +6,7 @@ Every mistake in the file is found in one reading and named together. Machine-sp
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import product
+from itertools import pairwise, product
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from competitions._settings import WITHOUT_TABLE, reader_faults
 from competitions.manifest import RESERVED
 from ledger.errors import UserError, unknown
 
@@ -22,6 +23,7 @@ SEPARATOR = "/"
 MOST_CLASSES = 32767  # class numbers are int16
 DEFAULT_ROLES = {"train": "train", "test": "test"}
 LABEL = "label"
+_Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 TargetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@=+-]*$")]
 
@@ -34,12 +36,14 @@ class Task(_Part):
     """One label column.
 
     Attributes:
-        column: Its name in the table.
+        column: Its name in the table; readers without a table have none.
         classes: The C class names in order; a class number is a position in this list.
+        cuts: C - 1 increasing numbers, where the column holds a number: the class is how many cuts are at or below it.
     """
 
-    column: str
+    column: str = ""
     classes: tuple[str, ...] = Field(min_length=2)
+    cuts: tuple[_Number, ...] | None = None
 
     @field_validator("classes", mode="before")
     @classmethod
@@ -61,6 +65,21 @@ class Task(_Part):
                 f"class names must be one line without spaces around them and not empty (empty means no label), got {odd[:5]}"
             )
         return value
+
+    @field_validator("cuts")
+    @classmethod
+    def _increasing(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is not None and any(low >= high for low, high in pairwise(value)):
+            raise ValueError(f"numbers must increase, got {', '.join(f'{v:g}' for v in value)}")
+        return value
+
+    @model_validator(mode="after")
+    def _a_cut_between_classes(self) -> Self:
+        if self.cuts is not None and len(self.cuts) != len(self.classes) - 1:
+            raise ValueError(
+                f"cuts must be one fewer than the classes they lie between, got {len(self.cuts)} for {len(self.classes)} classes"
+            )
+        return self
 
 
 class TargetSpec(_Part):
@@ -101,17 +120,30 @@ class Split(_Part):
 
 
 class Submission(_Part):
-    """The file that is handed in.
+    """The file that is handed in. With a `sample` it is complete only in `Prepared.competition`: its columns are read from there.
 
     Attributes:
-        id_column: The header of the photo's id.
-        answers: Header -> task name, or `label` for the composed label; in this order.
+        id_column: The header of the photo's id; empty where it is the first of the sample.
+        answers: Header -> task name, or `label` for the composed label; in this order. Empty where the sample's headers say it.
         values: Whether a class is written as its name or its number.
+        sample: The organisers' sample submission, relative to the root; empty where there is none.
     """
 
     id_column: str = "image_id"
-    answers: dict[str, str] = Field(min_length=1)
+    answers: dict[str, str] = {}
     values: Literal["name", "index"] = "name"
+    sample: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_column_of_the_sample(cls, value: Any) -> Any:
+        return {"id_column": "", **value} if isinstance(value, dict) and value.get("sample") else value
+
+    @model_validator(mode="after")
+    def _says_its_columns(self) -> Self:
+        if not self.sample and not (self.id_column and self.answers):
+            raise ValueError("id_column must not be empty, and answers must have at least 1 entry, unless there is a sample")
+        return self
 
 
 class Competition(_Part):
@@ -123,6 +155,7 @@ class Competition(_Part):
         reader: One of `competitions.readers.READERS`.
         table: The reader's table, relative to `root`.
         images: Folder relative to `root` that the table's paths start from.
+        test_images: Folder relative to `root` that holds the photos of `submission.sample`, where no table lists them.
         roles: Manifest role -> the table's word for it.
         tasks: Task name -> task.
         label: The tasks that compose the label, most significant first (mask*6 + gender*3 + age).
@@ -140,6 +173,7 @@ class Competition(_Part):
     reader: str = "csv"
     table: str = "manifest.csv"
     images: str = ""
+    test_images: str | None = None
     columns: Columns = Columns()
     roles: dict[Literal["train", "test", "unlabelled"], str] = {"train": "train", "test": "test"}
     tasks: dict[Name, Task] = Field(min_length=1)
@@ -239,6 +273,8 @@ _MESSAGES = {
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
     "greater_than_equal": "must be at least {ge}",
@@ -287,7 +323,10 @@ def _cross_faults(raw: Mapping[str, Any]) -> list[str]:
     answers = _mapping(_mapping(raw.get("submission")).get("answers")).values()
     faults += [unknown("answer in submission", a, [*tasks, LABEL]) for a in answers if a not in [*tasks, LABEL]]
     faults += _role_faults(raw)
-    faults += [_outside(key, raw[key]) for key in ("root", "table", "images") if _leaves(raw.get(key))]
+    faults += [_outside(key, raw[key]) for key in ("root", "table", "images", "test_images") if _leaves(raw.get(key))]
+    sample = _mapping(raw.get("submission")).get("sample")
+    faults += [_outside("submission.sample", str(sample))] if _leaves(sample) else []
+    faults += reader_faults(raw)
     views = _texts(raw.get("views", ["identity"]))
     if views is not None and (views[:1] != ["identity"] or len(set(views)) < len(views)):
         faults.append(f"views must begin with identity and name each view once, got {views}")
@@ -359,7 +398,8 @@ def _role_faults(raw: Mapping[str, Any]) -> list[str]:
     if not isinstance(roles, dict):
         return []
     faults = []
-    if _mapping(raw.get("columns")).get("role") is None and roles != DEFAULT_ROLES:
+    told = str(raw.get("reader")) in WITHOUT_TABLE or _mapping(raw.get("columns")).get("role") is not None
+    if not told and roles != DEFAULT_ROLES:
         faults.append("roles have no effect without columns.role (every photo is train); name the column or drop `roles`")
     if "train" not in roles:
         faults.append(f"roles must give the table's word for train, got {', '.join(map(str, roles)) or 'none'}")

@@ -6,16 +6,21 @@ transparency is laid over white; of an animation or a multi-page file the first 
 a photo that is cut short is refused, never half grey. `DECODER` is raised by hand whenever any of this changes the pixels.
 """
 
+import gzip
 import io
 import os
 import re
 import stat
+import struct
 import threading
 import unicodedata
 import warnings
+import zlib
 from functools import lru_cache
 from hashlib import blake2b
+from math import prod
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +61,8 @@ _OTHERS = (
 )
 _TOO_LARGE = f"it has more than {MAX_PIXELS // 1_000_000} megapixels, the limit; make it smaller"
 _MEMBER = re.compile(r"(?P<file>.+\.npz)#(?P<key>[^#]+)/(?P<index>[0-9]{1,12})", re.DOTALL)
+_IDX = re.compile(r"(?P<file>.+idx[0-9]-ubyte(?:\.gz)?)#(?P<index>[0-9]{1,12})", re.DOTALL)
+_WHOLE = ""  # the key of an idx file, which holds one array
 _ORIENTATION = 0x0112
 _members = threading.Lock()
 
@@ -87,6 +94,8 @@ def read_image(root: Path, path: str) -> NDArray[np.uint8]:
 def read_bytes_of(root: Path, path: str) -> bytes | NDArray[np.uint8]:
     """What stands at a manifest's `path`: a file's bytes, or for `images.npz#train/0` row 0 of the archive's array `train`.
 
+    For `train-images-idx3-ubyte.gz#0` it is row 0 of the idx file.
+
     Args:
         root: The competition's folder.
         path: Relative, with `/`.
@@ -117,9 +126,35 @@ def read_bytes_of(root: Path, path: str) -> bytes | NDArray[np.uint8]:
 
 
 def split_member(path: str) -> tuple[str, str | None, int]:
-    """A manifest path as (file, key, index); the key is None for a photo that is a file of its own."""
-    match = _MEMBER.fullmatch(path) if "#" in path else None
-    return (match["file"], match["key"], int(match["index"])) if match else (path, None, 0)
+    """A manifest path as (file, key, index); the key is None for a photo that is a file of its own, empty for an idx file."""
+    if "#" not in path:
+        return path, None, 0
+    if match := _MEMBER.fullmatch(path):
+        return match["file"], match["key"], int(match["index"])
+    match = _IDX.fullmatch(path)
+    return (match["file"], _WHOLE, int(match["index"])) if match else (path, None, 0)
+
+
+def open_idx(file: Path) -> IO[bytes]:
+    """An idx file, unpacked while it is read where its name ends in .gz."""
+    return cast(IO[bytes], gzip.open(file)) if file.name.endswith(".gz") else open(file, "rb")
+
+
+def idx_header(opened: IO[bytes]) -> tuple[int, ...]:
+    """The shape of the array of unsigned bytes that follows.
+
+    Raises:
+        ValueError: It is no idx file of unsigned bytes.
+    """
+    mark = opened.read(4)
+    if len(mark) < 4 or mark[:3] != b"\0\0\x08" or not mark[3]:
+        raise ValueError(
+            f"an idx file of unsigned bytes begins with 00 00 08 and its number of axes, this one with {mark.hex(' ')}"
+        )
+    lengths = opened.read(4 * mark[3])
+    if len(lengths) < 4 * mark[3]:
+        raise ValueError("it is cut short in its header")
+    return struct.unpack(f">{mark[3]}I", lengths)
 
 
 def find_file(root: Path, name: str) -> Path:
@@ -129,6 +164,26 @@ def find_file(root: Path, name: str) -> Path:
         return file
     others = (root / unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
     return next((other for other in others if other.exists()), file)
+
+
+def idx_array(file: Path) -> NDArray[np.uint8] | str:
+    """The array of an idx file, or why there is none: damaged, cut short, too large.
+
+    Raises:
+        OSError: The machine cannot read it.
+    """
+    try:
+        with open_idx(file) as opened:
+            shape = idx_header(opened)
+            size = prod(shape)
+            if size > MAX_MEMBER_BYTES:
+                return f"it unpacks to {size >> 20} MiB, the limit is {MAX_MEMBER_BYTES >> 20}"
+            data = opened.read(size + 1)
+    except (gzip.BadGzipFile, EOFError, zlib.error, ValueError) as error:
+        return f"it is no readable idx file ({_first_line(error)})"
+    if len(data) != size:
+        return f"it is damaged: its header promises {size} bytes, it holds {'more' if len(data) > size else len(data)}"
+    return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 def decode(data: bytes) -> NDArray[np.uint8]:
@@ -272,6 +327,8 @@ def _row(file: Path, status: os.stat_result, key: str, index: int) -> NDArray[np
 def _member(file: str, size: int, mtime_ns: int, key: str) -> NDArray[np.uint8] | str:
     # A fault is returned, so that it is remembered too: 60,000 rows of a damaged archive must not unpack it 60,000 times.
     try:
+        if key == _WHOLE:
+            return idx_array(Path(file))
         with np.load(file, allow_pickle=False) as archive:
             if key not in archive.files:
                 return f"the archive has no array {key!r}; it has {', '.join(archive.files[:10])}"

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from competitions.competition import Competition
 from competitions.image_cache import ImageCache, open_or_build
 from competitions.manifest import Manifest
-from competitions.readers import READERS
+from competitions.oddities import mixed_groups
+from competitions.readers import read
 from competitions.splits import OUTSIDE, PINNED, Finding, Folds, contradictions, leaks, make_folds, same_pixel_sets
 from competitions.targets import Target
 from ledger.errors import UserError
@@ -33,8 +34,8 @@ class Prepared:
     """Photos that are ready to be learned from.
 
     Attributes:
-        competition: What is asked.
-        manifest: N photos.
+        competition: What is asked; its submission is complete, also where the file left it to a sample.
+        manifest: N photos; the test photos stand in the order of the sample submission, where there is one.
         folds: Where each photo stands.
         pixels: N hashes of the decoded photos, `""` for a broken one.
         broken: Photo id -> why it could not be decoded.
@@ -145,7 +146,7 @@ def prepare(competition: Competition, paths: CompetitionPaths, *, progress: Prog
     Raises:
         UserError: With every fault of the table, or the groups that stand on both sides, or classes that cannot be split.
     """
-    manifest = READERS[competition.reader](competition, root_of(competition, paths))
+    competition, manifest = read(competition, root_of(competition, paths))
     stops = [finding.text for finding in leaks(manifest) if finding.stops]
     if stops:
         raise UserError(*_few(stops), "mend the groups or the roles in the table, or take the group column out of the YAML")
@@ -189,7 +190,7 @@ def report(prepared: Prepared, cache: ImageCache) -> dict[str, Any]:
         "folds": [int((folds.fold == fold).sum()) for fold in range(competition.split.folds)],
         "always_in_training": int((folds.fold == PINNED).sum()),
         "pinned_groups": [{"group": group, "reason": reason} for group, reason in zip(folds.pinned, folds.reasons, strict=True)],
-        "notes": list(folds.notes),
+        "notes": [*folds.notes, *mixed_groups(manifest, {name: task.classes for name, task in competition.tasks.items()})],
         "broken_files": prepared.broken,
         "leaks": [asdict(finding) for finding in prepared.findings if finding.kind != "contradiction"],
         "duplicates": _duplicates(prepared),

@@ -71,6 +71,21 @@ def test_three_mistakes_of_three_kinds_are_named_together():
         ("answers: {ans: label}", "answers: {ans: [label]}", "submission.answers.ans must be a text"),
         ("submission: {id_column: ImageID, answers: {ans: label}}", "", "submission is missing"),
         ("title: Masks", "title: [", "is not YAML"),
+        (
+            "[young, old]",
+            "[young, old], cuts: [30, 60]",
+            "tasks.age: cuts must be one fewer than the classes they lie between, got 2",
+        ),
+        ("[young, old]", "[young, mid, old], cuts: [60, 30]", "tasks.age.cuts: numbers must increase, got 60, 30"),
+        ("[young, old]", "[young, mid, old], cuts: [30, 30]", "numbers must increase"),
+        ("[young, old]", "[young, old], cuts: [.nan]", "tasks.age.cuts.0 must be a finite number"),
+        ("[young, old]", "[young, old], cuts: [.inf]", "tasks.age.cuts.0 must be a finite number"),
+        ("[young, old]", "[young, old], cuts: ['30']", "tasks.age.cuts.0 must be a number, got '30'"),
+        ("[young, old]", "[young, old], cuts: 30", "tasks.age.cuts must be a list"),
+        ("[young, old]", "[young, old], cuts: [yes]", "tasks.age.cuts.0 must be a number"),
+        ("column: age, ", "", "tasks.age.column is missing"),
+        ("title: Masks", "reader: mask", "columns.image, columns.group, columns.role has no effect with the reader mask"),
+        ("title: Masks", "reader: [csv]", "reader must be a text"),
     ],
 )
 def test_each_mistake_says_the_rule_the_value_and_the_way_out(old, new, says):

@@ -181,6 +181,16 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
     assert "neither UTF-8 nor cp949" in faults(tmp_path)[0]
 
 
+def test_a_number_on_a_cut_belongs_to_the_class_above_it_and_an_empty_field_has_none(tmp_path):
+    numbers = ["29.9", "30", "59", "60", "-1e2", "", " 30"]
+    yaml = YAML.replace("classes: [young, old]", "classes: [young, middle, old], cuts: [30, 60]")
+    write(tmp_path, [ROWS[0], *(f"{k},train,p,wear,{number},a.jpg" for k, number in enumerate(numbers))])
+    assert read(tmp_path, yaml).labels["age"].tolist() == [0, 1, 1, 2, 0, -1, 1]
+    write(tmp_path, [ROWS[0], *(f"{k},train,p,wear,{text},a.jpg" for k, text in enumerate(["old", "old", "nan", "1_0", "inf"]))])
+    [fault] = faults(tmp_path, yaml)
+    assert "task age: its cuts need numbers, got 'old' in 2 rows, 'nan' in 1 rows, '1_0' in 1 rows, 'inf' in 1 rows" in fault
+
+
 # ---- packed photos
 
 NPZ = """
@@ -232,7 +242,12 @@ SHARED = Path(os.environ.get("PODIUM_DATA") or Path(__file__).parents[2].parent 
 
 @pytest.mark.parametrize(
     ("name", "counts"),
-    [("clothing", {"train": 3816, "test": 1280, "unlabelled": 660}), ("fashion_mnist", {"train": 60000, "test": 10000})],
+    [
+        ("clothing", {"train": 3816, "test": 1280, "unlabelled": 660}),
+        ("fashion_mnist", {"train": 60000, "test": 10000}),
+        ("setgame", {"train": 9855, "test": 3294}),
+        ("setgame_few", {"train": 486, "test": 9261}),
+    ],
 )
 def test_the_shared_sets_read_whole_and_quickly(name, counts):
     from competitions.competition import load_competition
@@ -247,4 +262,5 @@ def test_the_shared_sets_read_whole_and_quickly(name, counts):
     for task, labels in manifest.labels.items():
         assert (labels[manifest.rows("train")] >= 0).all()
         assert (labels[manifest.rows("test")] == -1).all()
+        assert (labels[manifest.rows("unlabelled")] == -1).all()
         assert len(np.unique(labels)) == len(asked.classes(task)) + 1

@@ -237,3 +237,24 @@ def test_the_clothing_set_pins_three_small_senders_and_deals_even_folds():
     assert sizes.min() > 0.9 * 752
     assert sizes.max() < 1.1 * 752
     assert not leaks(manifest)
+
+
+@pytest.mark.parametrize("name", ["setgame", "setgame_few"])
+def test_the_card_sets_deal_every_label_to_every_fold(name):
+    from competitions.competition import load_competition
+    from competitions.readers import READERS
+
+    asked = load_competition(name)
+    root = SHARED / asked.root
+    if not root.is_dir():
+        pytest.skip(f"{root} is not there; PODIUM_DATA names the folder that holds it")
+    manifest = READERS[asked.reader](asked, root)
+    tasks = {task: asked.classes(task) for task in asked.tasks}
+    n_folds = asked.split.folds
+    folds = make_folds(manifest, np.ones(len(manifest), bool), n_folds=n_folds, seed=0, tasks=tasks, composed=asked.composed)
+    assert not folds.pinned
+    assert not leaks(manifest)
+    composed = np.zeros(len(manifest), int)
+    for labels in manifest.labels.values():
+        composed = composed * 3 + labels
+    assert all(len(np.unique(composed[folds.fold == fold])) == 81 for fold in range(n_folds))

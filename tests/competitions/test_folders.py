@@ -1,0 +1,105 @@
+"""Class-per-folder: what the folders say is read, and each folder that says nothing is named."""
+
+from unicodedata import normalize
+
+import pytest
+
+from competitions.competition import parse_competition
+from competitions.readers import READERS
+from ledger.errors import UserError
+
+YAML = "reader: folders\nimages: photos\ntasks: {kind: {classes: [cat, dog]}}\nsubmission: {answers: {kind: kind}}\n"
+FILES = ("train/cat/1.jpg", "train/cat/deep/er/1.PNG", "train/dog/1.jpg", "test/b/1.jpg", "test/a.jpeg", "unlabelled/1.jpg")
+
+
+def lay_out(root, *files):
+    for file in files:
+        path = root / "photos" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def manifest_of(root, yaml=YAML):
+    return READERS["folders"](parse_competition(yaml, "x", where="x.yaml"), root)
+
+
+def faults_of(root, yaml=YAML):
+    with pytest.raises(UserError) as caught:
+        manifest_of(root, yaml)
+    return caught.value.faults
+
+
+def test_ids_begin_with_the_role_but_for_test_photos_whose_ids_are_handed_in(tmp_path):
+    lay_out(tmp_path, *FILES, "train/cat/._1.jpg", "train/.cache/1.jpg", "train/dog/notes.txt", "valid/cat/1.jpg")
+    manifest = manifest_of(tmp_path)
+    assert dict(zip(manifest.image_ids, manifest.roles, strict=True)) == {
+        "train/cat/1.jpg": "train",
+        "train/cat/deep/er/1.PNG": "train",
+        "train/dog/1.jpg": "train",
+        "b/1.jpg": "test",
+        "a.jpeg": "test",
+        "unlabelled/1.jpg": "unlabelled",
+    }
+    assert manifest.labels["kind"].tolist() == [0, 0, 1, -1, -1, -1]
+    assert manifest.paths[0] == "photos/train/cat/1.jpg"
+    assert all((tmp_path / path).is_file() for path in manifest.paths)
+
+
+def test_roles_name_other_folders_also_deeper_ones_and_may_leave_the_test_out(tmp_path):
+    lay_out(tmp_path, "seg/learn/cat/1.jpg", "seg/learn/dog/1.jpg")
+    assert manifest_of(tmp_path, f"roles: {{train: seg/learn}}\n{YAML}").roles == ("train", "train")
+
+
+def test_every_fault_of_the_folders_is_named_at_once(tmp_path):
+    lay_out(tmp_path, "train/cta/1.jpg", "train/dog/notes.txt", "train/loose.jpg", "test/empty.txt")
+    found = faults_of(tmp_path)
+    for says in (
+        "unknown class 'cta'; did you mean cat",
+        "the class 'cat' has no folder",
+        "the class 'dog' has no photo",
+        "these do not: loose.jpg",
+        "the test folder 'test' holds no photo",
+    ):
+        assert any(says in fault for fault in found), (says, found)
+    assert len(found) == 5
+
+
+def test_a_role_without_its_folder_and_one_inside_another_are_named(tmp_path):
+    lay_out(tmp_path, "train/cat/1.jpg", "train/dog/1.jpg")
+    assert "there is no folder 'test' for the role test" in faults_of(tmp_path)[0]
+    assert "folders there: train" in faults_of(tmp_path)[0]
+    assert any("may stand in another's" in f for f in faults_of(tmp_path, f"roles: {{train: train, test: train/dog}}\n{YAML}"))
+    assert any("must name a folder below" in f for f in faults_of(tmp_path, f"roles: {{train: ../train}}\n{YAML}"))
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_korean_folders_and_names_have_the_same_id_in_either_form(tmp_path, form):
+    lay_out(tmp_path, *(normalize(form, f) for f in ("train/고양이/사진.jpg", "train/dog/1.jpg", "test/사진.jpg")))
+    manifest = manifest_of(tmp_path, YAML.replace("cat", "고양이"))
+    assert manifest.image_ids == ("train/고양이/사진.jpg", "train/dog/1.jpg", "사진.jpg")
+    assert all((tmp_path / path).is_file() for path in manifest.paths)
+
+
+def test_links_are_followed_and_a_circle_of_links_stops(tmp_path):
+    lay_out(tmp_path, *FILES, "../elsewhere/1.jpg")
+    (tmp_path / "photos/train/cat/linked").symlink_to(tmp_path / "elsewhere")
+    assert "train/cat/linked/1.jpg" in manifest_of(tmp_path).image_ids
+    (tmp_path / "photos/train/cat/round").symlink_to("..")
+    assert "reached twice through links" in faults_of(tmp_path)[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("table: t.csv", "table has no effect with the reader folders"),
+        ("columns: {group: person}", "columns.group has no effect with the reader folders"),
+        ("tasks: {a: {classes: [x, y]}, b: {classes: [z, w]}}", "one task, got a, b; use a table"),
+        ("tasks: {a: {column: a, classes: [x, y]}}", "tasks.a.column has no effect"),
+        ("tasks: {a: {cuts: [1], classes: [x, y]}}", "tasks.a.cuts has no effect"),
+    ],
+)
+def test_settings_that_mean_nothing_to_folders_are_faults(line, says):
+    rest = "\n".join(row for row in YAML.splitlines() if not row.startswith(line[:6]))
+    with pytest.raises(UserError) as caught:
+        parse_competition(f"{line}\n{rest}", "x", where="x.yaml")
+    assert any(says in fault for fault in caught.value.faults), caught.value.faults

@@ -1,0 +1,23 @@
+"""Oddities: a person with two ages is seen, a sender of several garments is not worth a word."""
+
+import numpy as np
+
+from competitions.manifest import Manifest
+from competitions.oddities import mixed_groups
+
+
+def manifest_of(labels: list[list[int]]) -> Manifest:
+    rows = [(f"p{group}", label) for group, some in enumerate(labels) for label in some]
+    ids = tuple(f"{k}" for k in range(len(rows)))
+    groups = tuple(group for group, _ in rows)
+    return Manifest(ids, ids, groups, ("train",) * len(ids), {"age": np.array([label for _, label in rows], np.int16)})
+
+
+def test_one_person_of_fifty_with_two_ages_is_named_and_a_missing_label_is_no_second_class() -> None:
+    [note] = mixed_groups(manifest_of([[0, 0]] * 48 + [[1, -1, 1]] + [[0, 2]]), {"age": ["young", "middle", "old"]})
+    assert "each of 49 groups has one class, these have more: p49 (young and old)" in note
+
+
+def test_nothing_is_said_where_groups_mix_by_nature_or_have_one_photo() -> None:
+    assert not mixed_groups(manifest_of([[0, 0]] * 30 + [[0, 1]] * 20), {"age": ["young", "old"]})
+    assert not mixed_groups(manifest_of([[0]] * 50), {"age": ["young", "old"]})
