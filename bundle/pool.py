@@ -68,10 +68,11 @@ def complete_pool(
     }
     empty = [name for name, trials in chosen.items() if not trials]
     if empty:
+        split = prepared.competition.split.name
         where = f" in study {study!r}" if study else ""
         raise UserError(
-            f"no finished trial of {', '.join(empty)} on fold {fold}{where} for these data; run: "
-            f"python run_search.py {prepared.competition.name} --targets {','.join(empty)}"
+            f"no finished trial of {', '.join(empty)} on fold {fold} of split {split!r}{where} for these data; run: "
+            f"python run_search.py {prepared.competition.name} --split {split} --targets {','.join(empty)}"
         )
     jobs = [(trial, PARTS if place < k else PARTS[:1]) for trials in chosen.values() for place, (trial, _) in enumerate(trials)]
     _complete(prepared, jobs, device)
