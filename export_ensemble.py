@@ -18,7 +18,7 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
     from ledger.progress import Counting
 
     check_target(Path(given.to))
-    competition = load_competition(given.competition)
+    competition = load_competition(given.competition, given.split)
     paths = competition_paths(competition.name, given.storage)
     check_writable(paths.root)
     prepared = prepare(competition, paths, progress=Counting("decoding photos"))
@@ -58,6 +58,7 @@ def main() -> int:
     )
     made.add_argument("--study", help="only trials of this study (default: the whole ledger)")
     made.add_argument("--fold", type=int, default=0, help="the validation fold the trials share (default: 0)")
+    made.add_argument("--split", metavar="NAME", help="one of the competition's splits (default: its `split`)")
     made.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="where missing views are computed (default: cpu)")
     return verbs.run(made, call, show)
 

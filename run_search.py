@@ -15,6 +15,7 @@ NEW_STUDY = {
     "targets": None,
     "seed": 0,
     "fold": 0,
+    "split": None,
     "gpus_per_trial": 0.0,
     "cpus_per_trial": 1,
     "searcher": "tpe",
@@ -37,6 +38,7 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
         targets=tuple(given.targets.split(",")) if given.targets is not None else None,
         seed=given.seed,
         fold=given.fold,
+        split=given.split,
         hours=given.hours,
         gpus_per_trial=given.gpus_per_trial,
         cpus_per_trial=given.cpus_per_trial,
@@ -107,6 +109,7 @@ def main() -> int:
     made.add_argument("--targets", metavar="A,B", help="only these targets (default: all)")
     made.add_argument("--seed", type=int, metavar="K", help="seeds suggestions and trials (default: 0)")
     made.add_argument("--fold", type=int, help="the validation fold (default: 0)")
+    made.add_argument("--split", metavar="NAME", help="one of the competition's splits (default: its `split`)")
     made.add_argument("--hours", type=float, metavar="H", help="stop after this time")
     made.add_argument("--gpus-per-trial", type=float, metavar="G", help="0.5: two trials share a GPU (default: 0)")
     made.add_argument("--cpus-per-trial", type=int, metavar="C", help="compute threads of a trial (default: 1)")

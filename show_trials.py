@@ -11,7 +11,7 @@ from ledger.errors import UserError
 from ledger.paths import check_name, competition_paths
 from ledger.query import SORT_KEYS, list_trials
 
-SHOWN = ("backbone", "loss", "optimizer", "lr", "augmentation")
+SHOWN = ("split", "fold", "backbone", "loss", "optimizer", "lr", "augmentation")
 
 
 def call(given: argparse.Namespace) -> list[dict[str, Any]]:

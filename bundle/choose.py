@@ -70,7 +70,7 @@ def choose(
     """
     faults = [] if top is None or top >= 1 else [f"top must be 1 or more, got {top}; give --top K"]
     faults += [] if rule in RULES else [unknown("voting rule", rule, dict(RULES))]
-    folds = prepared.competition.split.folds
+    folds = prepared.competition.split.n_folds
     faults += [] if 0 <= fold < folds else [f"fold must be 0..{folds - 1}, got {fold}"]
     if faults:
         raise UserError(*faults)

@@ -92,12 +92,13 @@ def find_trials(prepared: Prepared, targets: Sequence[Target], *, k: int, fold: 
     }
     empty = [name for name, trials in chosen.items() if not trials]
     if empty:
+        split = prepared.competition.split.name
         where = f" in study {study!r}" if study else ""
         there = ", ".join(f"{name} ({n})" for name, n in sorted(count_finished(prepared.paths).items()))
         raise UserError(
-            f"no finished trial of {', '.join(empty)} on fold {fold}{where} for these data (finished trials there: "
-            f"{there or 'none'}; --targets chooses among them); run: "
-            f"python run_search.py {prepared.competition.name} --targets {','.join(empty)}"
+            f"no finished trial of {', '.join(empty)} on fold {fold} of split {split!r}{where} for these data (finished trials "
+            f"there: {there or 'none'}; --targets chooses among them); run: "
+            f"python run_search.py {prepared.competition.name} --split {split} --targets {','.join(empty)}"
         )
     return chosen
 

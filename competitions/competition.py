@@ -21,6 +21,7 @@ from ledger.errors import UserError, unknown
 FOLDER = Path(__file__).parent
 SEPARATOR = "/"
 MOST_CLASSES = 32767  # class numbers are int16
+FOLDS = 5
 DEFAULT_ROLES = {"train": "train", "test": "test"}
 LABEL = "label"
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -111,12 +112,31 @@ class Columns(_Part):
 
 
 class Split(_Part):
-    """How training photos are cut: `folds` parts of which no group spans two; `seed` shuffles the groups."""
+    """How training photos are cut: into folds, or once into a holdout and the rest. No group spans two parts.
+
+    Attributes:
+        folds: Parts that take turns to validate; 5 where neither this nor `holdout` is written.
+        holdout: The share of photos that fold 0, the only one, validates; all others stand in training always.
+        seed: Shuffles the groups.
+        by_group: False deals photos one by one, whatever their groups.
+    """
 
     name: Name = "groups"
-    folds: int = Field(default=5, ge=2, le=20)
+    folds: int | None = Field(default=None, ge=2, le=20)
+    holdout: float | None = Field(default=None, ge=0.05, le=0.5)
     seed: int = Field(default=0, ge=0)
     by_group: bool = True
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.folds is not None and self.holdout is not None:
+            raise ValueError(f"folds and holdout exclude one another, got {self.folds} and {self.holdout}; drop one of them")
+        return self
+
+    @property
+    def n_folds(self) -> int:
+        """How many folds validate: 1 for a holdout."""
+        return 1 if self.holdout is not None else self.folds or FOLDS
 
 
 class Submission(_Part):
@@ -162,6 +182,8 @@ class Competition(_Part):
         targets: What models may be asked to learn beside the single tasks.
         metric: One of `competitions.metrics.METRICS`.
         image_size: Side in pixels that searches use unless told otherwise.
+        split: How training photos are cut unless told otherwise.
+        splits: Name -> another way to cut them; `with_split` takes one.
         views: TTA views that leave the answer unchanged, of `trainables.views.VIEWS`; the identity comes first. Their names are
             checked where they are used: this folder does not import training.
         seed: For drawn competitions, the seed of the drawing.
@@ -182,9 +204,17 @@ class Competition(_Part):
     metric: str = "macro_f1"
     image_size: int = Field(default=64, ge=16, le=1024)
     split: Split = Split()
+    splits: dict[Name, Split] = {}
     views: tuple[str, ...] = ("identity",)
     submission: Submission
     seed: int = Field(default=0, ge=0)
+
+    @field_validator("splits", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {key: {"name": key, **split} if isinstance(split, dict) else split for key, split in value.items()}
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -203,6 +233,11 @@ class Competition(_Part):
         """The names of the composed classes in order, first task most significant: `masked/female/young`."""
         return tuple(SEPARATOR.join(names) for names in product(*(self.tasks[t].classes for t in self.composed)))
 
+    @property
+    def all_splits(self) -> dict[str, Split]:
+        """Every split by name, the one that is used first."""
+        return {self.split.name: self.split, **self.splits}
+
     def classes(self, task: str) -> tuple[str, ...]:
         """The ordered class names of a task, or of the composed `label`."""
         return self.label_classes if task == LABEL else self.tasks[task].classes
@@ -213,11 +248,11 @@ def known_competitions() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml") if not path.stem.startswith("_"))
 
 
-def load_competition(name: str) -> Competition:
-    """The competition called `name`, or the one in the YAML file `name` points to.
+def load_competition(name: str, split: str | None = None) -> Competition:
+    """The competition called `name`, or the one in the YAML file `name` points to, cut by the split of this name.
 
     Raises:
-        UserError: There is no such file, or it has mistakes; all of them are named.
+        UserError: There is no such file or split, or the file has mistakes; all of them are named.
     """
     is_path = name.endswith((".yaml", ".yml"))
     path = Path(name) if is_path else FOLDER / f"{name}.yaml"
@@ -227,7 +262,22 @@ def load_competition(name: str) -> Competition:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path.name} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from error
-    return parse_competition(text, path.stem, where=path.name)
+    return with_split(parse_competition(text, path.stem, where=path.name), split)
+
+
+def with_split(competition: Competition, name: str | None) -> Competition:
+    """The same competition, cut by another of its splits; as it is for `None`.
+
+    Raises:
+        UserError: It has no split of this name.
+    """
+    known = competition.all_splits
+    if name is None or name == competition.split.name:
+        return competition
+    if name not in known:
+        raise UserError(unknown("split", name, known) + f"; {competition.name}'s YAML names more under `splits`")
+    others = {key: split for key, split in known.items() if key != name}
+    return competition.model_copy(update={"split": known[name], "splits": others})
 
 
 def parse_competition(text: str, name: str, *, where: str) -> Competition:
@@ -303,7 +353,7 @@ def _sentence(fault: Any) -> str:
 
 def _settings_at(place: tuple[str, ...]) -> tuple[str, ...]:
     """The names of the settings at a place in the file."""
-    parts: dict[str, type[_Part]] = {"columns": Columns, "split": Split, "submission": Submission, "tasks": Task}
+    parts: dict[str, type[_Part]] = {"columns": Columns, "split": Split, "splits": Split, "submission": Submission, "tasks": Task}
     parts["targets"] = TargetSpec
     return tuple((parts[place[0]] if place else Competition).model_fields)
 
@@ -330,7 +380,17 @@ def _cross_faults(raw: Mapping[str, Any]) -> list[str]:
     views = _texts(raw.get("views", ["identity"]))
     if views is not None and (views[:1] != ["identity"] or len(set(views)) < len(views)):
         faults.append(f"views must begin with identity and name each view once, got {views}")
-    return faults + _plugin_faults(raw)
+    return faults + _split_faults(raw) + _plugin_faults(raw)
+
+
+def _split_faults(raw: Mapping[str, Any]) -> list[str]:
+    splits = _mapping(raw.get("splits"))
+    default = _mapping(raw.get("split")).get("name", Split().name)
+    faults = [f"splits must have other names than `split`, which is called {default!r}; rename one"] if default in splits else []
+    names = {key: _mapping(split).get("name", key) for key, split in splits.items()}
+    return faults + [
+        f"splits.{key}: name must be its key, got {name!r}; leave it out" for key, name in names.items() if name != key
+    ]
 
 
 def _column_faults(tasks: Mapping[str, Mapping[str, Any]]) -> list[str]:

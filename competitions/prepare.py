@@ -4,7 +4,7 @@ Every verb that needs the data prepares them; what has been decoded once is atta
 as one JSON file named by its fingerprint, from which a trial on any node attaches.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.competition import Competition
+from competitions.competition import Competition, Split
 from competitions.image_cache import ImageCache, open_or_build
 from competitions.manifest import Manifest
 from competitions.oddities import mixed_groups
@@ -153,18 +153,26 @@ def prepare(competition: Competition, paths: CompetitionPaths, *, progress: Prog
     cache = open_or_build(manifest, root_of(competition, paths), competition.image_size, paths.cache(), progress=progress)
     pixels = tuple(cache.hashes)
     usable = np.array([image_id not in cache.broken for image_id in manifest.image_ids], dtype=bool)
-    folds = make_folds(
-        manifest,
-        usable,
-        n_folds=competition.split.folds,
-        seed=competition.split.seed,
-        tasks={name: task.classes for name, task in competition.tasks.items()},
-        composed=competition.composed,
-        by_group=competition.split.by_group,
-        same_pixels=pixels,
-    )
+    folds = cut(competition, competition.split, manifest, usable, pixels)
     findings = (*leaks(manifest, pixels), *contradictions(manifest, pixels))
     return Prepared(competition, manifest, folds, pixels, dict(cache.broken), findings, paths)
+
+
+def cut(
+    competition: Competition, split: Split, manifest: Manifest, usable: NDArray[np.bool_], pixels: Sequence[str | None]
+) -> Folds:
+    """The folds of one of the competition's splits: N photos, which of them are usable `(N,) bool`, and their N pixel hashes."""
+    return make_folds(
+        manifest,
+        usable,
+        n_folds=split.n_folds,
+        holdout=split.holdout,
+        seed=split.seed,
+        tasks={name: task.classes for name, task in competition.tasks.items()},
+        composed=competition.composed,
+        by_group=split.by_group,
+        same_pixels=pixels,
+    )
 
 
 def load_prepared(paths: CompetitionPaths, key: str) -> Prepared:
@@ -187,7 +195,7 @@ def report(prepared: Prepared, cache: ImageCache) -> dict[str, Any]:
         "images": {role: len(manifest.rows(role)) for role in ("train", "test", "unlabelled")},
         "tasks": {task: _counts(competition.classes(task), manifest.labels[task][train]) for task in competition.tasks},
         "groups": len({group for group, kept in zip(manifest.groups, train, strict=True) if kept}),
-        "folds": [int((folds.fold == fold).sum()) for fold in range(competition.split.folds)],
+        "folds": [int((folds.fold == fold).sum()) for fold in range(competition.split.n_folds)],
         "always_in_training": int((folds.fold == PINNED).sum()),
         "pinned_groups": [{"group": group, "reason": reason} for group, reason in zip(folds.pinned, folds.reasons, strict=True)],
         "notes": [*folds.notes, *mixed_groups(manifest, {name: task.classes for name, task in competition.tasks.items()})],

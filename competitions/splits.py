@@ -5,6 +5,9 @@ after another, those with the largest shares of the rarest classes first, each t
 is refused where it would take the last unit of a class all of whose units it holds, so every class that is not excused in
 `notes` stands in the training part of every fold.
 
+A holdout is dealt by the same rule to two bins with the shares h and 1 - h: fold 0, and training always. There a class may also
+not end up in training alone, as long as the unit this sends to the holdout leaves that at most twice its share.
+
 Pinning. A unit that alone holds a composed class is pinned to training: were it in a validation fold, that fold's model would be
 asked for a class it never saw. The price is that its photos have no out-of-fold prediction, so units are pinned smallest
 first and only while all pinned ones hold at most a third of the photos; classes left unpinned are named in `notes`. On the
@@ -37,8 +40,8 @@ class Folds:
 
     Attributes:
         fold: `(N,) int8` in manifest order: 0..F-1 the fold it validates, -1 in training of every fold, -2 not a usable
-            training photo.
-        pinned: The names of the groups with fold -1, sorted; a photo without a group reads `~id`.
+            training photo. Of a holdout only fold 0 is there.
+        pinned: The names of the groups that are kept in training for a reason, sorted; a photo without a group reads `~id`.
         reasons: Why, one sentence per entry of `pinned`.
         notes: What the split could not do, one sentence each.
     """
@@ -96,32 +99,40 @@ def make_folds(
     composed: Sequence[str] | None = None,
     by_group: bool = True,
     same_pixels: Sequence[str | None] | None = None,
+    holdout: float | None = None,
 ) -> Folds:
     """Deal the training photos to folds, stratified over every task and the composed label together.
 
     Args:
         manifest: N photos.
         usable: `(N,) bool`, False for broken files.
-        n_folds: F, 2 to 127.
+        n_folds: F, 2 to 127; 1 with a holdout.
         seed: Decides between equals.
         tasks: Task name -> its ordered class names.
         composed: The tasks that make up the label, most significant first; all of `tasks` where None.
         by_group: False deals photos one by one, whatever their groups.
         same_pixels: N pixel hashes; photos with equal ones stay together. None or an empty entry: not known.
+        holdout: The share of the photos that fold 0 is to hold; all others are in training. None cuts into folds.
 
     Raises:
         UserError: There are fewer units than folds, or a task class has a single unit.
     """
-    if not 2 <= n_folds <= np.iinfo(np.int8).max:
+    if holdout is not None and (n_folds != 1 or not 0 < holdout < 1):
+        raise UserError(f"a holdout is a share between 0 and 1 and has 1 fold, got {holdout} and {n_folds} folds")
+    if holdout is None and not 2 <= n_folds <= np.iinfo(np.int8).max:
         raise UserError(f"folds must be 2..127, got {n_folds}; set split.folds in the competition's YAML")
+    weights = (1.0,) * n_folds if holdout is None else (holdout, 1.0 - holdout)
     rows = manifest.rows("train")
     rows = rows[usable[rows]]
     names = [manifest.groups[r] if by_group else f"~{manifest.image_ids[r]}" for r in rows]
     unit = _join(names, [same_pixels[r] for r in rows] if same_pixels is not None else [])
     units = _describe(names, unit, _label_columns(manifest, rows, tasks, tuple(tasks) if composed is None else composed))
-    _refuse(units, n_folds, "groups" if by_group else "photos")
-    pinned, notes = _pin_single(units, n_folds)
-    dealt = _deal(units, pinned, n_folds, np.random.default_rng(seed))
+    _refuse(units, len(weights), "groups" if by_group else "photos", is_holdout=holdout is not None)
+    pinned, notes = _pin_single(units, len(weights))
+    dealt = _deal(units, pinned, weights, np.random.default_rng(seed), is_holdout=holdout is not None)
+    if holdout is not None:
+        dealt = _fill_holdout(units, pinned, dealt, holdout)
+        notes += _missing_in_holdout(units, pinned, dealt)
     fold = np.full(len(manifest), OUTSIDE, dtype=np.int8)
     fold[rows] = np.array(dealt, dtype=np.int8)[unit]
     listed = sorted((group, reason) for u, reason in pinned.items() for group in units.groups[u])
@@ -236,13 +247,11 @@ def _describe(names: Sequence[str], unit: NDArray[np.int64], columns: Sequence[t
     return _Units(tuple(tuple(sorted(g)) for g in groups), tuple(sizes), tuple(holds), tuple(classes))
 
 
-def _refuse(units: _Units, n_folds: int, what: str) -> None:
+def _refuse(units: _Units, n_bins: int, what: str, *, is_holdout: bool) -> None:
     faults = []
-    if len(units.sizes) < n_folds:
-        faults.append(
-            f"{n_folds} folds need at least {n_folds} {what} of training photos, there are {len(units.sizes)}; "
-            f"lower split.folds or add photos"
-        )
+    if len(units.sizes) < n_bins:
+        needed, way = ("a holdout needs", "") if is_holdout else (f"{n_bins} folds need", "lower split.folds or ")
+        faults.append(f"{needed} at least {n_bins} {what} of training photos, there are {len(units.sizes)}; {way}add photos")
     for c in units.classes:
         if c.task is not None and len(c.units) == 1:
             faults.append(
@@ -275,14 +284,19 @@ def _pin_single(units: _Units, n_folds: int) -> tuple[dict[int, str], tuple[str,
     return pinned, tuple(notes)
 
 
-def _deal(units: _Units, pinned: dict[int, str], n_folds: int, rng: np.random.Generator) -> list[int]:
-    """The fold of each of the U units; a unit that no fold may take is added to `pinned`.
+def _deal(
+    units: _Units, pinned: dict[int, str], weights: Sequence[float], rng: np.random.Generator, *, is_holdout: bool
+) -> list[int]:
+    """The fold of each of the U units; a unit that no fold may take is added to `pinned`. The last fold of a holdout is training.
 
     The cost of a fold is the sum, over the unit's classes and its size, of the unit's count x what the fold has / all there is:
     the gradient of the chi-square distance from an even deal. Size counts as much as all labels of a photo together; an
     empty fold costs nothing and any other something, so the first F units open the F folds.
+    Where the folds differ in weight, the cost is divided by it, and half of the unit's own count is added to what the fold has:
+    the whole change of that distance. The gradient alone would put the first, largest unit into a small holdout for nothing.
     Plain floats in a fixed order, rounded, so that every machine deals alike.
     """
+    n_folds, own = len(weights), 0.5 if is_holdout else 0.0
     n_labels = len({c.task for c in units.classes}) or 1
     has = [[0] * n_folds for _ in units.classes]
     photos = [0] * n_folds
@@ -298,21 +312,41 @@ def _deal(units: _Units, pinned: dict[int, str], n_folds: int, rng: np.random.Ge
         allowed = [f for f in range(n_folds) if not any(sum(h) > 0 and sum(h) == h[f] for h in closing)]
         for c in holds:
             left[c] -= 1
+        if is_holdout and 1 not in allowed and (0 not in allowed or photos[0] + units.sizes[u] > 2 * weights[0] * n_photos):
+            allowed = [1]
         if not allowed:
             pinned[u] = f"{_named(units, u)} holds the last photos of classes that every fold would lack in training"
             for c in holds:
                 safe[c] = True
             continue
-        cost = {f: n_labels * units.sizes[u] * photos[f] / n_photos for f in allowed}
+        size = units.sizes[u]
+        cost = {f: n_labels * size * (photos[f] + own * size) / (n_photos * weights[f]) for f in allowed}
         for c, n in holds.items():
             for f in allowed:
-                cost[f] += n * has[c][f] / units.classes[c].n_photos
+                cost[f] += n * (has[c][f] + own * n) / (units.classes[c].n_photos * weights[f])
         best = min(allowed, key=lambda f: (round(cost[f], 9), tie[f]))
         dealt[u] = best
-        photos[best] += units.sizes[u]
+        photos[best] += size
         for c, n in holds.items():
             has[c][best] += n
     return dealt
+
+
+def _fill_holdout(units: _Units, pinned: Mapping[int, str], dealt: Sequence[int], share: float) -> list[int]:
+    """Bins as folds: 0 the holdout, -1 training. An empty holdout gets the unit whose size is nearest to its share."""
+    free = [u for u in range(len(dealt)) if u not in pinned]
+    held = {u for u in free if dealt[u] == 0}
+    wanted = share * sum(units.sizes[u] for u in free)
+    held = held or {min(free, key=lambda u: (abs(units.sizes[u] - wanted), u))}
+    return [0 if u in held else PINNED for u in range(len(dealt))]
+
+
+def _missing_in_holdout(units: _Units, pinned: Mapping[int, str], dealt: Sequence[int]) -> tuple[str, ...]:
+    """One sentence that names the classes of two or more units that the holdout could not get a photo of."""
+    missing = [c.name for c in units.classes if len(c.units) > 1 and all(dealt[u] != 0 for u in c.units)]
+    if not missing:
+        return ()
+    return (f"the holdout has no photo of {listed(missing)}: whole groups did not fit; take folds, or a larger holdout",)
 
 
 def _order(units: _Units, rng: np.random.Generator) -> list[int]:

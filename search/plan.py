@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from competitions.competition import Competition, load_competition
+from competitions.competition import Competition, load_competition, with_split
 from competitions.prepare import Prepared, prepare
 from competitions.targets import Target, choose_targets
 from ledger.errors import UserError
@@ -48,6 +48,7 @@ def make_plan(request: Request, storage: str | Path | None) -> Plan:
     paths = competition_paths(competition.name, storage)
     if request.resume:
         request = _recorded(request, study_folder(paths.studies, request.study or ""))
+    competition = with_split(competition, request.split)
     space = check_request(request, competition)
     check_views(competition.views)
     check_writable(paths.root)
@@ -142,7 +143,9 @@ def plan_json(plan: Plan, key: str) -> dict[str, Any]:
     from trainables.provenance import provenance
 
     asked = {name: value for name, value in asdict(plan.request).items() if name not in ("resume", "address")}
-    asked |= {"competition": plan.prepared.competition.name, "trials": plan.request.n_trials}  # not the path of its file
+    competition = plan.prepared.competition
+    asked |= {"competition": competition.name, "split": competition.split.name}  # not the path of its file
+    asked |= {"trials": plan.request.n_trials}
     made_of = {name: value for name, value in provenance().items() if name in ("commit", "packages", "author", "host")}
     return {
         "request": asked,

@@ -24,6 +24,7 @@ class Request:
         targets: Names, or `None` for all.
         seed: Seeds the suggestions and, unless the space says otherwise, the trials.
         fold: The validation fold.
+        split: The name of one of the competition's splits; its default for `None`.
         hours: Stop after this time; `None` for no limit.
         address: A running Ray, or `None` to start one here.
         study: The study's name; made from space and time where it is `None`.
@@ -37,6 +38,7 @@ class Request:
     targets: tuple[str, ...] | None = None
     seed: int = 0
     fold: int = 0
+    split: str | None = None
     hours: float | None = None
     gpus_per_trial: float = 0.0
     cpus_per_trial: int = 1
@@ -82,11 +84,11 @@ def check_request(request: Request, competition: Competition) -> Space:
 
 
 def _number_faults(request: Request, competition: Competition) -> list[str]:
-    folds = competition.split.folds
+    folds, split = competition.split.n_folds, competition.split.name
     rules = [
         (request.n_trials >= 1, f"trials must be 1 or more, got {request.trials}; give --trials N"),
         (0 <= request.seed < 2**32, f"seed must be 0..{2**32 - 1}, got {request.seed}; give --seed K"),
-        (0 <= request.fold < folds, f"fold must be 0..{folds - 1}, got {request.fold}; this competition has {folds} folds"),
+        (0 <= request.fold < folds, f"fold must be 0..{folds - 1}, got {request.fold}; split {split!r} has {folds} folds"),
         (
             request.hours is None or request.hours > 0,
             f"hours must be above 0, got {request.hours}; leave --hours out for no limit",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from competitions.competition import Competition, known_competitions, load_competition, parse_competition
+from competitions.competition import Competition, known_competitions, load_competition, parse_competition, with_split
 from ledger.errors import UserError
 
 GOOD = """
@@ -86,6 +86,11 @@ def test_three_mistakes_of_three_kinds_are_named_together():
         ("column: age, ", "", "tasks.age.column is missing"),
         ("title: Masks", "reader: mask", "columns.image, columns.group, columns.role has no effect with the reader mask"),
         ("title: Masks", "reader: [csv]", "reader must be a text"),
+        ("title: Masks", "split: {folds: 5, holdout: 0.1}", "folds and holdout exclude one another, got 5 and 0.1; drop one"),
+        ("title: Masks", "split: {holdout: 0.6}", "split.holdout must be at most 0.5, got 0.6"),
+        ("title: Masks", "splits: {a: {fold: 5}}", "splits.a: unknown setting 'fold'; did you mean folds"),
+        ("title: Masks", "splits: {a: {name: b}}", "splits.a: name must be its key, got 'b'"),
+        ("title: Masks", "splits: {groups: {folds: 3}}", "splits must have other names than `split`, which is called 'groups'"),
     ],
 )
 def test_each_mistake_says_the_rule_the_value_and_the_way_out(old, new, says):
@@ -93,6 +98,24 @@ def test_each_mistake_says_the_rule_the_value_and_the_way_out(old, new, says):
     faults = faults_of(GOOD.replace(old, new, 1))
     assert any(says in fault for fault in faults), faults
     assert all(fault.startswith("masks.yaml") and "\n" not in fault for fault in faults)
+
+
+def test_splits_are_named_by_their_keys_and_one_is_taken_by_name():
+    text = GOOD + "split: {name: persons, folds: 4}\nsplits: {random: {folds: 3, by_group: false}, holdout10: {holdout: 0.1}}\n"
+    competition = parse_competition(text, "masks", where="masks.yaml")
+    assert {name: split.n_folds for name, split in competition.all_splits.items()} == {"persons": 4, "random": 3, "holdout10": 1}
+    taken = with_split(competition, "holdout10")
+    assert (taken.split.name, taken.split.holdout) == ("holdout10", 0.1)
+    assert taken.all_splits == competition.all_splits
+    assert with_split(taken, "persons").split == competition.split == with_split(competition, None).split
+    for each in (competition, taken):
+        assert Competition.model_validate(each.model_dump(mode="json")) == each
+    with pytest.raises(UserError, match="unknown split 'holdout1'; did you mean holdout10"):
+        with_split(competition, "holdout1")
+
+
+def test_a_split_that_says_nothing_has_five_folds():
+    assert parse_competition(GOOD, "masks", where="masks.yaml").split.n_folds == 5
 
 
 def test_class_names_whose_compositions_read_alike_are_refused():

@@ -112,6 +112,82 @@ def simple(n=60, n_groups=20):
     return manifest_of([f"g{g}" for g in group], rng.integers(0, 3, n), rng.integers(0, 2, n))
 
 
+def test_folds_are_dealt_as_they_always_were():
+    assert "".join(map(str, folds_of(simple()).fold)) == "100121021002002212111001210210020022121110012102100200221211"
+
+
+def held(manifest, share, **more):
+    return make_folds(manifest, np.ones(len(manifest), bool), n_folds=1, holdout=share, tasks=TASKS, **{"seed": 0, **more})
+
+
+@settings(max_examples=60, deadline=None)
+@given(case=cases(), share=st.sampled_from([0.1, 0.15, 0.2, 0.5]))
+def test_a_holdout_keeps_groups_whole_and_every_class_on_both_sides_or_says_so(case, share):
+    manifest, usable, pixels, _, seed, by_group = case
+    folds = make_folds(manifest, usable, n_folds=1, holdout=share, seed=seed, tasks=TASKS, by_group=by_group, same_pixels=pixels)
+    fold = folds.fold
+    train = np.array([r == "train" for r in manifest.roles]) & usable
+    assert ((fold == OUTSIDE) == ~train).all()
+    assert set(fold[train].tolist()) == {0, PINNED}
+    together = defaultdict(set)
+    for row in np.flatnonzero(train):
+        together["pixels", pixels[row]].add(fold[row])
+        if by_group:
+            together["group", manifest.groups[row]].add(fold[row])
+    assert all(len(found) == 1 for key, found in together.items() if key[1])
+    for task, names in TASKS.items():
+        for number, name in enumerate(names):
+            rows = train & (manifest.labels[task] == number)
+            if rows.any():
+                assert (fold[rows] == PINNED).any()
+                assert (fold[rows] == 0).any() or any(name in note for note in folds.notes)
+    assert all(reason for reason in folds.reasons)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), share=st.floats(0.05, 0.5), order=st.integers(0, 99))
+def test_a_holdout_of_many_small_groups_has_its_share_whatever_the_order_of_rows(seed, share, order):
+    rng = np.random.default_rng(seed)
+    groups = [f"g{g}" for g in rng.integers(0, 150, 600)]
+    garment, kids = rng.choice(3, 600, p=[0.6, 0.3, 0.1]), rng.choice(2, 600, p=[0.8, 0.2])
+    ids = [f"{i:03d}" for i in range(600)]
+    folds = held(manifest_of(groups, garment, kids, ids=ids), share, seed=seed)
+    assert abs((folds.fold == 0).mean() - share) < 0.02
+    for labels, n in ((garment, 3), (kids, 2)):
+        gap = np.bincount(labels[folds.fold == 0], minlength=n) / (folds.fold == 0).sum() - np.bincount(labels) / 600
+        assert np.abs(gap).max() < 0.1
+    rows = np.random.default_rng(order).permutation(600)
+    shuffled = manifest_of([groups[r] for r in rows], garment[rows], kids[rows], ids=[ids[r] for r in rows])
+    assert (held(shuffled, share, seed=seed).fold == folds.fold[rows]).all()
+
+
+def test_a_huge_group_never_lands_in_a_small_holdout():
+    rng = np.random.default_rng(0)
+    group = np.where(np.arange(600) < 200, 0, rng.integers(1, 80, 600))
+    manifest = manifest_of([f"g{g}" for g in group], rng.choice(3, 600), rng.choice(2, 600))
+    for seed in range(10):
+        folds = held(manifest, 0.1, seed=seed)
+        assert (folds.fold[group == 0] == PINNED).all()
+        assert 0.07 < (folds.fold == 0).mean() < 0.13
+        assert folds.pinned == folds.notes == ()
+
+
+def test_a_class_whose_groups_are_too_large_for_the_holdout_is_noted():
+    groups = ["a"] * 100 + ["b"] * 100 + [f"g{i}" for i in range(100)]
+    folds = held(manifest_of(groups, [2] * 200 + [0, 1] * 50, [0] * 200 + [0, 1] * 50), 0.1)
+    assert (folds.fold[:200] == PINNED).all()
+    assert len(folds.notes) == 1
+    assert "the holdout has no photo of shirt, shirt/adult" in folds.notes[0]
+
+
+def test_two_groups_are_enough_for_a_holdout_and_one_is_not():
+    labels = [0, 1, 2] * 4
+    fold = held(manifest_of(["a"] * 6 + ["b"] * 6, labels, [0, 1] * 6), 0.1).fold
+    assert {tuple(fold[:6]), tuple(fold[6:])} == {(0,) * 6, (PINNED,) * 6}
+    with pytest.raises(UserError, match="a holdout needs at least 2 groups of training photos, there are 1"):
+        held(manifest_of(["a"] * 12, labels, [0, 1] * 6), 0.1)
+
+
 def test_another_seed_cuts_the_groups_elsewhere_and_does_not_only_rename_the_folds():
     def together(seed):
         fold = folds_of(simple(), seed=seed).fold

@@ -46,7 +46,7 @@ def test_all_faults_of_a_request_are_named_at_once() -> None:
         "quick",
         "garment",
         "trials must be",
-        "fold must be 0..4",
+        "fold must be 0..4, got 9; split 'senders' has 5 folds",
         "hours must",
         "cpus-per-trial",
         "did you mean tpe",

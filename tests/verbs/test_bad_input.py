@@ -104,6 +104,16 @@ REQUESTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("run_search", "{yaml}", "--resume", "nope", "--seed", "7", "--space", "smoke"),
         ("--space, --seed cannot be changed with --resume",),
     ),
+    "resume_with_split": (
+        ("run_search", "{yaml}", "--resume", "nope", "--split", "persons"),
+        ("--split cannot be changed with --resume",),
+    ),
+    "search_split": (
+        ("run_search", "{yaml}", "--space", "smoke", "--split", "person"),
+        ("unknown split 'person'", "did you mean persons?"),
+    ),
+    "prepare_split": (("prepare_data", "{yaml}", "--split", "person"), ("unknown split 'person'", "did you mean persons?")),
+    "export_split": (("export_ensemble", "{yaml}", "--to", "{root}/out", "--split", "person"), ("unknown split 'person'",)),
     "resume_unknown": (("run_search", "{yaml}", "--resume", "nope"), ("unknown study 'nope'", "start one first")),
     "show_unknown": (("show_trials", "tinny"), ("unknown competition in this storage 'tinny'", "did you mean tiny?")),
     "show_sort": (("show_trials", "tiny", "--sort", "scores"), ("unknown sort key 'scores'", "did you mean score")),
