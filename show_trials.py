@@ -10,6 +10,7 @@ from ledger import verbs
 from ledger.errors import UserError
 from ledger.paths import check_name, competition_paths
 from ledger.query import SORT_KEYS, list_trials
+from ledger.trials import ALL_DATA
 
 SHOWN = ("backbone", "loss", "optimizer", "lr", "augmentation")
 
@@ -28,7 +29,8 @@ def call(given: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    keys = ("trial_id", "target", "status", "score", "best_epoch", "epochs", "seconds", "study", "host", "author")
+    keys = ("trial_id", "target", "fold", "status", "score", "best_epoch", "epochs", "seconds", "study", "host", "author")
+    rows = [row | {"fold": "all" if row["fold"] == ALL_DATA else str(row["fold"])} for row in rows]
     lines = [[*(row[key] for key in keys), *(row["config"].get(key) for key in SHOWN)] for row in rows]
     print(verbs.table(lines, [*keys, *SHOWN]) if lines else "no trials yet; run_search.py starts some")
 

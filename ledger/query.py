@@ -7,7 +7,7 @@ from typing import Any
 from ledger.errors import UserError, unknown
 from ledger.paths import CompetitionPaths
 from ledger.studies import StudyFolder, study_folder, study_folders
-from ledger.trials import Record, TrialFolder, trial_folders
+from ledger.trials import ALL_DATA, Record, TrialFolder, trial_folders
 
 log = logging.getLogger("podium.ledger")
 SORT_KEYS = ("score", "seconds", "epochs", "best_epoch", "target", "study", "trial_id", "host", "author")
@@ -89,6 +89,23 @@ def best_trials(
         if (config.get("data"), config.get("metric")) == (data, metric):
             found.append((folder.id, record.score))
     return sorted(found, key=lambda pair: (-pair[1], pair[0]))
+
+
+def all_data_sibling(paths: CompetitionPaths, trial_id: str) -> str | None:
+    """The finished trial that learned from all photos with the settings and the seed of this one; `None` where there is none.
+
+    Raises:
+        FileNotFoundError: There is no record of `trial_id`.
+    """
+    own = TrialFolder(paths.trials / trial_id).record()
+    if own is None:
+        raise FileNotFoundError(f"trial {trial_id} has no record")
+    wanted = (own.config_id, own.seed, ALL_DATA)
+    for folder in trial_folders(paths.trials):
+        record = readable_record(folder)
+        if record is not None and record.finished and (record.config_id, record.seed, record.fold) == wanted:
+            return folder.id
+    return None
 
 
 def readable_record(folder: TrialFolder) -> Record | None:

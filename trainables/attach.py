@@ -9,7 +9,7 @@ import torch
 from competitions.prepare import Prepared
 from competitions.targets import Target
 from ledger.predictions import PARTS
-from ledger.trials import TrialFolder
+from ledger.trials import ALL_DATA, TrialFolder
 from trainables.batches import TrainingRows
 from trainables.config import TrialConfig
 from trainables.prediction import Photos, complete, missing_views
@@ -69,7 +69,7 @@ def complete_trial(
     if record is None or not record.finished:
         raise ValueError(f"trial {folder.id} is not finished, so it has no predictions to complete")
     torch.set_num_threads(config.threads)
-    asked = {part: photos(prepared, config, part) for part in parts}
+    asked = {part: photos(prepared, config, part) for part in _parts(config, parts)}
     complete(config, folder.best, best_predictions(folder, record), asked, views, device)
 
 
@@ -79,7 +79,12 @@ def is_complete(prepared: Prepared, folder: TrialFolder, views: Sequence[str], *
     if record is None or not record.finished:
         return False
     kept = best_predictions(folder, record)
-    return not any(missing_views(kept, config, part, views, photos(prepared, config, part)) for part in parts)
+    return not any(missing_views(kept, config, part, views, photos(prepared, config, part)) for part in _parts(config, parts))
+
+
+def _parts(config: TrialConfig, parts: Sequence[str]) -> list[str]:
+    """The parts that have photos: a trial that learned from all of them has none to be judged on."""
+    return [part for part in parts if part != "validation" or config.fold != ALL_DATA]
 
 
 def target_of(config: TrialConfig, prepared: Prepared) -> Target:
