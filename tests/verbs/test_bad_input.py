@@ -104,6 +104,24 @@ REQUESTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("run_search", "{yaml}", "--resume", "nope", "--seed", "7", "--space", "smoke"),
         ("--space, --seed cannot be changed with --resume",),
     ),
+    "base_alone": ((*SEARCH, "--base", "abc"), ("unknown trial 'abc'", "--base abc needs --vary", "--all-data")),
+    "vary_alone": ((*SEARCH, "--vary", "loss"), ("--vary needs --base TRIAL_ID",)),
+    "all_data_with_what_has_no_effect": (
+        (*SEARCH, "--all-data", "--fold", "1", "--seed", "0"),
+        ("--space, --seed, --fold would have no effect with --all-data",),
+    ),
+    "all_data_and_vary": (
+        ("run_search", "{yaml}", "--all-data", "--vary", "loss"),
+        ("--vary changes settings and --all-data keeps",),
+    ),
+    "all_data_without_trials": (
+        ("run_search", "{yaml}", "--all-data"),
+        ("no finished trial of colour, shape on fold 0", "run_search.py tiny --targets colour,shape"),
+    ),
+    "resume_around_a_base": (
+        ("run_search", "{yaml}", "--resume", "nope", "--base", "abc", "--all-data"),
+        ("--base, --all-data cannot be changed with --resume",),
+    ),
     "resume_unknown": (("run_search", "{yaml}", "--resume", "nope"), ("unknown study 'nope'", "start one first")),
     "show_unknown": (("show_trials", "tinny"), ("unknown competition in this storage 'tinny'", "did you mean tiny?")),
     "show_sort": (("show_trials", "tiny", "--sort", "scores"), ("unknown sort key 'scores'", "did you mean score")),
@@ -253,6 +271,21 @@ def test_unknown_names_are_answered_with_those_in_the_ledger(run: Run, journey: 
     refused(run, desk, "show_trials", ("tiny", "--target", "color"), ("unknown target 'color'", "did you mean colour?"))
     refused(run, desk, "show_trials", ("tiny", "--study", "smoke-1"), ("unknown study 'smoke-1'", study))
     refused(run, desk, "run_search", ("{yaml}", "--resume", study, "--trials", "0"), ("trials must be 1 or more, got 0",))
+    one = next(row for row in journey.shown if row["target"] == "shape")["trial_id"]
+    refused(run, desk, "show_trials", ("tiny", "--against", "abc"), ("unknown trial 'abc'", "show_trials.py tiny lists them"))
+    refused(run, desk, "show_trials", ("tiny", "--against", one, "--target", "shape"), ("--target would have no effect",))
+    around = ("{yaml}", "--space", "smoke", "--base", one)
+    refused(
+        run, desk, "run_search", (*around, "--vary", "los,batch_size"), ("did you mean loss", "never draws another batch_size")
+    )
+    refused(
+        run,
+        desk,
+        "run_search",
+        (*around, "--vary", "lr", "--targets", "colour", "--trials", "0"),
+        ("--targets must be the base's own with --base, shape, got colour", "trials must be 1 or more"),
+    )
+    refused(run, desk, "run_search", ("{yaml}", "--all-data", "--base", one, "--trials", "2"), ("leave one out",))
     refused(run, desk, "run_search", ("{yaml}", "--study", study), ("study names must be new", f"--resume {study}"))
     refused(
         run,
