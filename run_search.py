@@ -93,9 +93,10 @@ def _against(plan: Any) -> dict[str, Any]:
     """Whether the variations of a study around a base helped."""
     if not plan.request.vary:
         return {}
-    from search.against import against
+    from search.against import against, base_of
 
-    return {"base": plan.request.base, "against": [change.json() for change in against(plan.paths, plan.request.base)]}
+    base = base_of(plan.study, plan.paths, plan.request.base)
+    return {"base": base, "against": [change.json() for change in against(plan.paths, base)]}
 
 
 def _check_flags(given: argparse.Namespace) -> None:
@@ -117,9 +118,11 @@ def _check_flags(given: argparse.Namespace) -> None:
 
 def _with_defaults(given: argparse.Namespace) -> argparse.Namespace:
     """What was not said: from the base where there is one, else the defaults of a new study."""
-    from search.base import asked_by
+    asked: dict[str, Any] = {}
+    if given.base is not None:
+        from search.base import asked_by
 
-    asked = asked_by(given.competition, given.storage, given.base) if given.base is not None else {}
+        asked = asked_by(given.competition, given.storage, given.base)
     told = {name: value for name, value in vars(given).items() if value is not None}
     return argparse.Namespace(**{**vars(given), **NEW_STUDY, **asked, **told})
 

@@ -16,7 +16,7 @@ from ledger.errors import UserError
 from ledger.paths import CompetitionPaths
 from ledger.predictions import predictions_of
 from ledger.query import readable_record
-from ledger.studies import study_folders
+from ledger.studies import StudyFolder, study_folders
 from ledger.trials import Record, TrialFolder, trial_folders
 from search.base import base_config, setting_changed
 from trainables.config import TrialConfig
@@ -98,6 +98,18 @@ def against(paths: CompetitionPaths, trial_id: str) -> list[Change]:
         _change(trials, setting, differing, pairs, base.metric, spread) for trials, (setting, differing, pairs) in found.items()
     ]
     return sorted(changes, key=lambda change: (-change.mean, change.change, change.trials))
+
+
+def base_of(study: StudyFolder, paths: CompetitionPaths, trial_id: str) -> str:
+    """The trial that a study's variations have for a partner: the base, or where it ran with other threads, the base run so.
+
+    Args:
+        study: One around a base; its first suggestion is the base under the study's own fold, seed and threads.
+        paths: The competition's folders.
+        trial_id: The base it was started with.
+    """
+    first, base = TrialConfig.from_json(study.suggestions()[0].settings), base_config(paths, trial_id)
+    return trial_id if first.config_id == base.config_id else first.trial_id
 
 
 def table(changes: Sequence[Mapping[str, Any]]) -> str:

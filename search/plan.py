@@ -16,7 +16,6 @@ from ledger.paths import CompetitionPaths, check_writable, competition_paths
 from ledger.progress import Counting
 from ledger.studies import StudyFolder, study_folder
 from ledger.trials import ALL_DATA, TrialFolder
-from search.all_data import members_of
 from search.request import Request, check_request
 from search_spaces import Space
 from trainables.catalog import check_views
@@ -63,6 +62,8 @@ def make_plan(request: Request, storage: str | Path | None) -> Plan:
     questions = questions_of(request, prepared, competition)
     members: dict[str, list[Any]] = {}
     if request.all_data:
+        from search.all_data import members_of
+
         members = members_of(request, prepared, questions)
         threads = max(config.threads for configs in members.values() for config in configs)
         request = replace(request, cpus_per_trial=threads, scheduler="fifo")

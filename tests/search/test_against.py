@@ -14,9 +14,9 @@ from ensemble.paired import HURTS
 from ledger.errors import UserError
 from ledger.paths import CompetitionPaths
 from ledger.predictions import predictions_of
-from ledger.studies import StudyFolder
+from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import ALL_DATA, Record, TrialFolder
-from search.against import against, table
+from search.against import against, base_of, table
 from trainables.config import Question, TrialConfig, resolve
 
 
@@ -106,6 +106,14 @@ def test_a_trial_whose_predictions_are_gone_is_named_and_left_out(ledger: Ledger
     (change,) = against(ledger.paths, base.trial_id)
     assert change.trials == (kept.trial_id,)
     assert f"trial {gone.trial_id} is left out" in caplog.text
+
+
+def test_a_study_with_other_threads_compares_with_the_base_run_so(ledger: Ledger) -> None:
+    base = ledger.add()
+    study = StudyFolder(ledger.paths.studies / "s")
+    for first, partner in ((replace(base, seed=3), base), (replace(base, threads=2), replace(base, threads=2))):
+        study.write_suggestion(Suggestion(1, "colour", first.trial_id, {}, settings=first.json()))
+        assert base_of(study, ledger.paths, base.trial_id) == partner.trial_id
 
 
 def test_without_a_study_of_these_data_nobody_knows_the_labels(ledger: Ledger) -> None:
