@@ -29,6 +29,7 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
         targets=given.targets.split(",") if given.targets is not None else None,
         study=given.study,
         fold=given.fold,
+        all_data=given.all_data,
         device=given.device,
     )
     return export(prepared, choice, Path(given.to))
@@ -59,6 +60,9 @@ def main() -> int:
     made.add_argument("--study", help="only trials of this study (default: the whole ledger)")
     made.add_argument("--fold", type=int, default=0, help="the validation fold the trials share (default: 0)")
     made.add_argument("--split", metavar="NAME", help="one of the competition's splits (default: its `split`)")
+    made.add_argument(
+        "--all-data", action="store_true", help="the chosen trials' siblings that learned from all photos vote on the test photos"
+    )
     made.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="where missing views are computed (default: cpu)")
     return verbs.run(made, call, show)
 

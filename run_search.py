@@ -22,8 +22,12 @@ NEW_STUDY = {
     "scheduler": "asha",
     "study": None,
     "init_from": None,
+    "base": None,
+    "vary": None,
+    "all_data": False,
 }
-"""What only a new study can be told -> the flag's default."""
+"""What only a new study can be told -> the flag's default; a study around a base takes some of them from it."""
+FIXED_ON_ALL_DATA = ("space", "seed", "fold", "cpus_per_trial", "searcher", "scheduler", "init_from")
 
 
 def call(given: argparse.Namespace) -> dict[str, Any]:
@@ -31,6 +35,8 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
     from search.request import Request
     from search.study import run_study
 
+    _check_flags(given)
+    given = _with_defaults(given)
     request = Request(
         competition=given.competition,
         space=given.space,
@@ -50,18 +56,20 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
         tracker=given.track,
         loader_workers=given.loader_workers,
         init_from=given.init_from,
+        base=given.base,
+        vary=tuple(given.vary.split(",")) if given.vary is not None else (),
+        all_data=given.all_data,
     )
-    _check_resume(given)
     plan = make_plan(request, given.storage)
     if given.dry_run:
         return dry_run(plan)
     outcome = run_study(plan)
     if outcome.interrupted:
         raise verbs.InterruptedWorkError(f"study {outcome.study} stopped; go on with: {_resume_command(given, outcome.study)}")
-    if outcome.failures and not any(facts["best"] for facts in outcome.targets.values()):
+    if outcome.failures and not any(facts["trials"].get("finished") for facts in outcome.targets.values()):
         causes = "; ".join(outcome.failures)
         raise verbs.FailedWorkError(f"no trial of study {outcome.study} came to a result: {causes}")
-    return outcome.json()
+    return {**outcome.json(), **_against(plan)}
 
 
 def show(value: dict[str, Any]) -> None:
@@ -75,21 +83,58 @@ def show(value: dict[str, Any]) -> None:
         best = facts["best"]
         trials = ", ".join(f"{n} {status}" for status, n in sorted(facts["trials"].items())) or "none"
         score = f"best {best['score']:.4f} ({best['trial_id']})" if best else "no finished trial"
+        score = "trained on all data, no score" if facts["on_all_data"] else score
         print(f"  {target}: {trials}; {facts['epochs']} epochs; {score}")
     for reason in value["failures"]:
         print(f"  failed: {reason}")
+    if "against" in value:
+        from search.against import table
+
+        print(f"against {value['base']}:\n{table(value['against'])}")
 
 
-def _check_resume(given: argparse.Namespace) -> None:
-    """A study goes on as it was started: flags that say otherwise would have no effect, so they are refused."""
-    if given.resume is None:
-        return
-    fixed = {name: value for name, value in NEW_STUDY.items() if getattr(given, name) != value}
-    if fixed:
-        flags = ", ".join("--" + name.replace("_", "-") for name in fixed)
-        raise UserError(
-            f"{flags} cannot be changed with --resume: the study goes on as it was started; leave it out, or start a new study"
+def _against(plan: Any) -> dict[str, Any]:
+    """Whether the variations of a study around a base helped."""
+    if not plan.request.vary:
+        return {}
+    from search.against import against, base_of
+
+    base = base_of(plan.study, plan.paths, plan.request.base)
+    return {"base": base, "against": [change.json() for change in against(plan.paths, base)]}
+
+
+def _check_flags(given: argparse.Namespace) -> None:
+    """A study goes on as it was started, and a final member has its trial's settings: flags that say otherwise are refused."""
+    told = [name for name in NEW_STUDY if getattr(given, name) is not None]
+    faults = []
+    if given.resume is not None and told:
+        faults.append(
+            f"{_flags(told)} cannot be changed with --resume: the study goes on as it was started; leave it out, or start a new study"
         )
+    fixed = [name for name in told if name in FIXED_ON_ALL_DATA]
+    if given.all_data and fixed:
+        faults.append(
+            f"{_flags(fixed)} would have no effect with --all-data: a final member has its trial's own settings; leave it out"
+        )
+    if given.base is not None and given.init_from is not None and not given.all_data:
+        faults.append("--init-from would have no effect with --base: variations start as the base did; leave it out")
+    if faults:
+        raise UserError(*faults)
+
+
+def _with_defaults(given: argparse.Namespace) -> argparse.Namespace:
+    """What was not said: from the base where there is one, else the defaults of a new study."""
+    asked: dict[str, Any] = {}
+    if given.base is not None:
+        from search.base import asked_by
+
+        asked = asked_by(given.competition, given.storage, given.base)
+    told = {name: value for name, value in vars(given).items() if value is not None}
+    return argparse.Namespace(**{**vars(given), **NEW_STUDY, **asked, **told})
+
+
+def _flags(names: list[str]) -> str:
+    return ", ".join("--" + name.replace("_", "-") for name in names)
 
 
 def _resume_command(given: argparse.Namespace, study: str) -> str:
@@ -106,7 +151,7 @@ def main() -> int:
     made.add_argument(
         "--trials", type=int, metavar="N", help="distinct new trials per target (default: 8, or as the study was started)"
     )
-    made.add_argument("--targets", metavar="A,B", help="only these targets (default: all)")
+    made.add_argument("--targets", metavar="A,B", help="these targets; all: every one (default: one per task)")
     made.add_argument("--seed", type=int, metavar="K", help="seeds suggestions and trials (default: 0)")
     made.add_argument("--fold", type=int, help="the validation fold (default: 0)")
     made.add_argument("--split", metavar="NAME", help="one of the competition's splits (default: its `split`)")
@@ -122,7 +167,10 @@ def main() -> int:
     made.add_argument("--resume", metavar="STUDY", help="go on with this study")
     made.add_argument("--init-from", metavar="TRIAL_ID", help="every trial starts from this trial's weights and backbone")
     made.add_argument("--dry-run", action="store_true", help="check everything, train nothing")
-    made.set_defaults(**NEW_STUDY)
+    made.add_argument("--base", metavar="TRIAL_ID", help="search around this finished trial, with --vary")
+    made.add_argument("--vary", metavar="A,B", help="settings to change one at a time, as the space draws them")
+    made.add_argument("--all-data", action="store_true", help="train --base, or the best --trials N (1), on all photos: no score")
+    made.set_defaults(**dict.fromkeys(NEW_STUDY))  # what was not said stays None
     return verbs.run(made, call, show)
 
 

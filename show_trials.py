@@ -10,8 +10,10 @@ from ledger import verbs
 from ledger.errors import UserError
 from ledger.paths import check_name, competition_paths
 from ledger.query import SORT_KEYS, list_trials
+from ledger.trials import ALL_DATA
 
-SHOWN = ("split", "fold", "backbone", "loss", "optimizer", "lr", "augmentation")
+NOTHING = "nothing there yet; run_search.py trains trials, and with --base ID --vary SETTING those that differ in one setting"
+SHOWN = ("split", "backbone", "loss", "optimizer", "lr", "augmentation")
 
 
 def call(given: argparse.Namespace) -> list[dict[str, Any]]:
@@ -23,14 +25,32 @@ def call(given: argparse.Namespace) -> list[dict[str, Any]]:
 
         there = sorted(path.name for path in paths.root.parent.iterdir()) if paths.root.parent.is_dir() else []
         raise UserError(unknown("competition in this storage", name, there) + "; run_search.py starts one")
+    if given.against is not None:
+        _check_alone(given)
+        from search.against import against
+
+        return [change.json() for change in against(paths, given.against)]
     rows = list_trials(paths, study=given.study, target=given.target, sort=given.sort)
     return [row.json() for row in rows]
 
 
+def _check_alone(given: argparse.Namespace) -> None:
+    idle = [flag for flag, told in (("--study", given.study), ("--target", given.target)) if told is not None]
+    idle += ["--sort"] if given.sort != "score" else []
+    if idle:
+        raise UserError(f"{', '.join(idle)} would have no effect with --against: it looks at the whole ledger; leave it out")
+
+
 def show(rows: list[dict[str, Any]]) -> None:
-    keys = ("trial_id", "target", "status", "score", "best_epoch", "epochs", "seconds", "study", "host", "author")
+    if any("change" in row for row in rows):
+        from search.against import table
+
+        print(table(rows))
+        return
+    keys = ("trial_id", "target", "fold", "status", "score", "best_epoch", "epochs", "seconds", "study", "host", "author")
+    rows = [row | {"fold": "all" if row["fold"] == ALL_DATA else str(row["fold"])} for row in rows]
     lines = [[*(row[key] for key in keys), *(row["config"].get(key) for key in SHOWN)] for row in rows]
-    print(verbs.table(lines, [*keys, *SHOWN]) if lines else "no trials yet; run_search.py starts some")
+    print(verbs.table(lines, [*keys, *SHOWN]) if lines else NOTHING)
 
 
 def main() -> int:
@@ -39,6 +59,7 @@ def main() -> int:
     made.add_argument("--study", help="only this study")
     made.add_argument("--target", help="only this target")
     made.add_argument("--sort", default="score", metavar="KEY", help=f"one of {', '.join(SORT_KEYS)} (default: score)")
+    made.add_argument("--against", metavar="TRIAL_ID", help="did it help? trials that differ from this one in one setting")
     return verbs.run(made, call, show)
 
 

@@ -19,6 +19,7 @@ from ensemble.voters import Voter
 from ensemble.votes import RULES, Vote
 from ledger.errors import UserError, unknown
 from ledger.predictions import OUTSIDE
+from ledger.query import all_data_sibling
 from trainables.catalog import check_views
 
 RESAMPLES = 200
@@ -51,6 +52,7 @@ def choose(
     targets: Sequence[str] | None = None,
     study: str | None = None,
     fold: int = 0,
+    all_data: bool = False,
     device: str = "cpu",
 ) -> Choice:
     """Let all views of the best trials for each place vote, and measure that choice.
@@ -63,10 +65,13 @@ def choose(
             itself, or a task by its subsets, which makes a cascade. Several targets that answer one task share a pool.
         study: Only trials that this study asked for; the whole ledger for `None`.
         fold: The validation fold the trials share.
+        all_data: Let each chosen trial hand its vote on the test photos to the one that learned with its settings from all
+            labelled photos. The scores stay those of the chosen trials: their siblings have none.
         device: Where missing predictions are computed.
 
     Raises:
-        UserError: A number or name is out of range, the targets do not answer everything once, or one has no finished trial.
+        UserError: A number or name is out of range, the targets do not answer everything once, one has no finished trial, or a
+            chosen one has no sibling that learned from all photos.
     """
     faults = [] if top is None or top >= 1 else [f"top must be 1 or more, got {top}; give --top K"]
     faults += [] if rule in RULES else [unknown("voting rule", rule, dict(RULES))]
@@ -83,7 +88,10 @@ def choose(
     pools = {place: load_pool(prepared, place, own, trials, fold) for place, own in places.items()}
     sizes = [top] if top else range(1, MOST + 1)
     chosen = {place: _size(pool, sizes, rule) for place, pool in pools.items()}
-    plan = _plan(prepared, pools, chosen, rule)
+    members = {place: pool.members[: chosen[place]] for place, pool in pools.items()}
+    if all_data:
+        members = _siblings(prepared, members)
+    plan = _plan(prepared, pools, chosen, members, rule)
     scores = {task: found for task in _answered(plan) if (found := _scores(prepared, plan, pools, chosen, sizes, rule, task))}
     ids = tuple(prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test"))
     return Choice(plan, scores, _answers(prepared, plan, ids, device), ids)
@@ -105,13 +113,30 @@ def _check_places(prepared: Prepared, places: Sequence[Place]) -> None:
         raise UserError(*(f"--targets: {fault}" for fault in faults))
 
 
-def _plan(prepared: Prepared, pools: Mapping[Place, Pool], chosen: Mapping[Place, int], rule: str) -> EnsemblePlan:
+def _siblings(prepared: Prepared, members: Mapping[Place, tuple[str, ...]]) -> dict[Place, tuple[str, ...]]:
+    """The members' siblings that learned from all data, seniority unchanged."""
+    trials = dict.fromkeys(trial for own in members.values() for trial in own)
+    of = {trial: all_data_sibling(prepared.paths, trial) for trial in trials}
+    missing = [trial for trial, sibling in of.items() if sibling is None]
+    if missing:
+        command = f"python run_search.py {prepared.competition.name} --all-data --base"
+        raise UserError(*(f"trial {trial} has not been trained on all data; run: {command} {trial}" for trial in missing))
+    return {place: tuple(of[trial] or trial for trial in own) for place, own in members.items()}
+
+
+def _plan(
+    prepared: Prepared,
+    pools: Mapping[Place, Pool],
+    chosen: Mapping[Place, int],
+    members: Mapping[Place, tuple[str, ...]],
+    rule: str,
+) -> EnsemblePlan:
     competition = prepared.competition
     tasks = tuple(
         TaskEnsemble(
             task=place.task,
             classes=competition.classes(place.task),
-            voters=tuple(Voter(trial, view) for trial in pool.members[: chosen[place]] for view in pool.views),
+            voters=tuple(Voter(trial, view) for trial in members[place] for view in pool.views),
             prior=tuple(float(share) for share in pool.prior),
             rule=rule,
             tie_rule=RULES[rule].tie_rule,

@@ -104,18 +104,15 @@ def find_trials(prepared: Prepared, targets: Sequence[Target], *, k: int, fold: 
 
 
 def complete(prepared: Prepared, trials: Sequence[str], parts: Sequence[str], device: str) -> None:
-    """Compute what is missing of these parts, one trial per core: each trial's own thread count is part of its bits.
-
-    The part outside of a condition is meant only for trials that have one.
-    """
+    """Compute what is missing of these parts, one trial per core: each trial's own thread count is part of its bits."""
     views = prepared.competition.views
-    jobs = [(_folder(prepared.paths, trial), _parts(prepared, trial, parts)) for trial in dict.fromkeys(trials)]
-    missing = [(folder, own) for folder, own in jobs if not is_complete(prepared, folder, views, parts=own)]
+    folders = [_folder(prepared.paths, trial) for trial in dict.fromkeys(trials)]
+    missing = [folder for folder in folders if not is_complete(prepared, folder, views, parts=parts)]
     if not missing:
         return
     show = Counting("computing views of trials")
     with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if device == "cpu" else 1) as pool:
-        tasks = [pool.submit(complete_trial, prepared, folder, views, parts=own, device=device) for folder, own in missing]
+        tasks = [pool.submit(complete_trial, prepared, folder, views, parts=parts, device=device) for folder in missing]
         for done, task in enumerate(tasks, start=1):
             task.result()
             show(done, len(tasks))
@@ -167,11 +164,6 @@ def cached_test_probs(paths: CompetitionPaths, keys: Sequence[tuple[str, str, st
 def _fold_rows(prepared: Prepared, target: Target, fold: int) -> NDArray[np.int64]:
     _, validation = prepared.rows(target, fold)
     return np.union1d(validation, prepared.outside(target, fold)) if target.where else validation
-
-
-def _parts(prepared: Prepared, trial: str, parts: Sequence[str]) -> list[str]:
-    where = prepared.competition.targets.get(str(_folder(prepared.paths, trial).config()["target"]))
-    return [part for part in parts if part != OUTSIDE or (where is not None and where.where)]
 
 
 def _read(prepared: Prepared, target: Target, trial: str, head: str, view: str, ids: tuple[str, ...]) -> NDArray[np.float16]:

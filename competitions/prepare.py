@@ -22,6 +22,7 @@ from competitions.targets import Target
 from ledger.errors import UserError
 from ledger.files import fingerprint, read_json, replace_json
 from ledger.paths import CompetitionPaths, data_root
+from ledger.trials import ALL_DATA
 
 DRAWN = ("demo",)
 """Readers that draw their photos: these live in the storage, not below `PODIUM_DATA`."""
@@ -76,8 +77,13 @@ class Prepared:
         return known
 
     def rows(self, target: Target, fold: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The row numbers a trial of this target learns from, and those it is judged on, both in manifest order."""
+        """The row numbers a trial of this target learns from, and those it is judged on, both in manifest order.
+
+        With `ALL_DATA` for a fold it learns from all labelled photos and is judged on none.
+        """
         labelled = target.rows(self.manifest, self.usable())
+        if fold == ALL_DATA:
+            return labelled, labelled[:0]
         of = self.folds.fold[labelled]
         return labelled[of != fold], labelled[of == fold]
 

@@ -8,7 +8,7 @@ from typing import Any
 from ledger.errors import UserError, unknown
 from ledger.paths import CompetitionPaths
 from ledger.studies import StudyFolder, study_folder, study_folders
-from ledger.trials import Record, TrialFolder, trial_folders
+from ledger.trials import ALL_DATA, Record, TrialFolder, trial_folders
 
 log = logging.getLogger("podium.ledger")
 SORT_KEYS = ("score", "seconds", "epochs", "best_epoch", "target", "study", "trial_id", "host", "author")
@@ -96,6 +96,23 @@ def count_finished(paths: CompetitionPaths) -> dict[str, int]:
     """Per target how many finished trials the ledger has, whatever data and fold they are of."""
     records = (readable_record(folder) for folder in trial_folders(paths.trials))
     return dict(Counter(record.target for record in records if record is not None and record.finished))
+
+
+def all_data_sibling(paths: CompetitionPaths, trial_id: str) -> str | None:
+    """The finished trial that learned from all photos with the settings and the seed of this one; `None` where there is none.
+
+    Raises:
+        FileNotFoundError: There is no record of `trial_id`.
+    """
+    own = TrialFolder(paths.trials / trial_id).record()
+    if own is None:
+        raise FileNotFoundError(f"trial {trial_id} has no record")
+    wanted = (own.config_id, own.seed, ALL_DATA)
+    for folder in trial_folders(paths.trials):
+        record = readable_record(folder)
+        if record is not None and record.finished and (record.config_id, record.seed, record.fold) == wanted:
+            return folder.id
+    return None
 
 
 def readable_record(folder: TrialFolder) -> Record | None:

@@ -13,6 +13,8 @@ from ledger.files import fingerprint, read_json, replace_bytes, replace_json
 
 ID_LENGTH = 12
 OUTSIDE_MEMBER = ("fold", "seed")
+ALL_DATA = -1
+"""The fold of a trial that learns from all labelled photos: nobody judges it, so it has no score of its own."""
 
 
 def trial_id(config: Mapping[str, Any], before: Mapping[str, Any]) -> str:
@@ -41,8 +43,10 @@ class Record:
     """What came of a trial so far; replaced whole after every epoch.
 
     Attributes:
-        score: The best validation score, greater is better; `None` before the first epoch and for a diverged trial.
-        best_epoch: The epoch (from 1) it was reached at; its weights are `best.safetensors`.
+        score: The best validation score, greater is better; `None` before the first epoch, for a diverged trial, and for one that
+            learned from all photos (`ALL_DATA`).
+        best_epoch: The epoch (from 1) it was reached at; its weights are `best.safetensors`. `None` where there is no score: the
+            weights of a finished trial are then the last epoch's.
         curve: The validation score after each epoch.
         weights: Hash of `best.safetensors`; predictions are keyed by it.
         seconds: Training time over all sessions.

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from ledger.errors import UserError
 from ledger.paths import CompetitionPaths, check_name, check_writable, competition_paths
 from ledger.progress import Counting
 from ledger.studies import StudyFolder, study_folder
-from ledger.trials import TrialFolder
+from ledger.trials import ALL_DATA, TrialFolder
 from search.request import Request, check_request
 from search_spaces import Space
 from trainables.catalog import check_views
@@ -25,13 +25,18 @@ log = logging.getLogger("podium.search")
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything a study needs, checked and prepared."""
+    """Everything a study needs, checked and prepared.
+
+    Attributes:
+        members: Target -> configurations to train as they stand, for a study on all data; else empty.
+    """
 
     request: Request
     space: Space
     prepared: Prepared
     questions: dict[str, Any]
     study: StudyFolder
+    members: dict[str, list[Any]] = field(default_factory=dict)
 
     @property
     def paths(self) -> CompetitionPaths:
@@ -49,24 +54,37 @@ def make_plan(request: Request, storage: str | Path | None) -> Plan:
     if request.resume:
         request = _recorded(request, study_folder(paths.studies, request.study or ""))
     competition = with_split(competition, request.split)
-    space = check_request(request, competition)
+    base = _base_of(request, paths)
+    space, request = _check(request, base, competition)
     check_views(competition.views)
     check_writable(paths.root)
     prepared = prepare(competition, paths, progress=Counting("decoding photos"))
     _tell(prepared)
     questions = questions_of(request, prepared, competition)
+    members: dict[str, list[Any]] = {}
+    if request.all_data:
+        from search.all_data import members_of
+
+        members = members_of(request, prepared, questions)
+        threads = max(config.threads for configs in members.values() for config in configs)
+        request = replace(request, cpus_per_trial=threads, scheduler="fifo")
+        questions = {name: replace(question, fold=ALL_DATA, threads=threads) for name, question in questions.items()}
+    elif base is not None:
+        space, request = _around(space, base, request, prepared, questions)
     if request.resume:
         _check_unchanged(study_folder(paths.studies, request.study or ""), questions, space)
-    from search.space_check import StartWeights, check_space
+    if not request.all_data:
+        from search.space_check import StartWeights, check_space
 
-    check_space(space, questions, StartWeights(prepared))
-    name = request.study or f"{space.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        check_space(space, questions, StartWeights(prepared))
+    kind = f"around-{request.base}" if request.vary else space.name
+    name = request.study or f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     study = StudyFolder(paths.studies / name)
     if not request.resume and study.path.exists():
         raise UserError(
             f"study names must be new, {name!r} is there already; go on with it by --resume {name}, or give another --study"
         )
-    return Plan(replace(request, study=name), space, prepared, questions, study)
+    return Plan(replace(request, study=name), space, prepared, questions, study, members)
 
 
 def dry_run(plan: Plan) -> dict[str, Any]:
@@ -77,8 +95,10 @@ def dry_run(plan: Plan) -> dict[str, Any]:
 
     drawn = {}
     for name, question in plan.questions.items():
-        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=plan.request.seed))
-        config = resolve(plan.space.suggest(study.ask()), question)
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=plan.request.suggestion_seed))
+        if plan.request.base:
+            study.ask()  # number 0 is the base itself
+        config = plan.members[name][0] if plan.members else resolve(plan.space.suggest(study.ask()), question)
         drawn[name] = {"trial_id": config.trial_id, "config": config.json()}
     return {"study": plan.study.name, "request": json.loads(json.dumps(asdict(plan.request))), "for_example": drawn}
 
@@ -125,7 +145,7 @@ def _start(request: Request, target: Target, prepared: Prepared) -> dict[str, st
     """The start that every trial of a target has in common: backbone and weights of the trial it goes on from, if any."""
     from trainables.attach import start_of, weights_store
 
-    source = request.init_from or target.init_from
+    source = None if request.base else request.init_from or target.init_from  # a base brings its own start
     if source is None:
         return {}
     check_name("trial", source)
@@ -151,9 +171,61 @@ def plan_json(plan: Plan, key: str) -> dict[str, Any]:
         "request": asked,
         "space": plan.space.fingerprint,
         "prepared": key,
+        "members": {target: [config.json() for config in configs] for target, configs in plan.members.items()},
         "questions": _asked(plan.questions),
         "made_of": made_of,
     }
+
+
+def _base_of(request: Request, paths: CompetitionPaths) -> Any:
+    """The configuration of the request's base; what is wrong with it instead, or `None` where there is none."""
+    if request.base is None:
+        return None
+    from search.base import base_config
+
+    try:
+        return base_config(paths, request.base)
+    except UserError as error:
+        return error
+
+
+def _check(request: Request, base: Any, competition: Competition) -> tuple[Space, Request]:
+    """The space, and the request with the base's own target.
+
+    Raises:
+        UserError: With every fault of the request and of its base.
+    """
+    faults = list(base.faults) if isinstance(base, UserError) else []
+    if base is not None and not faults:
+        if request.targets is None:
+            request = replace(request, targets=(base.target,))
+        if request.targets != (base.target,):
+            faults.append(
+                f"--targets must be the base's own with --base, {base.target}, got {','.join(request.targets or ())}; leave it out"
+            )
+    try:
+        space = check_request(request, competition)
+    except UserError as error:
+        faults += error.faults
+    if faults:
+        raise UserError(*faults)
+    return space, request
+
+
+def _around(space: Space, base: Any, request: Request, prepared: Prepared, questions: Mapping[str, Any]) -> tuple[Space, Request]:
+    """The space around the base, and the request with room for the base's partner under another fold or seed."""
+    from search.base import around, check_base
+
+    check_base(base, prepared)
+    question = questions[base.target]
+    space = around(space, base, request.vary, question, prepared)
+    partner = replace(base, fold=question.fold, seed=question.seed, threads=question.threads)
+    record = TrialFolder(prepared.paths.trials / partner.trial_id).record()
+    if not request.resume and (record is None or not record.ended):
+        under = (question.fold, question.seed)
+        log.info("the base itself is trained under fold %d and seed %d as well, so that each variation has its partner", *under)
+        request = replace(request, trials=request.n_trials + 1)
+    return space, request
 
 
 def _asked(questions: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,6 +257,9 @@ def _recorded(request: Request, study: StudyFolder) -> Request:
     """The request a study was started with; how many trials, how long and where may be asked anew."""
     asked = study.plan()["request"]
     asked["targets"] = tuple(asked["targets"]) if asked["targets"] else None
+    asked["vary"] = tuple(asked.get("vary", ()))
+    if asked.get("all_data") and request.trials is not None:
+        raise UserError(f"study {study.name!r} trains on all data what it was started with; start another with --trials N")
     anew = {name: getattr(request, name) for name in ("address", "hours", "loader_workers", "tracker")}
     if request.trials is not None:
         anew["trials"] = request.trials

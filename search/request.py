@@ -12,6 +12,9 @@ SEARCHER_NAMES = ("tpe", "random")
 SCHEDULER_NAMES = ("asha", "fifo")
 TRACKER_NAMES = ("none", "wandb")
 TRIALS = 8
+BEST_ON_ALL_DATA = 1
+UNDRAWN = Space("all-data", lambda trial: {}, max_epochs=1, grace_epochs=1, reduction=2, fingerprint="")
+"""Stands for the space where nothing is drawn: members on all data are suggested as they were."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,9 @@ class Request:
         study: The study's name; made from space and time where it is `None`.
         resume: Go on with the study of this name.
         init_from: A trial whose weights every trial of the search starts from, whatever the competition's file says.
+        base: A finished trial to search around, or to train on all data; `None` for a search of the whole space.
+        vary: The settings in which trials differ from the base, one at a time.
+        all_data: Train `base`, or the `trials` best of each target, on all labelled photos.
     """
 
     competition: str
@@ -50,10 +56,19 @@ class Request:
     tracker: str = "none"
     loader_workers: int = 0
     init_from: str | None = None
+    base: str | None = None
+    vary: tuple[str, ...] = ()
+    all_data: bool = False
 
     @property
     def n_trials(self) -> int:
-        return TRIALS if self.trials is None else self.trials
+        default = BEST_ON_ALL_DATA if self.all_data else TRIALS
+        return default if self.trials is None else self.trials
+
+    @property
+    def suggestion_seed(self) -> int:
+        """Around a base every seed of the trials gets the same variations."""
+        return 0 if self.base else self.seed
 
 
 def check_request(request: Request, competition: Competition) -> Space:
@@ -65,7 +80,7 @@ def check_request(request: Request, competition: Competition) -> Space:
     faults: list[str] = []
     space = None
     try:
-        space = load_space(request.space)
+        space = UNDRAWN if request.all_data else load_space(request.space)
     except UserError as error:
         faults += error.faults
     try:
@@ -77,7 +92,7 @@ def check_request(request: Request, competition: Competition) -> Space:
             check_name("study", request.study)
         except UserError as error:
             faults += error.faults
-    faults += _number_faults(request, competition) + _name_faults(request)
+    faults += _number_faults(request, competition) + _name_faults(request) + _base_faults(request)
     if faults or space is None:
         raise UserError(*faults)
     return space
@@ -99,6 +114,22 @@ def _number_faults(request: Request, competition: Competition) -> list[str]:
         ),
         (request.cpus_per_trial >= 1, f"cpus-per-trial must be 1 or more, got {request.cpus_per_trial}"),
         (request.loader_workers >= 0, f"loader-workers must be 0 or more, got {request.loader_workers}"),
+    ]
+    return [sentence for holds, sentence in rules if not holds]
+
+
+def _base_faults(request: Request) -> list[str]:
+    rules = [
+        (
+            request.all_data or not request.base or request.vary,
+            f"--base {request.base} needs --vary SETTING,SETTING (what to try around it) or --all-data (train it on all photos)",
+        ),
+        (not request.vary or request.base, "--vary needs --base TRIAL_ID, the trial whose settings are varied"),
+        (not (request.all_data and request.vary), "--vary changes settings and --all-data keeps them; give one of the two"),
+        (
+            not (request.all_data and request.base and request.trials is not None and not request.resume),
+            "--all-data trains either the trial of --base or the best --trials N of each target; leave one out",
+        ),
     ]
     return [sentence for holds, sentence in rules if not holds]
 

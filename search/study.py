@@ -18,7 +18,7 @@ from ledger.errors import UserError
 from ledger.paths import CompetitionPaths
 from ledger.progress import StatusLine, counts
 from ledger.studies import StudyFolder
-from ledger.trials import TrialFolder
+from ledger.trials import ALL_DATA, TrialFolder
 from search.plan import Plan, plan_json
 from search.request import Request
 
@@ -83,6 +83,10 @@ def _run(plan: Plan) -> bool:
         _check_resources(plan.request)
         key = plan.prepared.save()
         plan.study.write_plan(plan_json(plan, key))
+        if plan.members:
+            from search.all_data import write_members
+
+            write_members(plan.study, plan.members)
         interrupted = _search(plan, key, push)
         if not interrupted:
             _complete_best(plan, key)
@@ -101,6 +105,7 @@ def outcome_of(study: StudyFolder, paths: CompetitionPaths, targets: list[str]) 
         found[target] = {
             "trials": counts(own),
             "best": None if best is None else {"trial_id": best[1], "score": best[0]},
+            "on_all_data": any(record.fold == ALL_DATA for record in records),
             "epochs": sum(record.epochs_done for record in records if record.trial_id in started),
             "seconds": round(sum(record.seconds for record in records if record.trial_id in started), 1),
         }
@@ -124,8 +129,8 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None]) -> bool:
         plan.questions,
         suggest=plan.space.suggest,
         first=plan.space.first,
-        n_trials=request.n_trials,
-        seed=request.seed,
+        n_trials=0 if plan.members else request.n_trials,  # members are suggested already
+        seed=request.suggestion_seed,
         searcher=request.searcher,
         study=plan.study,
         trials=plan.paths.trials,
@@ -189,6 +194,7 @@ def _complete_best(plan: Plan, key: str) -> None:
         for question in plan.questions.values()
         for trial, _ in best_trials(plan.paths, question.target, question.data, question.fold, question.metric)[:POOL]
     ]
+    wanted += [name for name, status in plan.study.statuses().items() if plan.members and status == "finished"]
     missing = [trial for trial in wanted if not is_complete(plan.prepared, TrialFolder(plan.paths.trials / trial), views)]
     if not missing:
         return

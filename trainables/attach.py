@@ -10,7 +10,7 @@ from competitions.prepare import Prepared
 from competitions.targets import Target, targets
 from ledger.errors import UserError
 from ledger.predictions import OUTSIDE, PARTS
-from ledger.trials import TrialFolder
+from ledger.trials import ALL_DATA, TrialFolder
 from trainables.backbones import keep_weights
 from trainables.batches import TrainingRows
 from trainables.config import TrialConfig
@@ -80,7 +80,7 @@ def complete_trial(
     if record is None or not record.finished:
         raise ValueError(f"trial {folder.id} is not finished, so it has no predictions to complete")
     torch.set_num_threads(config.threads)
-    asked = {part: photos(prepared, config, part) for part in parts or parts_of(config, prepared)}
+    asked = {part: photos(prepared, config, part) for part in parts_of(config, prepared, parts)}
     complete(config, folder.best, best_predictions(folder, record), asked, views, device)
 
 
@@ -91,13 +91,19 @@ def is_complete(prepared: Prepared, folder: TrialFolder, views: Sequence[str], *
         return False
     kept = best_predictions(folder, record)
     return not any(
-        missing_views(kept, config, part, views, photos(prepared, config, part)) for part in parts or parts_of(config, prepared)
+        missing_views(kept, config, part, views, photos(prepared, config, part)) for part in parts_of(config, prepared, parts)
     )
 
 
-def parts_of(config: TrialConfig, prepared: Prepared) -> tuple[str, ...]:
-    """The parts a trial predicts for an ensemble; one on a subset also what its fold has outside of it, for a cascade."""
-    return (*PARTS, OUTSIDE) if target_of(config, prepared).where else PARTS
+def parts_of(config: TrialConfig, prepared: Prepared, parts: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The parts that a trial has photos of, among `parts`, or all for `None`.
+
+    A trial on a subset has what its fold holds outside of it, for a cascade; one that learned from all photos has none to be judged on.
+    """
+    has = [*PARTS, OUTSIDE] if target_of(config, prepared).where else [*PARTS]
+    if config.fold == ALL_DATA:
+        has = ["test"]
+    return tuple(part for part in has if parts is None or part in parts)
 
 
 def start_of(folder: TrialFolder, store: Path) -> tuple[str, str]:

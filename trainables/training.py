@@ -21,7 +21,7 @@ from torch import nn
 
 from competitions.metrics import METRICS
 from ledger.predictions import Predictions, predictions_of
-from ledger.trials import Record, TrialFolder
+from ledger.trials import ALL_DATA, Record, TrialFolder
 from trainables import backbones, checkpoint
 from trainables.batches import TrainingRows, normalise, to_unit, training_batches
 from trainables.config import TrialConfig
@@ -129,17 +129,20 @@ class TrialRun:
     def step(self) -> dict[str, Any]:
         """Train and validate one epoch, put everything on disk, and return its metrics line.
 
-        The line has `epoch`, `loss`, `score` (`None` when the trial diverged), `best_score`, `lr`, `seconds`, `diverged`.
+        The line has `epoch`, `loss`, `score` (`None` when the trial diverged or is not judged), `best_score`, `lr`, `seconds`,
+        `diverged`.
         """
         started = time.monotonic()
         epoch = self.record.epochs_done + 1
         seed_everything(self.config.seed, epoch)
         loss = self._train(epoch)
-        probs = self._validate() if math.isfinite(loss) else None
+        probs = self._validate() if math.isfinite(loss) and self._is_judged else None
         score = self._score(probs) if probs is not None else None
         if probs is not None and score is not None:
             self._keep_epoch(epoch, probs)
             self._advance(epoch, score, probs, time.monotonic() - started)
+        elif math.isfinite(loss) and not self._is_judged and _all_finite(self._judged()):
+            self._advance_unjudged(epoch, time.monotonic() - started)
         else:
             self.record = replace(self.record, epochs_done=epoch, diverged=True, score=None)
         line = self._line(epoch, loss, score, time.monotonic() - started)
@@ -191,6 +194,10 @@ class TrialRun:
         self.scaler.update()
         return whole
 
+    @property
+    def _is_judged(self) -> bool:
+        return self.config.fold != ALL_DATA
+
     def _judged(self) -> nn.Module:
         return self.averaged.module if self.averaged is not None else self.model
 
@@ -218,17 +225,22 @@ class TrialRun:
         curve = [*self.record.curve, score]
         record = replace(self.record, epochs_done=epoch, curve=curve, seconds=round(self.record.seconds + seconds, 3))
         if record.score is None or score > record.score:
-            weights = checkpoint.write_tensors(
-                self.folder.best, checkpoint.model_tensors(self._judged()), self._best_header(epoch)
-            )
+            weights = self._write_weights(epoch)
             self._keep_best(weights, probs)
             record = replace(record, score=score, best_epoch=epoch, weights=weights)
         self.record = record
 
-    def _best_header(self, epoch: int) -> dict[str, Any]:
-        """What a trial that starts from these weights must know; heads are pairs, for a header does not keep the order of names."""
-        heads = [[head, n] for head, n in self.config.heads.items()]
-        return {"trial_id": self.folder.id, "epoch": epoch, "backbone": self.config.backbone, "heads": heads}
+    def _advance_unjudged(self, epoch: int, seconds: float) -> None:
+        """Without validation no epoch is the best: the weights of the last planned one are kept, where its schedule ends."""
+        self.record = replace(self.record, epochs_done=epoch, seconds=round(self.record.seconds + seconds, 3))
+        if self.record.finished:
+            self.record = replace(self.record, weights=self._write_weights(epoch))
+
+    def _write_weights(self, epoch: int) -> str:
+        """Keep what is judged as `best.safetensors`; returns its hash."""
+        heads = [[head, n] for head, n in self.config.heads.items()]  # pairs: a header does not keep the order of names
+        header = {"trial_id": self.folder.id, "epoch": epoch, "backbone": self.config.backbone, "heads": heads}
+        return checkpoint.write_tensors(self.folder.best, checkpoint.model_tensors(self._judged()), header)
 
     def _keep_best(self, weights: str, probs: dict[str, NDArray[np.float16]]) -> None:
         """Keep the identity view and the features of the new best weights; those of the ones before are of no more use."""
@@ -281,13 +293,13 @@ class TrialRun:
 
 
 def best_predictions(folder: TrialFolder, record: Record) -> Predictions:
-    """The cached predictions of the trial's best epoch.
+    """The cached predictions of the weights that the trial kept: its best epoch's, or the last one's of a trial on all data.
 
     Raises:
-        ValueError: The trial has no best epoch.
+        ValueError: The trial has kept no weights.
     """
     if record.weights is None:
-        raise ValueError(f"trial {record.trial_id} has no best epoch, so no predictions")
+        raise ValueError(f"trial {record.trial_id} has kept no weights, so no predictions")
     return predictions_of(folder.predictions, record.weights)
 
 
@@ -304,6 +316,11 @@ def _average(model: nn.Module, decay: float) -> Any:
     from timm.utils.model_ema import ModelEmaV3
 
     return ModelEmaV3(model, decay=decay, use_warmup=True)
+
+
+def _all_finite(model: nn.Module) -> bool:
+    """Whether every weight is a number: what validation shows of a trial that has one."""
+    return all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values())
 
 
 def _on(tensor: torch.Tensor | None, device: str) -> torch.Tensor | None:

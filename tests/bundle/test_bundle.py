@@ -21,8 +21,9 @@ from ensemble.cascade import Place
 from ensemble.plan import EnsemblePlan, vote_task
 from ledger.errors import UserError
 from ledger.paths import CompetitionPaths
+from ledger.trials import ALL_DATA, TrialFolder
 from trainables.attach import attach
-from trainables.config import Question, resolve
+from trainables.config import Question, TrialConfig, resolve
 from trainables.prediction import FEATURE_WIDTH, FEATURES, project
 from trainables.training import best_predictions, run_trial
 
@@ -102,6 +103,25 @@ def test_a_pool_of_tasks_and_heads_ranks_all_of_them_by_their_score_for_the_task
     assert list(pool.scores) == sorted(pool.scores, reverse=True)
 
 
+def test_members_hand_their_test_votes_to_siblings_that_learned_from_all_data(here: Any, tmp_path: Path) -> None:
+    prepared, data = here
+    on_fold = choose(prepared, targets=["both"], top=1)
+    (member,) = {voter.member for voter in on_fold.plan.voters}
+    with pytest.raises(UserError, match=f"run_search.py tiny --all-data --base {member}"):
+        choose(prepared, targets=["both"], top=1, all_data=True)
+    config = replace(TrialConfig.from_json(TrialFolder(prepared.paths.trials / member).config()), fold=ALL_DATA)
+    assert run_trial(config, attach(prepared, config)).score is None
+    final = choose(prepared, targets=["both"], top=1, all_data=True)
+    assert {voter.member for voter in final.plan.voters} == {config.trial_id}
+    assert final.scores == on_fold.scores, "a member without a score of its own takes those of the trial it stands for"
+    assert on_fold.scores["label"]["best_single"]["trial_id"] == member
+    export(prepared, final, tmp_path)
+    names = [f"{name}.png" for name in final.image_ids]
+    answers = open_bundle(tmp_path / "bundle").predict(data / "tiny", final.image_ids, names)
+    for task, labels in final.answers.items():
+        np.testing.assert_array_equal(answers.labels[task], labels, err_msg=task)
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [
@@ -138,8 +158,6 @@ def test_the_same_choice_gives_the_same_bytes(here: Any, exported: Any, tmp_path
 
 
 def test_features_stand_beside_the_identity_view_and_are_narrow(here: Any, exported: Any) -> None:
-    from ledger.trials import TrialFolder
-
     prepared, _ = here
     choice, _, _ = exported
     folder = TrialFolder(prepared.paths.trials / choice.plan.voters[0].member)

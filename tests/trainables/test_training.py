@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 
 from competitions.prepare import Prepared
+from competitions.splits import PINNED
 from competitions.targets import targets
+from ledger.files import file_hash
 from ledger.predictions import Predictions
-from ledger.trials import TrialFolder
+from ledger.trials import ALL_DATA, TrialFolder
 from trainables.attach import complete_trial, is_complete, photos
 from trainables.config import TrialConfig
 from trainables.training import TrialContext, TrialRun, best_predictions, run_trial
@@ -159,6 +162,45 @@ def test_predictions_stand_beside_their_ids_and_broken_photos_get_the_prior(
         np.testing.assert_array_equal(probs[ids.index("t03")], prior.astype(np.float16))
         np.testing.assert_allclose(probs.sum(1), 1, atol=2e-3)
         assert (probs[ids.index("t04")] != prior.astype(np.float16)).any()
+
+
+def test_on_all_data_every_labelled_photo_is_learned_from_and_the_last_epoch_is_kept_without_a_score(
+    tiny: Prepared, configure: Configure, attached: Attach, learned: Learned
+) -> None:
+    config = configure(fold=ALL_DATA, **EVERYTHING)
+    context = attached(config)
+    labelled = {i for i, role in zip(tiny.manifest.image_ids, tiny.manifest.roles, strict=True) if role == "train"}
+    assert set(context.training.image_ids) == labelled - set(tiny.broken)
+    lines: list[dict[str, Any]] = []
+    record = run_trial(config, context, lines.append)
+    assert record.finished
+    assert (record.score, record.best_epoch, record.curve, len(lines)) == (None, None, [], config.epochs)
+    assert record.weights == file_hash(context.folder.best)
+    for _ in range(config.epochs):
+        TrialRun(config, attached(config, "pieces")).step()
+    assert learned("pieces", config) == learned("here", config)
+    assert not is_complete(tiny, context.folder, ["identity", "hflip"])
+    complete_trial(tiny, context.folder, ["identity", "hflip"])
+    assert is_complete(tiny, context.folder, ["identity", "hflip"])
+    ids, _ = best_predictions(context.folder, record).read("test", "colour", "hflip")
+    assert ids == tuple(tiny.manifest.image_ids[row] for row in tiny.manifest.rows("test"))
+    assert not list(context.folder.predictions.rglob("validation*")), "there is nothing to be judged on"
+
+
+def test_on_all_data_pinned_photos_are_learned_from_too(tiny: Prepared) -> None:
+    fold = tiny.folds.fold.copy()
+    fold[:3] = PINNED
+    pinned = replace(tiny, folds=replace(tiny.folds, fold=fold))
+    training, validation = pinned.rows(targets(tiny.competition)["colour"], ALL_DATA)
+    assert {0, 1, 2} <= set(training.tolist())
+    assert len(validation) == 0
+
+
+def test_on_all_data_a_loss_that_is_not_finite_ends_the_trial_as_diverged(configure: Configure, attached: Attach) -> None:
+    config = configure(fold=ALL_DATA, backbone="test_vit", optimizer="sgd", lr=100.0, weight_decay=10.0, epochs=40)
+    record = run_trial(config, attached(config))
+    assert record.diverged
+    assert record.weights is None
 
 
 @pytest.mark.parametrize("fold", range(4))

@@ -72,11 +72,11 @@ REQUESTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "search_unknown": (("run_search", "fashon_mnist"), ("unknown competition", "did you mean fashion_mnist?")),
     "search_space": (("run_search", "{yaml}", "--space", "smoek"), ("unknown space 'smoek'", "did you mean smoke?")),
-    "search_target": ((*SEARCH, "--targets", "colour,shap"), ("unknown target 'shap'", "did you mean shape?")),
+    "search_target": ((*SEARCH, "--targets", "colour,shap"), ("unknown target 'shap'", "did you mean shape")),
     "search_zero_trials": ((*SEARCH, "--trials", "0"), ("trials must be 1 or more, got 0",)),
     "search_negative_trials": ((*SEARCH, "--trials", "-3"), ("trials must be 1 or more, got -3",)),
     "search_text_for_number": ((*SEARCH, "--trials", "many"), ("argument --trials: invalid int value: 'many'",)),
-    "search_fold": ((*SEARCH, "--fold", "9"), ("fold must be 0..3, got 9; this competition has 4 folds",)),
+    "search_fold": ((*SEARCH, "--fold", "9"), ("fold must be 0..3, got 9; split 'persons' has 4 folds",)),
     "search_hours": ((*SEARCH, "--hours", "0"), ("hours must be above 0, got 0",)),
     "search_storage": ((*SEARCH, "--storage", "{yaml}"), ("storage must be a folder that can be written",)),
     "search_study_name": ((*SEARCH, "--study", "../up"), ("study names are letters, digits", "'../up'")),
@@ -114,6 +114,24 @@ REQUESTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "prepare_split": (("prepare_data", "{yaml}", "--split", "person"), ("unknown split 'person'", "did you mean persons?")),
     "export_split": (("export_ensemble", "{yaml}", "--to", "{root}/out", "--split", "person"), ("unknown split 'person'",)),
+    "base_alone": ((*SEARCH, "--base", "abc"), ("unknown trial 'abc'", "--base abc needs --vary", "--all-data")),
+    "vary_alone": ((*SEARCH, "--vary", "loss"), ("--vary needs --base TRIAL_ID",)),
+    "all_data_with_what_has_no_effect": (
+        (*SEARCH, "--all-data", "--fold", "1", "--seed", "0"),
+        ("--space, --seed, --fold would have no effect with --all-data",),
+    ),
+    "all_data_and_vary": (
+        ("run_search", "{yaml}", "--all-data", "--vary", "loss"),
+        ("--vary changes settings and --all-data keeps",),
+    ),
+    "all_data_without_trials": (
+        ("run_search", "{yaml}", "--all-data"),
+        ("no finished trial of colour, shape on fold 0", "run_search.py tiny --targets colour,shape"),
+    ),
+    "resume_around_a_base": (
+        ("run_search", "{yaml}", "--resume", "nope", "--base", "abc", "--all-data"),
+        ("--base, --all-data cannot be changed with --resume",),
+    ),
     "resume_unknown": (("run_search", "{yaml}", "--resume", "nope"), ("unknown study 'nope'", "start one first")),
     "show_unknown": (("show_trials", "tinny"), ("unknown competition in this storage 'tinny'", "did you mean tiny?")),
     "show_sort": (("show_trials", "tiny", "--sort", "scores"), ("unknown sort key 'scores'", "did you mean score")),
@@ -267,6 +285,21 @@ def test_unknown_names_are_answered_with_those_in_the_ledger(run: Run, journey: 
     refused(run, desk, "show_trials", ("tiny", "--target", "color"), ("unknown target 'color'", "did you mean colour?"))
     refused(run, desk, "show_trials", ("tiny", "--study", "smoke-1"), ("unknown study 'smoke-1'", study))
     refused(run, desk, "run_search", ("{yaml}", "--resume", study, "--trials", "0"), ("trials must be 1 or more, got 0",))
+    one = next(row for row in journey.shown if row["target"] == "shape")["trial_id"]
+    refused(run, desk, "show_trials", ("tiny", "--against", "abc"), ("unknown trial 'abc'", "show_trials.py tiny lists them"))
+    refused(run, desk, "show_trials", ("tiny", "--against", one, "--target", "shape"), ("--target would have no effect",))
+    around = ("{yaml}", "--space", "smoke", "--base", one)
+    refused(
+        run, desk, "run_search", (*around, "--vary", "los,batch_size"), ("did you mean loss", "never draws another batch_size")
+    )
+    refused(
+        run,
+        desk,
+        "run_search",
+        (*around, "--vary", "lr", "--targets", "colour", "--trials", "0"),
+        ("--targets must be the base's own with --base, shape, got colour", "trials must be 1 or more"),
+    )
+    refused(run, desk, "run_search", ("{yaml}", "--all-data", "--base", one, "--trials", "2"), ("leave one out",))
     refused(run, desk, "run_search", ("{yaml}", "--study", study), ("study names must be new", f"--resume {study}"))
     refused(
         run,

@@ -1,0 +1,42 @@
+"""What the ledger answers about trials that learned from all photos."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ledger.paths import CompetitionPaths
+from ledger.query import all_data_sibling, best_trials
+from ledger.trials import ALL_DATA, Record, TrialFolder
+
+SETTINGS = {"target": "age", "data": "d", "metric": "macro_f1"}
+RECORD = Record("judged", "m" * 12, "age", 2, 5, 3, epochs_done=3, score=0.5, best_epoch=1, curve=[0.5, 0.4, 0.4], weights="w")
+SIBLING = replace(RECORD, trial_id="on-all", fold=ALL_DATA, score=None, best_epoch=None, curve=[])
+
+
+def ledger(root: Path, *records: Record) -> CompetitionPaths:
+    paths = CompetitionPaths(root)
+    for record in records:
+        folder = TrialFolder(paths.trials / record.trial_id)
+        folder.write_config({**SETTINGS, "fold": record.fold, "seed": record.seed})
+        folder.write_record(record)
+    return paths
+
+
+def test_the_sibling_on_all_data_has_the_same_settings_and_seed_and_is_finished(tmp_path: Path) -> None:
+    paths = ledger(tmp_path, RECORD, SIBLING)
+    assert all_data_sibling(paths, "judged") == "on-all"
+
+
+@pytest.mark.parametrize(
+    "other", [{"config_id": "x" * 12}, {"seed": 6}, {"fold": 1}, {"epochs_done": 2}, {"diverged": True}], ids=str
+)
+def test_nothing_else_is_its_sibling(other: dict[str, object], tmp_path: Path) -> None:
+    paths = ledger(tmp_path, RECORD, replace(SIBLING, **other))  # type: ignore[arg-type]  # one field at a time
+    assert all_data_sibling(paths, "judged") is None
+
+
+def test_a_trial_on_all_data_is_never_among_the_best(tmp_path: Path) -> None:
+    paths = ledger(tmp_path, RECORD, SIBLING)
+    assert best_trials(paths, "age", "d", 2, "macro_f1") == [("judged", 0.5)]
+    assert best_trials(paths, "age", "d", ALL_DATA, "macro_f1") == []
