@@ -105,13 +105,13 @@ def test_a_pool_of_tasks_and_heads_ranks_all_of_them_by_their_score_for_the_task
 
 def test_members_hand_their_test_votes_to_siblings_that_learned_from_all_data(here: Any, tmp_path: Path) -> None:
     prepared, data = here
-    on_fold = choose(prepared, targets=["both"], top=1)
+    on_fold = choose(prepared, targets=["label"], top=1)
     (member,) = {voter.member for voter in on_fold.plan.voters}
     with pytest.raises(UserError, match=f"run_search.py tiny --all-data --base {member}"):
-        choose(prepared, targets=["both"], top=1, all_data=True)
+        choose(prepared, targets=["label"], top=1, all_data=True)
     config = replace(TrialConfig.from_json(TrialFolder(prepared.paths.trials / member).config()), fold=ALL_DATA)
     assert run_trial(config, attach(prepared, config)).score is None
-    final = choose(prepared, targets=["both"], top=1, all_data=True)
+    final = choose(prepared, targets=["label"], top=1, all_data=True)
     assert {voter.member for voter in final.plan.voters} == {config.trial_id}
     assert final.scores == on_fold.scores, "a member without a score of its own takes those of the trial it stands for"
     assert on_fold.scores["label"]["best_single"]["trial_id"] == member
