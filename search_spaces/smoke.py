@@ -10,6 +10,7 @@ from typing import Any
 MAX_EPOCHS = 2
 GRACE_EPOCHS = 1
 REDUCTION = 2
+FIRST = [{"backbone": "test_byobnet", "lr": 3e-3, "augmentation": "none"}]
 
 
 def suggest(trial: Any) -> dict[str, Any]:
