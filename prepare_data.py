@@ -38,9 +38,15 @@ def show(found: dict[str, Any]) -> None:
         print(f"  note: {note}")
     for image_id, reason in found["broken_files"].items():
         print(f"  broken: {image_id}: {reason}")
-    for finding in (*found["leaks"], *found["duplicates"]):
-        print(f"  look at: {finding['text']}")
+    for text in _first([finding["text"] for finding in (*found["leaks"], *found["duplicates"])]):
+        print(f"  look at: {text}")
+    for text in _first(found["near_duplicates"]["warnings"]):
+        print(f"  look at: {text}")
     print(f"  decoded: {found['cache']['bytes'] / 1e6:.1f} MB at {found['cache']['size']} px ({found['cache']['path']})")
+
+
+def _first(texts: list[str], most: int = 30) -> list[str]:
+    return texts[:most] + ([f"and {len(texts) - most} more, which --json lists"] if len(texts) > most else [])
 
 
 def _split_line(split: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from competitions.competition import Competition, Split
 from competitions.image_cache import ImageCache, open_or_build
 from competitions.manifest import Manifest
+from competitions.near_duplicates import NearDuplicates, near_findings, open_or_find, standing
 from competitions.oddities import mixed_groups
 from competitions.readers import read
 from competitions.splits import OUTSIDE, PINNED, Finding, Folds, contradictions, leaks, make_folds, same_pixel_sets
@@ -40,8 +41,9 @@ class Prepared:
         folds: Where each photo stands.
         pixels: N hashes of the decoded photos, `""` for a broken one.
         broken: Photo id -> why it could not be decoded.
-        findings: Leaks and contradictions; none of them stops a study.
+        findings: Leaks, near-duplicates and contradictions; none of them stops a study.
         paths: The competition's folders in the storage.
+        near: Near-duplicates, wherever they stand; `None` in what a trial attaches to.
     """
 
     competition: Competition
@@ -51,6 +53,7 @@ class Prepared:
     broken: dict[str, str]
     findings: tuple[Finding, ...]
     paths: CompetitionPaths
+    near: NearDuplicates | None = None
     _caches: dict[int, ImageCache] = field(default_factory=dict, compare=False, repr=False)
     _fingerprints: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
@@ -160,8 +163,9 @@ def prepare(competition: Competition, paths: CompetitionPaths, *, progress: Prog
     pixels = tuple(cache.hashes)
     usable = np.array([image_id not in cache.broken for image_id in manifest.image_ids], dtype=bool)
     folds = cut(competition, competition.split, manifest, usable, pixels)
-    findings = (*leaks(manifest, pixels), *contradictions(manifest, pixels))
-    return Prepared(competition, manifest, folds, pixels, dict(cache.broken), findings, paths)
+    near = open_or_find(cache, manifest)
+    findings = (*leaks(manifest, pixels), *near_findings(near, manifest, folds), *contradictions(manifest, pixels))
+    return Prepared(competition, manifest, folds, pixels, dict(cache.broken), findings, paths, near)
 
 
 def cut(
@@ -206,8 +210,9 @@ def report(prepared: Prepared, cache: ImageCache) -> dict[str, Any]:
         "pinned_groups": [{"group": group, "reason": reason} for group, reason in zip(folds.pinned, folds.reasons, strict=True)],
         "notes": [*folds.notes, *mixed_groups(manifest, {name: task.classes for name, task in competition.tasks.items()})],
         "broken_files": prepared.broken,
-        "leaks": [asdict(finding) for finding in prepared.findings if finding.kind != "contradiction"],
+        "leaks": [asdict(finding) for finding in prepared.findings if finding.kind in ("group", "pixels")],
         "duplicates": _duplicates(prepared),
+        "near_duplicates": _near_duplicates(prepared),
         "cache": {"path": str(cache.path.with_suffix(".u8")), "bytes": int(cache.images.nbytes), "size": cache.size},
     }
 
@@ -228,6 +233,20 @@ def _duplicates(prepared: Prepared) -> list[dict[str, Any]]:
         }
         for names in found
     ]
+
+
+def _near_duplicates(prepared: Prepared) -> dict[str, Any]:
+    """Every pair that is kept and where its photos stand; `leak` where that is in two parts."""
+    near = prepared.near
+    if near is None:
+        return {}
+    places = standing(near, prepared.manifest, prepared.folds)
+    pairs = [
+        {"photos": list(pair), "stand_in": list(where), "likeness": likeness, "leak": where[0] != where[1]}
+        for pair, where, likeness in zip(near.pairs, places, near.likeness, strict=True)
+    ]
+    warnings = [finding.text for finding in prepared.findings if finding.kind == "near"]
+    return {"count": near.count, "complete": near.complete, "pairs": pairs, "warnings": warnings}
 
 
 def _counts(classes: tuple[str, ...], labels: NDArray[np.int16]) -> dict[str, int]:

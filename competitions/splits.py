@@ -57,13 +57,13 @@ class Finding:
     """Something about the photos that a person should know.
 
     Attributes:
-        kind: `group` on both sides, identical `pixels` on both sides, or a `contradiction` of two labels.
+        kind: `group` on both sides, identical `pixels` on both sides, a `contradiction` of two labels, or `near` copies on both sides.
         names: The group, or the image ids.
         stops: Whether a study must not start.
         text: One sentence for people.
     """
 
-    kind: Literal["group", "pixels", "contradiction"]
+    kind: Literal["group", "pixels", "contradiction", "near"]
     names: tuple[str, ...]
     stops: bool
     text: str

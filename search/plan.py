@@ -108,7 +108,7 @@ def _tell(prepared: Prepared) -> None:
     facts = [
         (len(prepared.broken), "photos cannot be read"),
         (len(prepared.folds.pinned), "groups are always in training"),
-        (len(prepared.findings), "leaks or contradictions between identical photos"),
+        (len(prepared.findings), "leaks, near-duplicates or contradictions between photos"),
     ]
     told = ", ".join(f"{n} {what}" for n, what in facts if n)
     if told:
