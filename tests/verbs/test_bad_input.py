@@ -113,6 +113,10 @@ REQUESTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("unknown split 'person'", "did you mean persons?"),
     ),
     "prepare_split": (("prepare_data", "{yaml}", "--split", "person"), ("unknown split 'person'", "did you mean persons?")),
+    "leak_without_random": (
+        ("prepare_data", "{yaml}", "--show-leak"),
+        ("tiny's YAML has no random one", "add `splits: {random:"),
+    ),
     "export_split": (("export_ensemble", "{yaml}", "--to", "{root}/out", "--split", "person"), ("unknown split 'person'",)),
     "resume_unknown": (("run_search", "{yaml}", "--resume", "nope"), ("unknown study 'nope'", "start one first")),
     "show_unknown": (("show_trials", "tinny"), ("unknown competition in this storage 'tinny'", "did you mean tiny?")),
