@@ -22,6 +22,10 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
     found = report(prepared, prepared.cache(competition.image_size))
     found["splits"] = compare_splits(prepared)
     prepared.save()
+    if given.show_leak:
+        from search.leak import show_leak
+
+        found["leak"] = show_leak(prepared, Counting("leak check, epochs"))
     return found
 
 
@@ -42,7 +46,17 @@ def show(found: dict[str, Any]) -> None:
         print(f"  look at: {text}")
     for text in _first(found["near_duplicates"]["warnings"]):
         print(f"  look at: {text}")
+    for line in _leak_lines(found.get("leak")):
+        print(f"  {line}")
     print(f"  decoded: {found['cache']['bytes'] / 1e6:.1f} MB at {found['cache']['size']} px ({found['cache']['path']})")
+
+
+def _leak_lines(leak: dict[str, Any] | None) -> list[str]:
+    if leak is None:
+        return []
+    rows = [[task["task"], task["random"], task["by_group"], task["difference"]] for task in leak["tasks"]]
+    head = ["leak", f"random promises ({leak['random']})", f"by group ({leak['by_group']})", "difference"]
+    return verbs.table(rows, head).splitlines()
 
 
 def _first(texts: list[str], most: int = 30) -> list[str]:
@@ -67,6 +81,9 @@ def main() -> int:
     made = verbs.parser(__doc__ or "", "python prepare_data.py clothing")
     made.add_argument("competition", help="name of a file in competitions/, without .yaml")
     made.add_argument("--split", metavar="NAME", help="one of the competition's splits (default: its `split`)")
+    made.add_argument(
+        "--show-leak", action="store_true", help="train a small network on a random split and on that by group; takes minutes"
+    )
     return verbs.run(made, call, show)
 
 

@@ -2,7 +2,8 @@
 
     python -m benchmarks.leak demo --seeds 0,1,2
 
-Per task: the best validation score and the score on held-out truth, by group and at random.
+Per task: the best validation score and the score on held-out truth, by group and at random. The networks are those of
+`prepare_data.py --show-leak`, with more seeds.
 """
 
 import argparse
@@ -20,34 +21,31 @@ from benchmarks._sides import spread
 from benchmarks.journey import read_truth
 from ledger import verbs
 
-SETTINGS = {"backbone": "test_resnet", "epochs": 12, "lr": 3e-3, "class_weights": "sqrt", "augmentation": "light"}
-
 
 def call(given: argparse.Namespace) -> list[dict[str, Any]]:
-    from competitions.competition import load_competition
+    from competitions.competition import load_competition, with_split
     from competitions.prepare import prepare, root_of
-    from competitions.targets import targets
     from ledger.paths import competition_paths
+    from search.leak import leak_splits, single_tasks
 
     competition = load_competition(given.competition)
     paths = competition_paths(competition.name, given.storage)
     rows = []
-    for by_group in (True, False):
-        split = competition.split.model_copy(update={"by_group": by_group, "name": "groups" if by_group else "random"})
-        prepared = prepare(competition.model_copy(update={"split": split}), paths)
+    for split in reversed(leak_splits(prepare(competition, paths))):
+        prepared = prepare(with_split(competition, split), paths)
         truth_file = Path(given.truth) if given.truth else root_of(competition, paths) / "truth.csv"
         ids, truth = read_truth(truth_file, competition)
-        for target in targets(competition).values():
+        for target in single_tasks(competition):
             scores = [_train(prepared, target, int(seed), ids, truth[target.name]) for seed in given.seeds.split(",")]
             rows.append(
                 {
                     "task": target.name,
-                    "split": split.name,
+                    "split": split,
                     "validation": [validation for validation, _ in scores],
                     "truth": [true for _, true in scores],
                 }
             )
-            print(f"{target.name} {split.name}: validation {scores}", file=sys.stderr, flush=True)
+            print(f"{target.name} {split}: validation {scores}", file=sys.stderr, flush=True)
     return rows
 
 
@@ -59,24 +57,12 @@ def show(rows: list[dict[str, Any]]) -> None:
 def _train(prepared: Any, target: Any, seed: int, ids: tuple[str, ...], truth: Any) -> tuple[float, float]:
     from competitions.metrics import METRICS
     from ensemble.voters import align
+    from search.leak import leak_config
     from trainables.attach import attach, photos
-    from trainables.config import Question, resolve
     from trainables.prediction import load_network, predict_photos
     from trainables.training import run_trial
 
-    competition = prepared.competition
-    question = Question(
-        competition.name,
-        target.name,
-        target.heads,
-        target.metric,
-        prepared.data_fingerprint(target),
-        competition.split.name,
-        0,
-        seed,
-        competition.image_size,
-    )
-    config = resolve(SETTINGS, question)
+    config = leak_config(prepared, target, seed)
     with tempfile.TemporaryDirectory() as folder:
         context = attach(prepared, config, trials=Path(folder))
         record = run_trial(config, context)

@@ -103,7 +103,10 @@ def _number_faults(request: Request, competition: Competition) -> list[str]:
     rules = [
         (request.n_trials >= 1, f"trials must be 1 or more, got {request.trials}; give --trials N"),
         (0 <= request.seed < 2**32, f"seed must be 0..{2**32 - 1}, got {request.seed}; give --seed K"),
-        (0 <= request.fold < folds, f"fold must be 0..{folds - 1}, got {request.fold}; split {split!r} has {folds} folds"),
+        (
+            0 <= request.fold < folds,
+            f"fold must be 0..{folds - 1}, got {request.fold}; split {split!r} has {folds} fold{'' if folds == 1 else 's'}",
+        ),
         (
             request.hours is None or request.hours > 0,
             f"hours must be above 0, got {request.hours}; leave --hours out for no limit",

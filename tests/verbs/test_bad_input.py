@@ -113,6 +113,10 @@ REQUESTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("unknown split 'person'", "did you mean persons?"),
     ),
     "prepare_split": (("prepare_data", "{yaml}", "--split", "person"), ("unknown split 'person'", "did you mean persons?")),
+    "leak_without_random": (
+        ("prepare_data", "{yaml}", "--show-leak"),
+        ("tiny's YAML has no random one", "add `splits: {random:"),
+    ),
     "export_split": (("export_ensemble", "{yaml}", "--to", "{root}/out", "--split", "person"), ("unknown split 'person'",)),
     "base_alone": ((*SEARCH, "--base", "abc"), ("unknown trial 'abc'", "--base abc needs --vary", "--all-data")),
     "vary_alone": ((*SEARCH, "--vary", "loss"), ("--vary needs --base TRIAL_ID",)),
