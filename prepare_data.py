@@ -7,6 +7,9 @@ from typing import Any
 
 from ledger import verbs
 
+MOST_BROKEN = 20
+"""Lines for broken files: one file of many photos that broke off would fill the screen with the same sentence."""
+
 
 def call(given: argparse.Namespace) -> dict[str, Any]:
     from competitions.compare_splits import compare_splits
@@ -36,8 +39,11 @@ def show(found: dict[str, Any]) -> None:
         print(f"  always in training: {pinned['reason']}")
     for note in found["notes"]:
         print(f"  note: {note}")
-    for image_id, reason in found["broken_files"].items():
+    broken = list(found["broken_files"].items())
+    for image_id, reason in broken[:MOST_BROKEN]:
         print(f"  broken: {image_id}: {reason}")
+    if len(broken) > MOST_BROKEN:
+        print(f"  broken: and {len(broken) - MOST_BROKEN} more, {len(broken)} in all; --json lists each")
     for finding in (*found["leaks"], *found["duplicates"]):
         print(f"  look at: {finding['text']}")
     print(f"  decoded: {found['cache']['bytes'] / 1e6:.1f} MB at {found['cache']['size']} px ({found['cache']['path']})")
