@@ -40,8 +40,8 @@ def show(found: dict[str, Any]) -> None:
         print(f"  always in training: {pinned['reason']}")
     for note in found["notes"]:
         print(f"  note: {note}")
-    for image_id, reason in found["broken_files"].items():
-        print(f"  broken: {image_id}: {reason}")
+    for text in _first([f"broken: {image_id}: {reason}" for image_id, reason in found["broken_files"].items()]):
+        print(f"  {text}")
     for text in _first([finding["text"] for finding in (*found["leaks"], *found["duplicates"])]):
         print(f"  look at: {text}")
     for text in _first(found["near_duplicates"]["warnings"]):
@@ -59,7 +59,7 @@ def _leak_lines(leak: dict[str, Any] | None) -> list[str]:
     return verbs.table(rows, head).splitlines()
 
 
-def _first(texts: list[str], most: int = 30) -> list[str]:
+def _first(texts: list[str], most: int = 20) -> list[str]:
     return texts[:most] + ([f"and {len(texts) - most} more, which --json lists"] if len(texts) > most else [])
 
 

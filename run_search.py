@@ -5,6 +5,7 @@ import argparse
 import json
 import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 from ledger import verbs
@@ -138,10 +139,16 @@ def _flags(names: list[str]) -> str:
 
 
 def _resume_command(given: argparse.Namespace, study: str) -> str:
-    words = ["python", "run_search.py", given.competition, "--resume", study]
+    words = [_python(), "run_search.py", given.competition, "--resume", study]
     words += ["--storage", given.storage] if given.storage else []
     words += ["--address", given.address] if given.address else []
     return shlex.join(words)
+
+
+def _python() -> str:
+    """This interpreter as it is typed here: below the working folder it need not be an activated one."""
+    own, here = Path(sys.executable), Path.cwd()
+    return str(own.relative_to(here)) if own.is_relative_to(here) else "python"
 
 
 def main() -> int:

@@ -4,7 +4,8 @@ Every verb that needs the data prepares them; what has been decoded once is atta
 as one JSON file named by its fingerprint, from which a trial on any node attaches.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -162,10 +163,21 @@ def prepare(competition: Competition, paths: CompetitionPaths, *, progress: Prog
     cache = open_or_build(manifest, root_of(competition, paths), competition.image_size, paths.cache(), progress=progress)
     pixels = tuple(cache.hashes)
     usable = np.array([image_id not in cache.broken for image_id in manifest.image_ids], dtype=bool)
+    _require_photos(manifest, cache.broken)
     folds = cut(competition, competition.split, manifest, usable, pixels)
     near = open_or_find(cache, manifest)
     findings = (*leaks(manifest, pixels), *near_findings(near, manifest, folds), *contradictions(manifest, pixels))
     return Prepared(competition, manifest, folds, pixels, dict(cache.broken), findings, paths, near)
+
+
+def _require_photos(manifest: Manifest, broken: Mapping[str, str]) -> None:
+    """Refuse data of which no training photo can be decoded, as a download that broke off leaves them: the folds are not what is wrong."""
+    ids = [manifest.image_ids[row] for row in manifest.rows("train")]
+    if not ids or any(image_id not in broken for image_id in ids):
+        return
+    reasons = Counter(broken[image_id] for image_id in ids)
+    told = "; ".join(f"{reason} ({n})" for reason, n in reasons.most_common(3))
+    raise UserError(f"none of the {len(ids)} training photos can be decoded: {told}; look at {ids[0]}, copy or download it again")
 
 
 def cut(

@@ -79,3 +79,12 @@ def test_a_group_on_both_sides_stops(copied: Path, tiny_competition: Competition
     (copied / "manifest.csv").write_text(text.replace("t05.png,t05,test", "t05.png,g04,test"))
     with pytest.raises(UserError, match="group 'g04' stands in train and in test"):
         prepare(tiny_competition, CompetitionPaths(tmp_path / "a"))
+
+
+def test_data_without_one_readable_training_photo_stop_with_the_reason(
+    copied: Path, tiny_competition: Competition, tmp_path: Path
+) -> None:
+    for photo in copied.glob("g*.png"):
+        photo.write_bytes(photo.read_bytes()[:300])
+    with pytest.raises(UserError, match=r"none of the 80 training photos can be decoded: .*cut short.* \(80\); look at g00-0"):
+        prepare(tiny_competition, CompetitionPaths(tmp_path / "a"))
