@@ -76,7 +76,7 @@ REQUESTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "search_zero_trials": ((*SEARCH, "--trials", "0"), ("trials must be 1 or more, got 0",)),
     "search_negative_trials": ((*SEARCH, "--trials", "-3"), ("trials must be 1 or more, got -3",)),
     "search_text_for_number": ((*SEARCH, "--trials", "many"), ("argument --trials: invalid int value: 'many'",)),
-    "search_fold": ((*SEARCH, "--fold", "9"), ("fold must be 0..3, got 9; this competition has 4 folds",)),
+    "search_fold": ((*SEARCH, "--fold", "9"), ("fold must be 0..3, got 9; split 'persons' has 4 folds",)),
     "search_hours": ((*SEARCH, "--hours", "0"), ("hours must be above 0, got 0",)),
     "search_storage": ((*SEARCH, "--storage", "{yaml}"), ("storage must be a folder that can be written",)),
     "search_study_name": ((*SEARCH, "--study", "../up"), ("study names are letters, digits", "'../up'")),
