@@ -44,16 +44,16 @@ def found_in(images, manifest, pixels=None):
     return find(images, manifest, pixels or [f"{i}" for i in range(len(images))])
 
 
-@pytest.mark.parametrize("seed", [0, 3])
-def test_every_planted_near_duplicate_of_the_demo_is_found_and_nearly_nothing_else(seed: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", [0, 12])
+def test_every_planted_near_duplicate_of_the_demo_is_found_and_nothing_else(seed: int, tmp_path: Path) -> None:
     paths = CompetitionPaths(tmp_path / "demo")
     prepared = prepare(load_competition("demo").model_copy(update={"seed": seed}), paths)
     planted = {tuple(sorted(pair)) for pair in json.loads((paths.data / "photos/key.json").read_text())["near_duplicates"]}
     assert prepared.near is not None
     assert len(planted) == 6
-    assert planted <= set(prepared.near.pairs)
+    assert set(prepared.near.pairs) == planted
     assert prepared.near.complete
-    assert prepared.near.count == len(prepared.near.pairs) <= 7
+    assert prepared.near.count == 6
     told = report(prepared, prepared.cache(64))["near_duplicates"]
     fold = dict(zip(prepared.manifest.image_ids, prepared.folds.fold.tolist(), strict=True))
     for pair in told["pairs"]:
