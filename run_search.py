@@ -28,7 +28,7 @@ NEW_STUDY = {
     "all_data": False,
 }
 """What only a new study can be told -> the flag's default; a study around a base takes some of them from it."""
-FIXED_ON_ALL_DATA = ("space", "seed", "fold", "cpus_per_trial", "searcher", "scheduler", "init_from")
+FIXED_ON_ALL_DATA = ("space", "seed", "cpus_per_trial", "searcher", "scheduler", "init_from")
 
 
 def call(given: argparse.Namespace) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _check_flags(given: argparse.Namespace) -> None:
         faults.append(
             f"{_flags(told)} cannot be changed with --resume: the study goes on as it was started; leave it out, or start a new study"
         )
-    fixed = [name for name in told if name in FIXED_ON_ALL_DATA]
+    fixed = [name for name in told if name in FIXED_ON_ALL_DATA or (name == "fold" and given.base is not None)]
     if given.all_data and fixed:
         faults.append(
             f"{_flags(fixed)} would have no effect with --all-data: a final member has its trial's own settings; leave it out"

@@ -20,6 +20,7 @@ from ensemble.votes import RULES, Vote
 from ledger.errors import UserError, unknown
 from ledger.predictions import OUTSIDE
 from ledger.query import all_data_sibling
+from ledger.trials import ALL_DATA
 from trainables.catalog import check_views
 
 RESAMPLES = 200
@@ -91,7 +92,9 @@ def choose(
     members = {place: pool.members[: chosen[place]] for place, pool in pools.items()}
     if all_data:
         members = _siblings(prepared, members)
-    plan = _plan(prepared, pools, chosen, members, rule)
+    taught = {place: prepared.rows(own[0], ALL_DATA if all_data else fold)[0] for place, own in places.items()}
+    priors = {place: prepared.priors(own[0], taught[place])[place.task] for place, own in places.items()}
+    plan = _plan(prepared, pools, chosen, members, priors, rule)
     scores = {task: found for task in _answered(plan) if (found := _scores(prepared, plan, pools, chosen, sizes, rule, task))}
     ids = tuple(prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test"))
     return Choice(plan, scores, _answers(prepared, plan, ids, device), ids)
@@ -129,6 +132,7 @@ def _plan(
     pools: Mapping[Place, Pool],
     chosen: Mapping[Place, int],
     members: Mapping[Place, tuple[str, ...]],
+    priors: Mapping[Place, NDArray[np.float64]],
     rule: str,
 ) -> EnsemblePlan:
     competition = prepared.competition
@@ -137,7 +141,7 @@ def _plan(
             task=place.task,
             classes=competition.classes(place.task),
             voters=tuple(Voter(trial, view) for trial in members[place] for view in pool.views),
-            prior=tuple(float(share) for share in pool.prior),
+            prior=tuple(float(share) for share in priors[place]),
             rule=rule,
             tie_rule=RULES[rule].tie_rule,
             score=_own_score(pool, chosen[place], rule),
@@ -216,7 +220,7 @@ def _needed(plan: EnsemblePlan, task: str) -> list[Place]:
     places = [ensemble.place for ensemble in plan.tasks]
     whole = [place for place in places if place.task == LABEL]
     if whole and (task == LABEL or task in plan.composition.tasks):
-        return whole
+        return list(needed_places(LABEL, places))
     tasks = plan.composition.tasks if task == LABEL else (task,)
     return list(dict.fromkeys(place for one in tasks for place in needed_places(one, places)))
 

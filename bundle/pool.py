@@ -49,7 +49,6 @@ class Pool:
         labels: `int64 (N,)`, -1 where there is none, or the condition does not hold.
         groups: N group names.
         probs: `float16 (M, V, N, C)`.
-        prior: `(C,)` class shares of the training photos.
     """
 
     place: Place
@@ -61,7 +60,6 @@ class Pool:
     labels: NDArray[np.int64]
     groups: tuple[str, ...]
     probs: NDArray[np.float16]
-    prior: NDArray[np.float64]
 
 
 def places_of(prepared: Prepared, targets: Sequence[Target]) -> dict[Place, list[Target]]:
@@ -69,7 +67,7 @@ def places_of(prepared: Prepared, targets: Sequence[Target]) -> dict[Place, list
     found: dict[Place, list[Target]] = {}
     for target in targets:
         names = {task: prepared.competition.classes(task) for task in target.where}
-        where = tuple((task, tuple(names[task][number] for number in numbers)) for task, numbers in target.where.items())
+        where = tuple((task, tuple(names[task][number] for number in numbers)) for task, numbers in sorted(target.where.items()))
         for head in target.heads:
             found.setdefault(Place(head, where), []).append(target)
     return found
@@ -141,7 +139,6 @@ def load_pool(prepared: Prepared, place: Place, targets: Sequence[Target], trial
         raise UserError(f"fold {fold} has no photo with a label for {place} that all of its targets share; give another --fold")
     scores = {trial: METRICS[metric](probs[0][known], labels[known]) for trial, probs in found.items()}
     order = sorted(found, key=lambda trial: (-scores[trial], trial))
-    training, _ = prepared.rows(targets[0], fold)
     return Pool(
         place=place,
         metric=metric,
@@ -152,7 +149,6 @@ def load_pool(prepared: Prepared, place: Place, targets: Sequence[Target], trial
         labels=labels,
         groups=tuple(manifest.groups[row] for row in taken),
         probs=np.stack([found[trial] for trial in order]),
-        prior=prepared.priors(targets[0], training)[place.task],
     )
 
 

@@ -58,8 +58,9 @@ def read_folders(competition: Competition, root: Path) -> Manifest:
 
 def _words(competition: Competition, top: Path) -> dict[str, str]:
     """Role -> folder; a folder `unlabelled` counts without being named."""
-    found = {"unlabelled": "unlabelled"} if (top / "unlabelled").is_dir() else {}
-    return found | {role: str(PurePosixPath(word)) for role, word in competition.roles.items()}
+    named = {role: str(PurePosixPath(word)) for role, word in competition.roles.items()}
+    found = {"unlabelled": "unlabelled"} if (top / "unlabelled").is_dir() and "unlabelled" not in named.values() else {}
+    return found | named
 
 
 def _word_faults(words: dict[str, str], top: Path) -> list[str]:
@@ -73,6 +74,10 @@ def _word_faults(words: dict[str, str], top: Path) -> list[str]:
                 f"there is no folder {word!r} for the role {role} in {top} (folders there: {listed(known) or 'none'}); "
                 f"name it in `roles`, or leave the role out of `roles` where there are no such photos"
             )
+    twice = sorted({word for word in words.values() if list(words.values()).count(word) > 1})
+    faults += [
+        f"each role must have a folder of its own, {word!r} stands for more than one; name another in `roles`" for word in twice
+    ]
     nested = [f"{a!r} in {b!r}" for a in words.values() for b in words.values() if PurePosixPath(b) in PurePosixPath(a).parents]
     if nested:
         faults.append(

@@ -11,15 +11,17 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 
 from competitions._places import require_root
 from competitions._rows import Rows, manifest_of
 from competitions.competition import Competition
-from competitions.decode import idx_array, idx_header, open_idx
+from competitions.decode import MAX_MEMBER_BYTES, idx_array, idx_header, open_idx
 from competitions.manifest import Manifest
 from ledger.errors import UserError, listed
 
+MOST_PHOTOS = 1 << 24  # a damaged header may claim billions
 PARTS = {"train": "train", "t10k": "test"}
 
 
@@ -70,6 +72,9 @@ def _shape(file: Path, faults: list[str]) -> tuple[int, ...]:
             shape = idx_header(opened)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         faults.append(f"{file.name} is not a readable idx file ({error}); download it again")
+        return (0,) * axes
+    if prod(shape) > MAX_MEMBER_BYTES or shape[:1] > (MOST_PHOTOS,):
+        faults.append(f"{file.name} says that it holds an array of {shape}, more than can be true; download it again")
         return (0,) * axes
     if len(shape) != axes or not shape[0]:
         faults.append(f"{file.name} must have {axes} axes and at least one entry, got the shape {shape}; files may be mixed up")

@@ -52,7 +52,7 @@ def manifest_of(competition: Competition, rows: Rows, root: Path, place: Place, 
     Raises:
         UserError: With `faults` and every fault of ids, roles, labels and paths.
     """
-    found = [*faults, *_id_faults(rows.ids)]
+    found = [*faults, *id_faults(rows.ids)]
     if "train" not in rows.roles:
         found.append(
             f"no row has the role train (the word {competition.roles['train']!r}); without training photos nothing can be learned"
@@ -69,7 +69,8 @@ def manifest_of(competition: Competition, rows: Rows, root: Path, place: Place, 
     return Manifest(tuple(rows.ids), tuple(paths), groups, tuple(rows.roles), labels)
 
 
-def _id_faults(ids: Sequence[str]) -> list[str]:
+def id_faults(ids: Sequence[str]) -> list[str]:
+    """What is wrong with ids: empty, more than one line, twice."""
     faults = []
     empty = ids.count("")
     if empty:

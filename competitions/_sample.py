@@ -6,7 +6,6 @@ must be exactly the test photos; where the reader knows none, they are the photo
 """
 
 import posixpath
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -15,6 +14,7 @@ from unicodedata import normalize
 import numpy as np
 
 from competitions._places import photos_below
+from competitions._rows import id_faults
 from competitions._tables import read_table
 from competitions.competition import Competition, Submission
 from competitions.manifest import Manifest
@@ -37,7 +37,7 @@ def with_sample(competition: Competition, manifest: Manifest, root: Path) -> tup
     table = read_table(root / name, {"submission.id_column": competition.submission.id_column or None}, name=name)
     submission, faults = _resolved(competition, list(table.columns))
     ids = table.columns[next(iter(table.columns))]
-    faults += _id_faults(ids)
+    faults += id_faults([_key(i) for i in ids])
     if not faults:
         add = _in_order if len(manifest.rows("test")) else _added
         manifest, faults = add(competition, manifest, root, ids)
@@ -74,12 +74,6 @@ def _asked(competition: Competition, headers: Sequence[str]) -> dict[str, str]:
     if len(headers) == 1 and headers[0] not in (*competition.tasks, "label"):
         return {headers[0]: "label" if len(competition.tasks) > 1 else next(iter(competition.tasks))}
     return {header: header if header in (*competition.tasks, "label") else "" for header in headers}
-
-
-def _id_faults(ids: Sequence[str]) -> list[str]:
-    faults = [f"{ids.count('')} rows have no id; is the first column the photos' id?"] if "" in ids else []
-    twice = [repr(i) for i, n in Counter(map(_key, ids)).items() if n > 1 and i]
-    return faults + ([f"ids must differ, these stand more than once: {listed(twice)}; keep one row per photo"] if twice else [])
 
 
 def _in_order(competition: Competition, manifest: Manifest, root: Path, ids: Sequence[str]) -> tuple[Manifest, list[str]]:

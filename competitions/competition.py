@@ -25,8 +25,10 @@ FOLDS = 5
 DEFAULT_ROLES = {"train": "train", "test": "test"}
 LABEL = "label"
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-TargetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@=+-]*$")]
+NAME_PATTERN, TARGET_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", r"^[A-Za-z0-9][A-Za-z0-9_.@=+-]*$"
+TRIAL_PATTERN = r"^[0-9a-f]{12}$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+TargetName = Annotated[str, Field(pattern=TARGET_PATTERN)]
 
 
 class _Part(BaseModel):
@@ -94,7 +96,7 @@ class TargetSpec(_Part):
 
     heads: tuple[str, ...] = Field(min_length=1)
     where: dict[str, tuple[str, ...]] = {}
-    init_from: str | None = None
+    init_from: str | None = Field(default=None, pattern=TRIAL_PATTERN)
 
     @field_validator("where", mode="before")
     @classmethod
@@ -335,7 +337,12 @@ _MESSAGES = {
     "model_type": "must be a mapping",
     "model_attributes_type": "must be a mapping",
     "too_short": "must have at least {min_length} entries",
-    "string_pattern_mismatch": "must begin with a letter or digit and hold only letters, digits and _ . -",
+    "string_pattern_mismatch": "must {pattern}",
+}
+_PATTERNS = {
+    NAME_PATTERN: "begin with a letter or digit and hold only letters, digits and _ . -",
+    TARGET_PATTERN: "begin with a letter or digit and hold only letters, digits and _ . @ = + -",
+    TRIAL_PATTERN: "be the id of a trial, 12 digits from 0 to f",
 }
 
 
@@ -347,7 +354,9 @@ def _sentence(fault: Any) -> str:
         return (f"{at}: " if at else "") + unknown("setting", last, list(_settings_at(tuple(above))))
     given = "" if fault["type"] in {"value_error", "missing"} else f", got {fault['input']!r}"
     if fault["type"] in _MESSAGES:
-        return f"{'.'.join(place)} {_MESSAGES[fault['type']].format(**fault.get('ctx', {}))}{given}"
+        facts = fault.get("ctx", {})
+        facts = facts | {"pattern": _PATTERNS.get(facts.get("pattern"), "")}
+        return f"{'.'.join(place)} {_MESSAGES[fault['type']].format(**facts)}{given}"
     return f"{'.'.join(place)}: {fault['msg'].removeprefix('Value error, ')}{given}"
 
 

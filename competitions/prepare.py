@@ -6,14 +6,14 @@ as one JSON file named by its fingerprint, from which a trial on any node attach
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.competition import Competition, Split
+from competitions.competition import Competition, Split, with_split
 from competitions.image_cache import ImageCache, open_or_build
 from competitions.manifest import Manifest
 from competitions.near_duplicates import NearDuplicates, near_findings, open_or_find, standing
@@ -195,6 +195,17 @@ def cut(
         by_group=split.by_group,
         same_pixels=pixels,
     )
+
+
+def cut_again(prepared: Prepared, name: str) -> Prepared:
+    """The same photos by another of the competition's splits; nothing is read or decoded anew.
+
+    Raises:
+        UserError: There is no such split, or it cannot be made.
+    """
+    competition = with_split(prepared.competition, name)
+    folds = cut(competition, competition.split, prepared.manifest, prepared.usable(), prepared.pixels)
+    return replace(prepared, competition=competition, folds=folds, _fingerprints={})
 
 
 def load_prepared(paths: CompetitionPaths, key: str) -> Prepared:

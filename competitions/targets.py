@@ -83,7 +83,8 @@ def choose_targets(competition: Competition, names: Sequence[str] | None) -> lis
         return [known[task] for task in competition.tasks]
     if list(names) == [EVERY]:
         return list(known.values())
-    faults = [unknown("target", name, [*known, EVERY]) for name in names if name not in known]
+    faults = [unknown("target", name, [*known, EVERY]) for name in names if name not in known and name != EVERY]
+    faults += [f"{EVERY} stands for every target, so it must stand alone, got {', '.join(names)}"] if EVERY in names else []
     faults += [f"targets must differ, {name!r} stands twice" for name in sorted({n for n in names if names.count(n) > 1})]
     if faults or not names:
         raise UserError(*(faults or ["targets must name at least one target"]))

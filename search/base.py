@@ -13,14 +13,16 @@ import optuna
 
 from competitions.competition import load_competition
 from competitions.prepare import Prepared
+from competitions.targets import targets
 from ledger.errors import UserError, unknown
 from ledger.paths import CompetitionPaths, competition_paths
 from ledger.query import readable_record
 from ledger.trials import ALL_DATA, TrialFolder, trial_folders
 from search_spaces import Space
-from trainables.attach import target_of, weights_store
+from trainables.attach import weights_store
 from trainables.backbones import kept_weights
 from trainables.config import DEFAULTS, ONLY_WITH, Question, TrialConfig, resolve
+from trainables.start import is_trial_start
 
 BELONGS = {
     **{name: owner for name, (owner, _, _) in ONLY_WITH.items()},
@@ -86,7 +88,14 @@ def check_base(config: TrialConfig, prepared: Prepared) -> None:
     Raises:
         UserError: The data or the split have changed since.
     """
-    if prepared.data_fingerprint(target_of(config, prepared)) != config.data:
+    known = targets(prepared.competition).get(config.target)
+    if known is None or known.heads != config.heads:
+        heads = "no such target" if known is None else f"heads {', '.join(known.heads)}"
+        raise UserError(
+            f"trial {config.trial_id} was trained for target {config.target} with heads {', '.join(config.heads)}, and "
+            f"{prepared.competition.name} has {heads} today; put the target back, or take another trial as the base"
+        )
+    if prepared.data_fingerprint(known) != config.data:
         name = prepared.competition.name
         raise UserError(
             f"trial {config.trial_id} learned from other photos, labels or folds than {name} has today, so scores do not compare; "
@@ -122,7 +131,14 @@ def around(space: Space, base: TrialConfig, vary: Sequence[str], question: Quest
     Raises:
         UserError: The base cannot be trained as it was, or a name of `vary` is no setting or never drawn another way; all at once.
     """
-    parameters = parameters_of(base, weights_store(prepared))
+    store = weights_store(prepared)
+    parameters = parameters_of(base, store)
+    file = parameters.get("weights_file")
+    if file is not None and question.fold != base.fold and is_trial_start(Path(file)):
+        raise UserError(
+            f"trial {base.trial_id} started from a trial that learned photos of fold {question.fold}, so nothing that starts as it "
+            f"did can be judged there; leave --fold out"
+        )
     own = replace(question, fold=base.fold, seed=base.seed, threads=base.threads)
     again = resolve(parameters, own)
     if again.trial_id != base.trial_id:

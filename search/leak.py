@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from competitions.compare_splits import has_groups
-from competitions.competition import Competition, with_split
-from competitions.prepare import Prepared, prepare
+from competitions.competition import Competition
+from competitions.prepare import Prepared, cut_again
 from competitions.targets import Target, targets
 from ledger.claims import claim, wait_for
 from ledger.errors import UserError
@@ -54,7 +54,7 @@ def show_leak(prepared: Prepared, progress: Progress = lambda done, total: None)
         UserError: The photos have no groups, or the YAML does not name a split of each kind.
     """
     names = leak_splits(prepared)
-    sides = [prepare(with_split(prepared.competition, name), prepared.paths) for name in names]
+    sides = [cut_again(prepared, name) for name in names]
     asked = [(side, leak_config(side, target)) for target in single_tasks(prepared.competition) for side in sides]
     total, done, records = sum(config.epochs for _, config in asked), 0, []
     for side, config in asked:

@@ -10,7 +10,7 @@ from typing import Any
 
 from competitions.competition import Competition, load_competition, with_split
 from competitions.prepare import Prepared, prepare
-from competitions.targets import Target, choose_targets
+from competitions.targets import Target, choose_targets, targets
 from ledger.errors import UserError
 from ledger.paths import CompetitionPaths, check_name, check_writable, competition_paths
 from ledger.progress import Counting
@@ -84,7 +84,7 @@ def make_plan(request: Request, storage: str | Path | None) -> Plan:
         raise UserError(
             f"study names must be new, {name!r} is there already; go on with it by --resume {name}, or give another --study"
         )
-    return Plan(replace(request, study=name), space, prepared, questions, study, members)
+    return Plan(replace(request, study=name, targets=tuple(questions)), space, prepared, questions, study, members)
 
 
 def dry_run(plan: Plan) -> dict[str, Any]:
@@ -118,8 +118,8 @@ def _tell(prepared: Prepared) -> None:
 def questions_of(request: Request, prepared: Prepared, competition: Competition) -> dict[str, Any]:
     from trainables.config import Question
 
-    targets = choose_targets(competition, request.targets)
-    empty = [f"{head} of {target.name}" for target in targets for head in _empty_heads(prepared, target, request.fold)]
+    asked = choose_targets(competition, request.targets)
+    empty = [f"{head} of {target.name}" for target in asked for head in _empty_heads(prepared, target, request.fold)]
     if empty:
         raise UserError(f"fold {request.fold} has no photos to train or to judge {', '.join(empty)} on; give another --fold")
     return {
@@ -137,20 +137,43 @@ def questions_of(request: Request, prepared: Prepared, competition: Competition)
             gpu=request.gpus_per_trial > 0,
             **_start(request, target, prepared),
         )
-        for target in targets
+        for target in asked
     }
 
 
 def _start(request: Request, target: Target, prepared: Prepared) -> dict[str, str]:
     """The start that every trial of a target has in common: backbone and weights of the trial it goes on from, if any."""
     from trainables.attach import start_of, weights_store
+    from trainables.config import TrialConfig
 
+    if request.resume:
+        recorded = study_folder(prepared.paths.studies, request.study or "").plan()["questions"].get(target.name, {})
+        return {name: recorded[name] for name in ("start_backbone", "start_weights") if name in recorded}
     source = None if request.base else request.init_from or target.init_from  # a base brings its own start
-    if source is None:
+    if source is None or request.all_data:
         return {}
     check_name("trial", source)
-    backbone, weights = start_of(TrialFolder(prepared.paths.trials / source), weights_store(prepared))
+    folder = TrialFolder(prepared.paths.trials / source)
+    backbone, weights = start_of(folder, weights_store(prepared))
+    _check_start(TrialConfig.from_json(folder.config()), request.fold, prepared)
     return {"start_backbone": backbone, "start_weights": weights}
+
+
+def _check_start(source: Any, fold: int, prepared: Prepared) -> None:
+    """Refuse a start that has learned photos on which trials that start from it would be judged.
+
+    Raises:
+        UserError: It learned from another split's folds, with another fold held out, or from all photos.
+    """
+    known = targets(prepared.competition).get(source.target)
+    same_folds = known is not None and prepared.data_fingerprint(known) == source.data
+    if not same_folds or source.fold != fold:
+        held_out = "none" if source.fold == ALL_DATA else f"fold {source.fold}"
+        raise UserError(
+            f"trial {source.trial_id} learned with {held_out} of split {source.split!r} held out"
+            f"{'' if same_folds else ', on other photos, labels or folds than today'}; trials judged on fold {fold} of split "
+            f"{prepared.competition.split.name!r} must not start from photos they are judged on: give a trial of that fold and split"
+        )
 
 
 def _empty_heads(prepared: Prepared, target: Target, fold: int) -> list[str]:

@@ -16,7 +16,7 @@ from bundle.pool import cached_test_probs, find_trials, load_pool, places_of
 from bundle.predict import open_bundle, read_ids
 from competitions.competition import Competition, parse_competition
 from competitions.prepare import Prepared, prepare
-from competitions.targets import choose_targets
+from competitions.targets import choose_targets, targets
 from ensemble.cascade import Place
 from ensemble.plan import EnsemblePlan, vote_task
 from ledger.errors import UserError
@@ -82,6 +82,25 @@ def test_targets_of_any_kind_vote_and_answer_from_a_bundle_as_single_tasks_do(he
     assert EnsemblePlan.from_json(choice.plan.to_json()) == choice.plan
 
 
+def test_a_composed_label_on_subsets_is_routed_by_a_task_of_its_own(tiny_data: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("PODIUM_DATA", str(tiny_data))
+    text = (Path(__file__).parents[1] / "conftest.py").read_text().split('TINY = """')[1].split('"""')[0]
+    text = (
+        text.replace("label: [colour, shape]", "label: [shape]").split("targets:")[0]
+        + """targets:
+  label@red: {heads: [label], where: {colour: red}}
+  label@rest: {heads: [label], where: {colour: [green, blue]}}
+image_size"""
+        + text.split("image_size")[1]
+    )
+    prepared = prepare(parse_competition(text, "tiny", where="x"), CompetitionPaths(tmp_path / "tiny"))
+    names = ["colour", "label@red", "label@rest"]
+    train(prepared, 1, names)
+    choice = choose(prepared, targets=names)
+    assert set(choice.answers) == set(choice.scores) == {"colour", "shape", "label"}
+    np.testing.assert_array_equal(choice.answers["label"], choice.answers["shape"])
+
+
 def test_a_cascade_takes_each_photo_s_answer_from_the_models_its_predicted_class_names(here: Any) -> None:
     prepared, _ = here
     cascade = choose(prepared, targets=WAYS["cascade"], top=1)
@@ -115,6 +134,8 @@ def test_members_hand_their_test_votes_to_siblings_that_learned_from_all_data(he
     assert {voter.member for voter in final.plan.voters} == {config.trial_id}
     assert final.scores == on_fold.scores, "a member without a score of its own takes those of the trial it stands for"
     assert on_fold.scores["label"]["best_single"]["trial_id"] == member
+    whole = np.bincount(prepared.labels(targets(prepared.competition)["label"])["label"][prepared.usable()], minlength=6)
+    np.testing.assert_allclose(final.plan.tasks[0].prior, whole / whole.sum())
     export(prepared, final, tmp_path)
     names = [f"{name}.png" for name in final.image_ids]
     answers = open_bundle(tmp_path / "bundle").predict(data / "tiny", final.image_ids, names)

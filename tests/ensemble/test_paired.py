@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ensemble.paired import HELPS, HURTS, UNDECIDED, Difference, Pair, Spread, compare, difference, spread_of
+from ensemble.paired import ALONE, HELPS, HURTS, UNDECIDED, Difference, Pair, Spread, compare, difference, spread_of
 from ledger.errors import UserError
 
 SHAPES = {  # groups, share of wrong answers, pairs, noise of a seed in that share
@@ -40,8 +40,11 @@ def pairs_of(
     ]
 
 
+NO_SEED_NOISE = Spread(0.0, 1_000_000)
+
+
 def judged(pairs: list[Pair], seed: int = 0, metric: str = "macro_f1", n_resamples: int = 300) -> Difference:
-    spread = spread_of([[difference(pair, metric) for pair in pairs]])
+    spread = spread_of([[difference(pair, metric) for pair in pairs]]) or NO_SEED_NOISE
     return compare(pairs, metric=metric, seed=seed, spread=spread, n_resamples=n_resamples)
 
 
@@ -70,6 +73,13 @@ def test_a_change_that_helps_is_found_and_its_opposite_hurts(name: str) -> None:
     assert (helps.verdict, hurts.verdict) == (HELPS, HURTS)
     assert helps.low < helps.mean < helps.high
     assert hurts.mean == pytest.approx(-helps.mean)
+
+
+def test_one_pair_gets_an_interval_and_no_verdict_until_the_noise_of_a_seed_is_known() -> None:
+    (pair,) = pairs_of((200, 0.15, 1, 0.0), 1, gain=0.12)
+    alone, known = (compare([pair], metric="macro_f1", seed=0, spread=spread) for spread in (None, NO_SEED_NOISE))
+    assert (alone.verdict, known.verdict) == (ALONE, HELPS)
+    assert 0 < alone.low < alone.mean < alone.high
 
 
 def test_four_lucky_groups_are_no_proof() -> None:

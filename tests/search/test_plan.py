@@ -4,10 +4,18 @@ from pathlib import Path
 
 import pytest
 
+from competitions.competition import load_competition
+from competitions.prepare import prepare
+from competitions.targets import targets
 from ledger.errors import UserError
+from ledger.paths import competition_paths
+from ledger.trials import ALL_DATA
 from search.plan import make_plan, plan_json
 from search.request import Request
 from tests.conftest import TINY
+from trainables.attach import attach
+from trainables.config import Question, resolve
+from trainables.training import run_trial
 
 
 @pytest.fixture
@@ -40,3 +48,56 @@ def test_each_split_has_data_of_its_own_and_the_record_names_the_default(yaml: P
 def test_a_fold_that_the_split_does_not_have_is_refused(yaml: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"fold must be 0..0, got 3; split 'holdout20' has 1 fold"):
         make_plan(Request(str(yaml), space="smoke", fold=3, split="holdout20"), tmp_path / "runs")
+
+
+def train(yaml: Path, storage: Path, target: str, fold: int) -> str:
+    """The id of a finished trial of one epoch."""
+    competition = load_competition(str(yaml))
+    prepared = prepare(competition, competition_paths("tiny", storage))
+    one = targets(competition)[target]
+    question = Question("tiny", target, one.heads, one.metric, prepared.data_fingerprint(one), "groups", fold, 0, 32)
+    config = resolve({"backbone": "test_vit", "epochs": 1, "batch_size": 16, "augmentation": "none"}, question)
+    assert run_trial(config, attach(prepared, config)).finished
+    return config.trial_id
+
+
+def test_no_trial_starts_from_one_that_learned_the_photos_it_is_judged_on(yaml: Path, tmp_path: Path) -> None:
+    storage = tmp_path / "runs"
+    same, other, whole = (train(yaml, storage, "colour", fold) for fold in (0, 1, ALL_DATA))
+    asked = Request(str(yaml), space="smoke", targets=("both",), study="s", init_from=same)
+    question = make_plan(asked, storage).questions["both"]
+    assert (question.start_backbone, len(question.start_weights)) == ("test_vit", 64)
+    for source, said in ((other, "with fold 1 of split 'groups' held out"), (whole, "with none of split 'groups' held out")):
+        with pytest.raises(UserError, match=said):
+            make_plan(Request(str(yaml), space="smoke", targets=("both",), init_from=source), storage)
+    with pytest.raises(UserError, match="on other photos, labels or folds than today"):
+        make_plan(Request(str(yaml), space="smoke", targets=("both",), split="holdout20", init_from=same), storage)
+
+
+def test_a_study_goes_on_from_its_recorded_start_when_the_source_is_gone(yaml: Path, tmp_path: Path) -> None:
+    storage = tmp_path / "runs"
+    source = train(yaml, storage, "colour", 0)
+    begun = make_plan(Request(str(yaml), space="smoke", targets=("both",), study="s", init_from=source), storage)
+    begun.study.write_plan(plan_json(begun, "key"))
+    (begun.paths.trials / source).rename(tmp_path / "gone")
+    assert make_plan(Request(str(yaml), study="s", resume=True), storage).questions == begun.questions
+
+
+def test_targets_that_the_file_gains_are_no_part_of_a_study_and_lost_ones_are_named(yaml: Path, tmp_path: Path) -> None:
+    storage = tmp_path / "runs"
+    begun = make_plan(Request(str(yaml), space="smoke", targets=("all",), study="s"), storage)
+    begun.study.write_plan(plan_json(begun, "key"))
+    text = yaml.read_text()
+    yaml.write_text(text.replace("  label: {heads: [label]}\n", "  label: {heads: [label]}\n  more: {heads: [shape, colour]}\n"))
+    assert set(make_plan(Request(str(yaml), study="s", resume=True), storage).questions) == set(begun.questions)
+    yaml.write_text(text.replace("  label: {heads: [label]}\n", ""))
+    with pytest.raises(UserError, match="unknown target 'label'"):
+        make_plan(Request(str(yaml), study="s", resume=True), storage)
+
+
+def test_a_base_whose_target_has_other_heads_today_is_refused(yaml: Path, tmp_path: Path) -> None:
+    storage = tmp_path / "runs"
+    base = train(yaml, storage, "both", 0)
+    yaml.write_text(yaml.read_text().replace("both: {heads: [shape, colour]}", "both: {heads: [label]}"))
+    with pytest.raises(UserError, match="for target both with heads colour, shape, and tiny has heads label today"):
+        make_plan(Request(str(yaml), space="smoke", base=base, vary=("lr",)), storage)
