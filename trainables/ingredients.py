@@ -25,7 +25,7 @@ from trainables.provenance import REPOSITORY
 log = logging.getLogger("podium.reproduce")
 CODE = ("competitions", "ledger", "trainables")
 """The folders whose code a training runs."""
-FILE = re.compile(r"^diff --git a/(\S+) b/", re.MULTILINE)
+FILE = re.compile(r"diff --git a/(\S+) b/")
 MOST_PHOTOS = 100
 Session = Mapping[str, Any]
 
@@ -154,10 +154,8 @@ def _code(session: Session, today: Session, config: TrialConfig) -> tuple[Any, A
 
 def _changes(session: Session) -> dict[str, str]:
     """File of `CODE` -> what of it was not committed: its diff, or the hash of a new one."""
-    diff = str(session.get("diff") or "")
-    starts = [*FILE.finditer(diff)]
-    ends = [*(found.start() for found in starts[1:]), len(diff)]
-    found = {start[1]: diff[start.start() : end].strip() for start, end in zip(starts, ends, strict=True)}
+    sections = re.split(r"^(?=diff --git )", str(session.get("diff") or ""), flags=re.MULTILINE)
+    found = {name[1]: section.strip() for section in sections if (name := FILE.match(section))}
     found |= {str(name): f"new, {hashed[:16]}" for name, hashed in (session.get("new_files") or {}).items()}
     return {name: told for name, told in found.items() if name.split("/")[0] in CODE}
 

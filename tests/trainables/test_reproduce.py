@@ -24,6 +24,7 @@ from tests.conftest import TINY
 from trainables import reproduce as module
 from trainables.attach import attach, start_of
 from trainables.config import TrialConfig
+from trainables.ingredients import of_sessions
 from trainables.reproduce import Verdict, reproduce
 from trainables.training import TrialRun, run_trial
 
@@ -208,6 +209,15 @@ def test_a_planted_difference_is_named_and_training_decides(name: str, storage: 
     assert names(checked) == names(verdict) == expected
     assert (checked.verdict, checked.score_now) == ("DIFFERS" if expected else "SAME", None)
     assert (verdict.verdict, verdict.equal_bits, verdict.promised) == ("PASS", True, promised)
+
+
+@pytest.mark.parametrize("files", [[], ["ledger/files.py"], ["docs/a.py", "ledger/files.py", "trainables/start.py"]], ids=len)
+def test_the_files_that_differ_from_a_clean_tree_are_named(files: list[str], configure: Configure) -> None:
+    clean = {"commit": None, "diff": "", "new_files": {}, "packages": {}, "hardware": {}, "threads": 1}
+    changed = {**clean, "diff": "\n".join(DIFF.format(name) for name in files)}
+    for then, now in ((clean, changed), (changed, clean)):
+        found = of_sessions([then], now, configure())["code"]
+        assert [list(part.then["files"]) for part in found] == ([files[-2:]] if files else [])
 
 
 def test_of_several_sessions_those_that_differ_are_numbered(storage: Storage, configure: Configure) -> None:
