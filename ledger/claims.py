@@ -21,7 +21,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -154,6 +154,27 @@ def holder(path: Path) -> Holder | None:
 def works_here(seen: Holder) -> bool:
     """Whether the holder is a living process of this machine; of another machine only `claim` can tell, by waiting."""
     return seen.place == _place() and not gone(seen)
+
+
+def held_elsewhere(paths: Iterable[Path], *, patience: float = 5.0) -> set[Path]:
+    """Which of these claims have a living holder; only looks, and watches all of them at once.
+
+    Args:
+        paths: Claim files, of which some may be missing.
+        patience: As for `claim`; waits no longer than it takes to see every counter move.
+    """
+    first = {path: seen for path in paths if (seen := holder(path)) is not None and not gone(seen)}
+    alive = {path for path, seen in first.items() if works_here(seen)}
+    end = time.monotonic() + max([patience, *(3 * seen.beat for seen in first.values())])
+    while len(alive) < len(first) and time.monotonic() < end:
+        time.sleep(POLL)
+        for path in first.keys() - alive:
+            seen = holder(path)
+            if seen is None:
+                del first[path]
+            elif seen != first[path]:
+                alive.add(path)
+    return alive
 
 
 def gone(seen: Holder) -> bool:

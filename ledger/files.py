@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import IO, Any
 
+COPY_BYTES = 1 << 20
+
 
 def replace_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Replace `path` whole with `data`.
@@ -35,6 +37,33 @@ def replace_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
         raise
     if durable:
         sync_folder(path.parent)
+
+
+def copy_file(source: Path, path: Path) -> str:
+    """Copy `source` so that `path` is there whole or not at all, and forced to the disk.
+
+    Returns:
+        The SHA-256 of the copied bytes.
+
+    Raises:
+        OSError: `source` cannot be read, or the disk is full; nothing is left beside.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    hashed = hashlib.sha256()
+    try:
+        with open(source, "rb") as old, open(beside, "wb") as new:
+            while part := old.read(COPY_BYTES):
+                hashed.update(part)
+                new.write(part)
+            new.flush()
+            os.fsync(new.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+    return hashed.hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

@@ -21,6 +21,7 @@ Photos: TypeAlias = Sequence[tuple[str, str]]
 PARTS, OUTSIDE = ("validation", "test"), "outside"
 """The parts of every trial, and one of those on a subset: the rest of its fold."""
 WEIGHTS_LENGTH = 16
+PHOTOS_END = ".photos.tsv"
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,17 @@ def hardware() -> dict[str, Any]:
     import torch
 
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
-    return {"machine": platform.machine(), "cpu_capability": torch.backends.cpu.get_cpu_capability(), "gpu": gpu}
+    capability = torch.backends.cpu.get_cpu_capability()
+    return {"machine": platform.machine(), "processor": _processor(), "cpu_capability": capability, "gpu": gpu}
+
+
+def _processor() -> str:
+    """The processor's name: libraries choose their code by it, beyond what its capability says."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 def _git(*arguments: str) -> str | None:

@@ -123,7 +123,7 @@ class TrialRun:
         self.record = self._restore() or _new_record(config)
         self.folder.remove_leftovers()
         self.folder.write_config(config.json())
-        self.folder.add_provenance(provenance())
+        self.folder.add_provenance({**provenance(), "device": context.device, "threads": config.threads})
         self.folder.write_metrics(self.metrics)
 
     def step(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ledger import claims
-from ledger.claims import Holder, claim, gone, holder, wait_for
+from ledger.claims import Holder, claim, gone, held_elsewhere, holder, wait_for
 
 ROOT = Path(__file__).parents[2]
 # Waits for the go file, claims, says won or lost, and holds until its input is closed.
@@ -231,3 +231,30 @@ def test_a_claim_whose_folder_was_removed_is_lost(tmp_path: Path) -> None:
     assert not held.still_mine()
     assert not (tmp_path / "a.claim").exists()
     held.release()
+
+
+def test_of_many_claims_on_other_machines_those_that_beat_are_alive(tmp_path: Path) -> None:
+    """Only looked at: a claim file of a copied ledger has a counter that stands still."""
+    mine = claim(tmp_path / "here")
+    assert mine is not None
+    with mine:
+        far = {name: tmp_path / name for name in ("silent", "beating")}
+        other = replace(mine.holder, place="another machine", beat=0.05)
+        for path in far.values():
+            path.write_bytes(claims._content(other))
+        over = threading.Event()
+
+        def beat() -> None:
+            for counter in range(1, 10**9):
+                if over.wait(0.05):
+                    return
+                far["beating"].write_bytes(claims._content(replace(other, counter=counter)))
+
+        beating = threading.Thread(target=beat)
+        beating.start()
+        found = held_elsewhere([*far.values(), mine.path, tmp_path / "missing"], patience=1.0)
+        over.set()
+        beating.join()
+    assert found == {far["beating"], mine.path}
+    assert all(path.exists() for path in far.values())
+    assert held_elsewhere([mine.path]) == set()

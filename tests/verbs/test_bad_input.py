@@ -151,6 +151,14 @@ REQUESTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("no finished trial of colour, shape on fold 0", "run_search.py"),
     ),
     "predict_nothing": (("predict",), ("arguments are required: bundle, photos, --out",)),
+    "reproduce_unknown": (("reproduce_trial", "{yaml}", "0123456789ab"), ("unknown trial '0123456789ab'; there is none",)),
+    "reproduce_competition": (("reproduce_trial", "tini", "0123456789ab"), ("unknown competition 'tini'",)),
+    "reproduce_nothing": (("reproduce_trial", "{yaml}"), ("arguments are required: TRIAL_ID",)),
+    "merge_nothing": (("merge_ledgers", "tiny"), ("arguments are required: OTHER",)),
+    "merge_all_at_once": (
+        ("merge_ledgers", "tiny", "{root}/nope", "{root}/storage", "{root}/data"),
+        ("'{root}/nope', which is not there", "'{root}/storage' is this one", "'{root}/data' has neither"),
+    ),
     "predict_no_bundle": (
         ("predict", "{root}/nope", "{photos}", "--out", "{root}/a.csv"),
         ("is not a bundle", "export_ensemble.py"),
@@ -161,7 +169,7 @@ REQUESTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 @pytest.mark.parametrize("name", REQUESTS)
 def test_a_wrong_request_is_refused(name: str, run: Run, here: Desk) -> None:
     (verb, *arguments), texts = REQUESTS[name]
-    refused(run, here, verb, tuple(arguments), texts)
+    refused(run, here, verb, tuple(arguments), tuple(text.replace("{root}", str(here.root)) for text in texts))
 
 
 def _row(desk: Desk, number: int, change: Callable[[list[str]], object]) -> None:
