@@ -122,7 +122,7 @@ REQUESTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "vary_alone": ((*SEARCH, "--vary", "loss"), ("--vary needs --base TRIAL_ID",)),
     "all_data_with_what_has_no_effect": (
         (*SEARCH, "--all-data", "--fold", "1", "--seed", "0"),
-        ("--space, --seed, --fold would have no effect with --all-data",),
+        ("--space, --seed would have no effect with --all-data",),
     ),
     "all_data_and_vary": (
         ("run_search", "{yaml}", "--all-data", "--vary", "loss"),
