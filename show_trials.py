@@ -9,7 +9,7 @@ from typing import Any
 from ledger import verbs
 from ledger.errors import UserError
 from ledger.paths import check_name, competition_paths
-from ledger.query import SORT_KEYS, list_trials
+from ledger.query import SORT_KEYS, list_trials, scores_by_split
 from ledger.trials import ALL_DATA
 
 NOTHING = "nothing there yet; run_search.py trains trials, and with --base ID --vary SETTING those that differ in one setting"
@@ -30,6 +30,9 @@ def call(given: argparse.Namespace) -> list[dict[str, Any]]:
         from search.against import against
 
         return [change.json() for change in against(paths, given.against)]
+    if given.splits:
+        _check_alone(given)
+        return scores_by_split(paths)
     rows = list_trials(paths, study=given.study, target=given.target, sort=given.sort)
     return [row.json() for row in rows]
 
@@ -37,8 +40,9 @@ def call(given: argparse.Namespace) -> list[dict[str, Any]]:
 def _check_alone(given: argparse.Namespace) -> None:
     idle = [flag for flag, told in (("--study", given.study), ("--target", given.target)) if told is not None]
     idle += ["--sort"] if given.sort != "score" else []
+    idle += ["--splits"] if given.splits and given.against is not None else []
     if idle:
-        raise UserError(f"{', '.join(idle)} would have no effect with --against: it looks at the whole ledger; leave it out")
+        raise UserError(f"{', '.join(idle)} would have no effect here: the whole ledger is looked at; leave it out")
 
 
 def show(rows: list[dict[str, Any]]) -> None:
@@ -47,10 +51,25 @@ def show(rows: list[dict[str, Any]]) -> None:
 
         print(table(rows))
         return
+    if any("splits" in row for row in rows):
+        _show_splits(rows)
+        return
     keys = ("trial_id", "target", "fold", "status", "score", "best_epoch", "epochs", "seconds", "study", "host", "author")
     rows = [row | {"fold": "all" if row["fold"] == ALL_DATA else str(row["fold"])} for row in rows]
     lines = [[*(row[key] for key in keys), *(row["config"].get(key) for key in SHOWN)] for row in rows]
     print(verbs.table(lines, [*keys, *SHOWN]) if lines else NOTHING)
+
+
+def _show_splits(rows: list[dict[str, Any]]) -> None:
+    names = sorted({name for row in rows for name in row["splits"]})
+    cells = [[_split_cell(row["splits"].get(name)) for name in names] for row in rows]
+    told = [[row["target"], *own, *(row["config"].get(key) for key in SHOWN[1:])] for row, own in zip(rows, cells, strict=True)]
+    print("the same settings under several splits: mean score (trials)")
+    print(verbs.table(told, ["target", *names, *SHOWN[1:]]))
+
+
+def _split_cell(found: dict[str, Any] | None) -> str | None:
+    return None if found is None else f"{found['score']:.4f} ({found['n']})"
 
 
 def main() -> int:
@@ -59,6 +78,7 @@ def main() -> int:
     made.add_argument("--study", help="only this study")
     made.add_argument("--target", help="only this target")
     made.add_argument("--sort", default="score", metavar="KEY", help=f"one of {', '.join(SORT_KEYS)} (default: score)")
+    made.add_argument("--splits", action="store_true", help="what the same settings scored under several splits, side by side")
     made.add_argument("--against", metavar="TRIAL_ID", help="did it help? trials that differ from this one in one setting")
     return verbs.run(made, call, show)
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ledger.errors import UserError, unknown
+from ledger.files import fingerprint
 from ledger.paths import CompetitionPaths
 from ledger.studies import StudyFolder, study_folder, study_folders
 from ledger.trials import ALL_DATA, Record, TrialFolder, trial_folders
@@ -13,6 +14,8 @@ from ledger.trials import ALL_DATA, Record, TrialFolder, trial_folders
 log = logging.getLogger("podium.ledger")
 SORT_KEYS = ("score", "seconds", "epochs", "best_epoch", "target", "study", "trial_id", "host", "author")
 DESCENDING = ("score",)
+OF_A_SPLIT = ("split", "data", "fold", "seed")
+"""What may differ between trials of the same settings under several splits."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,35 @@ def list_trials(
             raise UserError(unknown("target", target, targets))
         rows = [row for row in rows if row.target == target]
     return sorted(rows, key=lambda row: _order(row, sort))
+
+
+def scores_by_split(paths: CompetitionPaths) -> list[dict[str, Any]]:
+    """What the same settings scored under several splits, by target and best first.
+
+    Returns:
+        Per target and settings that were trained under at least two splits: `target`, `splits` (name -> `score`, the mean over
+        folds and seeds, and `n` trials), `trials` and the settings they share under `config`.
+    """
+    found: dict[str, list[Row]] = {}
+    for row in list_trials(paths):
+        if row.score is not None and row.status == "finished":
+            found.setdefault(fingerprint({k: v for k, v in row.config.items() if k not in OF_A_SPLIT}), []).append(row)
+    several = [rows for rows in found.values() if len({row.config["split"] for row in rows}) > 1]
+    told = [
+        {
+            "target": rows[0].target,
+            "splits": {name: _mean_of(rows, name) for name in sorted({row.config["split"] for row in rows})},
+            "trials": sorted({row.trial_id for row in rows}),
+            "config": {key: value for key, value in rows[0].config.items() if key not in OF_A_SPLIT},
+        }
+        for rows in several
+    ]
+    return sorted(told, key=lambda one: (one["target"], -max(split["score"] for split in one["splits"].values()), one["trials"]))
+
+
+def _mean_of(rows: list[Row], split: str) -> dict[str, Any]:
+    scores = {row.trial_id: row.score for row in rows if row.config["split"] == split and row.score is not None}
+    return {"score": sum(scores.values()) / len(scores), "n": len(scores)}
 
 
 def best_trials(

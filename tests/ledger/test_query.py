@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ledger.paths import CompetitionPaths
-from ledger.query import all_data_sibling, best_trials
+from ledger.query import all_data_sibling, best_trials, scores_by_split
 from ledger.trials import ALL_DATA, Record, TrialFolder
 
 SETTINGS = {"target": "age", "data": "d", "metric": "macro_f1"}
@@ -40,3 +40,20 @@ def test_a_trial_on_all_data_is_never_among_the_best(tmp_path: Path) -> None:
     paths = ledger(tmp_path, RECORD, SIBLING)
     assert best_trials(paths, "age", "d", 2, "macro_f1") == [("judged", 0.5)]
     assert best_trials(paths, "age", "d", ALL_DATA, "macro_f1") == []
+
+
+def test_the_same_settings_under_several_splits_stand_side_by_side(tmp_path: Path) -> None:
+    paths = CompetitionPaths(tmp_path)
+
+    def add(name: str, split: str, score: float, *, lr: float = 0.1, fold: int = 0) -> None:
+        folder = TrialFolder(paths.trials / name)
+        folder.write_config({**SETTINGS, "split": split, "data": f"of {split}", "fold": fold, "seed": 0, "lr": lr})
+        folder.write_record(replace(RECORD, trial_id=name, fold=fold, seed=0, score=score))
+
+    add("a", "people", 0.25)
+    add("b", "people", 0.75, fold=1)
+    add("c", "random", 0.9)
+    add("d", "people", 0.99, lr=0.2)  # under one split only
+    (found,) = scores_by_split(paths)
+    assert found["splits"] == {"people": {"score": 0.5, "n": 2}, "random": {"score": 0.9, "n": 1}}
+    assert (found["trials"], found["config"]["lr"]) == (["a", "b", "c"], 0.1)
