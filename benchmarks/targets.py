@@ -15,7 +15,8 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.journey import run_verb, score
-from competitions.competition import LABEL, Competition, load_competition
+from competitions.competition import Competition, load_competition
+from competitions.manifest import LABEL
 from competitions.prepare import root_of
 from competitions.targets import targets
 from ledger import verbs

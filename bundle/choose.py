@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.pool import TEST, VALIDATION, Pool, cached_test_probs, complete, find_trials, load_pool, places_of
-from competitions.competition import LABEL
+from competitions.manifest import LABEL
 from competitions.prepare import Prepared
 from competitions.targets import Target, choose_targets
 from ensemble.cascade import Place, answer_tasks, needed_places, place_faults

@@ -4,26 +4,19 @@ Every mistake in the file is found in one reading and named together. Machine-sp
 (`PODIUM_DATA`) or `.env`, never from the YAML.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from itertools import pairwise, product
-from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from competitions._settings import WITHOUT_TABLE, reader_faults
-from competitions.manifest import RESERVED
+from competitions._cross_checks import DEFAULT_SPLIT, cross_faults
+from competitions.manifest import LABEL, SEPARATOR
 from ledger.errors import UserError, unknown
 
 FOLDER = Path(__file__).parent
-SEPARATOR = "/"
-MOST_CLASSES = 32767  # class numbers are int16
 FOLDS = 5
-DEFAULT_ROLES = {"train": "train", "test": "test"}
-LABEL = "label"
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 NAME_PATTERN, TARGET_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", r"^[A-Za-z0-9][A-Za-z0-9_.@=+-]*$"
 TRIAL_PATTERN = r"^[0-9a-f]{12}$"
@@ -101,7 +94,9 @@ class TargetSpec(_Part):
     @field_validator("where", mode="before")
     @classmethod
     def _lists(cls, value: Any) -> Any:
-        return {task: [named] if isinstance(named, str) else named for task, named in _mapping(value).items()} or value
+        if not isinstance(value, dict):
+            return value
+        return {task: [named] if isinstance(named, str) else named for task, named in value.items()}
 
 
 class Columns(_Part):
@@ -123,7 +118,7 @@ class Split(_Part):
         by_group: False deals photos one by one, whatever their groups.
     """
 
-    name: Name = "groups"
+    name: Name = DEFAULT_SPLIT
     folds: int | None = Field(default=None, ge=2, le=20)
     holdout: float | None = Field(default=None, ge=0.05, le=0.5)
     seed: int = Field(default=0, ge=0)
@@ -220,7 +215,7 @@ class Competition(_Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        faults = _cross_faults(self.model_dump(exclude_unset=True))
+        faults = cross_faults(self.model_dump(exclude_unset=True))
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -299,7 +294,7 @@ def parse_competition(text: str, name: str, *, where: str) -> Competition:
         competition = Competition.model_validate(raw)
     except ValidationError as error:
         # pydantic leaves out checks between settings as soon as one setting fails, so they run on the raw mapping here
-        faults = [_sentence(fault) for fault in error.errors() if fault["loc"]] + _cross_faults(raw)
+        faults = [_sentence(fault) for fault in error.errors() if fault["loc"]] + cross_faults(raw)
         raise UserError(*(f"{where}: {fault}" for fault in faults or [_sentence(f) for f in error.errors()])) from error
     if competition.name != name:
         raise UserError(
@@ -365,147 +360,3 @@ def _settings_at(place: tuple[str, ...]) -> tuple[str, ...]:
     parts: dict[str, type[_Part]] = {"columns": Columns, "split": Split, "splits": Split, "submission": Submission, "tasks": Task}
     parts["targets"] = TargetSpec
     return tuple((parts[place[0]] if place else Competition).model_fields)
-
-
-def _cross_faults(raw: Mapping[str, Any]) -> list[str]:
-    """The mistakes between settings, in a mapping whose single settings may be wrong too: what cannot be read is passed over."""
-    tasks = {str(name): _mapping(task) for name, task in _mapping(raw.get("tasks")).items()}
-    faults = [
-        f"task name {t!r} is one of the manifest's own words ({', '.join(RESERVED)}); choose another"
-        for t in tasks
-        if t in RESERVED
-    ]
-    faults += _column_faults(tasks)
-    faults += _label_faults(tasks, _texts(raw.get("label")))
-    for name, target in _mapping(raw.get("targets")).items():
-        faults += _target_faults(str(name), _mapping(target), tasks, _texts(raw.get("label")) or list(tasks))
-    answers = _mapping(_mapping(raw.get("submission")).get("answers")).values()
-    faults += [unknown("answer in submission", a, [*tasks, LABEL]) for a in answers if a not in [*tasks, LABEL]]
-    faults += _role_faults(raw)
-    faults += [_outside(key, raw[key]) for key in ("root", "table", "images", "test_images") if _leaves(raw.get(key))]
-    sample = _mapping(raw.get("submission")).get("sample")
-    faults += [_outside("submission.sample", str(sample))] if _leaves(sample) else []
-    faults += reader_faults(raw)
-    views = _texts(raw.get("views", ["identity"]))
-    if views is not None and (views[:1] != ["identity"] or len(set(views)) < len(views)):
-        faults.append(f"views must begin with identity and name each view once, got {views}")
-    return faults + _split_faults(raw) + _plugin_faults(raw)
-
-
-def _split_faults(raw: Mapping[str, Any]) -> list[str]:
-    splits = _mapping(raw.get("splits"))
-    default = _mapping(raw.get("split")).get("name", Split().name)
-    faults = [f"splits must have other names than `split`, which is called {default!r}; rename one"] if default in splits else []
-    names = {key: _mapping(split).get("name", key) for key, split in splits.items()}
-    return faults + [
-        f"splits.{key}: name must be its key, got {name!r}; leave it out" for key, name in names.items() if name != key
-    ]
-
-
-def _column_faults(tasks: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    readers: dict[str, list[str]] = {}
-    for name, task in tasks.items():
-        if isinstance(task.get("column"), str):
-            readers.setdefault(task["column"], []).append(name)
-    return [
-        f"tasks must read different columns, {' and '.join(t)} read {c!r}; drop one" for c, t in readers.items() if len(t) > 1
-    ]
-
-
-def _label_faults(tasks: Mapping[str, Mapping[str, Any]], label: list[str] | None) -> list[str]:
-    """The mistakes of the composed label: unknown or repeated tasks, too many classes, two classes with one name."""
-    names = label or list(tasks)
-    faults = [unknown("task in label", t, list(tasks)) for t in names if t not in tasks]
-    faults += [f"label must name each task once, {t!r} stands twice" for t in sorted({t for t in names if names.count(t) > 1})]
-    lists = [_texts(tasks[t].get("classes")) for t in names if t in tasks]
-    classes = [c for c in lists if c]
-    if faults or len(classes) < len(names):
-        return faults
-    n_classes = prod(len(c) for c in classes)
-    if n_classes > MOST_CLASSES:
-        return [
-            f"the composed label may have at most {MOST_CLASSES} classes, {' x '.join(names)} has {n_classes}; "
-            f"list fewer tasks in `label`"
-        ]
-    composed = Counter(SEPARATOR.join(c) for c in product(*classes))
-    twice = [c for c, n in composed.items() if n > 1]
-    if twice and all(len(set(c)) == len(c) for c in classes):
-        faults.append(
-            f"composed classes must have different names, these stand twice: {', '.join(twice[:5])}; "
-            f"rename classes that hold {SEPARATOR!r}"
-        )
-    return faults
-
-
-def _target_faults(
-    name: str, target: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]], label: Sequence[str]
-) -> list[str]:
-    """The mistakes of one declared target."""
-    heads, where = _texts(target.get("heads")) or [], _mapping(target.get("where"))
-    faults = ["the name means every target; choose another"] if name == "all" else []
-    faults += [unknown("head", head, [*tasks, LABEL]) for head in heads if head not in [*tasks, LABEL]]
-    faults += [f"heads must differ, {head!r} stands twice" for head in sorted({h for h in heads if heads.count(h) > 1})]
-    if name in tasks and (heads != [name] or where):
-        faults.append(f"the name is that of a task, whose target has heads: [{name}] and no `where`; choose another")
-    asked = {part for head in heads for part in (label if head == LABEL else [head])}
-    for task, given in where.items():
-        named = [given] if isinstance(given, str) else _texts(given) or []
-        classes = _texts(_mapping(tasks.get(str(task))).get("classes")) or []
-        if task not in tasks:
-            faults.append(f"where: {unknown('task', task, list(tasks))}")
-            continue
-        faults += [f"where.{task}: {unknown('class', c, classes)}" for c in named if c not in classes]
-        if task in asked:
-            faults.append(f"where.{task}: the target's own heads ask for {task}; choose a task that they do not ask for")
-        if not named or set(classes) <= set(named) or len(set(named)) < len(named):
-            faults.append(f"where.{task} must name some of the classes, not none, not all and none twice, got {named}")
-    return [f"targets.{name}: {fault}" for fault in faults]
-
-
-def _role_faults(raw: Mapping[str, Any]) -> list[str]:
-    roles = raw.get("roles", DEFAULT_ROLES)
-    if not isinstance(roles, dict):
-        return []
-    faults = []
-    told = str(raw.get("reader")) in WITHOUT_TABLE or _mapping(raw.get("columns")).get("role") is not None
-    if not told and roles != DEFAULT_ROLES:
-        faults.append("roles have no effect without columns.role (every photo is train); name the column or drop `roles`")
-    if "train" not in roles:
-        faults.append(f"roles must give the table's word for train, got {', '.join(map(str, roles)) or 'none'}")
-    words = [str(word) for word in roles.values()]
-    if len(set(words)) < len(words):
-        faults.append(f"roles must have different words, got {', '.join(words)}")
-    return faults
-
-
-def _plugin_faults(raw: Mapping[str, Any]) -> list[str]:
-    from competitions.metrics import METRICS
-    from competitions.readers import READERS
-
-    faults = []
-    if isinstance(raw.get("reader"), str) and raw["reader"] not in READERS:
-        faults.append(unknown("reader", raw["reader"], dict(READERS)))
-    if isinstance(raw.get("metric"), str) and raw["metric"] not in METRICS:
-        faults.append(unknown("metric", raw["metric"], dict(METRICS)))
-    return faults
-
-
-def _leaves(value: Any) -> bool:
-    """Whether a folder or file setting points outside the folder it starts from."""
-    if not isinstance(value, str):
-        return False
-    return value.startswith(("/", "~")) or "\\" in value or value[1:2] == ":" or ".." in Path(value).parts
-
-
-def _outside(key: str, value: str) -> str:
-    base = "PODIUM_DATA; set PODIUM_DATA in the environment or .env" if key == "root" else "root"
-    return f"{key} must be relative, with / between folders, and stay below {base}, got {value!r}"
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _texts(value: Any) -> list[str] | None:
-    """A list of texts, or None where `value` is something else."""
-    return list(value) if isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value) else None

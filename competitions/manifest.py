@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROLES = ("train", "test", "unlabelled")
+LABEL, SEPARATOR = "label", "/"
+"""The composed label, and what stands between the classes it is made of."""
 RESERVED = ("image_id", "path", "group", "role", "fold", "label", "index", "features", "all")
 
 

@@ -25,8 +25,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.competition import SEPARATOR
-from competitions.manifest import Manifest
+from competitions.manifest import SEPARATOR, Manifest
 from ledger.errors import UserError, listed
 
 PINNED = -1

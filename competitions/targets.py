@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.competition import LABEL, Competition, TargetSpec
-from competitions.manifest import Manifest
+from competitions.competition import Competition, TargetSpec
+from competitions.manifest import LABEL, Manifest
 from ledger.errors import UserError, unknown
 
 EVERY = "all"

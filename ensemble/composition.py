@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.competition import SEPARATOR, Competition
+from competitions.competition import Competition
+from competitions.manifest import SEPARATOR
 from ensemble.votes import Floats, Ints
 from ledger.errors import UserError
 
