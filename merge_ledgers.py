@@ -12,7 +12,8 @@ SHOWN = 10
 
 
 def call(given: argparse.Namespace) -> dict[str, Any]:
-    from ledger.merge import find_ledgers, merge
+    from ledger.find_ledgers import find_ledgers
+    from ledger.merge import merge
     from ledger.paths import check_name, check_writable, competition_paths
     from ledger.progress import Counting
 

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from ledger.claims import claim
 from ledger.errors import UserError
 from ledger.files import fingerprint, replace_json
-from ledger.merge import find_ledgers, merge
+from ledger.find_ledgers import find_ledgers
+from ledger.merge import merge
 from ledger.paths import CompetitionPaths
 from ledger.predictions import Predictions, predictions_of
 from ledger.query import list_trials
