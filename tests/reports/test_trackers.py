@@ -61,11 +61,20 @@ def run_files(paths: CompetitionPaths, name: str = "") -> list[Path]:
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """The run as `wandb sync` would send it: a LevelDB log (blocks of 32 KiB, heads of 7 bytes) of protobuf records."""
+    """The run as `wandb sync` would send it, once the service has written its end: on a busy machine that is after `finish`."""
+    end = time.monotonic() + 20
+    while not (found := _records(path))["ended"] and time.monotonic() < end:
+        time.sleep(0.05)
+    assert found["ended"], f"{path.name} has no end"
+    return found
+
+
+def _records(path: Path) -> dict[str, Any]:
+    """A LevelDB log (blocks of 32 KiB, heads of 7 bytes) of protobuf records."""
     from wandb.proto import wandb_internal_pb2
 
     data, position, whole = path.read_bytes(), 7, b""
-    found: dict[str, Any] = {"history": [], "summary": {}, "config": {}}
+    found: dict[str, Any] = {"history": [], "summary": {}, "config": {}, "ended": False}
     while position + 7 <= len(data):
         if 32768 - position % 32768 < 7:
             position += 32768 - position % 32768
@@ -82,6 +91,7 @@ def read_run(path: Path) -> dict[str, Any]:
 
 
 def _take(found: dict[str, Any], record: Any) -> None:
+    found["ended"] |= record.HasField("exit")
     if record.HasField("run"):
         found["run"] = record.run
         found["config"] |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
