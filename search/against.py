@@ -41,7 +41,7 @@ class Change:
         mean: The mean difference of the pairs.
         low: The 5 % percentile (see `ensemble.paired.compare`); `None` where the fold has fewer than two groups.
         high: The 95 % percentile, or `None`.
-        verdict: helps, hurts, or not beyond noise.
+        verdict: helps, hurts, not beyond noise, or that one pair answers nothing (see `ensemble.paired`).
         trials: The changed trials.
     """
 

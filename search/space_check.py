@@ -1,6 +1,7 @@
 """A space drawn from a few times, so that its mistakes show before the first trial. Imports no ray: Ray reads its token at import."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -67,11 +68,28 @@ class StartWeights:
         check_size(config.backbone, config.image_size, published=config.weights.startswith("timm:"))
         if not config.weights:
             return
+        _refuse_a_trial_s_best(parameters, weights_store(self._prepared))
         if config.weights.startswith("timm:"):
             check_published(config.backbone)
             return
         self(parameters)
         build(config.backbone, config.heads, config.image_size, weights=config.weights, store=weights_store(self._prepared))
+
+
+def _refuse_a_trial_s_best(parameters: Mapping[str, Any], store: Path) -> None:
+    """Refuse a trial's weights given as a file of anybody's: nobody would know which photos they have learned.
+
+    Raises:
+        UserError: They are a trial's, and not those that a base had and that were kept for it.
+    """
+    from trainables.start import is_trial_start
+
+    file = Path(parameters.get("weights_file") or "").expanduser()
+    if file.is_file() and file.parent != store and is_trial_start(file):
+        raise UserError(
+            f"weights_file {file.name!r} is the best of a trial; start from it by --init-from TRIAL_ID, which makes sure that the "
+            "trial has not learned the photos that others are judged on"
+        )
 
 
 def _draws(suggest: Callable[[Any], dict[str, Any]], first: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ SHAPES = {  # groups, share of wrong answers, pairs, noise of a seed in that sha
     "few groups": (12, 0.1, 1, 0.0),
     "hardly different": (40, 0.01, 1, 0.0),
     "one pair": (60, 0.1, 1, 0.0),
+    "one pair, seeds differ": (100, 0.1, 1, 0.03),
     "two seeds": (40, 0.1, 2, 0.05),
     "five seeds": (40, 0.1, 5, 0.15),
 }
@@ -58,7 +59,7 @@ def test_on_noise_a_verdict_is_rare(name: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", [name for name in SHAPES if name != "one pair, seeds differ"])
 def test_on_noise_at_most_75_of_1000_verdicts_are_false(name: str) -> None:
     assert false_verdicts(name, 1000) <= 0.075
 
@@ -80,6 +81,12 @@ def test_one_pair_gets_an_interval_and_no_verdict_until_the_noise_of_a_seed_is_k
     alone, known = (compare([pair], metric="macro_f1", seed=0, spread=spread) for spread in (None, NO_SEED_NOISE))
     assert (alone.verdict, known.verdict) == (ALONE, HELPS)
     assert 0 < alone.low < alone.mean < alone.high
+
+
+@pytest.mark.long
+def test_a_verdict_on_one_pair_would_be_false_too_often() -> None:
+    """Why there is none: 100 groups, a seed moves the share of errors by 0.03 (standard deviation); 195 of 1,000 were measured."""
+    assert false_verdicts("one pair, seeds differ", 1000) > 0.15
 
 
 def test_four_lucky_groups_are_no_proof() -> None:
