@@ -1,0 +1,51 @@
+"""The fault bench: everything that can happen to a search happens to it, with a bare Ray Tune beside it where that has a counterpart.
+
+    python -m benchmarks.faults                  all rules, about an hour on two cores
+    python -m benchmarks.faults R1 R6            these rules
+    python -m benchmarks.faults --short          a short form of each, about 90 seconds, without the control
+
+One rule is one module `benchmarks/faults/r*.py` with a function `run(seed, short) -> list[Row]`. What is counted is counted from a truth
+log that only the trials write, never from what the system under test says of itself. Exit code 1 when a promise did not hold.
+"""
+
+import argparse
+import importlib
+import json
+import sys
+import time
+from dataclasses import asdict
+
+from benchmarks.faults._rows import Row
+from ledger.verbs import table
+
+SCENARIOS: dict[str, str] = {}
+"""Rule -> its module below `benchmarks.faults`."""
+
+
+def main() -> int:
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("rules", nargs="*", metavar="RULE", help=f"among {', '.join(SCENARIOS)} (default: all)")
+    made.add_argument("--short", action="store_true", help="about 90 seconds in all, without the control")
+    made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    given = made.parse_args()
+    if strange := [rule for rule in given.rules if rule not in SCENARIOS]:
+        made.error(f"unknown rules {', '.join(strange)}; there are {', '.join(SCENARIOS)}")
+    rows: list[Row] = []
+    for rule in given.rules or SCENARIOS:
+        started = time.monotonic()
+        found = importlib.import_module(f"benchmarks.faults.{SCENARIOS[rule]}").run(given.seed, given.short)
+        rows += found
+        for row in found:
+            print(f"{row.rule} {row.what}: {row.podium} ({time.monotonic() - started:.0f} s)", file=sys.stderr, flush=True)
+    if given.json:
+        print(json.dumps([asdict(row) for row in rows], indent=1))
+    else:
+        words = {True: "held", False: "BROKEN", None: "not run"}
+        lines = [[row.rule, row.what, row.cases, row.podium, row.control, words[row.held]] for row in rows]
+        print(table(lines, ["rule", "what", "n", "Podium", "bare Ray Tune", "verdict"]))
+    return int(any(row.held is False for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
