@@ -8,7 +8,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,17 +17,20 @@ from ledger.claims import claim, holder
 from ledger.errors import UserError
 from ledger.paths import CompetitionPaths
 from ledger.progress import StatusLine, counts
-from ledger.studies import StudyFolder
+from ledger.studies import LEASE_PATIENCE_S, StudyFolder, Suggestion
 from ledger.trials import ALL_DATA, TrialFolder
+from search.changes import record, refit
+from search.fitting import answers, distributions
 from search.plan import Plan, plan_json
 from search.request import Request
+from search.warm_start import comparing
+from trainables.config import Question
 
 log = logging.getLogger("podium.search")
 RETRIES = 2
 """How often a trial whose process died is started again; it goes on from its last whole epoch."""
 POOL = 5
 """Per target, how many of the best trials get all views as soon as the search ends."""
-LEASE_PATIENCE_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,9 @@ def run_study(plan: Plan) -> Outcome:
         KeyboardInterrupt: Before there was a plan to go on with.
     """
     started = time.monotonic()
+    if plan.request.retry_failed and not _failed(plan):
+        log.info("study %s has no failed trial, so there is nothing to retry", plan.study.name)
+        return _outcome(plan, started, interrupted=False)
     try:
         with _lease(plan.study):
             interrupted = _run(plan)
@@ -66,13 +72,12 @@ def run_study(plan: Plan) -> Outcome:
         if not plan.study.planned:
             raise
         interrupted = True
-    return Outcome(
-        plan.study.name,
-        outcome_of(plan.study, plan.paths, list(plan.questions)),
-        _rounded(started),
-        interrupted,
-        plan.study.failures(),
-    )
+    return _outcome(plan, started, interrupted=interrupted)
+
+
+def _outcome(plan: Plan, started: float, *, interrupted: bool) -> Outcome:
+    told = outcome_of(plan.study, plan.paths, plan.questions)
+    return Outcome(plan.study.name, told, _rounded(started), interrupted, plan.study.failures())
 
 
 def _run(plan: Plan) -> bool:
@@ -82,7 +87,10 @@ def _run(plan: Plan) -> bool:
     with ray_session(plan.request.address), _mirror(plan) as push:
         _check_resources(plan.request)
         key = plan.prepared.save()
-        plan.study.write_plan(plan_json(plan, key))
+        today = plan_json(plan, key)  # before the changes are recorded: it says what they were
+        asked = plan.study.suggestions()
+        record(plan.study, plan.changes, {suggestion.trial_id: _compares(plan, suggestion) for suggestion in asked})
+        plan.study.write_plan(today)
         if plan.members:
             from search.all_data import write_members
 
@@ -93,14 +101,18 @@ def _run(plan: Plan) -> bool:
     return interrupted
 
 
-def outcome_of(study: StudyFolder, paths: CompetitionPaths, targets: list[str]) -> dict[str, dict[str, Any]]:
-    """Per target what the study's trials came to; epochs and seconds are those of trials that it did not find answered."""
+def outcome_of(study: StudyFolder, paths: CompetitionPaths, questions: Mapping[str, Question]) -> dict[str, dict[str, Any]]:
+    """Per target what the study's trials came to; epochs and seconds are those of trials that it did not find answered.
+
+    The best is one of those whose scores compare with today's.
+    """
     statuses, started, found = study.statuses(), study.started(), {}
-    of = {suggestion.trial_id: suggestion.target for suggestion in study.suggestions()}
-    for target in targets:
-        own = {trial: status for trial, status in statuses.items() if of.get(trial) == target}
+    of = {suggestion.trial_id: suggestion for suggestion in study.suggestions()}
+    for target, question in questions.items():
+        own = {trial: status for trial, status in statuses.items() if trial in of and of[trial].target == target}
         records = [record for trial in own if (record := TrialFolder(paths.trials / trial).record()) is not None]
-        scored = [(record.score, record.trial_id) for record in records if record.score is not None and record.finished]
+        compare = [record for record in records if answers(of[record.trial_id].settings, question)]
+        scored = [(record.score, record.trial_id) for record in compare if record.score is not None and record.finished]
         best = max(scored, key=lambda pair: (pair[0], pair[1]), default=None)
         found[target] = {
             "trials": counts(own),
@@ -124,7 +136,12 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None]) -> bool:
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails in a trial is told by the callback, once
-    request = plan.request
+    request, failed = plan.request, _failed(plan) if plan.request.retry_failed else None
+    for trial in failed or ():
+        plan.study.log("retrying", trial)
+    status = StatusLine(0, list(plan.questions))
+    last = refit(plan.former, plan.changes, plan.study)
+    told = comparing(plan.told, plan.questions)
     searcher = LedgerSearcher(
         plan.questions,
         suggest=plan.space.suggest,
@@ -135,8 +152,17 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None]) -> bool:
         study=plan.study,
         trials=plan.paths.trials,
         prepare=StartWeights(plan.prepared),
+        told=told,
+        refit=last,
+        known=distributions(plan.space) if last else None,
+        only=failed,
+        one_at_a_time=request.address is None and _at_once(request) == 1,
+        note=status.note,
+        give_up=_Over(request.hours),
     )
-    status = StatusLine(searcher.remaining(), list(plan.questions))
+    status.expect(searcher.remaining())
+    past = [suggestion for suggestion in plan.study.suggestions() if _compares(plan, suggestion)]
+    rungs = TargetScheduler(plan.questions, request.scheduler, plan.space, plan.study, plan.paths.trials, past=past, told=told)
     callback = StudyCallback(plan.study, plan.paths.trials, status, push)
     bound = tune.with_parameters(
         TrialActor, root=str(plan.paths.root), prepared=key, device=_device(request), loader_workers=request.loader_workers
@@ -146,7 +172,7 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None]) -> bool:
         tune.with_resources(bound, resources),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=TargetScheduler(plan.questions, request.scheduler, plan.space, plan.study, plan.paths.trials),
+            scheduler=rungs,
             num_samples=-1,
             reuse_actors=True,
             time_budget_s=request.hours * 3600 if request.hours else None,
@@ -207,6 +233,40 @@ def _complete_best(plan: Plan, key: str) -> None:
         ray.get(done)
 
 
+def _failed(plan: Plan) -> set[str]:
+    """The trials of today's questions that failed for good; a diverged one has a result."""
+    statuses = plan.study.statuses()
+    return {one.trial_id for one in plan.study.suggestions() if statuses[one.trial_id] == "failed" and _compares(plan, one)}
+
+
+def _compares(plan: Plan, suggestion: Suggestion) -> bool:
+    """Whether a suggestion of this study answers one of today's questions."""
+    question = plan.questions.get(suggestion.target)
+    return question is not None and answers(suggestion.settings, question)
+
+
+class _Over:
+    """Whether the time is over or Ctrl-C was pressed: Tune's own handler is in force until it hears one (2.60)."""
+
+    def __init__(self, hours: float | None) -> None:
+        self._end = None if hours is None else time.monotonic() + hours * 3600
+        self._tunes: Any = None
+
+    def __call__(self) -> bool:
+        now = signal.getsignal(signal.SIGINT)
+        self._tunes = self._tunes or now
+        return now is not self._tunes or (self._end is not None and time.monotonic() >= self._end)
+
+
+def _at_once(request: Request) -> int:
+    """How many trials fit side by side on the machines of this Ray."""
+    import ray
+
+    asked = {"CPU": request.cpus_per_trial, "GPU": request.gpus_per_trial}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(min(int(node.get(kind, 0.0) / n) for kind, n in asked.items() if n) for node in nodes)
+
+
 def _check_resources(request: Request) -> None:
     import ray
 
@@ -240,9 +300,7 @@ def _lease(study: StudyFolder) -> Iterator[None]:
     study.path.mkdir(parents=True, exist_ok=True)
     held = claim(study.lease, patience=LEASE_PATIENCE_S)
     if held is None:
-        other = holder(study.lease)
-        who = f"process {other.pid} on {other.host} since {other.started}" if other else "another driver"
-        raise UserError(f"study {study.name!r} is being run by {who}; wait for it or stop it first")
+        raise study.driven_by(holder(study.lease))
     try:
         with held:
             yield
