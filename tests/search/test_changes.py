@@ -264,7 +264,8 @@ def test_unfinished_trials_of_changed_photos_are_given_up_and_others_are_not(des
 def test_a_study_on_all_data_does_not_go_on_with_other_photos(desk: Desk) -> None:
     begun = desk.begin()
     questions = {name: {**vars(question), "fold": -1} for name, question in begun.questions.items()}
-    members = {name: [resolve({"epochs": 1, "backbone": "test_byobnet"}, replace(question, fold=-1)).json()] for name, question in begun.questions.items()}  # fmt: skip
+    parameters = {"epochs": 1, "backbone": "test_byobnet"}
+    members = {name: [resolve(parameters, replace(question, fold=-1)).json()] for name, question in begun.questions.items()}
     desk.recorded("questions", value=questions)
     desk.recorded("members", value=members)
     desk.recorded("request", "all_data", value=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from search.code import MORE, REPOSITORY, WITHOUT, code, meaning
+from search.code import REPOSITORY, WITHOUT, code, meaning
 
 PROGRAM = '''
 """What it is for."""
