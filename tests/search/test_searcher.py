@@ -129,6 +129,22 @@ def test_more_trials_are_added_to_those_there(tmp_path: Path) -> None:
     assert (len(more), set(more) & set(first)) == (6, set())
 
 
+def test_an_extended_search_asks_what_one_asked_for_all_at_once_asks(tmp_path: Path) -> None:
+    whole = Driver(tmp_path / "whole", n_trials=12).run()
+    first = Driver(tmp_path / "more", n_trials=8).run()
+    assert [*first, *Driver(tmp_path / "more", n_trials=12).run()] == whole, "from the seventh on it is drawn by all before"
+
+
+def test_one_at_a_time_nothing_is_asked_while_a_trial_runs(tmp_path: Path) -> None:
+    driver = Driver(tmp_path, one_at_a_time=True)
+    first = driver.ask()
+    assert first is not None
+    assert driver.searcher.suggest("more") is None
+    driver.searcher.on_trial_complete("ray1", {"done": True})
+    assert driver.ask() is not None
+    assert Driver(tmp_path / "other").ask() is not None
+
+
 def test_a_pruned_trial_is_told_as_pruned_a_diverged_one_as_failed_now_and_after_a_restart(tmp_path: Path) -> None:
     driver = Driver(tmp_path, n_trials=3)
     ends: dict[str, dict[str, Any]] = {
