@@ -7,7 +7,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from ledger.files import fingerprint
@@ -78,26 +77,3 @@ def _holds(distribution: BaseDistribution, value: Any) -> bool:
         return bool(distribution._contains(distribution.to_internal_repr(value)))  # what `create_trial` asks as well
     except ValueError:
         return False
-
-
-def intermediate(curve: Sequence[float]) -> dict[int, float]:
-    """What a trial of this curve reported: after each epoch the best score so far."""
-    return {epoch: max(curve[:epoch]) for epoch in range(1, len(curve) + 1)}
-
-
-def frozen(
-    state: optuna.trial.TrialState,
-    score: float | None,
-    curve: Sequence[float],
-    params: Mapping[str, Any],
-    held: Mapping[str, BaseDistribution],
-) -> optuna.trial.FrozenTrial:
-    """A trial as Optuna keeps it: complete with its score, pruned with its curve, else with neither."""
-    complete, pruned = (state == kind for kind in (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED))
-    return optuna.trial.create_trial(
-        state=state,
-        value=score if complete else None,
-        params=dict(params),
-        distributions=dict(held),
-        intermediate_values=intermediate(curve) if pruned else None,
-    )

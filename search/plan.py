@@ -15,7 +15,7 @@ from competitions.targets import Target, choose_targets, targets
 from ledger.errors import UserError
 from ledger.paths import CompetitionPaths, check_name, check_writable, competition_paths
 from ledger.progress import Counting
-from ledger.studies import StudyFolder, study_folder
+from ledger.studies import StudyFolder, Suggestion, study_folder
 from ledger.trials import ALL_DATA, TrialFolder
 from search.changes import before, changes_since, refit, settle
 from search.code import code
@@ -55,6 +55,18 @@ class Plan:
     @property
     def paths(self) -> CompetitionPaths:
         return self.prepared.paths
+
+    def compares(self, suggestion: Suggestion) -> bool:
+        """Whether a suggestion of this study answers one of today's questions."""
+        from search.fitting import answers
+
+        question = self.questions.get(suggestion.target)
+        return question is not None and answers(suggestion.settings, question)
+
+    def failed(self) -> set[str]:
+        """The trials of today's questions that failed for good; a diverged one has a result."""
+        statuses = self.study.statuses()
+        return {one.trial_id for one in self.study.suggestions() if statuses[one.trial_id] == "failed" and self.compares(one)}
 
 
 def make_plan(request: Request, storage: str | Path | None) -> Plan:

@@ -24,7 +24,8 @@ from ledger.claims import holder, works_here
 from ledger.studies import OPEN, StudyFolder, Suggestion
 from ledger.trials import Record, TrialFolder
 from search.elsewhere import Elsewhere
-from search.fitting import Known, answers, fit, frozen, intermediate, recorded
+from search.fitting import Known, answers, fit, recorded
+from search.telling import add_running, tell
 from search.warm_start import Told
 from trainables.config import Question, TrialConfig, resolve
 
@@ -158,7 +159,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
             target.new -= 1
             self._elsewhere.add(running.suggestion, running.number)
             return
-        self._tell(target, running.number, None if error else TrialFolder(self._trials / running.suggestion.trial_id).record())
+        tell(target.study, running.number, None if error else TrialFolder(self._trials / running.suggestion.trial_id).record())
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger remembers."""
@@ -212,7 +213,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
             record = TrialFolder(self._trials / suggestion.trial_id).record()
             if state == "ended" and record is not None:
                 self._folder.log("diverged" if record.diverged else "answered", suggestion.trial_id, score=record.score)
-                self._tell(target, watched.number, record)
+                tell(target.study, watched.number, record)
             else:
                 target.new += 1
                 target.waiting.append((suggestion, watched.number))
@@ -271,7 +272,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
         if record is not None and record.ended:
             self._seen.add(suggestion.trial_id)
             self._folder.log("diverged" if record.diverged else "answered", suggestion.trial_id, score=record.score)
-            self._tell(target, trial.number, record)
+            tell(target.study, trial.number, record)
             return True
         owner = holder(folder.claim)
         if owner is not None and works_here(owner):
@@ -299,12 +300,12 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
             elif record is not None and record.ended and status in OPEN:
                 target.new += suggestion.trial_id in started
                 self._folder.log(_end(record, status), suggestion.trial_id, score=record.score)
-                self._tell(target, self._add(target.study, suggestion), record)
+                tell(target.study, self._add(target.study, suggestion), record)
             elif status in OPEN:
                 self._go_on(target, suggestion, status)
             else:
                 target.new += suggestion.trial_id in started
-                self._tell(target, self._add(target.study, suggestion), None if status == "failed" else record)
+                tell(target.study, self._add(target.study, suggestion), None if status == "failed" else record)
 
     def _go_on(self, target: _Target, suggestion: Suggestion, status: str) -> None:
         """What has not ended waits to be trained, or is watched where somebody else trains it."""
@@ -316,23 +317,13 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
             target.new += 1
             target.waiting.append((suggestion, None))
 
-    def _tell(self, target: _Target, number: int, record: Record | None) -> None:
-        """Tell Optuna what came of a trial that runs there; failed without a record."""
-        state = TrialState.FAIL if record is None else _state(record)
-        if record is not None and state == TrialState.PRUNED:
-            trial = optuna.Trial(target.study, target.study.trials[number]._trial_id)
-            for epoch, best in intermediate(record.curve).items():
-                trial.report(best, epoch)
-        target.study.tell(number, record.score if record is not None and state == TrialState.COMPLETE else None, state=state)
-
     def _add(self, study: optuna.Study, suggestion: Suggestion) -> int:
         """Put a recorded suggestion back into an Optuna study, where it runs; returns its number there."""
         if suggestion.number <= self._refit:
             params, held = fit(recorded(suggestion, of_a_base=False), self._known)
         else:
             params, held = suggestion.attributes["params"], _distributions(suggestion)
-        study.add_trial(frozen(TrialState.RUNNING, None, [], params, held))
-        return len(study.trials) - 1
+        return add_running(study, params, held)
 
 
 def _distributions(suggestion: Suggestion) -> dict[str, BaseDistribution]:
@@ -342,12 +333,6 @@ def _distributions(suggestion: Suggestion) -> dict[str, BaseDistribution]:
 def _end(record: Record, status: str) -> str:
     """What is said of a trial that ended without its study."""
     return "diverged" if record.diverged else "answered" if status == "elsewhere" else "finished"
-
-
-def _state(record: Record) -> TrialState:
-    if record.diverged or record.score is None:
-        return TrialState.FAIL
-    return TrialState.COMPLETE if record.finished else TrialState.PRUNED
 
 
 def _seed_of(seed: int, target: str, n: int) -> int:

@@ -17,7 +17,7 @@ from ledger.claims import claim, holder
 from ledger.errors import UserError
 from ledger.paths import CompetitionPaths
 from ledger.progress import StatusLine, counts
-from ledger.studies import LEASE_PATIENCE_S, StudyFolder, Suggestion
+from ledger.studies import LEASE_PATIENCE_S, StudyFolder
 from ledger.trials import ALL_DATA, TrialFolder
 from search.changes import record, refit
 from search.fitting import answers, distributions
@@ -62,7 +62,7 @@ def run_study(plan: Plan) -> Outcome:
         KeyboardInterrupt: Before there was a plan to go on with.
     """
     started = time.monotonic()
-    if plan.request.retry_failed and not _failed(plan):
+    if plan.request.retry_failed and not plan.failed():
         log.info("study %s has no failed trial, so there is nothing to retry", plan.study.name)
         return _outcome(plan, started, interrupted=False)
     try:
@@ -89,7 +89,7 @@ def _run(plan: Plan) -> bool:
         key = plan.prepared.save()
         today = plan_json(plan, key)  # before the changes are recorded: it says what they were
         asked = plan.study.suggestions()
-        record(plan.study, plan.changes, {suggestion.trial_id: _compares(plan, suggestion) for suggestion in asked})
+        record(plan.study, plan.changes, {suggestion.trial_id: plan.compares(suggestion) for suggestion in asked})
         plan.study.write_plan(today)
         if plan.members:
             from search.all_data import write_members
@@ -130,13 +130,15 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None]) -> bool:
 
     from search.actor import TrialActor
     from search.callback import StudyCallback
+    from search.elsewhere import Over
+    from search.launch import at_once
     from search.scheduler import TargetScheduler
     from search.searcher import LedgerSearcher
     from search.space_check import StartWeights
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails in a trial is told by the callback, once
-    request, failed = plan.request, _failed(plan) if plan.request.retry_failed else None
+    request, failed = plan.request, plan.failed() if plan.request.retry_failed else None
     for trial in failed or ():
         plan.study.log("retrying", trial)
     status = StatusLine(0, list(plan.questions))
@@ -156,12 +158,12 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None]) -> bool:
         refit=last,
         known=distributions(plan.space) if last else None,
         only=failed,
-        one_at_a_time=request.address is None and _at_once(request) == 1,
+        one_at_a_time=request.address is None and at_once(request.cpus_per_trial, request.gpus_per_trial) == 1,
         note=status.note,
-        give_up=_Over(request.hours),
+        give_up=Over(request.hours),
     )
     status.expect(searcher.remaining())
-    past = [suggestion for suggestion in plan.study.suggestions() if _compares(plan, suggestion)]
+    past = [suggestion for suggestion in plan.study.suggestions() if plan.compares(suggestion)]
     rungs = TargetScheduler(plan.questions, request.scheduler, plan.space, plan.study, plan.paths.trials, past=past, told=told)
     callback = StudyCallback(plan.study, plan.paths.trials, status, push)
     bound = tune.with_parameters(
@@ -231,40 +233,6 @@ def _complete_best(plan: Plan, key: str) -> None:
         log.info("computing %d views of the best trials: %d/%d", len(views), total - len(waiting), total)
         done, waiting = ray.wait(waiting, num_returns=min(len(waiting), 4))
         ray.get(done)
-
-
-def _failed(plan: Plan) -> set[str]:
-    """The trials of today's questions that failed for good; a diverged one has a result."""
-    statuses = plan.study.statuses()
-    return {one.trial_id for one in plan.study.suggestions() if statuses[one.trial_id] == "failed" and _compares(plan, one)}
-
-
-def _compares(plan: Plan, suggestion: Suggestion) -> bool:
-    """Whether a suggestion of this study answers one of today's questions."""
-    question = plan.questions.get(suggestion.target)
-    return question is not None and answers(suggestion.settings, question)
-
-
-class _Over:
-    """Whether the time is over or Ctrl-C was pressed: Tune's own handler is in force until it hears one (2.60)."""
-
-    def __init__(self, hours: float | None) -> None:
-        self._end = None if hours is None else time.monotonic() + hours * 3600
-        self._tunes: Any = None
-
-    def __call__(self) -> bool:
-        now = signal.getsignal(signal.SIGINT)
-        self._tunes = self._tunes or now
-        return now is not self._tunes or (self._end is not None and time.monotonic() >= self._end)
-
-
-def _at_once(request: Request) -> int:
-    """How many trials fit side by side on the machines of this Ray."""
-    import ray
-
-    asked = {"CPU": request.cpus_per_trial, "GPU": request.gpus_per_trial}
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return sum(min(int(node.get(kind, 0.0) / n) for kind, n in asked.items() if n) for node in nodes)
 
 
 def _check_resources(request: Request) -> None:

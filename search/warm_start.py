@@ -20,7 +20,8 @@ from ledger.query import readable_record
 from ledger.studies import study_folders
 from ledger.trials import Record, TrialFolder, trial_folders
 from search.changes import another_space
-from search.fitting import Known, differing, distributions, fit, frozen, question_of, recorded
+from search.fitting import Known, differing, distributions, fit, question_of, recorded
+from search.telling import frozen
 from search_spaces import Space
 from trainables.config import Question
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 import search_spaces
 from ledger.errors import UserError
-from ledger.studies import Suggestion
+from ledger.studies import StudyFolder, Suggestion
 from search.changes import record
 from search.plan import Plan, make_plan, plan_json
 from search.request import Request
@@ -101,12 +101,13 @@ class Desk:
 
     def recorded(self, *keys: str, value: Any) -> None:
         """Let the plan say that something was otherwise then."""
-        plan = json.loads(self.plan_file.read_text())
+        study = StudyFolder(self.plan_file.parent)
+        plan = study.plan()
         place = plan
         for key in keys[:-1]:
             place = place[key]
         place[keys[-1]] = value
-        self.plan_file.write_text(json.dumps(plan))
+        study.write_plan(plan)
 
 
 def forget() -> None:
