@@ -139,7 +139,7 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None]) -> bool:
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails in a trial is told by the callback, once
     request, failed = plan.request, plan.failed() if plan.request.retry_failed else None
-    for trial in failed or ():
+    for trial in sorted(failed or ()):
         plan.study.log("retrying", trial)
     status = StatusLine(0, list(plan.questions))
     last = refit(plan.former, plan.changes, plan.study)

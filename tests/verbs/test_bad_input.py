@@ -146,7 +146,11 @@ REQUESTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "resume_only_flags": (
         (*SEARCH, "--retry-failed", "--accept-change"),
-        ("--retry-failed runs the failed trials of a study", "give it with --resume STUDY", "--accept-change goes on with a study"),
+        (
+            "--retry-failed runs the failed trials of a study",
+            "give it with --resume STUDY",
+            "--accept-change goes on with a study",
+        ),
     ),
     "retry_and_more": (
         ("run_search", "{yaml}", "--resume", "nope", "--retry-failed", "--trials", "3", "--warm-start"),

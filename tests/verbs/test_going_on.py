@@ -3,9 +3,12 @@
 import json
 import os
 import signal
+import time
 
 import pytest
 
+from ledger.claims import claim
+from ledger.trials import TrialFolder
 from tests.verbs.conftest import Desk, eventually
 
 pytestmark = pytest.mark.long
@@ -78,3 +81,19 @@ def test_a_trial_that_failed_for_good_is_run_again_alone_and_then_the_study_goes
     resumed = desk.run("run_search.py", desk.yaml, "--resume", "w", "--trials", 2, "--json").json
     assert resumed["targets"]["colour"]["trials"] == {"finished": 2}
     assert {one["trial_id"] for one in desk.json_of("studies/w/plan.json")["told"]["colour"]} == kept
+
+
+def test_ctrl_c_is_heard_while_a_study_waits_for_a_trial_of_another(desk: Desk) -> None:
+    desk.space("mine", SPACE.replace("40, 40, 2", "2, 2, 2").replace('trial.suggest_float("lr", 1e-3, 1e-2, log=True)', "0.003"))
+    asked = desk.run("run_search.py", desk.yaml, *SEARCH, "--dry-run").json
+    trial = TrialFolder(desk.kept / "trials" / asked["for_example"]["colour"]["trial_id"])
+    with claim(trial.claim):  # type: ignore[union-attr]  # it is free
+        child = desk.start("run_search.py", desk.yaml, *SEARCH)
+        eventually(lambda: "elsewhere" in kinds(desk), what="the trial that is held")
+        time.sleep(3)  # Tune looks for Ctrl-C between two suggestions, and here it waits for one
+        assert child.poll() is None
+        desk.signal(child, signal.SIGINT)
+        assert "--resume s" in desk.wait(child, code=130, timeout=60).err
+    told = desk.run("run_search.py", desk.yaml, "--resume", "s", "--json").json
+    assert told["targets"]["colour"]["trials"] == {"finished": 1}
+    assert kinds(desk) == ["elsewhere", "started", "finished"]
