@@ -100,14 +100,14 @@ class StudyFolder:
         return sorted((self.path / "suggestions").glob("[0-9]*.json"))
 
     def suggestions(self) -> list[Suggestion]:
-        """All suggestions that can be read, oldest first; those without a trial only hold their number."""
+        """All suggestions that can be read, oldest first; one without a trial (`""`) only holds its number."""
         found = []
         for file in self.suggestion_files():
             try:
                 found.append(Suggestion(**read_json(file)))
             except (ValueError, TypeError) as error:
                 log.warning("study %s: a suggestion is left out (%s); --resume %s heals it", self.name, error, self.name)
-        return [suggestion for suggestion in found if suggestion.trial_id]
+        return found
 
     def log(self, event: str, trial_id: str | None = None, **facts: Any) -> None:
         """Append one event with the time in UTC seconds."""
@@ -144,7 +144,7 @@ class StudyFolder:
 
     def statuses(self) -> dict[str, str]:
         """Per trial id what the study last decided: running, finished, pruned, diverged or failed."""
-        status = {suggestion.trial_id: "running" for suggestion in self.suggestions()}
+        status = {suggestion.trial_id: "running" for suggestion in self.suggestions() if suggestion.trial_id}
         for event in self.events():
             if "trial_id" in event:
                 status[event["trial_id"]] = END_EVENTS.get(event["event"], "running")
