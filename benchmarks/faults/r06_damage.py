@@ -1,8 +1,8 @@
 """R6: every kind of file is cut, flipped and emptied; then the study goes on, the leaderboard is shown and an ensemble is exported.
 
 Nothing may crash, the damage has to be in quarantine (or the trial left out) and named, and records, leaderboard and submission have to
-be those of the ledger that was never damaged. The full form goes on by the verbs' command lines, with real Ray; the short form by the
-functions the verbs call, in this process.
+be those of the ledger that was never damaged. The study goes on by the functions that the verbs call, in this process; in the full
+form also by the verbs' command lines, with real Ray.
 """
 
 import logging
@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ class Tally:
 def run(seed: int, short: bool) -> list[Row]:
     """All damages of every kind of file."""
     tallies: dict[str, Tally] = {}
-    cases = _short_cases(seed) if short else _full_cases(seed)
+    cases = _in_process(seed, short) if short else chain(_in_process(seed, short), _by_verbs(seed))
     for kind, fault in cases:
         tally = tallies.setdefault(kind, Tally())
         tally.cases += 1
@@ -156,7 +157,8 @@ def results(root: Path) -> dict[str, dict[str, Any]]:
 # ---- in this process
 
 
-def _short_cases(seed: int) -> Iterator[tuple[str, str]]:
+def _in_process(seed: int, short: bool) -> Iterator[tuple[str, str]]:
+    cuts, flips = (SHORT_CUTS, SHORT_FLIPS) if short else (CUTS, FLIPS)
     chance = random.Random(seed)
     with trained() as ledger:
         place = ledger.root.parents[1]
@@ -164,8 +166,8 @@ def _short_cases(seed: int) -> Iterator[tuple[str, str]]:
         wanted = _go_on(ledger, place / "to")
         _restore(ledger, place / "whole")
         for kind, files in kinds(ledger.root, ledger.folder(2), ledger.folder(0)).items():
-            asked = [one for file in files[:1] for one in damages(ledger.root, file, chance, SHORT_CUTS, SHORT_FLIPS)]
-            for damage in asked:
+            asked = files[:1] if short else files
+            for damage in [one for file in asked for one in damages(ledger.root, file, chance, cuts, flips)]:
                 (ledger.root / damage.file).write_bytes(damage.data)
                 try:
                     fault = fault_of(wanted, _go_on(ledger, place / "to", exported=kind in EXPORTED), damage, ledger.root)
@@ -234,7 +236,8 @@ def _refused() -> Any:
 # ---- by the verbs
 
 
-def _full_cases(seed: int) -> Iterator[tuple[str, str]]:
+def _by_verbs(seed: int) -> Iterator[tuple[str, str]]:
+    """One damage of each kind: the verbs take about 20 seconds, and their functions met all of the damages."""
     chance = random.Random(seed)
     with _studies.place(cpus=1) as place:
         _search(place)
@@ -243,16 +246,14 @@ def _full_cases(seed: int) -> Iterator[tuple[str, str]]:
         _put_back(place)
         going_on, finished = _going_on(place), _finished(place)
         for kind, files in kinds(place.kept, going_on, finished).items():
-            for file in files:
-                # a verb costs seconds, so each case meets one of the damages, another one per file
-                for damage in [*damages(place.kept, file, chance, CUTS, FLIPS)][:: max(1, len(files))]:
-                    (place.kept / damage.file).write_bytes(damage.data)
-                    try:
-                        fault = fault_of(wanted, _resume(place), damage, place.kept)
-                    except RuntimeError as error:  # a verb that did not exit with 0
-                        fault = f"{damage.file} {damage.how}: {str(error)[-300:]}"
-                    _put_back(place)
-                    yield kind, fault
+            damage = chance.choice([*damages(place.kept, chance.choice(files), chance, CUTS, FLIPS)])
+            (place.kept / damage.file).write_bytes(damage.data)
+            try:
+                fault = fault_of(wanted, _resume(place), damage, place.kept)
+            except RuntimeError as error:  # a verb that did not exit with 0
+                fault = f"{damage.file} {damage.how}: {str(error)[-300:]}"
+            _put_back(place)
+            yield f"{kind} (by the verbs)", fault
 
 
 def _search(place: _studies.Place) -> None:
