@@ -5,6 +5,8 @@ what it comes to undisturbed, with no file left over. Each kill starts from the 
 """
 
 import json
+import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,6 +22,7 @@ from ledger import tensors
 from ledger.files import append_line, file_hash, read_json, read_lines, sweep
 from ledger.mend_studies import mend_study
 from ledger.predictions import Predictions
+from ledger.seals import unsealed
 from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import TrialFolder
 from trainables.config import name_of
@@ -53,6 +56,7 @@ class Writer:
 def run(seed: int, short: bool) -> list[Row]:
     """Kill every writer at all of its points."""
     rows = []
+    logging.getLogger("podium").setLevel(logging.ERROR)  # what is healed on purpose is not told
     with trained() as ledger:
         for writer in writers(ledger, short):
             killed, faults = crash(writer, ledger.root.parents[1] / "crash", seed)
@@ -256,14 +260,16 @@ def _mending(ledger: SmallLedger) -> Writer:
     config = ledger.configs[2]
 
     def first(folder: Path) -> None:
-        shutil.copytree(ledger.folder(2).path, folder / "bench/trials" / config.trial_id)
+        shutil.copytree(ledger.root / "trials", folder / "bench/trials", copy_function=os.link)
         shutil.copytree(ledger.study.path, folder / "bench/studies/s")
         for name in ("record.json", "config.json", "metrics.jsonl", "provenance.json"):
             path = folder / "bench/trials" / config.trial_id / name
-            path.write_bytes(path.read_bytes()[:-9])
+            data = path.read_bytes()
+            path.unlink()  # its bytes are the source's
+            path.write_bytes(data[:-9])
         events = folder / "bench/studies/s/events.jsonl"
         events.write_bytes(b"?" + events.read_bytes())
-        (folder / "bench/studies/s/suggestions/000003.json").write_bytes(b"{")
+        (folder / "bench/studies/s/suggestions/000002.json").write_bytes(b"{")
         (folder / "bench/studies/s/plan.json").write_bytes(b"{")
 
     def write(folder: Path) -> None:
@@ -356,12 +362,10 @@ def _difference(found: Snapshot, wanted: Snapshot) -> str:
 def _without_times(state: Snapshot) -> Snapshot:
     """A trial's files without seconds, and without the checkpoint's and the sessions' bytes, which tell them too."""
     plain = {name: b"" if name.endswith(("last.safetensors", "provenance.json")) else data for name, data in state.items()}
-    for name in (name for name in state if name.endswith(("record.json", "metrics.jsonl"))):
+    for name in (name for name in state if name.endswith(("record.json", "metrics.jsonl", "events.jsonl"))):
         lines = state[name].split(b"\n") if name.endswith("l") else [state[name]]
-        values = [json.loads(line) for line in lines if line]
-        plain[name] = json.dumps(
-            [{k: v for k, v in value.items() if k not in ("seconds", "time", "seal")} for value in values]
-        ).encode()
+        values = [unsealed(line) for line in lines if line]
+        plain[name] = json.dumps([{k: v for k, v in value.items() if k not in ("seconds", "time")} for value in values]).encode()
     return plain
 
 
