@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ledger.claims import Holder, gone, holder
+from ledger.mending import readable_record
 from ledger.studies import Suggestion
 from ledger.trials import TrialFolder
 
@@ -70,7 +71,7 @@ class Elsewhere:
     def _state(self, watched: Watched, now: float) -> Literal["ended", "free"] | None:
         folder = TrialFolder(self._trials / watched.suggestion.trial_id)
         seen = holder(folder.claim)  # before the record: whoever lets go has written it
-        record = folder.record()
+        record = readable_record(folder)
         if record is not None and record.ended:
             return "ended"
         if seen is None or gone(seen):

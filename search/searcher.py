@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from ledger.claims import holder, works_here
+from ledger.mending import readable_record
 from ledger.studies import OPEN, StudyFolder, Suggestion
 from ledger.trials import Record, TrialFolder
 from search.elsewhere import Elsewhere
@@ -210,7 +211,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
         """Tell what others have ended, and take what they let go of."""
         for watched, state in self._elsewhere.look():
             suggestion, target = watched.suggestion, self._targets[watched.suggestion.target]
-            record = TrialFolder(self._trials / suggestion.trial_id).record()
+            record = readable_record(TrialFolder(self._trials / suggestion.trial_id))
             if state == "ended" and record is not None:
                 self._folder.log("diverged" if record.diverged else "answered", suggestion.trial_id, score=record.score)
                 tell(target.study, watched.number, record)
@@ -265,7 +266,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
 
     def _answered(self, target: _Target, trial: optuna.Trial, suggestion: Suggestion) -> bool:
         folder = TrialFolder(self._trials / suggestion.trial_id)
-        record = folder.record()
+        record = readable_record(folder)  # of any study, so nobody may have mended it yet
         if suggestion.trial_id in self._seen:
             target.study.tell(trial, state=TrialState.FAIL)
             return True
@@ -294,18 +295,19 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
             first = suggestion.trial_id not in self._seen
             self._seen.add(suggestion.trial_id)
             record = TrialFolder(self._trials / suggestion.trial_id).record()
+            known = record if suggestion.distributions else None  # what was drawn was lost: a score of nothing would mislead
             status = statuses[suggestion.trial_id]
             if not first:
                 target.study.tell(self._add(target.study, suggestion), state=TrialState.FAIL)
             elif record is not None and record.ended and status in OPEN:
                 target.new += suggestion.trial_id in started
                 self._folder.log(_end(record, status), suggestion.trial_id, score=record.score)
-                tell(target.study, self._add(target.study, suggestion), record)
+                tell(target.study, self._add(target.study, suggestion), known)
             elif status in OPEN:
                 self._go_on(target, suggestion, status)
             else:
                 target.new += suggestion.trial_id in started
-                tell(target.study, self._add(target.study, suggestion), None if status == "failed" else record)
+                tell(target.study, self._add(target.study, suggestion), None if status == "failed" else known)
 
     def _go_on(self, target: _Target, suggestion: Suggestion, status: str) -> None:
         """What has not ended waits to be trained, or is watched where somebody else trains it."""

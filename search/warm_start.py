@@ -15,8 +15,9 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 
 from competitions.compare_data import Difference
+from ledger.errors import UserError
+from ledger.mending import readable_config, readable_record
 from ledger.paths import CompetitionPaths
-from ledger.query import readable_record
 from ledger.studies import study_folders
 from ledger.trials import Record, TrialFolder, trial_folders
 from search.changes import another_space
@@ -146,12 +147,8 @@ def tell(found: Mapping[str, list[Told]], left: Mapping[str, Counter[str]]) -> N
 def _settings(paths: CompetitionPaths, questions: Mapping[str, Question]) -> Iterator[tuple[TrialFolder, dict[str, Any]]]:
     """The trials of these targets with their settings, by id."""
     for folder in trial_folders(paths.trials):
-        try:
-            settings = folder.config()
-        except (ValueError, TypeError) as error:
-            log.warning("trial %s is left out: %s", folder.id, error)
-            continue
-        if settings.get("target") in questions:
+        settings = readable_config(folder)
+        if settings is not None and settings.get("target") in questions:
             yield folder, settings
 
 
@@ -187,7 +184,7 @@ def _asked(paths: CompetitionPaths, questions: Mapping[str, Question]) -> dict[s
     for study in study_folders(paths.studies):
         try:
             plan, statuses, suggestions = study.plan(), study.statuses(), study.suggestions()
-        except (ValueError, TypeError, KeyError) as error:
+        except UserError as error:
             log.warning("study %s is left out: %s", study.name, error)
             continue
         for suggestion in suggestions:

@@ -18,7 +18,14 @@ from dataclasses import asdict
 from benchmarks.faults._rows import Row
 from ledger.verbs import table
 
-SCENARIOS: dict[str, str] = {"R10": "r10_two_drivers", "R13": "r13_extended", "R14": "r14_changes"}
+SCENARIOS: dict[str, str] = {
+    "R5": "r05_crash_points",
+    "R6": "r06_damage",
+    "R8": "r08_many_writers",
+    "R10": "r10_two_drivers",
+    "R13": "r13_extended",
+    "R14": "r14_changes",
+}
 """Rule -> its module below `benchmarks.faults`."""
 
 
