@@ -102,9 +102,10 @@ def _without_end(where: Place, study: str) -> int:
 def _control(seed: int) -> tuple[str, str]:
     """Bare Ray Tune: the same command twice, the second while the first runs, as after a connection that only seemed to be lost."""
     with place() as where:
-        first = where.control("--trials", 4, "--seed", seed, "--scheduler", "fifo")
+        asked = ("--trials", 4, "--epochs", 60, "--seed", seed, "--scheduler", "fifo")  # so long that the second meets the first
+        first = where.control(*asked)
         eventually(lambda: len(_truth.begun(where.truth())) >= 3, "the third epoch of the control", child=first)
-        second = where.control("--trials", 4, "--seed", seed, "--scheduler", "fifo")
+        second = where.control(*asked)
         codes = []
         for child in (first, second):
             child.wait(code=None)
@@ -113,14 +114,9 @@ def _control(seed: int) -> tuple[str, str]:
         ends = [line for line in lines if line.at == "end" and line.last]
         told = [len(json.loads(_last_line(child.out))["results"]) for child in (first, second) if child.process.returncode == 0]
         refused = "not refused" if codes[1] == 0 else f"exit {codes[1]}"
-        same = len(_configurations(where)) - len(set(_configurations(where)))
-        return refused, f"{len(ends)} trained for 4 asked, {same} configurations more than once, results tell of {told}"
-
-
-def _configurations(where: Place) -> list[str]:
-    """What every trial of the control was, as Tune wrote it."""
-    files = sorted((where.storage / "control").glob("*/params.json"))
-    return [json.dumps(json.loads(file.read_text()), sort_keys=True) for file in files]
+        begun = [(line.trial, line.epoch) for line in lines if line.at == "begin"]
+        repeated = len(begun) - len(set(begun))
+        return refused, f"{len(ends)} trained to their end for 4 asked, {repeated} epochs repeated, results tell of {told} trials"
 
 
 def _last_line(path: Path) -> str:
