@@ -27,6 +27,7 @@ from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import TrialFolder
 from trainables.config import name_of
 
+CLAIMS = ("claim.json", ".claim", "lease.json")
 SHORT_EVERY = 7
 """In the short form a trained epoch and an export are killed at every seventh point, others per seed."""
 
@@ -308,10 +309,7 @@ def _image_cache(ledger: SmallLedger) -> Writer:
         return "" if all(cache.checksum == checksum and cache.verify() for cache in there) else "half of the photos"
 
     def plain(state: Snapshot) -> Snapshot:
-        own = {
-            name: data for name, data in state.items() if not name.endswith(".claim")
-        }  # a dead builder's, which anybody may take
-        return {name: b"" if name.endswith(".json") else data for name, data in own.items()}
+        return {name: b"" if name.endswith(".json") else data for name, data in state.items()}
 
     return Writer("image cache", lambda folder: None, write, write, fault, plain)
 
@@ -355,7 +353,8 @@ def old_or_new(folder: Path, old: Snapshot, new: Snapshot) -> str:
 
 
 def _difference(found: Snapshot, wanted: Snapshot) -> str:
-    names = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
+    """Which files differ; the claim of a writer that was killed as it let go is nobody's, and whoever comes next takes it."""
+    names = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name) and not name.endswith(CLAIMS))
     return f"started again, it differs in {', '.join(names[:4])}" if names else ""
 
 

@@ -166,8 +166,8 @@ def _in_process(seed: int, short: bool) -> Iterator[tuple[str, str]]:
         wanted = _go_on(ledger, place / "to")
         _restore(ledger, place / "whole")
         for kind, files in kinds(ledger.root, ledger.folder(2), ledger.folder(0)).items():
-            asked = files[:1] if short else files
-            for damage in [one for file in asked for one in damages(ledger.root, file, chance, cuts, flips)]:
+            asked = [one for file in (files[:1] if short else files) for one in damages(ledger.root, file, chance, cuts, flips)]
+            for damage in chance.sample(asked, 2) if short else asked:
                 (ledger.root / damage.file).write_bytes(damage.data)
                 try:
                     fault = fault_of(wanted, _go_on(ledger, place / "to", exported=kind in EXPORTED), damage, ledger.root)
