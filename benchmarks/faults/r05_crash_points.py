@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -57,8 +58,7 @@ class Writer:
 def run(seed: int, short: bool) -> list[Row]:
     """Kill every writer at all of its points."""
     rows = []
-    logging.getLogger("podium").setLevel(logging.ERROR)  # what is healed on purpose is not told
-    with trained() as ledger:
+    with trained() as ledger, _quiet():
         for writer in writers(ledger, short):
             killed, faults = crash(writer, ledger.root.parents[1] / "crash", seed)
             told = f"0 of {killed} lost or half" if not faults else f"{len(faults)} of {killed}: {faults[0]}"
@@ -88,19 +88,27 @@ def crash(writer: Writer, place: Path, seed: int) -> tuple[int, list[str]]:
     return killed, faults
 
 
-class _place:  # noqa: N801  # used as a function
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What is damaged and healed on purpose is not told."""
+    log = logging.getLogger("podium")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+@contextmanager
+def _place(folder: Path) -> Iterator[Path]:
     """An empty folder for the time of a block."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> Path:
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
-        return self._folder
-
-    def __exit__(self, *error: object) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def writers(ledger: SmallLedger, short: bool) -> Iterator[Writer]:
