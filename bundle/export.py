@@ -7,9 +7,11 @@ from typing import Any
 
 from bundle.choose import Choice
 from competitions.prepare import Prepared
+from ledger.disk import FullDiskError, writing
 from ledger.errors import UserError
 from ledger.files import file_hash, replace_bytes, replace_json
 from ledger.paths import CompetitionPaths
+from ledger.quota import without_weights
 from ledger.trials import TrialFolder
 from submissions.format import write_submission
 
@@ -42,7 +44,8 @@ def export(prepared: Prepared, choice: Choice, to: Path) -> dict[str, Any]:
         The facts `export_ensemble.py` prints.
 
     Raises:
-        UserError: The folder cannot be written.
+        FullDiskError: There is no room; what was exported before stays.
+        UserError: The folder cannot be written, or the weights of a member are gone.
     """
     plan, paths = choice.plan, prepared.paths
     try:
@@ -53,6 +56,8 @@ def export(prepared: Prepared, choice: Choice, to: Path) -> dict[str, Any]:
             write_submission(submission, plan, choice.image_ids, choice.answers)
         replace_json(paths.ensembles / plan.plan_id / "plan.json", plan.to_json())
         replace_json(paths.ensembles / plan.plan_id / "scores.json", choice.scores)
+    except FullDiskError:
+        raise
     except OSError as error:
         raise UserError(f"the folder given by --to must be writable, got {to} ({error.strerror or error})") from error
     return {
@@ -81,11 +86,25 @@ def _write_bundle(paths: CompetitionPaths, choice: Choice, to: Path) -> Path:
     final, beside, old = to / "bundle", to / ".bundle.part", to / ".bundle.old"
     for left in (beside, old):
         shutil.rmtree(left, ignore_errors=True)
+    try:
+        with writing(to):
+            _fill_bundle(paths, choice, beside)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    if final.exists():
+        final.rename(old)
+    beside.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def _fill_bundle(paths: CompetitionPaths, choice: Choice, beside: Path) -> None:
     (beside / "weights").mkdir(parents=True)
     models, sources = {}, {}
     for trial in sorted({voter.member for voter in choice.plan.voters}):
         folder = TrialFolder(paths.trials / trial)
-        shutil.copyfile(folder.best, beside / "weights" / f"{trial}.safetensors")
+        _copy_weights(folder, beside / "weights" / f"{trial}.safetensors")
         models[trial] = {"config": folder.config(), "preprocessing": _preprocessing(folder)}
         sources[trial] = _source(folder)
     replace_json(beside / "plan.json", choice.plan.to_json())
@@ -94,11 +113,18 @@ def _write_bundle(paths: CompetitionPaths, choice: Choice, to: Path) -> Path:
     replace_json(beside / "scores.json", choice.scores)
     replace_bytes(beside / "README.txt", README.format(competition=choice.plan.competition, name="bundle").encode())
     replace_json(beside / CHECKSUMS, checksums(beside))
-    if final.exists():
-        final.rename(old)
-    beside.rename(final)
-    shutil.rmtree(old, ignore_errors=True)
-    return final
+
+
+def _copy_weights(folder: TrialFolder, to: Path) -> None:
+    """Copy a member's weights.
+
+    Raises:
+        UserError: They are not there: a study's `--keep` may drop them between the choice and the export.
+    """
+    try:
+        shutil.copyfile(folder.best, to)
+    except FileNotFoundError as error:
+        raise UserError(f"{without_weights(folder)}; export again to choose among the trials that have theirs") from error
 
 
 def checksums(folder: Path) -> dict[str, str]:

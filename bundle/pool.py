@@ -4,6 +4,7 @@ Targets of every kind fill it alike: each head of a trial is a candidate for the
 for some answers of another), and candidates of one place are compared on the photos they share.
 """
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,10 +24,12 @@ from ledger.paths import CompetitionPaths
 from ledger.predictions import OUTSIDE, PARTS, Predictions
 from ledger.progress import Counting
 from ledger.query import best_trials, count_finished
+from ledger.quota import has_weights, without_weights
 from ledger.trials import TrialFolder
 from trainables.attach import complete_trial, is_complete
 from trainables.training import best_predictions
 
+log = logging.getLogger("podium.bundle")
 WIDTH = 3
 """The pool holds this many times as many members as are asked for: what could be chosen in a resample."""
 VALIDATION, TEST = PARTS
@@ -74,20 +77,27 @@ def places_of(prepared: Prepared, targets: Sequence[Target]) -> dict[Place, list
 
 
 def find_trials(prepared: Prepared, targets: Sequence[Target], *, k: int, fold: int, study: str | None) -> dict[str, list[str]]:
-    """Per target the ids of its best finished trials, `WIDTH` times `k` of them.
+    """Per target the ids of its best finished trials that have their weights, `WIDTH` times `k` of them.
+
+    What votes has to be exported, so a trial whose weights were dropped does not vote, however complete its cached predictions are.
 
     Raises:
         UserError: Targets without a finished trial; all are named.
     """
-    chosen = {
+    found = {
         target.name: [
             trial
             for trial, _ in best_trials(
                 prepared.paths, target.name, prepared.data_fingerprint(target), fold, target.metric, study=study
-            )[: WIDTH * k]
+            )
         ]
         for target in targets
     }
+    chosen = {
+        name: [trial for trial in trials if has_weights(_folder(prepared.paths, trial))][: WIDTH * k]
+        for name, trials in found.items()
+    }
+    _tell_left_out(prepared, found, chosen, WIDTH * k)
     empty = [name for name, trials in chosen.items() if not trials]
     if empty:
         split = prepared.competition.split.name
@@ -99,6 +109,25 @@ def find_trials(prepared: Prepared, targets: Sequence[Target], *, k: int, fold: 
             f"python run_search.py {prepared.competition.name} --split {split} --targets {','.join(empty)}"
         )
     return chosen
+
+
+def _tell_left_out(prepared: Prepared, found: Trials, chosen: Trials, most: int) -> None:
+    """One line about the trials that would be in the pool if they had their weights.
+
+    Raises:
+        UserError: Targets have finished trials, and none of them has its weights.
+    """
+    left_out = {name: [trial for trial in trials[:most] if trial not in chosen[name]] for name, trials in found.items()}
+    bare = [trials[0] for name, trials in found.items() if trials and not chosen[name]]
+    if bare:
+        raise UserError(*(without_weights(_folder(prepared.paths, trial)) for trial in bare))
+    if missing := [trial for trials in left_out.values() for trial in trials]:
+        log.warning(
+            "%d trials are left out of the choice, among %d that are: %s",
+            len(missing),
+            sum(map(len, chosen.values())),
+            without_weights(_folder(prepared.paths, missing[0])),
+        )
 
 
 def complete(prepared: Prepared, trials: Sequence[str], parts: Sequence[str], device: str) -> None:

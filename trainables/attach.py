@@ -10,6 +10,7 @@ from competitions.prepare import Prepared
 from competitions.targets import Target, targets
 from ledger.errors import UserError
 from ledger.predictions import OUTSIDE, PARTS
+from ledger.quota import has_weights, without_weights
 from ledger.trials import ALL_DATA, TrialFolder
 from trainables.backbones import keep_weights
 from trainables.batches import TrainingRows
@@ -75,10 +76,18 @@ def photos(prepared: Prepared, config: TrialConfig, part: str) -> Photos:
 def complete_trial(
     prepared: Prepared, folder: TrialFolder, views: Sequence[str], *, parts: Sequence[str] | None = None, device: str = "cpu"
 ) -> None:
-    """Compute and keep what is missing of a finished trial's predictions, for these views and parts (`parts_of` for `None`)."""
+    """Compute and keep what is missing of a finished trial's predictions, for these views and parts (`parts_of` for `None`).
+
+    Raises:
+        FullDiskError: There is no room for them.
+        UserError: Some are missing, and so are its weights.
+        ValueError: The trial is not finished.
+    """
     config, record = TrialConfig.from_json(folder.config()), folder.record()
     if record is None or not record.finished:
         raise ValueError(f"trial {folder.id} is not finished, so it has no predictions to complete")
+    if not has_weights(folder) and not is_complete(prepared, folder, views, parts=parts):
+        raise UserError(without_weights(folder))
     torch.set_num_threads(config.threads)
     asked = {part: photos(prepared, config, part) for part in parts_of(config, prepared, parts)}
     complete(config, folder.best, best_predictions(folder, record), asked, views, device)
@@ -113,17 +122,23 @@ def start_of(folder: TrialFolder, store: Path) -> tuple[str, str]:
         The backbone, and the SHA-256 under which the weights are kept in `store`: `TrialConfig.backbone` and `.weights`.
 
     Raises:
+        FullDiskError: There is no room for the copy.
         UserError: There is no such trial, it has no best weights, or they do not say their heads.
     """
     if not (folder.path / "config.json").is_file():
         raise UserError(f"there is no trial {folder.id!r} to start from (show_trials.py lists them)")
     record = folder.record()
-    if record is None or record.diverged or not folder.best.is_file():
+    backbone = TrialConfig.from_json(folder.config()).backbone
+    if record is not None and record.weights and not has_weights(folder):
+        if any(store.glob(f"{record.weights}.*")):  # somebody started from it before its weights were dropped
+            return backbone, record.weights
+        raise UserError(without_weights(folder))
+    if record is None or record.diverged or not has_weights(folder):
         why = "diverged" if record and record.diverged else "has no best weights"
         raise UserError(f"trial {folder.id} {why}, so nothing can start from it; give another trial (show_trials.py lists them)")
     if not is_trial_start(folder.best):
         raise UserError(f"{folder.id}/{folder.best.name} is damaged or of an earlier version of Podium; train it again")
-    return TrialConfig.from_json(folder.config()).backbone, keep_weights(str(folder.best), store)
+    return backbone, keep_weights(str(folder.best), store)
 
 
 def target_of(config: TrialConfig, prepared: Prepared) -> Target:
