@@ -51,7 +51,7 @@ def writing(folder: Path, needed: int | None = None) -> Iterator[None]:
 def full_disk(folder: Path, needed: int | None = None, number: int = errno.ENOSPC) -> FullDiskError:
     """The error of a disk that has not as much as `needed` bytes."""
     share = "your share of " if number == errno.EDQUOT else ""
-    return FullDiskError(number, f"{share}the disk of {folder} is full ({_state(folder, needed)})", str(folder))
+    return FullDiskError(number, f"{share}the disk of {_storage(folder)} is full ({_state(folder, needed)})", str(folder))
 
 
 def free_bytes(folder: Path) -> int:
@@ -70,6 +70,12 @@ def bytes_text(n: int) -> str:
         if n >= size:
             return f"{n / size:.1f} {unit}"
     return f"{n} bytes"
+
+
+def _storage(folder: Path) -> Path:
+    """The storage that a folder belongs to, `<storage>/<competition>/{trials,studies,...}`, else the folder itself."""
+    own = (place.parent for place in (folder, *folder.parents) if (place / "studies").is_dir() or (place / "trials").is_dir())
+    return next(own, folder)
 
 
 def _state(folder: Path, needed: int | None) -> str:
