@@ -175,7 +175,7 @@ def trials_with_weights(paths: CompetitionPaths, *, patient: bool = False) -> li
 
 def weights_of(folder: TrialFolder) -> tuple[Path, ...]:
     """The files of weights a trial may have, in the order in which they are dropped."""
-    return folder.last, folder.path / "previous.safetensors", folder.best
+    return folder.last, folder.previous, folder.best
 
 
 def n_bytes_of(folder: TrialFolder) -> int:
@@ -191,7 +191,7 @@ def has_weights(folder: TrialFolder) -> bool:
 
 def without_weights(folder: TrialFolder) -> str:
     """The sentence for a trial whose weights are needed and not there, with the way to get them back."""
-    competition = folder.path.parents[1].name
+    competition = folder.root.name
     return (
         f"trial {folder.id} has no weights (a quota dropped them, or its folder came without); get them back with: "
         f"python reproduce_trial.py {competition} {folder.id} --restore"

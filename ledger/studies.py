@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger.errors import UserError, unknown
-from ledger.files import append_line, read_json, read_lines, replace_json
+from ledger.files import append_line, read_json, read_lines, replace_sealed
 from ledger.paths import check_name
 
 END_EVENTS = {"finished": "finished", "pruned": "pruned", "diverged": "diverged", "failed": "failed", "answered": "finished"}
@@ -58,14 +58,14 @@ class StudyFolder:
         return (self.path / "plan.json").is_file()
 
     def write_plan(self, plan: Mapping[str, Any]) -> None:
-        replace_json(self.path / "plan.json", dict(plan))
+        replace_sealed(self.path / "plan.json", plan)
 
     def plan(self) -> dict[str, Any]:
         """What the study set out to do."""
         return dict(read_json(self.path / "plan.json"))
 
     def write_suggestion(self, suggestion: Suggestion) -> None:
-        replace_json(self.path / "suggestions" / f"{suggestion.number:06d}.json", asdict(suggestion))
+        replace_sealed(self.path / "suggestions" / f"{suggestion.number:06d}.json", asdict(suggestion))
 
     def suggestions(self) -> list[Suggestion]:
         """All suggestions, oldest first."""

@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 
 from ledger.claims import claim
 from ledger.errors import UserError
-from ledger.files import fingerprint, replace_json
+from ledger.files import append_line, fingerprint, replace_json
 from ledger.find_ledgers import find_ledgers
 from ledger.merge import merge
 from ledger.paths import CompetitionPaths
 from ledger.predictions import Predictions, predictions_of
 from ledger.query import list_trials
+from ledger.seals import sealed, unsealed
 from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import ALL_DATA, Record, TrialFolder
 
@@ -128,8 +129,7 @@ def study(paths: CompetitionPaths, name: str, events: Sequence[str], *, author: 
     folder.write_plan(asked)
     for number, event in enumerate(events, start=1):
         folder.write_suggestion(Suggestion(number, "age", event, {"lr": number}))
-        line = json.dumps({"event": "started", "time": 1.0, "trial_id": event}, sort_keys=True)
-        (folder.path / "events.jsonl").open("a").write(f"{line}\n")
+        append_line(folder.path / "events.jsonl", {"event": "started", "time": 1.0, "trial_id": event})
     return folder
 
 
@@ -311,7 +311,7 @@ def test_weights_and_preparations_come_along_and_image_caches_do_not(tmp_path: P
 DAMAGES = {
     "config": ("config.json", lambda data: data[:9], "config.json"),
     "record": ("record.json", lambda data: data[: len(data) // 2], "record.json"),
-    "record of another": ("record.json", lambda data: data.replace(b'"t0"', b'"t9"'), "t9"),
+    "record of another": ("record.json", lambda data: sealed({**unsealed(data), "trial_id": "t9"}, indent=1), "t9"),
     "last": ("last.safetensors", lambda data: data[:-1], "last.safetensors is cut short"),
     "best": ("best.safetensors", lambda data: data[:-1] + b"?", "not those of the record's weights"),
     "array": ("predictions/*/validation.age.hflip.npy", lambda data: data[:-2], "hflip"),
