@@ -1,4 +1,4 @@
-"""Every writer on a disk that is full after 0, 1, 2, ... pages: what was there stays whole, nothing is left beside, with room it succeeds."""
+"""Every writer on a disk that is full after 0, 1, 2, ... pages: what stood there stays whole, nothing is left over, with room it works."""
 
 import json
 import os
