@@ -73,8 +73,8 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
         from search.room import where_bytes_are
 
         raise verbs.FailedWorkError(
-            f"{outcome.full}; study {outcome.study} stopped and lost nothing; {where_bytes_are(plan.paths)}: --keep N drops those that "
-            f"no good ensemble would use; or free some space, then go on with: {_resume_command(given, outcome.study)}"
+            f"{outcome.full}; study {outcome.study} stopped and lost nothing; {where_bytes_are(plan.paths)}; free some space and go on "
+            f"with: {_resume_command(given, outcome.study)}"
         )
     if outcome.failures and not any(facts["trials"].get("finished") for facts in outcome.targets.values()):
         causes = "; ".join(outcome.failures)

@@ -95,7 +95,8 @@ def where_bytes_are(paths: CompetitionPaths) -> str:
         held = trials_with_weights(paths)
     except ValueError as error:
         return str(error)
-    return f"the weights of {len(held)} trials take {bytes_text(sum(one.n_bytes for one in held))}"
+    n_bytes = sum(one.n_bytes for one in held)
+    return f"the weights of {len(held)} trials take {bytes_text(n_bytes)}, --keep N drops those that no good ensemble would use"
 
 
 def _remaining(plan: Plan) -> dict[str, int]:

@@ -5,6 +5,7 @@ computed. Whatever ends the driver in between, `--resume` reads the folders and 
 """
 
 import errno
+import functools
 import logging
 import signal
 import threading
@@ -15,7 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ledger.claims import claim, holder
-from ledger.disk import FullDiskError, is_full, sentence
+from ledger.disk import FullDiskError, is_full, sentence, writing
 from ledger.errors import UserError
 from ledger.paths import CompetitionPaths
 from ledger.progress import StatusLine, counts
@@ -170,7 +171,8 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None], tidy: Cal
         TrialActor, root=str(plan.paths.root), prepared=key, device=_device(request), loader_workers=request.loader_workers
     )
     resources = {"cpu": request.cpus_per_trial, "gpu": request.gpus_per_trial}
-    tuner = tune.Tuner(
+    make_tuner = functools.partial(
+        tune.Tuner,
         tune.with_resources(bound, resources),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
@@ -190,8 +192,8 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None], tidy: Cal
         ),
     )
     started = time.monotonic()
-    with _own_interrupt():
-        tuner.fit()
+    with _own_interrupt(), writing(plan.study.path):  # Tune keeps a state of its own there
+        make_tuner().fit()
     status.close()
     _drop_ray_state(plan.study)
     if stop.told:
@@ -272,12 +274,12 @@ def _lease(study: StudyFolder) -> Iterator[None]:
         UserError: Somebody else has it.
     """
     study.path.mkdir(parents=True, exist_ok=True)
-    held = claim(study.lease, patience=LEASE_PATIENCE_S)
-    if held is None:
-        other = holder(study.lease)
-        who = f"process {other.pid} on {other.host} since {other.started}" if other else "another driver"
-        raise UserError(f"study {study.name!r} is being run by {who}; wait for it or stop it first")
     try:
+        held = claim(study.lease, patience=LEASE_PATIENCE_S)
+        if held is None:
+            other = holder(study.lease)
+            who = f"process {other.pid} on {other.host} since {other.started}" if other else "another driver"
+            raise UserError(f"study {study.name!r} is being run by {who}; wait for it or stop it first")
         with held:
             yield
     finally:

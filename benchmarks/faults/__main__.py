@@ -18,7 +18,7 @@ from dataclasses import asdict
 from benchmarks.faults._rows import Row
 from ledger.verbs import table
 
-SCENARIOS: dict[str, str] = {}
+SCENARIOS: dict[str, str] = {"R7": "r07_full_disk"}
 """Rule -> its module below `benchmarks.faults`."""
 
 
