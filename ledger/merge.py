@@ -189,8 +189,7 @@ class _Merge:
         kept = longest({key: group[0] for key, group in groups.items()})
         before = ours.get(self.ours.trials / trial)
         differences = [difference(groups[kept[0]][0], groups[key][0]) for key in kept[1:]]
-        everyone = [version for group in groups.values() for version in group]
-        if not self._place(trial, {key: groups[key] for key in kept}, ours, everyone):
+        if not self._place(trial, {key: groups[key] for key in kept}, ours):
             self._leave("trial", trial, "is being trained here")
             return
         self._pool(trial, kept, [*(place for place, _ in versions_of(self.ours, trial)), *theirs])
@@ -209,25 +208,23 @@ class _Merge:
             found[place] = version
         return found
 
-    def _place(
-        self, trial: str, kept: Mapping[str, list[Version]], ours: Mapping[Path, Version], everyone: Sequence[Version]
-    ) -> bool:
+    def _place(self, trial: str, kept: Mapping[str, list[Version]], ours: Mapping[Path, Version]) -> bool:
         """Put each version where it belongs; False where somebody trains this trial here."""
         home, beside = self.ours.trials / trial, conflicts(self.ours) / trial
         wanted = {key: home if n == 0 else beside / key for n, key in enumerate(kept)}
         there = {version.key: place for place, version in reversed(list(ours.items()))}
         if all(there.get(key) == place and not _to_mend(ours[place], kept[key]) for key, place in wanted.items()):
             for key, place in wanted.items():
-                self._mend(place, kept[key], everyone)
+                self._mend(place, kept[key])
             return True
         with _claimed(home) as free:
             if not free:
                 return False
             for key in wanted:  # before anything moves: versions are read where they stand
                 if key in there:
-                    self._mend(there[key], kept[key], everyone)
+                    self._mend(there[key], kept[key])
                 else:
-                    there[key] = self._assemble(trial, key, kept[key], everyone)
+                    there[key] = self._assemble(trial, key, kept[key])
             first = next(iter(wanted))
             if home.is_dir() and there[first] != home:
                 _move(home, beside / (ours[home].key if home in ours else f"damaged-{os.urandom(4).hex()}"))
@@ -236,17 +233,17 @@ class _Merge:
                     _move(there[key], place)
         return True
 
-    def _assemble(self, trial: str, key: str, group: Sequence[Version], everyone: Sequence[Version]) -> Path:
+    def _assemble(self, trial: str, key: str, group: Sequence[Version]) -> Path:
         """A new folder of this version, whole, beside the ledger's."""
         folder = _stage(self.ours) / f"{trial}-{key}"
         folder.mkdir(parents=True)
-        self._mend(folder, group, everyone)
+        self._mend(folder, group)
         for version in group:
             self._unite(folder / "predictions", version.folder.predictions, only=_own_weights(version))
         return folder
 
-    def _mend(self, place: Path, group: Sequence[Version], everyone: Sequence[Version]) -> None:
-        """Bring a folder to the join of equal versions; of `everyone` a shorter one with the same best epoch may have its weights."""
+    def _mend(self, place: Path, group: Sequence[Version]) -> None:
+        """Bring a folder to the join of equal versions."""
         folder, said = TrialFolder(place), min(group, key=lambda version: version.unit)
         present = read_version(place, said.id) if (place / "config.json").is_file() else None
         if present is None or present.unit != said.unit:
@@ -263,8 +260,7 @@ class _Merge:
         if said.record is not None and said.record.ended:
             folder.previous.unlink(missing_ok=True)
         if said.record is not None and said.record.weights and not folder.best.is_file():
-            same = [version for version in everyone if version.record and version.record.weights == said.record.weights]
-            self._bring_best(folder, said.record.weights, same)
+            self._bring_best(folder, said.record.weights, group)
         for version in group:
             if version.folder.path != place:
                 self._unite_folder(folder.predictions / EPOCHS, version.folder.predictions / EPOCHS)

@@ -192,8 +192,9 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None], tidy: Cal
         ),
     )
     started = time.monotonic()
-    with _own_interrupt(), writing(plan.study.path):  # Tune keeps a state of its own there
-        make_tuner().fit()
+    if not searcher.exhausted:
+        with _own_interrupt(), stop.last_word(), writing(plan.study.path):  # Tune keeps a state of its own there
+            make_tuner().fit()
     status.close()
     _drop_ray_state(plan.study)
     if stop.told:

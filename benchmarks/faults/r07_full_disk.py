@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.faults._rows import Row
-from benchmarks.faults._studies import Child, Place, place
+from benchmarks.faults._studies import ROOT, Child, Place, place
 from benchmarks.faults._tiny_disk import Disk, tiny_disk, why_not
 from benchmarks.faults._writers import starve_all
 from ledger.files import file_hash
@@ -34,22 +34,25 @@ ONE_LINE = re.compile(r"^run_search\.py: (?:your share of )?the disk of .* is fu
 
 
 def run(seed: int, short: bool) -> list[Row]:
+    if not os.environ.get(UNSHARED) and (rows := _in_a_namespace(seed, short)) is not None:
+        return rows
     if reason := why_not():
-        return _unshared(seed, short) or [Row("R7", "full disk", 0, f"needs root or user namespaces: {reason}", "-", None)]
+        return [Row("R7", "full disk", 0, f"needs root or user namespaces: {reason}", "-", None)]
     rows = [_writers(seed)]
     return rows if short else [*rows, _study(seed), _verbs(seed)]
 
 
-def _unshared(seed: int, short: bool) -> list[Row]:
-    """The same in a user namespace of its own, where one is allowed; nothing where not."""
-    if os.environ.get(UNSHARED):
-        return []
-    command = [sys.executable, "-m", "benchmarks.faults", "R7", "--json", "--seed", str(seed), *(["--short"] if short else [])]
+def _in_a_namespace(seed: int, short: bool) -> list[Row] | None:
+    """The same in a mount namespace of its own, whose disks go with its last process, whatever kills it; `None` where there is none."""
+    own = ["unshare", "-m" if os.geteuid() == 0 else "-rm"]
     try:
-        done = subprocess.run(["unshare", "-rm", *command], capture_output=True, env={**os.environ, UNSHARED: "1"}, check=False)
-        return [Row(**row) for row in json.loads(done.stdout)]
-    except (FileNotFoundError, ValueError):
-        return []
+        subprocess.run([*own, "true"], check=True, capture_output=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return None
+    command = [sys.executable, "-m", "benchmarks.faults", "R7", "--json", "--seed", str(seed), *(["--short"] if short else [])]
+    environment = {**os.environ, UNSHARED: "1"}
+    done = subprocess.run([*own, *command], cwd=ROOT, stdout=subprocess.PIPE, env=environment, check=False)
+    return [Row(**row) for row in json.loads(done.stdout)]
 
 
 def _writers(seed: int) -> Row:
