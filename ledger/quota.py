@@ -8,6 +8,7 @@ one that learned from all photos. To drop is idempotent, so a kill at any point 
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -180,8 +181,12 @@ def weights_of(folder: TrialFolder) -> tuple[Path, ...]:
 
 def n_bytes_of(folder: TrialFolder) -> int:
     """What a trial's weights take on the disk; a file with two names takes it once."""
-    found = [path.stat() for path in weights_of(folder) if path.exists()]
-    return sum({status.st_ino: status.st_size for status in found}.values())
+    found: dict[int, int] = {}
+    for path in weights_of(folder):
+        with suppress(FileNotFoundError):  # another driver may drop them meanwhile
+            status = path.stat()
+            found[status.st_ino] = status.st_size
+    return sum(found.values())
 
 
 def has_weights(folder: TrialFolder) -> bool:
@@ -217,10 +222,10 @@ def _members(plan: Path) -> Iterable[str]:
 
 
 def _readable(folder: TrialFolder) -> tuple[Record | None, Mapping[str, Any]]:
-    """Record and settings; of a trial where either is damaged nothing is known, so its weights stay."""
+    """Record and settings; of a trial where either is damaged, or that a merge moves away, nothing is known, so its weights stay."""
     try:
         return folder.record(), folder.config()
-    except (ValueError, TypeError):
+    except (FileNotFoundError, ValueError, TypeError):
         return None, {}
 
 
@@ -269,6 +274,8 @@ def _in_turn(groups: Mapping[Group, Sequence[Held]], room: int) -> Iterable[Held
 def _drop(one: Held) -> int:
     """Drop a trial's weights under its claim; returns how many bytes went, 0 where somebody works on it or it went on meanwhile."""
     folder = one.folder
+    if not folder.path.is_dir():
+        return 0
     try:
         held = claim(folder.claim)
         if held is None:

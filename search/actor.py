@@ -14,6 +14,7 @@ from ray import tune
 from competitions.prepare import Prepared, load_prepared
 from ledger.claims import Claim, claim
 from ledger.disk import is_full, sentence
+from ledger.errors import UserError
 from ledger.paths import CompetitionPaths
 from search.disk_stop import FULL
 from trainables.attach import attach, complete_trial
@@ -121,4 +122,6 @@ def complete_remotely(root: str, prepared: str, trial_id: str, views: tuple[str,
         if not is_full(error):
             raise
         return sentence(error)
+    except UserError as error:  # another driver's quota dropped its weights: an export chooses among those that have theirs
+        log.warning("%s", error)
     return None

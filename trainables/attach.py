@@ -90,7 +90,12 @@ def complete_trial(
         raise UserError(without_weights(folder))
     torch.set_num_threads(config.threads)
     asked = {part: photos(prepared, config, part) for part in parts_of(config, prepared, parts)}
-    complete(config, folder.best, best_predictions(folder, record), asked, views, device)
+    try:
+        complete(config, folder.best, best_predictions(folder, record), asked, views, device)
+    except FileNotFoundError as error:
+        if has_weights(folder):
+            raise
+        raise UserError(without_weights(folder)) from error  # dropped by somebody's quota a moment ago
 
 
 def is_complete(prepared: Prepared, folder: TrialFolder, views: Sequence[str], *, parts: Sequence[str] | None = None) -> bool:

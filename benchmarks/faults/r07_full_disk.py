@@ -24,6 +24,8 @@ from ledger.files import file_hash
 
 TRIALS = 4
 ROOMY = 256 * 2**20
+CONTROL_BYTES = 12 * 2**20
+"""Room for about four of the control's checkpoints."""
 STUDIES = (0, 1, 2, 4, 5, 6, 7)
 """Free pages of the folder of studies, one attempt each: no room for the lease, the plan, what Tune keeps, a suggestion, an event."""
 FIRST_TRIAL = (0, 1, 2, 4, 6, 210, 330)
@@ -77,7 +79,32 @@ def _study(seed: int) -> Row:
     faults += [f"{name} differs from the study that had room" for name in expected if expected[name] != found[name]]
     met = ", ".join(dict.fromkeys(met for met, _ in stops))
     said = "; ".join(faults) or f"{len(stops)} stops ({met}), each exit 1 and one line; suggestions, decisions, trials byte-equal"
-    return Row("R7", "study on a disk that is full at each writer", len(stops), said, "-", not faults)
+    return Row("R7", "study on a disk that is full at each writer", len(stops), said, _control(seed), not faults)
+
+
+def _control(seed: int) -> str:
+    """A bare Ray Tune whose disk is full in the middle, and which is restored when there is room."""
+    with place() as where, tiny_disk(where.storage, CONTROL_BYTES) as disk:
+        try:
+            first = where.control("--trials", TRIALS, "--seed", seed)
+            first.wait(code=None)
+            disk.leave(ROOMY // 4096)
+            again = where.control("--trials", TRIALS, "--seed", seed)
+            again.wait(code=None)
+        finally:
+            where.close()
+        told = [_control_told(child) for child in (first, again)]
+    return f"full: {told[0]}; with room again: {told[1]}"
+
+
+def _control_told(child: Child) -> str:
+    """What came of the control's run."""
+    code = child.process.returncode
+    if code:
+        return f"exit {code} ({(child.said.strip().splitlines() or ['silent'])[-1][:100]})"
+    results = json.loads(child.out.read_text().splitlines()[-1])["results"]
+    failed = sum(result["error"] is not None for result in results)
+    return f"exit 0, {len(results) - failed} of {TRIALS} trials ended, {failed} failed"
 
 
 @contextmanager
