@@ -95,6 +95,8 @@ def where_bytes_are(paths: CompetitionPaths) -> str:
         held = trials_with_weights(paths)
     except ValueError as error:
         return str(error)
+    if not held:
+        return "no trial there has weights"
     n_bytes = sum(one.n_bytes for one in held)
     return f"the weights of {len(held)} trials take {bytes_text(n_bytes)}, --keep N drops those that no good ensemble would use"
 

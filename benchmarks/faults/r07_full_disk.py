@@ -20,17 +20,18 @@ from benchmarks.faults._rows import Row
 from benchmarks.faults._studies import ROOT, Child, Place, place
 from benchmarks.faults._tiny_disk import Disk, tiny_disk, why_not
 from benchmarks.faults._writers import starve_all
+from ledger.claims import LENGTH
 from ledger.files import file_hash
 
 TRIALS = 4
 ROOMY = 256 * 2**20
 CONTROL_BYTES = 12 * 2**20
 """Room for about four of the control's checkpoints."""
-STUDIES = (0, 1, 2, 4, 5, 6, 7)
-"""Free pages of the folder of studies, one attempt each: no room for the lease, the plan, what Tune keeps, a suggestion, an event."""
-FIRST_TRIAL = (0, 1, 2, 4, 6, 210, 330)
-"""Free pages of the folder of trials: claim, config, provenance, first predictions, best weights, their predictions, checkpoint."""
-LATER = (0, 3, 102, 210)
+STUDIES = (0, 1, 2, 4, 5)
+"""Free pages of the folder of studies, one attempt each: no room for lease, plan, what Tune keeps, suggestion, event."""
+FIRST_TRIAL = (0, 2, 210, 330)
+"""Free pages of the folder of trials: no room for claim, best weights, checkpoint."""
+LATER = (0, 2, 150)
 UNSHARED = "FAULTS_UNSHARED"
 ONE_LINE = re.compile(r"^run_search\.py: (?:your share of )?the disk of .* is full \(.* used, .* free.*\)", re.MULTILINE)
 
@@ -136,7 +137,7 @@ def _stops(where: Place, seed: int, studies: Disk, trials: Disk) -> Iterator[tup
         ]
         faults += ["a trial was given up"] if any(event["event"] in ("failed", "retried") for event in _events(where)) else []
         acknowledged = there
-        yield _met(where), faults
+        yield _met(where, child), faults
 
 
 def stop_faults(child: Child, verb: str = "run_search.py") -> list[str]:
@@ -152,18 +153,20 @@ def stop_faults(child: Child, verb: str = "run_search.py") -> list[str]:
     return [fault for holds, fault in rules if not holds]
 
 
-def _met(where: Place) -> str:
-    """The first thing that the study lacks: what was being written when the disk was full."""
+def _met(where: Place, child: Child) -> str:
+    """What was being written when the disk was full: the first thing that the study lacks."""
     study = where.kept / "studies/s"
+    if f"{LENGTH} bytes needed" in child.said:
+        return "lease or claim"
     if not (study / "plan.json").exists():
-        return "lease or plan"
+        return "plan"
     if not list(study.glob("suggestions/*.json")):
         return "suggestion"
     if not _events(where):
         return "event"
     folders = sorted((where.kept / "trials").glob("[0-9a-f]*"), key=lambda path: path.stat().st_ctime)
     if not folders:
-        return "claim"
+        return "trial folder"
     steps = {
         "config": "config.json",
         "provenance": "provenance.json",
