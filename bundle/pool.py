@@ -20,13 +20,15 @@ from ensemble.cascade import Place
 from ensemble.plan import Probs
 from ensemble.voters import Rows, align, shared_photos
 from ledger.errors import UserError
+from ledger.mending import readable_record
 from ledger.paths import CompetitionPaths
 from ledger.predictions import OUTSIDE, PARTS, Predictions
 from ledger.progress import Counting
 from ledger.query import best_trials, count_finished
-from ledger.quota import has_weights, without_weights
+from ledger.quota import weights_of
 from ledger.trials import TrialFolder
 from trainables.attach import complete_trial, is_complete
+from trainables.best_weights import best_is_whole, lost_weights
 from trainables.training import best_predictions
 
 log = logging.getLogger("podium.bundle")
@@ -84,20 +86,14 @@ def find_trials(prepared: Prepared, targets: Sequence[Target], *, k: int, fold: 
     Raises:
         UserError: Targets without a finished trial; all are named.
     """
-    found = {
-        target.name: [
-            trial
-            for trial, _ in best_trials(
-                prepared.paths, target.name, prepared.data_fingerprint(target), fold, target.metric, study=study
-            )
-        ]
+    chosen = {
+        target.name: _whole(
+            prepared,
+            best_trials(prepared.paths, target.name, prepared.data_fingerprint(target), fold, target.metric, study=study),
+            WIDTH * k,
+        )
         for target in targets
     }
-    chosen = {
-        name: [trial for trial in trials if has_weights(_folder(prepared.paths, trial))][: WIDTH * k]
-        for name, trials in found.items()
-    }
-    _tell_left_out(prepared, found, chosen, WIDTH * k)
     empty = [name for name, trials in chosen.items() if not trials]
     if empty:
         split = prepared.competition.split.name
@@ -109,25 +105,6 @@ def find_trials(prepared: Prepared, targets: Sequence[Target], *, k: int, fold: 
             f"python run_search.py {prepared.competition.name} --split {split} --targets {','.join(empty)}"
         )
     return chosen
-
-
-def _tell_left_out(prepared: Prepared, found: Trials, chosen: Trials, most: int) -> None:
-    """One line about the trials that would be in the pool if they had their weights.
-
-    Raises:
-        UserError: Targets have finished trials, and none of them has its weights.
-    """
-    left_out = {name: [trial for trial in trials[:most] if trial not in chosen[name]] for name, trials in found.items()}
-    bare = [trials[0] for name, trials in found.items() if trials and not chosen[name]]
-    if bare:
-        raise UserError(*(without_weights(_folder(prepared.paths, trial)) for trial in bare))
-    if missing := [trial for trials in left_out.values() for trial in trials]:
-        log.warning(
-            "%d trials are left out of the choice, among %d that are: %s",
-            len(missing),
-            sum(map(len, chosen.values())),
-            without_weights(_folder(prepared.paths, missing[0])),
-        )
 
 
 def complete(prepared: Prepared, trials: Sequence[str], parts: Sequence[str], device: str) -> None:
@@ -143,6 +120,33 @@ def complete(prepared: Prepared, trials: Sequence[str], parts: Sequence[str], de
         for done, task in enumerate(tasks, start=1):
             task.result()
             show(done, len(tasks))
+
+
+def _whole(prepared: Prepared, found: Sequence[tuple[str, float]], most: int) -> list[str]:
+    """The first `most` of (trial, score) whose weights are whole; damaged ones are named, dropped ones told in one line.
+
+    Raises:
+        UserError: There are trials, and not one has its weights.
+    """
+    kept: list[str] = []
+    bare = [trial for trial, _ in found if not any(path.exists() for path in weights_of(_folder(prepared.paths, trial)))]
+    waiting = [trial for trial, _ in found if trial not in set(bare)]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        while waiting and len(kept) < most:
+            some, waiting = waiting[: most - len(kept)], waiting[most - len(kept) :]
+            for folder, whole in zip(
+                some, pool.map(lambda trial: best_is_whole(_folder(prepared.paths, trial)), some), strict=True
+            ):
+                if whole:
+                    kept.append(folder)
+                else:
+                    log.warning("%s", lost_weights(_folder(prepared.paths, folder)))
+    if bare and not kept:
+        raise UserError(lost_weights(_folder(prepared.paths, bare[0])))
+    if left_out := [trial for trial, _ in found[:most] if trial in set(bare)]:
+        first = lost_weights(_folder(prepared.paths, left_out[0]))
+        log.warning("%d trials have no weights and are left out of the choice: %s", len(left_out), first)
+    return kept
 
 
 def load_pool(prepared: Prepared, place: Place, targets: Sequence[Target], trials: Trials, fold: int) -> Pool:
@@ -206,7 +210,7 @@ def _joined(inside: tuple[tuple[str, ...], NDArray[np.float16]], outside: Rows) 
 
 def _kept(paths: CompetitionPaths, trial: str) -> Predictions:
     folder = _folder(paths, trial)
-    record = folder.record()
+    record = readable_record(folder)
     assert record is not None, "a pool's trial has a record: the pool was read from it"
     return best_predictions(folder, record)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger.claims import Claim, claim
+from ledger.errors import UserError
 from ledger.files import fingerprint, lines_text, read_json, read_lines, replace_bytes, replace_sealed
 from ledger.paths import CompetitionPaths
 from ledger.studies import StudyFolder, study_folders
@@ -111,7 +112,7 @@ def _by_base(paths: CompetitionPaths, tell: Tell, *, here: bool) -> dict[str, li
         try:
             version = _read(folder)
             version.key  # noqa: B018  # what cannot be named cannot be kept
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, UserError) as error:
             tell("damaged", {"file": f"studies/{folder.name}", "why": str(error), "where": "here" if here else "there"})
             continue
         found.setdefault(version.base, []).append(version)

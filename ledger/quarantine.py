@@ -33,6 +33,11 @@ def quarantine(root: Path, path: Path, why: object, *, did: str) -> None:
     _tell(root, path, why, did)
 
 
+def quarantine_copy(root: Path, path: Path, why: object, *, did: str) -> None:
+    """As `quarantine`, for a file that the caller replaces right after this: there is no moment without one."""
+    quarantine_bytes(root, path, path.read_bytes(), why, did=did)
+
+
 def quarantine_bytes(root: Path, path: Path, data: bytes, why: object, *, did: str) -> None:
     """Keep a damaged part of a file, e.g. one line, and say so; the file itself is rewritten by the caller, after this."""
     replace_bytes(_place(root, path, hashlib.sha256(data).hexdigest()), data)

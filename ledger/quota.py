@@ -17,6 +17,7 @@ from ledger.claims import claim, gone, held_elsewhere, holder
 from ledger.disk import FullDiskError
 from ledger.errors import UserError
 from ledger.files import read_json
+from ledger.mending import DAMAGE
 from ledger.paths import CompetitionPaths
 from ledger.studies import study_folders
 from ledger.trials import ALL_DATA, Record, TrialFolder, trial_folders
@@ -194,15 +195,6 @@ def has_weights(folder: TrialFolder) -> bool:
     return folder.best.is_file()
 
 
-def without_weights(folder: TrialFolder) -> str:
-    """The sentence for a trial whose weights are needed and not there, with the way to get them back."""
-    competition = folder.root.name
-    return (
-        f"trial {folder.id} has no weights (a quota dropped them, or its folder came without); get them back with: "
-        f"python reproduce_trial.py {competition} {folder.id} --restore"
-    )
-
-
 def exported_members(paths: CompetitionPaths) -> set[str]:
     """The trials that vote in any ensemble exported from this storage.
 
@@ -225,7 +217,7 @@ def _readable(folder: TrialFolder) -> tuple[Record | None, Mapping[str, Any]]:
     """Record and settings; of a trial where either is damaged, or that a merge moves away, nothing is known, so its weights stay."""
     try:
         return folder.record(), folder.config()
-    except (FileNotFoundError, ValueError, TypeError):
+    except (FileNotFoundError, *DAMAGE):
         return None, {}
 
 

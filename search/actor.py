@@ -122,6 +122,6 @@ def complete_remotely(root: str, prepared: str, trial_id: str, views: tuple[str,
         if not is_full(error):
             raise
         return sentence(error)
-    except UserError as error:  # another driver's quota dropped its weights: an export chooses among those that have theirs
+    except UserError as error:  # its weights are lost, or another driver's quota dropped them; an export says so again
         log.warning("%s", error)
     return None

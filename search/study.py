@@ -18,6 +18,7 @@ from typing import Any
 from ledger.claims import claim, holder
 from ledger.disk import FullDiskError, is_full, sentence, writing
 from ledger.errors import UserError
+from ledger.mend_studies import mend_study
 from ledger.paths import CompetitionPaths
 from ledger.progress import StatusLine, counts
 from ledger.studies import StudyFolder
@@ -101,9 +102,11 @@ def _run(plan: Plan, tidy: Callable[[], None]) -> bool:
         FullDiskError: A full disk ended it.
     """
     from search.launch import ray_session
+    from trainables.config import name_of
 
     with ray_session(plan.request.address), _mirror(plan) as push:
         _check_resources(plan.request)
+        mend_study(plan.study, plan.paths.trials, name_of)
         key = plan.prepared.save()
         plan.study.write_plan(plan_json(plan, key))
         if plan.members:

@@ -20,11 +20,12 @@ from competitions.targets import targets
 from ledger.claims import claim, gone, holder
 from ledger.errors import UserError, unknown
 from ledger.files import copy_file, file_hash, read_lines
+from ledger.mending import readable_sessions
 from ledger.paths import CompetitionPaths
 from ledger.promise import LOSS_TOLERANCE, Promise, device_of, promise, tolerance, trace
-from ledger.quota import has_weights
 from ledger.trials import ALL_DATA, Record, TrialFolder, trial_folders
 from trainables.backbones import check_published, kept_weights
+from trainables.best_weights import best_is_whole
 from trainables.config import TrialConfig
 from trainables.ingredients import Ingredient, of_data, of_sessions, of_settings, ordered
 from trainables.provenance import provenance
@@ -102,12 +103,12 @@ def reproduce(
         faults.append(f"threads must be 1 or more, got {threads}")
     if restore and check:
         faults.append("--check trains nothing, so nothing can be restored; leave one of the two out")
-    elif restore and (has_weights(folder) or not record.weights):
+    elif restore and (best_is_whole(folder) or not record.weights):
         why = "has its weights" if record.weights else "never had a best epoch"
         faults.append(f"--restore brings weights back, and trial {trial_id} {why}; leave it out")
     if faults:
         raise UserError(*faults)
-    sessions = [{"threads": config.threads, **session} for session in folder.provenance()]
+    sessions = [{"threads": config.threads, **session} for session in readable_sessions(folder)]
     device = _device(sessions, config)
     today = {**provenance(), "device": device, "threads": threads or config.threads}
     found = of_sessions(sessions, today, config)

@@ -31,7 +31,8 @@ from ledger.quarantine import quarantine
 from ledger.trials import ALL_DATA, Record, TrialFolder
 from trainables import backbones, checkpoint
 from trainables.batches import TrainingRows, normalise, to_unit, training_batches
-from trainables.config import TrialConfig
+from trainables.best_weights import best_header
+from trainables.config import TrialConfig, name_of
 from trainables.losses import class_weights, joint_loss
 from trainables.optimizers import learning_rate, make_optimizer
 from trainables.prediction import Photos, autocast, predict_photos
@@ -108,7 +109,7 @@ class TrialRun:
         torch.set_num_threads(config.threads)
         torch.use_deterministic_algorithms(True, warn_only=context.device != "cpu")
         self.config, self.context, self.folder = config, context, context.folder
-        mend_trial(self.folder, lambda settings: TrialConfig.from_json(settings).trial_id, config.json())
+        mend_trial(self.folder, name_of, config.json())
         self._acknowledged = self.folder.record()
         restored = self._read_back()
         seed_everything(config.seed)
@@ -133,6 +134,8 @@ class TrialRun:
         self.record = self._restore(*restored) if restored else _new_record(config)
         self._stay_ended()
         self.folder.remove_leftovers()
+        for kept in self.folder.predictions.glob("*/"):
+            Predictions(kept).sweep()
         self.folder.write_config(config.json())
         self.folder.add_provenance({**provenance(), "device": context.device, "threads": config.threads})
         self._sessions = self.folder.provenance()
@@ -251,9 +254,9 @@ class TrialRun:
 
     def _write_weights(self, epoch: int) -> str:
         """Keep what is judged as `best.safetensors`; returns its hash."""
-        heads = [[head, n] for head, n in self.config.heads.items()]  # pairs: a header does not keep the order of names
-        header = {"trial_id": self.folder.id, "epoch": epoch, "backbone": self.config.backbone, "heads": heads}
-        return checkpoint.write_tensors(self.folder.best, checkpoint.model_tensors(self._judged()), header)
+        return checkpoint.write_tensors(
+            self.folder.best, checkpoint.model_tensors(self._judged()), best_header(self.config, epoch)
+        )
 
     def _keep_best(self, weights: str, probs: dict[str, NDArray[np.float16]]) -> None:
         """Keep the identity view and the features of the new best weights; those of the ones before are of no more use."""
