@@ -139,7 +139,7 @@ def start_of(folder: TrialFolder, store: Path) -> tuple[str, str]:
     if not (folder.path / "config.json").is_file():
         raise UserError(f"there is no trial {folder.id!r} to start from (show_trials.py lists them)")
     record, settings = readable_record(folder), readable_config(folder)
-    if record is not None and settings is not None and record.weights and not record.diverged and not best_is_whole(folder):
+    if record is not None and settings is not None and record.weights and not record.diverged and not folder.best.is_file():
         if any(store.glob(f"{record.weights}.*")):  # somebody started from it before its weights were dropped
             return TrialConfig.from_json(settings).backbone, record.weights
         raise UserError(lost_weights(folder))
