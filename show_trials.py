@@ -54,7 +54,20 @@ def show(rows: list[dict[str, Any]]) -> None:
     if any("splits" in row for row in rows):
         _show_splits(rows)
         return
-    keys = ("trial_id", "target", "fold", "status", "score", "best_epoch", "epochs", "seconds", "study", "host", "author")
+    keys = (
+        "trial_id",
+        "target",
+        "fold",
+        "status",
+        "score",
+        "best_epoch",
+        "epochs",
+        "seconds",
+        "weights",
+        "study",
+        "host",
+        "author",
+    )
     rows = [row | {"fold": "all" if row["fold"] == ALL_DATA else str(row["fold"])} for row in rows]
     lines = [[*(row[key] for key in keys), *(row["config"].get(key) for key in SHOWN)] for row in rows]
     print(verbs.table(lines, [*keys, *SHOWN]) if lines else NOTHING)

@@ -8,6 +8,7 @@ from ledger.errors import UserError, unknown
 from ledger.files import fingerprint
 from ledger.mending import readable_config, readable_record
 from ledger.paths import CompetitionPaths
+from ledger.quota import has_weights
 from ledger.studies import StudyFolder, study_folder, study_folders
 from ledger.trials import ALL_DATA, Record, TrialFolder, trial_folders
 
@@ -19,7 +20,11 @@ OF_A_SPLIT = ("split", "data", "fold", "seed")
 
 @dataclass(frozen=True)
 class Row:
-    """One trial as one study sees it; `study` is `None` for a trial that no study here asked for."""
+    """One trial as one study sees it; `study` is `None` for a trial that no study here asked for.
+
+    Attributes:
+        weights: `kept` or `dropped`; `None` where there is no best epoch yet.
+    """
 
     trial_id: str
     config_id: str
@@ -34,6 +39,7 @@ class Row:
     seconds: float
     host: str
     author: str
+    weights: str | None
     config: dict[str, Any]
 
     def json(self) -> dict[str, Any]:
@@ -185,8 +191,15 @@ def _row(folder: TrialFolder, study: str | None, status: str) -> Row | None:
         seconds=record.seconds,
         host=record.host,
         author=record.author,
+        weights=_weights(folder, record),
         config=config,
     )
+
+
+def _weights(folder: TrialFolder, record: Record) -> str | None:
+    if record.weights is None:
+        return None
+    return "kept" if has_weights(folder) else "dropped"
 
 
 def _order(row: Row, sort: str) -> tuple[bool, Any, str, str]:

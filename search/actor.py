@@ -13,8 +13,10 @@ from ray import tune
 
 from competitions.prepare import Prepared, load_prepared
 from ledger.claims import Claim, claim
+from ledger.disk import is_full, sentence
 from ledger.errors import UserError
 from ledger.paths import CompetitionPaths
+from search.disk_stop import FULL
 from trainables.attach import attach, complete_trial
 from trainables.config import TrialConfig
 from trainables.training import TrialRun
@@ -47,8 +49,18 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
     def step(self) -> dict[str, Any]:
         """One epoch; everything is on disk before this returns.
 
-        A trial that goes on tells its last whole epoch first: whoever was killed may not have told it.
+        A trial that goes on tells its last whole epoch first: whoever was killed may not have told it. One that met a full disk is
+        let go of: what was not written is not told.
         """
+        try:
+            return self._step()
+        except OSError as error:
+            if not is_full(error):
+                raise
+            self._close()
+            return {"done": True, FULL: sentence(error), "epoch": 0, "best_score": float("-inf")}
+
+    def _step(self) -> dict[str, Any]:
         if self._next is not None:
             self._open(self._next)
         if self._run is None:
@@ -99,13 +111,17 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
             torch.cuda.empty_cache()
 
 
-def complete_remotely(root: str, prepared: str, trial_id: str, views: tuple[str, ...], device: str) -> str:
-    """Body of the Ray task that computes the missing views of one finished trial."""
+def complete_remotely(root: str, prepared: str, trial_id: str, views: tuple[str, ...], device: str) -> str | None:
+    """Body of the Ray task that computes the missing views of one finished trial; returns the sentence about a full disk, if it met one."""
     data = prepared_for(root, prepared)
     from ledger.trials import TrialFolder
 
     try:
         complete_trial(data, TrialFolder(data.paths.trials / trial_id), views, device=device)
-    except UserError as error:  # its weights are lost; an export leaves it out and says so again
+    except OSError as error:
+        if not is_full(error):
+            raise
+        return sentence(error)
+    except UserError as error:  # its weights are lost, or another driver's quota dropped them; an export says so again
         log.warning("%s", error)
-    return trial_id
+    return None

@@ -285,6 +285,5 @@ def _recorded(request: Request, study: StudyFolder) -> Request:
     if asked.get("all_data") and request.trials is not None:
         raise UserError(f"study {study.name!r} trains on all data what it was started with; start another with --trials N")
     anew = {name: getattr(request, name) for name in ("address", "hours", "loader_workers", "tracker")}
-    if request.trials is not None:
-        anew["trials"] = request.trials
+    anew |= {name: getattr(request, name) for name in ("trials", "keep") if getattr(request, name) is not None}
     return Request(**{**asked, **anew, "study": study.name, "resume": True})

@@ -13,6 +13,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 
 from ledger.studies import StudyFolder
 from ledger.trials import TrialFolder
+from search.disk_stop import FULL, DiskStop
 from search_spaces import Space
 
 SCHEDULERS: dict[str, Callable[[Space], Any]] = {
@@ -31,7 +32,15 @@ SCHEDULERS: dict[str, Callable[[Space], Any]] = {
 class TargetScheduler(TrialScheduler):  # type: ignore[misc]  # ray ships no types
     """Hands each call to the scheduler of the trial's own target."""
 
-    def __init__(self, targets: Iterable[str], kind: str, space: Space, study: StudyFolder, trials: Path) -> None:
+    def __init__(
+        self,
+        targets: Iterable[str],
+        kind: str,
+        space: Space,
+        study: StudyFolder,
+        trials: Path,
+        stop: DiskStop | None = None,
+    ) -> None:
         """Make one scheduler of this `kind` (see `SCHEDULERS`) per target; decisions go to the study's events.
 
         Args:
@@ -40,11 +49,12 @@ class TargetScheduler(TrialScheduler):  # type: ignore[misc]  # ray ships no typ
             space: Says where the rungs are.
             study: Its ended trials are put into the rungs as they stood when it let go of them.
             trials: The ledger's trial folders.
+            stop: Told when there is no room for a decision; who goes on makes it again.
         """
         super().__init__()
         self._metric = "best_score"
         self._of = {target: SCHEDULERS[kind](space) for target in targets}
-        self._study, self._trials = study, trials
+        self._study, self._trials, self._stop = study, trials, stop or DiskStop()
         self._recall()
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
@@ -66,11 +76,12 @@ class TargetScheduler(TrialScheduler):  # type: ignore[misc]  # ray ships no typ
             return str(TrialScheduler.STOP)
         decision = str(self._own(trial).on_trial_result(controller, trial, result))
         if decision == TrialScheduler.STOP and not result.get("done"):
-            self._study.log("pruned", trial.config["trial_id"], epoch=result["epoch"], score=result["best_score"])
+            with self._stop.guard():
+                self._study.log("pruned", trial.config["trial_id"], epoch=result["epoch"], score=result["best_score"])
         return decision
 
     def on_trial_complete(self, controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        if not (result.get("diverged") or result.get("elsewhere")):
+        if not (result.get("diverged") or result.get("elsewhere") or FULL in result):
             self._own(trial).on_trial_complete(controller, trial, result)
 
     def on_trial_remove(self, controller: Any, trial: Any) -> None:

@@ -20,6 +20,7 @@ from ledger.claims import holder, works_here
 from ledger.mending import readable_record
 from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import Record, TrialFolder
+from search.disk_stop import FULL, DiskStop
 from trainables.config import Question, TrialConfig, resolve
 
 log = logging.getLogger("podium.search")
@@ -74,6 +75,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
         study: StudyFolder,
         trials: Path,
         prepare: Callable[[Mapping[str, Any]], None],
+        stop: DiskStop | None = None,
     ) -> None:
         """See the class.
 
@@ -87,6 +89,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
             study: Where suggestions and events are written.
             trials: The ledger's trial folders.
             prepare: Called with the drawn settings before they are resolved; keeps weights files.
+            stop: Told when there is no room for a suggestion.
         """
         super().__init__(metric="best_score", mode="max")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -95,15 +98,20 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
         }
         self._space, self._n_trials, self._seed, self._searcher = suggest, n_trials, seed, searcher
         self._folder, self._trials, self._prepare = study, trials, prepare
-        self._first = first
+        self._first, self._stop = first, stop or DiskStop()
         self._seen: set[str] = set()
         self._running: dict[str, _Running] = {}
         self._number = 0
         self._recall()
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial's configuration for Ray's trial `trial_id`; `FINISHED` when every target has its trials."""
-        while (name := self._next_target()) is not None:
+        """The next trial's configuration for Ray's trial `trial_id`; `FINISHED` when every target has its trials, or the disk is full."""
+        with self._stop.guard():
+            return self._suggest(trial_id)
+        return Searcher.FINISHED
+
+    def _suggest(self, trial_id: str) -> Any:
+        while (name := self._next_target()) is not None and not self._stop.stop_all():
             asked = self._again(name) or self._ask(name)
             if asked is not None:
                 suggestion, config, number = asked
@@ -122,6 +130,8 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
             return
         target = self._targets[running.target]
         record = TrialFolder(self._trials / running.trial_id).record()
+        if result and FULL in result:
+            return
         if result and result.get("elsewhere"):
             target.new -= 1
         state = TrialState.FAIL if error or record is None else _state(record)

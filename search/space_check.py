@@ -22,7 +22,7 @@ def check_space(space: Space, questions: Mapping[str, Question], prepare: "Start
         UserError: With every distinct fault.
     """
     faults: dict[str, None] = {}
-    for parameters in _draws(space.suggest, space.first):
+    for parameters in draws(space.suggest, space.first):
         for question in questions.values():
             try:
                 prepare.check(resolve(parameters, question), parameters)
@@ -92,9 +92,10 @@ def _refuse_a_trial_s_best(parameters: Mapping[str, Any], store: Path) -> None:
         )
 
 
-def _draws(suggest: Callable[[Any], dict[str, Any]], first: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def draws(suggest: Callable[[Any], dict[str, Any]], first: Sequence[Mapping[str, Any]], n: int = DRAWS) -> list[dict[str, Any]]:
+    """What the space tries first, then `n` random draws, always the same."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for parameters in first:
         study.enqueue_trial(dict(parameters))
-    return [suggest(study.ask()) for _ in range(len(first) + DRAWS)]
+    return [suggest(study.ask()) for _ in range(len(first) + n)]

@@ -4,6 +4,8 @@ Before the first trial the plan is on disk; after the last one the missing views
 computed. Whatever ends the driver in between, `--resume` reads the folders and goes on.
 """
 
+import errno
+import functools
 import logging
 import signal
 import threading
@@ -14,6 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ledger.claims import claim, holder
+from ledger.disk import FullDiskError, is_full, sentence, writing
 from ledger.errors import UserError
 from ledger.mend_studies import mend_study
 from ledger.paths import CompetitionPaths
@@ -22,6 +25,7 @@ from ledger.studies import StudyFolder
 from ledger.trials import ALL_DATA, TrialFolder
 from search.plan import Plan, plan_json
 from search.request import Request
+from search.room import Tidy, check_room
 
 log = logging.getLogger("podium.search")
 RETRIES = 2
@@ -39,6 +43,8 @@ class Outcome:
         targets: Per target its trials by status, the best (trial_id, score), epochs trained and seconds.
         interrupted: Ctrl-C ended it.
         failures: Why trials failed, one sentence each.
+        full: The sentence about a full disk that ended it, else `None`.
+        freed_bytes: What weights took that the quota dropped.
     """
 
     study: str
@@ -46,9 +52,11 @@ class Outcome:
     seconds: float
     interrupted: bool
     failures: tuple[str, ...]
+    full: str | None = None
+    freed_bytes: int = 0
 
     def json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "full"}
 
 
 def run_study(plan: Plan) -> Outcome:
@@ -57,27 +65,42 @@ def run_study(plan: Plan) -> Outcome:
     Raises:
         UserError: Another driver runs this study, Ray cannot be reached, or has too little for one trial; nothing of a new
             study is then kept.
+        FullDiskError: There is no room for a new study; nothing of it is kept.
         KeyboardInterrupt: Before there was a plan to go on with.
     """
-    started = time.monotonic()
+    started, full, tidy = time.monotonic(), None, Tidy(plan.paths, plan.request.keep)
+    if plan.request.resume:
+        tidy()  # before the lease: on a full disk there may be no room for one
     try:
         with _lease(plan.study):
-            interrupted = _run(plan)
+            check_room(plan)
+            interrupted = _run(plan, tidy)
+            tidy(last=not interrupted)
     except KeyboardInterrupt:
         if not plan.study.planned:
             raise
         interrupted = True
+    except OSError as error:
+        if not (is_full(error) and plan.study.planned):
+            raise
+        interrupted, full = False, sentence(error)
     return Outcome(
         plan.study.name,
         outcome_of(plan.study, plan.paths, list(plan.questions)),
         _rounded(started),
         interrupted,
         plan.study.failures(),
+        full,
+        tidy.freed,
     )
 
 
-def _run(plan: Plan) -> bool:
-    """The study inside its lease; returns whether Ctrl-C ended it."""
+def _run(plan: Plan, tidy: Callable[[], None]) -> bool:
+    """The study inside its lease; returns whether Ctrl-C ended it.
+
+    Raises:
+        FullDiskError: A full disk ended it.
+    """
     from search.launch import ray_session
     from trainables.config import name_of
 
@@ -90,7 +113,7 @@ def _run(plan: Plan) -> bool:
             from search.all_data import write_members
 
             write_members(plan.study, plan.members)
-        interrupted = _search(plan, key, push)
+        interrupted = _search(plan, key, push, tidy)
         if not interrupted:
             _complete_best(plan, key)
     return interrupted
@@ -115,19 +138,24 @@ def outcome_of(study: StudyFolder, paths: CompetitionPaths, targets: list[str]) 
     return found
 
 
-def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None]) -> bool:
-    """The Tune run; returns whether Ctrl-C ended it."""
+def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None], tidy: Callable[[], None]) -> bool:
+    """The Tune run; returns whether Ctrl-C ended it.
+
+    Raises:
+        FullDiskError: A full disk ended it.
+    """
     from ray import tune
 
     from search.actor import TrialActor
     from search.callback import StudyCallback
+    from search.disk_stop import DiskStop
     from search.scheduler import TargetScheduler
     from search.searcher import LedgerSearcher
     from search.space_check import StartWeights
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails in a trial is told by the callback, once
-    request = plan.request
+    request, stop = plan.request, DiskStop()
     searcher = LedgerSearcher(
         plan.questions,
         suggest=plan.space.suggest,
@@ -138,18 +166,20 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None]) -> bool:
         study=plan.study,
         trials=plan.paths.trials,
         prepare=StartWeights(plan.prepared),
+        stop=stop,
     )
     status = StatusLine(searcher.remaining(), list(plan.questions))
-    callback = StudyCallback(plan.study, plan.paths.trials, status, push)
+    callback = StudyCallback(plan.study, plan.paths.trials, status, push, stop, tidy)
     bound = tune.with_parameters(
         TrialActor, root=str(plan.paths.root), prepared=key, device=_device(request), loader_workers=request.loader_workers
     )
     resources = {"cpu": request.cpus_per_trial, "gpu": request.gpus_per_trial}
-    tuner = tune.Tuner(
+    make_tuner = functools.partial(
+        tune.Tuner,
         tune.with_resources(bound, resources),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=TargetScheduler(plan.questions, request.scheduler, plan.space, plan.study, plan.paths.trials),
+            scheduler=TargetScheduler(plan.questions, request.scheduler, plan.space, plan.study, plan.paths.trials, stop),
             num_samples=-1,
             reuse_actors=True,
             time_budget_s=request.hours * 3600 if request.hours else None,
@@ -160,14 +190,18 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None]) -> bool:
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             callbacks=[callback],
+            stop=stop,
             verbose=0,
         ),
     )
     started = time.monotonic()
-    with _own_interrupt():
-        tuner.fit()
+    if not searcher.exhausted:
+        with _own_interrupt(), stop.last_word(), writing(plan.study.path):  # Tune keeps a state of its own there
+            make_tuner().fit()
     status.close()
     _drop_ray_state(plan.study)
+    if stop.told:
+        raise FullDiskError(errno.ENOSPC, stop.told)
     out_of_time = request.hours is not None and time.monotonic() - started >= request.hours * 3600
     return not searcher.exhausted and not out_of_time
 
@@ -188,6 +222,7 @@ def _complete_best(plan: Plan, key: str) -> None:
     import ray
 
     from ledger.query import best_trials
+    from ledger.quota import has_weights
     from search.actor import complete_remotely
     from trainables.attach import is_complete
 
@@ -198,7 +233,8 @@ def _complete_best(plan: Plan, key: str) -> None:
         for trial, _ in best_trials(plan.paths, question.target, question.data, question.fold, question.metric)[:POOL]
     ]
     wanted += [name for name, status in plan.study.statuses().items() if plan.members and status == "finished"]
-    missing = [trial for trial in wanted if not is_complete(plan.prepared, TrialFolder(plan.paths.trials / trial), views)]
+    folders = [TrialFolder(plan.paths.trials / trial) for trial in wanted]
+    missing = [folder.id for folder in folders if has_weights(folder) and not is_complete(plan.prepared, folder, views)]
     if not missing:
         return
     task = ray.remote(num_cpus=request.cpus_per_trial, num_gpus=request.gpus_per_trial, max_retries=RETRIES)(complete_remotely)
@@ -207,7 +243,8 @@ def _complete_best(plan: Plan, key: str) -> None:
     while waiting:
         log.info("computing %d views of the best trials: %d/%d", len(views), total - len(waiting), total)
         done, waiting = ray.wait(waiting, num_returns=min(len(waiting), 4))
-        ray.get(done)
+        if told := next((told for told in ray.get(done) if told), None):
+            raise FullDiskError(errno.ENOSPC, told)
 
 
 def _check_resources(request: Request) -> None:
@@ -241,12 +278,12 @@ def _lease(study: StudyFolder) -> Iterator[None]:
         UserError: Somebody else has it.
     """
     study.path.mkdir(parents=True, exist_ok=True)
-    held = claim(study.lease, patience=LEASE_PATIENCE_S)
-    if held is None:
-        other = holder(study.lease)
-        who = f"process {other.pid} on {other.host} since {other.started}" if other else "another driver"
-        raise UserError(f"study {study.name!r} is being run by {who}; wait for it or stop it first")
     try:
+        held = claim(study.lease, patience=LEASE_PATIENCE_S)
+        if held is None:
+            other = holder(study.lease)
+            who = f"process {other.pid} on {other.host} since {other.started}" if other else "another driver"
+            raise UserError(f"study {study.name!r} is being run by {who}; wait for it or stop it first")
         with held:
             yield
     finally:

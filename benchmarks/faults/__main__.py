@@ -21,6 +21,7 @@ from ledger.verbs import table
 SCENARIOS: dict[str, str] = {
     "R5": "r05_crash_points",
     "R6": "r06_damage",
+    "R7": "r07_full_disk",
     "R8": "r08_many_writers",
 }
 """Rule -> its module below `benchmarks.faults`."""

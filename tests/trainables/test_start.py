@@ -139,6 +139,6 @@ def test_a_trial_without_weights_is_no_start(trained: Callable[..., tuple[TrialC
     with pytest.raises(UserError, match=r"best\.safetensors is damaged or of an earlier version"):
         start_of(folder, store)
     folder.best.unlink()
-    with pytest.raises(UserError, match=f"trial {config.trial_id} has no best weights"):
+    with pytest.raises(UserError, match=f"reproduce_trial.py .* {config.trial_id} --restore"):
         start_of(folder, store)
     assert not store.exists()
