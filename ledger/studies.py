@@ -5,7 +5,7 @@ the same trial for more epochs.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,8 +69,15 @@ class StudyFolder:
 
     def suggestions(self) -> list[Suggestion]:
         """All suggestions, oldest first."""
-        files = sorted((self.path / "suggestions").glob("[0-9]*.json"))
-        return [Suggestion(**read_json(file)) for file in files]
+        return [self.suggestion(name) for name in self.suggestion_names()]
+
+    def suggestion_names(self) -> list[str]:
+        """The names of the suggestions' files, oldest first."""
+        return sorted(file.name for file in (self.path / "suggestions").glob("[0-9]*.json"))
+
+    def suggestion(self, name: str) -> Suggestion:
+        """The suggestion in the file of this name."""
+        return Suggestion(**read_json(self.path / "suggestions" / name))
 
     def log(self, event: str, trial_id: str | None = None, **facts: Any) -> None:
         """Append one event with the time in UTC seconds."""
@@ -97,11 +104,21 @@ class StudyFolder:
 
     def statuses(self) -> dict[str, str]:
         """Per trial id what the study last decided: running, finished, pruned, diverged or failed."""
-        status = {suggestion.trial_id: "running" for suggestion in self.suggestions()}
-        for event in self.events():
-            if "trial_id" in event:
-                status[event["trial_id"]] = END_EVENTS.get(event["event"], "running")
-        return status
+        return statuses_of((suggestion.trial_id for suggestion in self.suggestions()), self.events())
+
+
+def statuses_of(suggested: Iterable[str], events: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Per trial id what a study last decided.
+
+    Args:
+        suggested: The trial ids of its suggestions.
+        events: Its events, oldest first.
+    """
+    status = dict.fromkeys(suggested, "running")
+    for event in events:
+        if "trial_id" in event:
+            status[event["trial_id"]] = END_EVENTS.get(event["event"], "running")
+    return status
 
 
 def study_folder(studies: Path, name: str) -> StudyFolder:

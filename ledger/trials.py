@@ -4,6 +4,7 @@ The worker that trains the trial is the one writer. A result stands here, whole,
 """
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from ledger.files import fingerprint, read_json, replace_bytes, replace_json
 
+log = logging.getLogger("podium.ledger")
 ID_LENGTH = 12
 OUTSIDE_MEMBER = ("fold", "seed")
 ALL_DATA = -1
@@ -148,6 +150,15 @@ class TrialFolder:
             return list(read_json(self.path / "provenance.json")["sessions"])
         except FileNotFoundError:
             return []
+
+
+def readable_record(folder: TrialFolder) -> Record | None:
+    """The trial's record; `None`, with a warning that names the folder, where it is damaged: one trial must not hide the others."""
+    try:
+        return folder.record()
+    except (ValueError, TypeError) as error:
+        log.warning("trial %s is left out: %s; delete its record.json and go on with its study to heal it", folder.id, error)
+        return None
 
 
 def trial_folders(trials: Path) -> Iterator[TrialFolder]:
