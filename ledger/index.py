@@ -12,7 +12,6 @@ the other had seen is read again. Its mtime is a number that stands inside as we
 import json
 import logging
 import os
-import platform
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -51,7 +50,7 @@ def ask(paths: CompetitionPaths, question: Callable[[sqlite3.Connection], Answer
 
 def index_file(paths: CompetitionPaths) -> Path:
     """Where the copy is kept: one per storage folder and host, as inodes and times of a shared mount may differ between hosts."""
-    key = fingerprint([str(paths.root.resolve()), platform.node()])
+    key = fingerprint([str(paths.root.resolve()), os.uname().nodename])
     return paths.cache().absolute() / f"index-{key}.sqlite"
 
 

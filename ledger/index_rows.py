@@ -71,14 +71,17 @@ class Entry(NamedTuple):
     curve: str
 
 
+FROM_CONFIG = ("data", "metric", "split")
 KINDS: dict[str, Any] = {
-    **dict.fromkeys(("fold", "seed", "epochs", "planned"), int),
-    **dict.fromkeys(("weights", "data", "metric", "split"), (str, NoneType)),
+    **dict.fromkeys(("fold", "seed", "epochs_planned", "epochs_done"), int),
+    **dict.fromkeys(("weights", *FROM_CONFIG), (str, NoneType)),
     "score": (int, float, NoneType),
     "best_epoch": (int, NoneType),
+    "curve": list,
+    "diverged": bool,
     "seconds": (int, float),
 }
-"""Column -> what may stand in it; text where it is not named."""
+"""Field of a record or a configuration -> what may stand in it; text where it is not named."""
 LARGEST = 1 << 63
 
 
@@ -119,7 +122,11 @@ def entry_of(trial_id: str, config: Mapping[str, Any], record: Record | None) ->
     if record is None and (missing := [name for name in ("target", "fold", "seed") if name not in config]):
         raise ValueError(f"config.json has no {', '.join(missing)}")
     done = record or Record(trial_id, "", config["target"], config["fold"], config["seed"], 0)
-    entry = Entry(
+    values = vars(done) | {name: config.get(name) for name in FROM_CONFIG}
+    wrong = [f"{name} is {value!r}" for name, value in values.items() if not _fits(value, KINDS.get(name, str))]
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)}, which it cannot be")
+    return Entry(
         trial_id=trial_id,
         config_id=done.config_id,
         target=done.target,
@@ -134,22 +141,16 @@ def entry_of(trial_id: str, config: Mapping[str, Any], record: Record | None) ->
         author=done.author,
         planned=done.epochs_planned,
         weights=done.weights,
-        data=config.get("data"),
-        metric=config.get("metric"),
-        split=config.get("split"),
+        **{name: config.get(name) for name in FROM_CONFIG},
         same=fingerprint({key: value for key, value in config.items() if key not in OF_A_SPLIT}),
         config=json.dumps(config),
         curve=json.dumps(done.curve),
     )
-    wrong = [name for name, value in zip(Entry._fields, entry, strict=True) if not _fits(value, KINDS.get(name, str))]
-    if wrong:
-        raise ValueError(f"{', '.join(f'{name} is {getattr(entry, name)!r}' for name in wrong)}, which it cannot be")
-    return entry
 
 
 def _fits(value: Any, kind: Any) -> bool:
     if isinstance(value, str):
-        value.encode()  # a lone surrogate is no text; the error is a ValueError
+        return isinstance("", kind) and value == value.encode(errors="replace").decode()  # a lone surrogate is no text
     return isinstance(value, kind) and (not isinstance(value, int) or -LARGEST <= value < LARGEST)
 
 

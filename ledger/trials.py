@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger.files import fingerprint, read_json, replace_bytes, replace_json
+from ledger.paths import NAME
 
 log = logging.getLogger("podium.ledger")
 ID_LENGTH = 12
@@ -159,6 +160,11 @@ def readable_record(folder: TrialFolder) -> Record | None:
     except (ValueError, TypeError) as error:
         log.warning("trial %s is left out: %s; delete its record.json and go on with its study to heal it", folder.id, error)
         return None
+
+
+def is_trial(trials: Path, name: str) -> bool:
+    """Whether there is a trial of this name, which somebody typed: no name leads out of the folder."""
+    return NAME.fullmatch(name) is not None and (trials / name / "config.json").is_file()
 
 
 def trial_folders(trials: Path) -> Iterator[TrialFolder]:

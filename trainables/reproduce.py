@@ -22,7 +22,7 @@ from ledger.errors import UserError, unknown
 from ledger.files import file_hash, read_lines
 from ledger.paths import CompetitionPaths
 from ledger.promise import LOSS_TOLERANCE, Promise, device_of, promise, tolerance, trace
-from ledger.trials import ALL_DATA, Record, TrialFolder, trial_folders
+from ledger.trials import ALL_DATA, Record, TrialFolder, is_trial, trial_folders
 from trainables.backbones import check_published, kept_weights
 from trainables.config import TrialConfig
 from trainables.ingredients import Ingredient, of_data, of_sessions, of_settings, ordered
@@ -118,8 +118,8 @@ def reproduce(
 
 def _recorded(paths: CompetitionPaths, trial_id: str) -> tuple[TrialFolder, Record, TrialConfig]:
     folder, name = TrialFolder(paths.trials / trial_id), paths.root.name
-    known = [found.id for found in trial_folders(paths.trials)]
-    if trial_id not in known:
+    if not is_trial(paths.trials, trial_id):
+        known = [found.id for found in trial_folders(paths.trials)]
         hint = unknown("trial", trial_id, known) if known else f"unknown trial {trial_id!r}; there is none in this storage"
         raise UserError(f"{hint}; show_trials.py {name} lists them")
     try:
