@@ -11,28 +11,31 @@ from ledger.paths import CompetitionPaths
 YAML = """
 root: bench
 tasks: {kind: {column: kind, classes: [a, b, c]}}
-columns: {image: image, group: person}
+columns: {image: image, group: person, role: role}
 metric: accuracy
 image_size: SIZE
 submission: {answers: {kind: kind}}
 """
 
 
-def draw(folder: Path, *, n: int, side: int, size: int, seed: int = 0) -> Competition:
-    """Write n photos of `side` pixels below `folder/bench`; the competition decodes them at `size`. Needs PODIUM_DATA=folder."""
+def draw(folder: Path, *, n: int, side: int, size: int, seed: int = 0, test: int = 0) -> Competition:
+    """Write n labelled photos of `side` pixels and some test photos below `folder/bench`; they are decoded at `size`.
+
+    Needs PODIUM_DATA=folder.
+    """
     from PIL import Image
 
     rng = np.random.default_rng(seed)
     root = folder / "bench"
     (root / "photos").mkdir(parents=True)
-    lines = ["image,person,kind"]
-    for number in range(n):
+    lines = ["image,person,role,kind"]
+    for number in range(n + test):
         coarse = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
         kind = number % 3
         coarse[..., kind] |= 128
         name = f"photos/{number:05d}.jpg"
         Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC).save(root / name, quality=90)
-        lines.append(f"{name},p{number // 4},{'abc'[kind]}")
+        lines.append(f"{name},p{number // 4},train,{'abc'[kind]}" if number < n else f"{name},,test,")
     (root / "manifest.csv").write_text("\n".join(lines) + "\n")
     return parse_competition(YAML.replace("SIZE", str(size)), "bench", where="bench.yaml")
 

@@ -4,9 +4,10 @@ from collections import Counter
 from typing import Any
 
 from ledger.files import fingerprint
+from ledger.mending import readable_config, readable_record
 from ledger.paths import CompetitionPaths
 from ledger.studies import StudyFolder, study_folder, study_folders
-from ledger.trials import ALL_DATA, Record, TrialFolder, readable_record, trial_folders
+from ledger.trials import ALL_DATA, Record, TrialFolder, trial_folders
 
 OF_A_SPLIT = ("split", "data", "fold", "seed")
 DESCENDING = ("score",)
@@ -53,7 +54,7 @@ def best_trials(
         record = readable_record(folder)
         if record is None or record.score is None or not record.finished or (asked is not None and folder.id not in asked):
             continue
-        config = folder.config() if (record.target, record.fold) == (target, fold) else {}
+        config = (readable_config(folder) if (record.target, record.fold) == (target, fold) else None) or {}
         if (config.get("data"), config.get("metric")) == (data, metric):
             found.append((folder.id, record.score))
     return sorted(found, key=lambda pair: (-pair[1], pair[0]))
@@ -85,7 +86,7 @@ def _rows(paths: CompetitionPaths, studies: list[StudyFolder], *, strays: bool) 
                 seen.add(trial)
     if strays:
         rows += [_row(folder, None, _own_status(folder)) for trial, folder in folders.items() if trial not in seen]
-    return rows
+    return [row for row in rows if row is not None]
 
 
 def _own_status(folder: TrialFolder) -> str:
@@ -95,8 +96,10 @@ def _own_status(folder: TrialFolder) -> str:
     return "diverged" if record.diverged else "finished"
 
 
-def _row(folder: TrialFolder, study: str | None, status: str) -> Row:
-    config = folder.config()
+def _row(folder: TrialFolder, study: str | None, status: str) -> Row | None:
+    config = readable_config(folder)
+    if config is None:
+        return None
     record = readable_record(folder) or Record(folder.id, "", config["target"], config["fold"], config["seed"], config["epochs"])
     return {
         "trial_id": folder.id,

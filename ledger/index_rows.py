@@ -8,9 +8,10 @@ from types import NoneType
 from typing import Any, NamedTuple
 
 from ledger.files import fingerprint
+from ledger.mending import DAMAGE, readable_config, readable_record
 from ledger.studies import StudyFolder, statuses_of
-from ledger.sweep import ABSENT, UNSURE, Signature, now_ns, settled, signature, sweep_study
-from ledger.trials import Record, TrialFolder, readable_record
+from ledger.sweep import UNSURE, Signature, now_ns, settled, signature, sweep_study
+from ledger.trials import Record, TrialFolder
 
 log = logging.getLogger("podium.ledger")
 
@@ -93,20 +94,20 @@ def read_trial(folder: TrialFolder) -> tuple[Entry | None, Signature]:
     Returns:
         `None` for the entry where the configuration cannot be read, or the folder is gone.
     """
-    now, found = now_ns(), signature(folder.path / "record.json")
-    record = readable_record(folder)
-    good = record is not None or found == ABSENT
+    now, found, good = now_ns(), signature(folder.path / "record.json"), True
     try:
-        config = folder.config()
-    except FileNotFoundError:
-        return None, UNSURE
-    except (OSError, ValueError, TypeError) as error:
-        _left_out(folder, error)
+        record = folder.record()
+    except DAMAGE:
+        record, good = readable_record(folder), False
+    except OSError as error:
+        log.warning("trial %s is shown without its record: %s", folder.id, error)
+        record, good = None, False
+    if not (folder.path / "config.json").exists() or (config := readable_config(folder)) is None:
         return None, UNSURE
     try:
         return entry_of(folder.id, config, record), settled(found, now) if good else UNSURE
     except (ValueError, TypeError) as error:
-        _left_out(folder, error)
+        log.warning("trial %s is left out: %s; go on with its study to heal it", folder.id, error)
     try:
         return entry_of(folder.id, config, None), UNSURE
     except (ValueError, TypeError):
@@ -154,10 +155,6 @@ def _fits(value: Any, kind: Any) -> bool:
     return isinstance(value, kind) and (not isinstance(value, int) or -LARGEST <= value < LARGEST)
 
 
-def _left_out(folder: TrialFolder, error: Exception) -> None:
-    log.warning("trial %s is left out: %s", folder.id, error)
-
-
 Kept = dict[str, tuple[str, str]]
 """File of a suggestion -> its signature as JSON, and the trial it asked for."""
 
@@ -180,24 +177,21 @@ class StudyRows:
 def read_study(study: StudyFolder, kept: Kept) -> StudyRows:
     """What the study's folder says; only suggestions that are not `kept` as they are now are read.
 
-    Raises:
-        ValueError: A suggestion or an event cannot be read.
+    What is damaged is warned about, and its signature is then `UNSURE`, as for trials.
     """
     now, (events, folder) = now_ns(), sweep_study(study)
     suggestions = {}
-    for name in study.suggestion_names():
-        found = signature(study.path / "suggestions" / name)
-        same = kept.get(name)
-        trial = same[1] if same and same[0] == json.dumps(found) else study.suggestion(name).trial_id
-        suggestions[name] = json.dumps(settled(found, now)), trial
-    told = study.events()
-    if len(told) != _lines(study):
+    for file in study.suggestion_files():
+        found, same = signature(file), kept.get(file.name)
+        if same and same[0] == json.dumps(found):
+            trial = same[1]
+        elif (read := study.suggestion(file)) is not None:
+            trial = read.trial_id
+        else:
+            trial, found, folder = "", UNSURE, UNSURE
+        suggestions[file.name] = json.dumps(settled(found, now)), trial
+    lines = study.journal()
+    if lines.damaged:
         events = UNSURE
     signatures = json.dumps([settled(events, now), settled(folder, now)])
-    return StudyRows(signatures, suggestions, statuses_of((trial for _, trial in suggestions.values()), told))
-
-
-def _lines(study: StudyFolder) -> int:
-    """Lines in the study's journal: one that is left out when it is read is damaged, and is to be warned of again."""
-    path = study.path / "events.jsonl"
-    return sum(1 for line in path.read_bytes().split(b"\n")[:-1] if line) if path.exists() else 0
+    return StudyRows(signatures, suggestions, statuses_of((trial for _, trial in suggestions.values()), study.readable(lines)))

@@ -12,10 +12,10 @@ from ledger.errors import UserError, unknown
 from ledger.files import fingerprint
 from ledger.index import ask
 from ledger.index_rows import OF_A_SPLIT
+from ledger.mending import readable_record
 from ledger.paths import CompetitionPaths
 from ledger.studies import study_folder
 from ledger.trials import ALL_DATA, Record, TrialFolder
-from ledger.trials import readable_record as readable_record
 
 ORDERS = {
     "score": "trial.score IS NULL, trial.score DESC",
@@ -235,7 +235,7 @@ def all_data_sibling(paths: CompetitionPaths, trial_id: str) -> str | None:
     Raises:
         FileNotFoundError: There is no record of `trial_id`.
     """
-    own = TrialFolder(paths.trials / trial_id).record()
+    own = readable_record(TrialFolder(paths.trials / trial_id))
     if own is None:
         raise FileNotFoundError(f"trial {trial_id} has no record")
     query = "SELECT min(trial_id) FROM trial WHERE config_id = ? AND seed = ? AND fold = ? AND own_status = 'finished'"

@@ -194,7 +194,11 @@ def _prepared_for(paths: CompetitionPaths, base: TrialConfig) -> Prepared:
         UserError: No study in this storage was made for them.
     """
     for study in study_folders(paths.studies):
-        plan = study.plan()
+        try:
+            plan = study.plan()
+        except UserError as error:
+            log.warning("study %s is left out: %s", study.name, error)
+            continue
         if plan["questions"].get(base.target, {}).get("data") == base.data:
             return load_prepared(paths, plan["prepared"])
     raise UserError(

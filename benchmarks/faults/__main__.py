@@ -18,7 +18,11 @@ from dataclasses import asdict
 from benchmarks.faults._rows import Row
 from ledger.verbs import table
 
-SCENARIOS: dict[str, str] = {}
+SCENARIOS: dict[str, str] = {
+    "R5": "r05_crash_points",
+    "R6": "r06_damage",
+    "R8": "r08_many_writers",
+}
 """Rule -> its module below `benchmarks.faults`."""
 
 

@@ -6,8 +6,10 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
+from ledger.files import replace_json
 from ledger.index import index_file
 from ledger.paths import CompetitionPaths
 from ledger.query import list_trials
@@ -35,8 +37,10 @@ def write_trial(paths: CompetitionPaths, rng: random.Random) -> None:
         }
         | {"epochs": 3, "lr": rng.choice((0.1, 0.2))}
     )
-    if rng.random() < 0.8:
+    if rng.random() < 0.5:
         folder.write_record(a_record(folder, rng))
+    elif rng.random() < 0.7:  # as before there were seals: an edit in place is then no damage
+        replace_json(folder.path / "record.json", asdict(a_record(folder, rng)))
 
 
 def a_record(folder: TrialFolder, rng: random.Random) -> Record:
@@ -124,6 +128,15 @@ def log_event(paths: CompetitionPaths, rng: random.Random) -> None:
         study.log(rng.choice(EVENTS), rng.choice(NAMES), epoch=1)
 
 
+def spoil_study(paths: CompetitionPaths, rng: random.Random) -> None:
+    """An event, or a suggestion, is damaged."""
+    study = paths.studies / rng.choice(STUDIES)
+    found = [*study.glob("events.jsonl"), *study.glob("suggestions/0*.json")]
+    if found:
+        path = rng.choice(sorted(found))
+        path.write_bytes(path.read_bytes().replace(b"trial_id", b"trial_ie", 1))
+
+
 def remove_study(paths: CompetitionPaths, rng: random.Random) -> None:
     if (path := paths.studies / rng.choice(STUDIES)).exists():
         shutil.rmtree(path)
@@ -157,7 +170,7 @@ def remove_index(paths: CompetitionPaths, rng: random.Random) -> None:
 
 STEPS: list[Step] = [
     write_trial, write_trial, write_trial, edit_in_place, put_an_older_one_back, remove_trial, remove_record, spoil_record,
-    rename_trial, suggest, suggest, log_event, log_event, remove_study, garble_index, truncate_index, edit_index, remove_index,
+    rename_trial, suggest, suggest, log_event, log_event, spoil_study, remove_study, garble_index, truncate_index, edit_index, remove_index,
 ]  # fmt: skip
 
 
