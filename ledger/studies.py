@@ -7,7 +7,7 @@ the same trial for more epochs. What is damaged is left out by whoever reads, wi
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,13 +101,15 @@ class StudyFolder:
 
     def suggestions(self) -> list[Suggestion]:
         """All suggestions that can be read, oldest first; one without a trial (`""`) only holds its number."""
-        found = []
-        for file in self.suggestion_files():
-            try:
-                found.append(Suggestion(**read_json(file)))
-            except (ValueError, TypeError) as error:
-                log.warning("study %s: a suggestion is left out (%s); --resume %s heals it", self.name, error, self.name)
-        return found
+        return [found for file in self.suggestion_files() if (found := self.suggestion(file)) is not None]
+
+    def suggestion(self, file: Path) -> Suggestion | None:
+        """The suggestion in one of `suggestion_files`; `None`, with a warning, where it is damaged."""
+        try:
+            return Suggestion(**read_json(file))
+        except (ValueError, TypeError) as error:
+            log.warning("study %s: a suggestion is left out (%s); --resume %s heals it", self.name, error, self.name)
+            return None
 
     def log(self, event: str, trial_id: str | None = None, **facts: Any) -> None:
         """Append one event with the time in UTC seconds."""
@@ -116,7 +118,10 @@ class StudyFolder:
 
     def events(self) -> list[dict[str, Any]]:
         """All events that can be read, oldest first."""
-        lines = self.journal()
+        return self.readable(self.journal())
+
+    def readable(self, lines: Lines) -> list[dict[str, Any]]:
+        """The events of a journal that can be read; the others are warned about."""
         if lines.damaged:
             log.warning(
                 "study %s: %d damaged events are left out; --resume %s mends them", self.name, len(lines.damaged), self.name
@@ -144,11 +149,21 @@ class StudyFolder:
 
     def statuses(self) -> dict[str, str]:
         """Per trial id what the study last decided: running, finished, pruned, diverged or failed."""
-        status = {suggestion.trial_id: "running" for suggestion in self.suggestions() if suggestion.trial_id}
-        for event in self.events():
-            if "trial_id" in event:
-                status[event["trial_id"]] = END_EVENTS.get(event["event"], "running")
-        return status
+        return statuses_of((suggestion.trial_id for suggestion in self.suggestions()), self.events())
+
+
+def statuses_of(suggested: Iterable[str], events: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Per trial id what a study last decided.
+
+    Args:
+        suggested: The trial ids of its suggestions; `""` for one that only holds its number.
+        events: Its events, oldest first.
+    """
+    status = {trial: "running" for trial in suggested if trial}
+    for event in events:
+        if "trial_id" in event:
+            status[event["trial_id"]] = END_EVENTS.get(event["event"], "running")
+    return status
 
 
 def study_folder(studies: Path, name: str) -> StudyFolder:
