@@ -207,7 +207,8 @@ def _complete_best(plan: Plan, key: str) -> None:
     while waiting:
         log.info("computing %d views of the best trials: %d/%d", len(views), total - len(waiting), total)
         done, waiting = ray.wait(waiting, num_returns=min(len(waiting), 4))
-        ray.get(done)
+        for line in (line for said in ray.get(done) for line in said):
+            log.warning("%s", line)
 
 
 def _check_resources(request: Request) -> None:
