@@ -243,8 +243,11 @@ def _complete_best(plan: Plan, key: str) -> None:
     while waiting:
         log.info("computing %d views of the best trials: %d/%d", len(views), total - len(waiting), total)
         done, waiting = ray.wait(waiting, num_returns=min(len(waiting), 4))
-        if told := next((told for told in ray.get(done) if told), None):
-            raise FullDiskError(errno.ENOSPC, told)
+        for full, said in ray.get(done):
+            for line in said:
+                log.warning("%s", line)
+            if full:
+                raise FullDiskError(errno.ENOSPC, full)
 
 
 def _check_resources(request: Request) -> None:
