@@ -23,6 +23,9 @@ SCENARIOS: dict[str, str] = {
     "R6": "r06_damage",
     "R7": "r07_full_disk",
     "R8": "r08_many_writers",
+    "R10": "r10_two_drivers",
+    "R13": "r13_extended",
+    "R14": "r14_changes",
 }
 """Rule -> its module below `benchmarks.faults`."""
 
