@@ -57,6 +57,12 @@ class StudyFolder:
         """Whether there is something to go on with."""
         return (self.path / "plan.json").is_file()
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything of a study stands here. A driver that was killed before its plan leaves nothing but its lease."""
+        names = [path.name for path in self.path.iterdir()] if self.path.is_dir() else []
+        return any(not name.startswith((self.lease.name, ".")) for name in names)
+
     def write_plan(self, plan: Mapping[str, Any]) -> None:
         replace_json(self.path / "plan.json", dict(plan))
 

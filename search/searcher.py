@@ -251,7 +251,8 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
             self._report(target.study, number, record.curve)
         target.study.tell(number, record.score if record is not None and state == TrialState.COMPLETE else None, state=state)
         if status == "running" and record is not None:
-            self._folder.log("diverged" if record.diverged else "finished", suggestion.trial_id, score=record.score)
+            event = "diverged" if record.diverged else "finished"
+            self._folder.log(event, suggestion.trial_id, epoch=record.epochs_done, score=record.score)
 
     @staticmethod
     def _report(study: optuna.Study, number: int, curve: list[float]) -> None:

@@ -19,7 +19,7 @@ from ledger.paths import CompetitionPaths
 from ledger.progress import StatusLine, counts
 from ledger.studies import StudyFolder
 from ledger.trials import ALL_DATA, TrialFolder
-from search.plan import Plan, plan_json
+from search.plan import Plan, check_new, plan_json
 from search.request import Request
 
 log = logging.getLogger("podium.search")
@@ -61,6 +61,8 @@ def run_study(plan: Plan) -> Outcome:
     started = time.monotonic()
     try:
         with _lease(plan.study):
+            if not plan.request.resume:
+                check_new(plan.study)  # again: it may have begun and ended while this driver started
             interrupted = _run(plan)
     except KeyboardInterrupt:
         if not plan.study.planned:

@@ -11,6 +11,7 @@ log that only the trials write, never from what the system under test says of it
 import argparse
 import importlib
 import json
+import signal
 import sys
 import time
 from dataclasses import asdict
@@ -18,7 +19,15 @@ from dataclasses import asdict
 from benchmarks.faults._rows import Row
 from ledger.verbs import table
 
-SCENARIOS: dict[str, str] = {}
+SCENARIOS: dict[str, str] = {
+    "R1": "r01_driver_killed",
+    "R2": "r02_group_killed",
+    "R3": "r03_worker_killed",
+    "R4": "r04_node_removed",
+    "R9": "r09_nan_loss",
+    "R11": "r11_moved_storage",
+    "R12": "r12_clock_set_back",
+}
 """Rule -> its module below `benchmarks.faults`."""
 
 
@@ -31,6 +40,7 @@ def main() -> int:
     given = made.parse_args()
     if strange := [rule for rule in given.rules if rule not in SCENARIOS]:
         made.error(f"unknown rules {', '.join(strange)}; there are {', '.join(SCENARIOS)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started here ends as well
     rows: list[Row] = []
     for rule in given.rules or SCENARIOS:
         started = time.monotonic()
