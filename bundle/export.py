@@ -8,10 +8,12 @@ from typing import Any
 from bundle.choose import Choice
 from competitions.prepare import Prepared
 from ledger.errors import UserError
-from ledger.files import file_hash, replace_bytes, replace_json
+from ledger.files import copy_file, file_hash, replace_bytes, replace_json, sweep
+from ledger.mending import readable_record, readable_sessions
 from ledger.paths import CompetitionPaths
 from ledger.trials import TrialFolder
 from submissions.format import write_submission
+from trainables.best_weights import lost_weights
 
 SCHEMA = 1
 CHECKSUMS = "checksums.json"
@@ -51,6 +53,8 @@ def export(prepared: Prepared, choice: Choice, to: Path) -> dict[str, Any]:
         if choice.image_ids:
             submission = to / "submission.csv"
             write_submission(submission, plan, choice.image_ids, choice.answers)
+        for folder in (to, paths.ensembles / plan.plan_id):
+            sweep(folder)
         replace_json(paths.ensembles / plan.plan_id / "plan.json", plan.to_json())
         replace_json(paths.ensembles / plan.plan_id / "scores.json", choice.scores)
     except OSError as error:
@@ -77,15 +81,22 @@ def check_target(to: Path) -> None:
 
 
 def _write_bundle(paths: CompetitionPaths, choice: Choice, to: Path) -> Path:
-    """Everything is written beside and then renamed, so that a half bundle is never taken for one."""
-    final, beside, old = to / "bundle", to / ".bundle.part", to / ".bundle.old"
+    """Everything is written beside and then renamed, so that a half bundle is never taken for one.
+
+    Between the two renames there is none by its name; until the next export, `open_bundle` finds the old one.
+    """
+    final, beside, old = to / "bundle", to / ".bundle.part", set_aside(to / "bundle")
+    if old.is_dir() and not final.exists():
+        old.rename(final)
     for left in (beside, old):
         shutil.rmtree(left, ignore_errors=True)
     (beside / "weights").mkdir(parents=True)
     models, sources = {}, {}
     for trial in sorted({voter.member for voter in choice.plan.voters}):
         folder = TrialFolder(paths.trials / trial)
-        shutil.copyfile(folder.best, beside / "weights" / f"{trial}.safetensors")
+        copied = copy_file(folder.best, beside / "weights" / f"{trial}.safetensors") if folder.best.is_file() else ""
+        if (record := readable_record(folder)) is None or copied != record.weights:
+            raise UserError(lost_weights(folder))
         models[trial] = {"config": folder.config(), "preprocessing": _preprocessing(folder)}
         sources[trial] = _source(folder)
     replace_json(beside / "plan.json", choice.plan.to_json())
@@ -99,6 +110,11 @@ def _write_bundle(paths: CompetitionPaths, choice: Choice, to: Path) -> Path:
     beside.rename(final)
     shutil.rmtree(old, ignore_errors=True)
     return final
+
+
+def set_aside(bundle: Path) -> Path:
+    """Where a bundle stands while another one takes its place."""
+    return bundle.with_name(f".{bundle.name}.old")
 
 
 def checksums(folder: Path) -> dict[str, str]:
@@ -120,6 +136,6 @@ def _preprocessing(folder: TrialFolder) -> dict[str, Any]:
 def _source(folder: TrialFolder) -> Mapping[str, Any]:
     from dataclasses import asdict
 
-    record = folder.record()
-    sessions = [{name: value for name, value in session.items() if name != "diff"} for session in folder.provenance()]
+    record = readable_record(folder)
+    sessions = [{name: value for name, value in session.items() if name != "diff"} for session in readable_sessions(folder)]
     return {"record": None if record is None else asdict(record), "sessions": sessions}

@@ -4,6 +4,7 @@ Targets of every kind fill it alike: each head of a trial is a candidate for the
 for some answers of another), and candidates of one place are compared on the photos they share.
 """
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,14 +20,17 @@ from ensemble.cascade import Place
 from ensemble.plan import Probs
 from ensemble.voters import Rows, align, shared_photos
 from ledger.errors import UserError
+from ledger.mending import readable_record
 from ledger.paths import CompetitionPaths
 from ledger.predictions import OUTSIDE, PARTS, Predictions
 from ledger.progress import Counting
 from ledger.query import best_trials, count_finished
 from ledger.trials import TrialFolder
 from trainables.attach import complete_trial, is_complete
+from trainables.best_weights import best_is_whole, lost_weights
 from trainables.training import best_predictions
 
+log = logging.getLogger("podium.bundle")
 WIDTH = 3
 """The pool holds this many times as many members as are asked for: what could be chosen in a resample."""
 VALIDATION, TEST = PARTS
@@ -80,12 +84,11 @@ def find_trials(prepared: Prepared, targets: Sequence[Target], *, k: int, fold: 
         UserError: Targets without a finished trial; all are named.
     """
     chosen = {
-        target.name: [
-            trial
-            for trial, _ in best_trials(
-                prepared.paths, target.name, prepared.data_fingerprint(target), fold, target.metric, study=study
-            )[: WIDTH * k]
-        ]
+        target.name: _whole(
+            prepared,
+            best_trials(prepared.paths, target.name, prepared.data_fingerprint(target), fold, target.metric, study=study),
+            WIDTH * k,
+        )
         for target in targets
     }
     empty = [name for name, trials in chosen.items() if not trials]
@@ -114,6 +117,23 @@ def complete(prepared: Prepared, trials: Sequence[str], parts: Sequence[str], de
         for done, task in enumerate(tasks, start=1):
             task.result()
             show(done, len(tasks))
+
+
+def _whole(prepared: Prepared, found: Sequence[tuple[str, float]], most: int) -> list[str]:
+    """The first `most` of (trial, score) whose weights are whole; the others are named and left out."""
+    kept: list[str] = []
+    waiting = [trial for trial, _ in found]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        while waiting and len(kept) < most:
+            some, waiting = waiting[: most - len(kept)], waiting[most - len(kept) :]
+            for folder, whole in zip(
+                some, pool.map(lambda trial: best_is_whole(_folder(prepared.paths, trial)), some), strict=True
+            ):
+                if whole:
+                    kept.append(folder)
+                else:
+                    log.warning("%s", lost_weights(_folder(prepared.paths, folder)))
+    return kept
 
 
 def load_pool(prepared: Prepared, place: Place, targets: Sequence[Target], trials: Trials, fold: int) -> Pool:
@@ -177,7 +197,7 @@ def _joined(inside: tuple[tuple[str, ...], NDArray[np.float16]], outside: Rows) 
 
 def _kept(paths: CompetitionPaths, trial: str) -> Predictions:
     folder = _folder(paths, trial)
-    record = folder.record()
+    record = readable_record(folder)
     assert record is not None, "a pool's trial has a record: the pool was read from it"
     return best_predictions(folder, record)
 

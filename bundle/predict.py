@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from bundle.export import CHECKSUMS, SCHEMA, checksums
+from bundle.export import CHECKSUMS, SCHEMA, checksums, set_aside
 from competitions.decode import BrokenImage, find_file, read_image, resize, split_member
 from ensemble.plan import EnsemblePlan, decide
 from ledger.errors import UserError, unknown
@@ -148,6 +148,8 @@ def open_bundle(folder: str | Path, device: str = "cpu") -> Bundle:
         UserError: It is not a bundle, a file is missing, added or changed by as little as one bit.
     """
     root = Path(folder)
+    if not root.exists() and set_aside(root).is_dir():  # an export was killed just as it replaced this one
+        root = set_aside(root)
     _check(root)
     plan = EnsemblePlan.from_json(read_json(root / "plan.json"))
     described = read_json(root / "models.json")

@@ -29,7 +29,7 @@ from competitions.decode import DECODER, BrokenImage, find_file, pixel_hash, rea
 from competitions.manifest import Manifest
 from ledger.claims import Claim, claim, gone, holder, wait_for
 from ledger.errors import UserError
-from ledger.files import file_hash, replace_bytes, sync_folder
+from ledger.files import file_hash, replace_bytes, sweep, sync_folder
 
 LAYOUT = 1
 CHUNK = 16  # photos per task: small enough for a smooth progress, large enough that tasks cost nothing
@@ -231,6 +231,7 @@ def _build(
 
 def _remove_leftovers(folder: Path) -> None:
     # The half file of a killed builder: its claim is free, or belongs to another one by now.
+    sweep(folder)
     for part in folder.glob("*.part"):
         name, token, _ = part.name.split(".", 2)
         owner = holder(folder / f"{name}.claim")

@@ -31,11 +31,13 @@ class Metric:
         function: `probs (N, C) float`, `labels (N,) int` -> score; both have been checked.
         of_counts: The same score from a confusion matrix `(C, C) int64` (truth down, prediction across); None where the
             score needs probabilities.
+        of_many: The same from many at once: `(S, C, C) int64` -> `float64 (S,)`; None where `of_counts` is.
     """
 
     name: str
     function: Callable[[Probs, Labels], float]
     of_counts: Callable[[Counts], float] | None = None
+    of_many: Callable[[Counts], NDArray[np.float64]] | None = None
 
     def __call__(self, probs: Probs, labels: Labels) -> float:
         """The score of `probs (N, C) float` against `labels (N,) int` in 0..C-1.
@@ -65,23 +67,31 @@ def confusion(predicted: Labels, labels: Labels, n_classes: int) -> Counts:
     return np.bincount(pairs, minlength=n_classes * n_classes).reshape(n_classes, n_classes)
 
 
-def accuracy(counts: Counts) -> float:
-    """The share of right photos, from a confusion matrix `(C, C)`."""
-    return float(np.trace(counts) / counts.sum())
+def accuracy(counts: Counts) -> NDArray[np.float64]:
+    """The share of right photos, from confusion matrices `(..., C, C)`."""
+    right: NDArray[np.float64] = _right(counts).sum(axis=-1) / counts.sum(axis=(-2, -1))
+    return right
 
 
-def balanced_accuracy(counts: Counts) -> float:
-    """The mean recall over the classes that occur in the truth, from a confusion matrix `(C, C)`."""
-    truth = counts.sum(axis=1)
-    occurs = truth > 0
-    return float(np.mean(np.diag(counts)[occurs] / truth[occurs]))
+def balanced_accuracy(counts: Counts) -> NDArray[np.float64]:
+    """The mean recall over the classes that occur in the truth, from confusion matrices `(..., C, C)`."""
+    truth = counts.sum(axis=-1)
+    return _mean_where(truth > 0, _right(counts) / np.maximum(truth, 1))
 
 
-def macro_f1(counts: Counts) -> float:
-    """The mean F1 = 2 TP / (truth + predicted) over the classes that occur in the truth, from a confusion matrix `(C, C)`."""
-    truth = counts.sum(axis=1)
-    occurs = truth > 0
-    return float(np.mean(2 * np.diag(counts)[occurs] / (truth + counts.sum(axis=0))[occurs]))
+def macro_f1(counts: Counts) -> NDArray[np.float64]:
+    """The mean F1 = 2 TP / (truth + predicted) over the classes that occur in the truth, from confusion matrices `(..., C, C)`."""
+    truth = counts.sum(axis=-1)
+    return _mean_where(truth > 0, 2 * _right(counts) / np.maximum(truth + counts.sum(axis=-2), 1))
+
+
+def _right(counts: Counts) -> Counts:
+    return np.diagonal(counts, axis1=-2, axis2=-1)
+
+
+def _mean_where(occurs: NDArray[np.bool_], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    mean: NDArray[np.float64] = np.where(occurs, values, 0.0).sum(axis=-1) / occurs.sum(axis=-1)
+    return mean
 
 
 def log_loss(probs: Probs, labels: Labels) -> float:
@@ -137,11 +147,14 @@ def _check_classes(what: str, values: Labels, n_classes: int) -> None:
         raise ValueError(f"{what} must be 0..{n_classes - 1}, got {low if low < 0 else high}")
 
 
-def _counting(name: str, of_counts: Callable[[Counts], float]) -> Metric:
+def _counting(name: str, of_many: Callable[[Counts], NDArray[np.float64]]) -> Metric:
+    def of_counts(counts: Counts) -> float:
+        return float(of_many(counts))
+
     def function(probs: Probs, labels: Labels) -> float:
         return of_counts(confusion(probs.argmax(axis=1), labels, probs.shape[1]))
 
-    return Metric(name, function, of_counts)
+    return Metric(name, function, of_counts, of_many)
 
 
 METRICS: dict[str, Metric] = {

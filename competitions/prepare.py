@@ -22,8 +22,9 @@ from competitions.readers import read
 from competitions.splits import OUTSIDE, PINNED, Finding, Folds, contradictions, leaks, make_folds, same_pixel_sets
 from competitions.targets import Target
 from ledger.errors import UserError
-from ledger.files import fingerprint, read_json, replace_json
+from ledger.files import fingerprint, read_json, replace_json, sweep
 from ledger.paths import CompetitionPaths, data_root
+from ledger.quarantine import quarantine_copy
 from ledger.trials import ALL_DATA
 
 DRAWN = ("demo",)
@@ -131,10 +132,15 @@ class Prepared:
 
     def save(self) -> str:
         """Keep everything a trial needs to attach; returns the key for `load_prepared`."""
-        key = self.key()
+        value = _to_json(self)
+        key = fingerprint(value)
         path = _file(self.paths, key)
-        if not path.exists():
-            replace_json(path, _to_json(self))
+        sweep(path.parent)
+        if path.exists() and (fault := _fault(path, key)):
+            quarantine_copy(self.paths.root, path, fault, did="written again")
+            replace_json(path, value)
+        elif not path.exists():
+            replace_json(path, value)
         return key
 
 
@@ -287,6 +293,14 @@ def _few(faults: list[str], most: int = 10) -> list[str]:
 
 def _file(paths: CompetitionPaths, key: str) -> Path:
     return paths.data / "prepared" / f"{key}.json"
+
+
+def _fault(path: Path, key: str) -> str | None:
+    """What is wrong with a kept preparation: its name is the hash of what is in it."""
+    try:
+        return None if fingerprint(read_json(path)) == key else "its content is not what its name says"
+    except ValueError as error:
+        return str(error)
 
 
 def _to_json(prepared: Prepared) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from competitions.metrics import METRICS, score_labels
 from ensemble.cascade import Place
+from ensemble.electorate import electorate
 from ensemble.selection import top_k
-from ensemble.votes import RULES, Floats, Ints, Vote, ballots, to_half
+from ensemble.votes import Floats, Ints, Vote, ballots, to_half
 from ledger.errors import UserError, unknown
 
 Decide = Callable[[Ints], Vote]  # rows int64 (n,) -> the vote on those photos, labels (n,)
@@ -116,31 +117,29 @@ def choose_top_k(
     if len(index) != len(half) or len(members) != len(half):
         raise UserError(f"members must be {len(half)} different names, got {len(members)}, {len(index)} of them different")
 
-    def vote(best: list[int], rows: Ints) -> Vote:
-        voters = half[best][:, :, rows]
-        return RULES[rule].vote(voters.reshape(-1, *voters.shape[2:]), None)
+    votes, ascending = electorate(half, rule), sorted(set(sizes))
 
     def choose(rows: Ints) -> Decide:
         rows = rows[labels[rows] >= 0]
         if not len(rows):  # a subset that no drawn group has a photo of: nothing to choose on, so the order stays as it was
-            return lambda others: vote(list(range(min(sizes))), others)
+            return lambda others: next(votes(range(min(sizes)), [min(sizes)], others))
         ranked = [index[name] for name in top_k(dict(zip(members, score(rows), strict=True)), max(sizes))]
-        scores = {k: vote_score(vote(ranked[:k], rows), labels[rows], metric=metric) for k in sizes} if len(sizes) > 1 else {}
-        k = max(sizes, key=lambda k: (scores.get(k, 0.0), -k))
-        return lambda others: vote(ranked[:k], others)
+        scores = {}
+        if len(ascending) > 1:
+            voted = zip(ascending, votes(ranked, ascending, rows), strict=True)
+            scores = {k: vote_score(vote, labels[rows], metric=metric) for k, vote in voted}
+        k = max(ascending, key=lambda k: (scores.get(k, 0.0), -k))
+        return lambda others: next(votes(ranked, [k], others))
 
     return choose
 
 
 def best_size(probs: Floats, labels: Ints, *, sizes: Sequence[int], metric: str, rule: str = "hard") -> int:
     """Of these numbers of members, best first in `probs (M, V, N, C)`, the one whose vote scores best; the smallest of equals."""
-    rows = np.flatnonzero(labels >= 0)
-
-    def score(k: int) -> float:
-        voters = probs[:k][:, :, rows]
-        return vote_score(RULES[rule].vote(voters.reshape(-1, *voters.shape[2:]), None), labels[rows], metric=metric)
-
-    return max(sizes, key=lambda k: (score(k), -k))
+    rows, ascending = np.flatnonzero(labels >= 0), sorted(set(sizes))
+    voted = zip(ascending, electorate(probs, rule)(range(max(sizes)), ascending, rows), strict=True)
+    scores = {k: vote_score(vote, labels[rows], metric=metric) for k, vote in voted}
+    return max(ascending, key=lambda k: (scores[k], -k))
 
 
 def choose_together(choices: Mapping[Place, Choose], answer: Callable[[Sequence[Place], Sequence[Vote]], Vote]) -> Choose:

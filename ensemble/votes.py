@@ -83,6 +83,23 @@ def ballots(probs: Floats) -> Ints:
     return named
 
 
+def hard_outcome(shares: NDArray[np.float64], named: Callable[[Ints], NDArray[np.integer[Any]]]) -> Vote:
+    """Decide by each class's share of the votes; a tie goes to the most senior voter among those who voted for a tied class.
+
+    Args:
+        shares: `float64 (N, C)`, each row sums to 1.
+        named: From t photos with a tie, `int64 (t,)`, to what each voter names there, `int (K, t)`, most senior first.
+    """
+    at_top = shares >= shares.max(axis=1, keepdims=True) - EQUAL
+    labels = at_top.argmax(axis=1)
+    tied = np.flatnonzero(at_top.sum(axis=1) > 1)
+    for choice in named(tied)[::-1]:  # the most senior speaks last
+        labels[tied] = np.where(at_top[tied, choice], choice, labels[tied])
+    shares[tied, labels[tied]] += TIE_EDGE
+    shares[tied] /= 1 + TIE_EDGE
+    return Vote(labels, shares)
+
+
 def to_half(probs: Floats) -> NDArray[np.float16]:
     """Probabilities of any shape as float16, -0.0 as 0.0.
 
@@ -106,16 +123,7 @@ def _hard(probs: Floats, weights: Weights) -> Vote:
     shares = np.zeros(probs.shape[1:], dtype=np.float64)
     for voter in voters:
         shares[rows, named[voter]] += voices[voter]
-    shares /= voices.sum()
-    at_top = shares >= shares.max(axis=1, keepdims=True) - EQUAL
-    labels = at_top.argmax(axis=1)
-    tied = np.flatnonzero(at_top.sum(axis=1) > 1)
-    for voter in voters[::-1]:  # the most senior speaks last
-        choice = named[voter, tied]
-        labels[tied] = np.where(at_top[tied, choice], choice, labels[tied])
-    shares[tied, labels[tied]] += TIE_EDGE
-    shares[tied] /= 1 + TIE_EDGE
-    return Vote(labels, shares)
+    return hard_outcome(shares / voices.sum(), lambda tied: named[voters][:, tied])
 
 
 def _soft(probs: Floats, weights: Weights) -> Vote:

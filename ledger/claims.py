@@ -153,7 +153,7 @@ def holder(path: Path) -> Holder | None:
 
 def works_here(seen: Holder) -> bool:
     """Whether the holder is a living process of this machine; of another machine only `claim` can tell, by waiting."""
-    return seen.place == _place() and not gone(seen)
+    return seen.place == place() and not gone(seen)
 
 
 def held_elsewhere(paths: Iterable[Path], *, patience: float = 5.0) -> set[Path]:
@@ -179,15 +179,18 @@ def held_elsewhere(paths: Iterable[Path], *, patience: float = 5.0) -> set[Path]
 
 def gone(seen: Holder) -> bool:
     """Whether the holder's process is known to have ended. False for another machine, where only silence tells."""
-    if seen.place != _place():
-        return False
+    return seen.place == place() and not is_process(seen.pid)
+
+
+def is_process(pid: int) -> bool:
+    """Whether a process of this machine lives; one that may not be asked does."""
     try:
-        os.kill(seen.pid, 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
-        return True
-    except OSError:
         return False
-    return False
+    except OSError:
+        return True
+    return True
 
 
 def wait_for(path: Path, done: Callable[[], bool], *, patience: float = 5.0, timeout: float | None = None) -> bool:
@@ -289,11 +292,12 @@ def _parse(content: bytes, handle: int) -> Holder:
 
 def _myself(beat: float) -> Holder:
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    return Holder(socket.gethostname()[:64], os.getpid(), started, 0, secrets.token_hex(8), _place(), beat)
+    return Holder(socket.gethostname()[:64], os.getpid(), started, 0, secrets.token_hex(8), place(), beat)
 
 
 @cache
-def _place() -> str:
+def place() -> str:
+    """Boot and process namespace of this process: what a process number is to be understood in."""
     # Containers on one machine may share a host name but not the meaning of a process number.
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + str(Path("/proc/self/ns/pid").readlink())

@@ -1,15 +1,25 @@
 """Bytes to disk so that a reader sees the old file or the new one, never half of one.
 
-One writer per file: write beside, fsync where an acknowledged result would otherwise be lost, `os.replace`.
+One writer per file: write beside, fsync where an acknowledged result would otherwise be lost, `os.replace`. What a kill leaves beside a
+file says whose it was, so `sweep` can tell it from what somebody writes at the moment.
 """
 
 import hashlib
 import json
 import os
+import re
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from ledger.claims import is_process, place
+from ledger.seals import sealed, split_lines, unsealed
+
 COPY_BYTES = 1 << 20
+ABANDONED_S = 86_400.0
+"""A file beside another one that a process elsewhere has not touched for this long is nobody's."""
+_BESIDE = re.compile(r"\..+\.(?P<place>[0-9a-f]{8})\.(?P<pid>[0-9]+)\.[0-9a-f]{8}\.tmp")
 
 
 def replace_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
@@ -24,7 +34,7 @@ def replace_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
         OSError: The disk is full or the folder cannot be written; the old file is then untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    beside = _beside(path)
     try:
         with open(beside, "wb") as file:
             file.write(data)
@@ -49,7 +59,7 @@ def copy_file(source: Path, path: Path) -> str:
         OSError: `source` cannot be read, or the disk is full; nothing is left beside.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    beside = _beside(path)
     hashed = hashlib.sha256()
     try:
         with open(source, "rb") as old, open(beside, "wb") as new:
@@ -64,6 +74,32 @@ def copy_file(source: Path, path: Path) -> str:
         raise
     sync_folder(path.parent)
     return hashed.hexdigest()
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed writers left in `folder`; what a living one writes stays."""
+    for path in folder.glob(".*.tmp") if folder.is_dir() else ():
+        found = _BESIDE.fullmatch(path.name)
+        if found is None:
+            continue
+        ours = found["place"] == _own_place()
+        if not is_process(int(found["pid"])) if ours else _age(path) > ABANDONED_S:
+            path.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{_own_place()}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+
+
+def _own_place() -> str:
+    return hashlib.blake2b(place().encode(), digest_size=4).hexdigest()
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def sync_folder(folder: Path) -> None:
@@ -81,54 +117,68 @@ def replace_json(path: Path, value: Any, *, durable: bool = True) -> None:
     replace_bytes(path, text.encode() + b"\n", durable=durable)
 
 
+def replace_sealed(path: Path, value: Mapping[str, Any], *, durable: bool = True) -> None:
+    """As `replace_json`, for an object, with a seal that `read_json` checks and takes off (`ledger.seals`)."""
+    replace_bytes(path, sealed(value, indent=1) + b"\n", durable=durable)
+
+
 def read_json(path: Path) -> Any:
-    """The value in `path`.
+    """The value in `path`, without its seal where it has one.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is not JSON; the message names it.
+        ValueError: The file is not JSON, or not what was sealed; the message names it.
     """
     try:
-        return json.loads(path.read_bytes())
+        return unsealed(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path.name} is not readable JSON ({error}); it may be cut short") from error
 
 
-def append_line(path: Path, value: Any) -> None:
-    """Append `value` as one JSON line and force it to the disk. Only the file's one writer may call this."""
+def append_line(path: Path, value: Mapping[str, Any]) -> None:
+    """Append an object as one sealed JSON line and force it to the disk. Only the file's one writer may call this."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    line = sealed(value)
     with open(path, "a+b") as file:
-        _drop_torn_end(file)
-        file.write(line.encode() + b"\n")
+        _mend_end(file)
+        file.write(line + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
 
-def _drop_torn_end(file: IO[bytes]) -> None:
-    """Cut off a last line that a kill left without its end: it was never acknowledged, and would spoil the next one."""
+def _mend_end(file: IO[bytes]) -> None:
+    """Cut off a last line that a kill left half written: it was never acknowledged, and would spoil the next one."""
     size = file.seek(0, os.SEEK_END)
     if size == 0:
         return
     file.seek(-1, os.SEEK_END)
-    if file.read(1) != b"\n":
-        file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
+    if file.read(1) == b"\n":
+        return
+    file.seek(0)
+    data = file.read()
+    if split_lines(data).torn:
+        file.truncate(data.rfind(b"\n") + 1)
+    else:  # all of it but its end
+        file.write(b"\n")
+
+
+def lines_text(values: list[dict[str, Any]]) -> bytes:
+    """Objects as sealed JSON lines."""
+    return b"".join(sealed(value) + b"\n" for value in values)
 
 
 def read_lines(path: Path) -> list[Any]:
-    """The JSON lines of `path`, oldest first; a last line without its end is a write that was cut off and is left out.
+    """The JSON lines of `path` without their seals, oldest first; a last line that is not whole was cut off by a kill and is left out.
 
     Raises:
-        ValueError: A line other than the last is not JSON.
+        ValueError: A line other than the last is not JSON, or not what was sealed.
     """
     if not path.exists():
         return []
-    whole, _, _ = path.read_bytes().rpartition(b"\n")
-    try:
-        return [json.loads(line) for line in whole.split(b"\n") if line]
-    except ValueError as error:
-        raise ValueError(f"{path.name} has an unreadable line ({error})") from error
+    found = split_lines(path.read_bytes())
+    if found.damaged:
+        raise ValueError(f"{path.name} has {len(found.damaged)} unreadable lines, the first {found.damaged[0][:40]!r}")
+    return list(found.values)
 
 
 def fingerprint(value: Any, *, length: int = 16) -> str:

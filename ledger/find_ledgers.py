@@ -67,7 +67,7 @@ def _competition_of(paths: CompetitionPaths) -> str | None:
         *(folder.config for folder in trial_folders(paths.trials)),
         *((lambda study=study: study.plan()["request"]) for study in study_folders(paths.studies)),
     ):
-        with suppress(ValueError, TypeError, KeyError, OSError):  # who is damaged is named when it is brought
+        with suppress(ValueError, TypeError, KeyError, OSError, UserError):  # who is damaged is named when it is brought
             if told := read().get("competition"):
                 return str(told)
     return None

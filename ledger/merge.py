@@ -17,9 +17,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ledger import tensors
 from ledger.claims import Claim, claim, held_elsewhere, holder
 from ledger.errors import UserError
-from ledger.files import copy_file, file_hash, fingerprint, read_json, replace_json
+from ledger.files import copy_file, file_hash, fingerprint, read_json, replace_json, replace_sealed
 from ledger.merge_predictions import EPOCHS, unite_parts
 from ledger.merge_studies import bring_studies
 from ledger.paths import CompetitionPaths
@@ -247,21 +248,32 @@ class _Merge:
         present = read_version(place, said.id) if (place / "config.json").is_file() else None
         if present is None or present.unit != said.unit:
             if said.sessions:
-                replace_json(place / "provenance.json", {"sessions": list(said.sessions)})
+                replace_sealed(place / "provenance.json", {"sessions": list(said.sessions)})
             if said.record is not None:
                 folder.write_metrics(list(said.metrics))
                 folder.write_record(said.record)
-            replace_json(place / "config.json", said.config)
+            replace_sealed(place / "config.json", said.config)
         lasts = [version for version in group if version.last is not None]
-        if lasts:
-            last = min(lasts, key=lambda version: fingerprint(version.last))
-            if present is None or present.last != last.last:
-                copy_file(last.folder.last, folder.last)
+        for last in sorted(lasts, key=lambda version: fingerprint(version.last)):
+            if (present is not None and present.last == last.last) or self._bring_last(folder, last):
+                break
+        if said.record is not None and said.record.ended:
+            folder.previous.unlink(missing_ok=True)
         if said.record is not None and said.record.weights and not folder.best.is_file():
             self._bring_best(folder, said.record.weights, group)
         for version in group:
             if version.folder.path != place:
                 self._unite_folder(folder.predictions / EPOCHS, version.folder.predictions / EPOCHS)
+
+    def _bring_last(self, folder: TrialFolder, version: Version) -> bool:
+        """Whether the other's `last` is whole, tensors too, and stands here now."""
+        try:
+            tensors.check(version.folder.last)
+        except ValueError as error:
+            self._damaged(version.folder.last, str(error), here=version.folder.path.is_relative_to(self.ours.root))
+            return False
+        copy_file(version.folder.last, folder.last)
+        return True
 
     def _bring_best(self, folder: TrialFolder, weights: str, group: Sequence[Version]) -> None:
         for version in group:

@@ -5,7 +5,6 @@ go on with somebody else's study in one of the ledgers. The hash is of the short
 so it stays as the study grows, and every team-mate's ledger gives the same names.
 """
 
-import json
 import os
 import re
 import shutil
@@ -16,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ledger.claims import Claim, claim
-from ledger.files import fingerprint, read_json, replace_bytes, replace_json
+from ledger.errors import UserError
+from ledger.files import fingerprint, lines_text, read_json, read_lines, replace_bytes, replace_sealed
 from ledger.paths import CompetitionPaths
 from ledger.studies import StudyFolder, study_folders
 
@@ -112,7 +112,7 @@ def _by_base(paths: CompetitionPaths, tell: Tell, *, here: bool) -> dict[str, li
         try:
             version = _read(folder)
             version.key  # noqa: B018  # what cannot be named cannot be kept
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, UserError) as error:
             tell("damaged", {"file": f"studies/{folder.name}", "why": str(error), "where": "here" if here else "there"})
             continue
         found.setdefault(version.base, []).append(version)
@@ -122,7 +122,7 @@ def _by_base(paths: CompetitionPaths, tell: Tell, *, here: bool) -> dict[str, li
 def _read(folder: StudyFolder) -> StudyVersion:
     files = sorted((folder.path / "suggestions").glob("[0-9]*.json"))
     suggestions = {file.name: read_json(file) for file in files}
-    return StudyVersion(folder, folder.plan(), suggestions, tuple(folder.events()))
+    return StudyVersion(folder, folder.plan(), suggestions, tuple(read_lines(folder.path / "events.jsonl")))
 
 
 def _bring(ours: CompetitionPaths, here: Sequence[StudyVersion], there: Sequence[StudyVersion], stage: Path, tell: Tell) -> None:
@@ -207,11 +207,10 @@ def _put(place: Path, version: StudyVersion, own: StudyVersion | None, stage: Pa
 def _write(folder: Path, version: StudyVersion) -> None:
     for name, value in version.suggestions.items():
         if not (folder / "suggestions" / name).exists():
-            replace_json(folder / "suggestions" / name, value)
-    replace_json(folder / "plan.json", version.plan)
-    lines = (json.dumps(event, sort_keys=True, ensure_ascii=False) for event in version.events)
+            replace_sealed(folder / "suggestions" / name, value)
+    StudyFolder(folder).write_plan(version.plan)
     if version.events:
-        replace_bytes(folder / "events.jsonl", "".join(f"{line}\n" for line in lines).encode())
+        replace_bytes(folder / "events.jsonl", lines_text(list(version.events)))
 
 
 def _common(one: Sequence[Any], other: Sequence[Any]) -> int:

@@ -2,8 +2,12 @@
 
 `predictions/<weights>/validation.photos.tsv` (id, pixel hash), `predictions/<weights>/validation.age.hflip.npy`. No labels inside.
 The same forward pass is never run twice, and arrays meet others by their ids alone.
+
+Behind an array stands its seal, where `np.load` does not look: 8 bytes that say so, a hash of the array and a hash of the list of photos
+its rows belong to. A file that ends with its array was written before there were seals.
 """
 
+import hashlib
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +17,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.files import replace_bytes
+from ledger.files import replace_bytes, sweep
+from ledger.quarantine import quarantine
 
 Photos: TypeAlias = Sequence[tuple[str, str]]
 """N pairs of image id and pixel hash (`""` for a photo that could not be decoded)."""
@@ -22,6 +27,8 @@ PARTS, OUTSIDE = ("validation", "test"), "outside"
 """The parts of every trial, and one of those on a subset: the rest of its fold."""
 WEIGHTS_LENGTH = 16
 PHOTOS_END = ".photos.tsv"
+SEAL_MARK, SEAL_BYTES = b"\x93PODSEAL", 16
+TRAILER_BYTES = len(SEAL_MARK) + 2 * SEAL_BYTES
 
 
 @dataclass(frozen=True)
@@ -50,18 +57,33 @@ class Predictions:
         """
         if probs.shape[0] != len(photos):
             raise ValueError(f"{part} has {len(photos)} photos and {probs.shape[0]} rows")
-        if self._photos(part) != _listing(photos):
-            for stale in self.folder.glob(f"{part}.*.npy"):
-                stale.unlink()
-            replace_bytes(self.folder / f"{part}.photos.tsv", _listing(photos), durable=False)
-        replace_bytes(self._array(part, head, view), npy_bytes(probs.astype(np.float16)), durable=False)
+        listing = _listing(photos)
+        if self._photos(part) != listing:
+            self._drop_others(part, listing)
+            replace_bytes(self._listing_path(part), listing, durable=False)
+        path = self._array(part, head, view)
+        if path.exists() and (fault := self.fault(part, head, view)):
+            quarantine(self._root, path, fault, did="computed again")
+        replace_bytes(path, sealed_npy(probs.astype(np.float16), listing), durable=False)
 
     def missing(self, part: str, heads: Iterable[str], views: Iterable[str], photos: Photos) -> list[str]:
-        """The views that are not there for every head and exactly these photos with these pixels."""
-        views = list(views)
+        """The views that are not there, whole, for every head and exactly these photos with these pixels. Reads what it finds."""
+        views, heads = list(views), list(heads)
         if self._photos(part) != _listing(photos):
             return views
-        return [view for view in views if not all(self._array(part, head, view).exists() for head in heads)]
+        return [view for view in views if any(self.fault(part, head, view) for head in heads)]
+
+    def fault(self, part: str, head: str, view: str) -> str | None:
+        """What is wrong with an array, in words; `None` where it is whole."""
+        try:
+            self.read(part, head, view)
+        except (OSError, ValueError) as error:
+            return str(error)
+        return None
+
+    def sweep(self) -> None:
+        """Remove what killed writers left beside these files."""
+        sweep(self.folder)
 
     def ids(self, part: str) -> tuple[str, ...]:
         """The image ids of the part's rows, in order."""
@@ -74,19 +96,37 @@ class Predictions:
         Raises:
             ValueError: The array is damaged or does not fit its ids.
         """
-        path = self._array(part, head, view)
-        probs = read_npy(path)
+        path, listing = self._array(part, head, view), self._photos(part) or b""
+        probs, rows_of = _opened(path)
         ids = self.ids(part)
+        if rows_of not in (None, _digest(listing)):
+            raise ValueError(f"{part}{PHOTOS_END} is not the list that the rows of {path.name} belong to; export again")
         if probs.dtype != np.float16 or probs.ndim != 2 or len(probs) != len(ids):
             raise ValueError(f"{path.name} does not fit its {len(ids)} ids; delete it and export again to compute it anew")
         return ids, probs
+
+    def _drop_others(self, part: str, listing: bytes) -> None:
+        """Drop the arrays of other photos. Where some are of these, it is the list that was damaged, and they stay."""
+        ours = {path for path in self.folder.glob(f"{part}.*.npy") if _made_for(path, listing)}
+        for stale in set(self.folder.glob(f"{part}.*.npy")) - ours:
+            stale.unlink(missing_ok=True)
+        if ours and self._listing_path(part).exists():
+            quarantine(self._root, self._listing_path(part), "it does not fit its arrays", did="written again")
+
+    @property
+    def _root(self) -> Path:
+        """The competition's folder: these stand in `<root>/trials/<id>/predictions/<weights>`."""
+        return self.folder.parents[3]
+
+    def _listing_path(self, part: str) -> Path:
+        return self.folder / f"{part}{PHOTOS_END}"
 
     def _array(self, part: str, head: str, view: str) -> Path:
         return self.folder / f"{part}.{head}.{view}.npy"
 
     def _photos(self, part: str) -> bytes | None:
         try:
-            return (self.folder / f"{part}.photos.tsv").read_bytes()
+            return self._listing_path(part).read_bytes()
         except FileNotFoundError:
             return None
 
@@ -107,15 +147,50 @@ def npy_bytes(array: NDArray[np.generic]) -> bytes:
     return file.getvalue()
 
 
+def sealed_npy(array: NDArray[np.generic], listing: bytes) -> bytes:
+    """As `npy_bytes`, with a seal behind it.
+
+    Args:
+        array: N rows.
+        listing: The bytes of the part's list of N photos.
+    """
+    data = npy_bytes(array)
+    return data + SEAL_MARK + _digest(data) + _digest(listing)
+
+
 def read_npy(path: Path) -> NDArray[np.float16]:
     """The array in an `.npy` file.
 
     Raises:
         ValueError: The file is damaged; the message names it.
     """
-    data = path.read_bytes()
+    return _opened(path)[0]
+
+
+def _opened(path: Path) -> tuple[NDArray[np.float16], bytes | None]:
+    """The array in a file, and the hash of the list of photos that its rows belong to, where the file says so."""
+    data, rows_of = path.read_bytes(), None
     try:
-        array: NDArray[np.float16] = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+        if data[-TRAILER_BYTES:].startswith(SEAL_MARK):
+            data, seal = data[:-TRAILER_BYTES], data[-TRAILER_BYTES + len(SEAL_MARK) :]
+            if seal[:SEAL_BYTES] != _digest(data):
+                raise ValueError("it is not what was sealed")
+            rows_of = seal[SEAL_BYTES:]
+        file = io.BytesIO(data)
+        array: NDArray[np.float16] = np.lib.format.read_array(file, allow_pickle=False)
+        if file.tell() != len(data):
+            raise ValueError("something stands behind the array")
     except Exception as error:  # numpy parses the header as Python, so a flipped byte may raise nearly anything
         raise ValueError(f"{path.name} is damaged ({error}); delete it and export again to compute it anew") from error
-    return array
+    return array, rows_of
+
+
+def _made_for(path: Path, listing: bytes) -> bool:
+    try:
+        return _opened(path)[1] == _digest(listing)
+    except (OSError, ValueError):
+        return False
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=SEAL_BYTES).digest()

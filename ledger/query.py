@@ -1,17 +1,16 @@
 """Questions to the ledger: which trials are there, how good are they, what did each study decide about them."""
 
-import logging
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ledger.errors import UserError, unknown
 from ledger.files import fingerprint
+from ledger.mending import readable_config, readable_record
 from ledger.paths import CompetitionPaths
 from ledger.studies import StudyFolder, study_folder, study_folders
 from ledger.trials import ALL_DATA, Record, TrialFolder, trial_folders
 
-log = logging.getLogger("podium.ledger")
 SORT_KEYS = ("score", "seconds", "epochs", "best_epoch", "target", "study", "trial_id", "host", "author")
 DESCENDING = ("score",)
 OF_A_SPLIT = ("split", "data", "fold", "seed")
@@ -118,7 +117,7 @@ def best_trials(
         record = readable_record(folder)
         if record is None or record.score is None or not record.finished or (asked is not None and folder.id not in asked):
             continue
-        config = folder.config() if (record.target, record.fold) == (target, fold) else {}
+        config = (readable_config(folder) if (record.target, record.fold) == (target, fold) else None) or {}
         if (config.get("data"), config.get("metric")) == (data, metric):
             found.append((folder.id, record.score))
     return sorted(found, key=lambda pair: (-pair[1], pair[0]))
@@ -136,7 +135,7 @@ def all_data_sibling(paths: CompetitionPaths, trial_id: str) -> str | None:
     Raises:
         FileNotFoundError: There is no record of `trial_id`.
     """
-    own = TrialFolder(paths.trials / trial_id).record()
+    own = readable_record(TrialFolder(paths.trials / trial_id))
     if own is None:
         raise FileNotFoundError(f"trial {trial_id} has no record")
     wanted = (own.config_id, own.seed, ALL_DATA)
@@ -145,15 +144,6 @@ def all_data_sibling(paths: CompetitionPaths, trial_id: str) -> str | None:
         if record is not None and record.finished and (record.config_id, record.seed, record.fold) == wanted:
             return folder.id
     return None
-
-
-def readable_record(folder: TrialFolder) -> Record | None:
-    """The trial's record; `None`, with a warning that names the folder, where it is damaged: one trial must not hide the others."""
-    try:
-        return folder.record()
-    except (ValueError, TypeError) as error:
-        log.warning("trial %s is left out: %s; delete its record.json and go on with its study to heal it", folder.id, error)
-        return None
 
 
 def _rows(paths: CompetitionPaths, studies: list[StudyFolder], *, strays: bool) -> list[Row]:
@@ -166,7 +156,7 @@ def _rows(paths: CompetitionPaths, studies: list[StudyFolder], *, strays: bool) 
                 seen.add(trial)
     if strays:
         rows += [_row(folder, None, _own_status(folder)) for trial, folder in folders.items() if trial not in seen]
-    return rows
+    return [row for row in rows if row is not None]
 
 
 def _own_status(folder: TrialFolder) -> str:
@@ -176,8 +166,10 @@ def _own_status(folder: TrialFolder) -> str:
     return "diverged" if record.diverged else "finished"
 
 
-def _row(folder: TrialFolder, study: str | None, status: str) -> Row:
-    config = folder.config()
+def _row(folder: TrialFolder, study: str | None, status: str) -> Row | None:
+    config = readable_config(folder)
+    if config is None:
+        return None
     record = readable_record(folder) or Record(folder.id, "", config["target"], config["fold"], config["seed"], config["epochs"])
     return Row(
         trial_id=folder.id,

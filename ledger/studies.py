@@ -1,9 +1,11 @@
 """One search's folder: its plan, one numbered file per suggestion, and what a scheduler decided.
 
 The driver alone writes here. A decision ("stopped at rung 3") is a fact of the study, never of the trial: another study may ask
-the same trial for more epochs.
+the same trial for more epochs. What is damaged is left out by whoever reads, with a warning, until the study's next driver mends it
+(`ledger.mend_studies`).
 """
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ledger.errors import UserError, unknown
-from ledger.files import append_line, read_json, read_lines, replace_json
+from ledger.files import append_line, read_json, replace_sealed
 from ledger.paths import check_name
+from ledger.seals import Lines, split_lines
 
+log = logging.getLogger("podium.ledger")
 END_EVENTS = {"finished": "finished", "pruned": "pruned", "diverged": "diverged", "failed": "failed", "answered": "finished"}
 
 
@@ -53,9 +57,19 @@ class StudyFolder:
         return self.path / "lease.json"
 
     @property
+    def root(self) -> Path:
+        """The competition's folder."""
+        return self.path.parents[1]
+
+    @property
+    def plan_files(self) -> tuple[Path, Path]:
+        """The plan and its copy: nothing else says what a study set out to do."""
+        return self.path / "plan.json", self.path / "plan.copy.json"
+
+    @property
     def planned(self) -> bool:
         """Whether there is something to go on with."""
-        return (self.path / "plan.json").is_file()
+        return any(path.is_file() for path in self.plan_files)
 
     @property
     def begun(self) -> bool:
@@ -64,19 +78,42 @@ class StudyFolder:
         return any(not name.startswith((self.lease.name, ".")) for name in names)
 
     def write_plan(self, plan: Mapping[str, Any]) -> None:
-        replace_json(self.path / "plan.json", dict(plan))
+        for path in reversed(self.plan_files):
+            replace_sealed(path, plan)
 
     def plan(self) -> dict[str, Any]:
-        """What the study set out to do."""
-        return dict(read_json(self.path / "plan.json"))
+        """What the study set out to do.
+
+        Raises:
+            UserError: Neither the plan nor its copy can be read.
+        """
+        faults = []
+        for path in self.plan_files:
+            try:
+                return dict(read_json(path))
+            except (FileNotFoundError, ValueError, TypeError) as error:
+                faults.append(f"{path.name}: {error}" if isinstance(error, TypeError) else str(error))
+        raise UserError(
+            f"study {self.name!r} cannot say what it set out to do ({'; '.join(faults)}); its trials are whole: start a new study, it "
+            "takes over every trial that still fits"
+        )
 
     def write_suggestion(self, suggestion: Suggestion) -> None:
-        replace_json(self.path / "suggestions" / f"{suggestion.number:06d}.json", asdict(suggestion))
+        replace_sealed(self.path / "suggestions" / f"{suggestion.number:06d}.json", asdict(suggestion))
+
+    def suggestion_files(self) -> list[Path]:
+        """The files of all suggestions, oldest first."""
+        return sorted((self.path / "suggestions").glob("[0-9]*.json"))
 
     def suggestions(self) -> list[Suggestion]:
-        """All suggestions, oldest first."""
-        files = sorted((self.path / "suggestions").glob("[0-9]*.json"))
-        return [Suggestion(**read_json(file)) for file in files]
+        """All suggestions that can be read, oldest first; one without a trial (`""`) only holds its number."""
+        found = []
+        for file in self.suggestion_files():
+            try:
+                found.append(Suggestion(**read_json(file)))
+            except (ValueError, TypeError) as error:
+                log.warning("study %s: a suggestion is left out (%s); --resume %s heals it", self.name, error, self.name)
+        return found
 
     def log(self, event: str, trial_id: str | None = None, **facts: Any) -> None:
         """Append one event with the time in UTC seconds."""
@@ -84,8 +121,18 @@ class StudyFolder:
         append_line(self.path / "events.jsonl", line)
 
     def events(self) -> list[dict[str, Any]]:
-        """All events, oldest first."""
-        return read_lines(self.path / "events.jsonl")
+        """All events that can be read, oldest first."""
+        lines = self.journal()
+        if lines.damaged:
+            log.warning(
+                "study %s: %d damaged events are left out; --resume %s mends them", self.name, len(lines.damaged), self.name
+            )
+        return [*lines.values]
+
+    def journal(self) -> Lines:
+        """The lines of `events.jsonl`, damaged ones too."""
+        path = self.path / "events.jsonl"
+        return split_lines(path.read_bytes() if path.exists() else b"")
 
     def started(self) -> dict[str, int | None]:
         """Per trial id that this study trained, or is to train: the epoch at which the study let go of it; `None`: not yet."""
@@ -103,7 +150,7 @@ class StudyFolder:
 
     def statuses(self) -> dict[str, str]:
         """Per trial id what the study last decided: running, finished, pruned, diverged or failed."""
-        status = {suggestion.trial_id: "running" for suggestion in self.suggestions()}
+        status = {suggestion.trial_id: "running" for suggestion in self.suggestions() if suggestion.trial_id}
         for event in self.events():
             if "trial_id" in event:
                 status[event["trial_id"]] = END_EVENTS.get(event["event"], "running")

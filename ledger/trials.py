@@ -3,13 +3,13 @@
 The worker that trains the trial is the one writer. A result stands here, whole, before anything is told to a scheduler.
 """
 
-import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ledger.files import fingerprint, read_json, replace_bytes, replace_json
+from ledger.files import copy_file, fingerprint, lines_text, read_json, replace_bytes, replace_sealed
 
 ID_LENGTH = 12
 OUTSIDE_MEMBER = ("fold", "seed")
@@ -94,6 +94,16 @@ class TrialFolder:
         return self.path / "last.safetensors"
 
     @property
+    def previous(self) -> Path:
+        """The checkpoint before `last`, until the trial ends: what a damaged `last` is replaced by."""
+        return self.path / "previous.safetensors"
+
+    @property
+    def root(self) -> Path:
+        """The competition's folder, of a trial in `<root>/trials/`."""
+        return self.path.parents[1]
+
+    @property
     def best(self) -> Path:
         return self.path / "best.safetensors"
 
@@ -108,7 +118,7 @@ class TrialFolder:
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the resolved settings once; a folder that has them keeps them."""
         if not (self.path / "config.json").exists():
-            replace_json(self.path / "config.json", dict(config))
+            replace_sealed(self.path / "config.json", config)
 
     def config(self) -> dict[str, Any]:
         """The resolved settings of the trial."""
@@ -116,7 +126,7 @@ class TrialFolder:
         return dict(value)
 
     def write_record(self, record: Record) -> None:
-        replace_json(self.path / "record.json", asdict(record))
+        replace_sealed(self.path / "record.json", asdict(record))
 
     def record(self) -> Record | None:
         """The record, or `None` where no epoch has ended yet."""
@@ -127,12 +137,32 @@ class TrialFolder:
 
     def write_metrics(self, lines: list[dict[str, Any]]) -> None:
         """Replace `metrics.jsonl` with one line per epoch; `lines` come from `last`, which heals a file that fell behind."""
-        text = "".join(json.dumps(line, sort_keys=True, allow_nan=False) + "\n" for line in lines)
-        replace_bytes(self.path / "metrics.jsonl", text.encode(), durable=False)
+        replace_bytes(self.path / "metrics.jsonl", lines_text(lines), durable=False)
+
+    def keep_previous(self) -> None:
+        """Let `previous` be what `last` is now, just before `last` is replaced. Where a disk has no hard links, it is copied."""
+        beside = self.previous.with_name(f".{self.previous.name}.link.tmp")
+        beside.unlink(missing_ok=True)
+        try:
+            os.link(self.last, beside)
+        except FileNotFoundError:
+            return
+        except OSError:
+            copy_file(self.last, self.previous)
+            return
+        os.replace(beside, self.previous)
 
     def remove_leftovers(self) -> None:
         """Remove what a write that was killed left beside these files. Only the trial's one writer may call this."""
-        for name in (self.last.name, self.best.name, "record.json", "metrics.jsonl", "config.json", "provenance.json"):
+        for name in (
+            self.last.name,
+            self.previous.name,
+            self.best.name,
+            "record.json",
+            "metrics.jsonl",
+            "config.json",
+            "provenance.json",
+        ):
             for beside in self.path.glob(f".{name}.*.tmp"):
                 beside.unlink(missing_ok=True)
 
@@ -140,7 +170,7 @@ class TrialFolder:
         """Add what this session of training was made of; a trial that goes on elsewhere keeps what came before."""
         sessions = self.provenance()
         if not sessions or sessions[-1] != session:
-            replace_json(self.path / "provenance.json", {"sessions": [*sessions, dict(session)]}, durable=False)
+            replace_sealed(self.path / "provenance.json", {"sessions": [*sessions, dict(session)]}, durable=False)
 
     def provenance(self) -> list[dict[str, Any]]:
         """What each session of training was made of, oldest first."""

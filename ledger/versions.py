@@ -5,7 +5,6 @@ a trial, one stands in `trials/<id>`, the others in `conflicts/<id>/<key>`. Whic
 team-mate's ledger comes to the same: more epochs first, then the smaller key. Never the score, which would favour luck.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -16,9 +15,8 @@ from ledger.files import fingerprint, read_lines
 from ledger.paths import CompetitionPaths
 from ledger.predictions import WEIGHTS_LENGTH
 from ledger.promise import promise, tolerance, trace
+from ledger.tensors import read_state
 from ledger.trials import ALL_DATA, Record, TrialFolder, trial_folders
-
-HEADER_LENGTH_BYTES = 8
 
 
 class DamagedError(Exception):
@@ -34,7 +32,7 @@ class Version:
         record: `record.json`, or what `last` says where that is further or the only one that can be read; `None` before the first epoch.
         metrics: One line per epoch.
         sessions: `provenance.json`.
-        last: Header of a whole `last.safetensors` that fits the record, else `None`.
+        last: Header of a `last.safetensors` that is as long as it says and fits the record, else `None`; its tensors are not looked at.
         faults: What was left out, one sentence each.
     """
 
@@ -103,7 +101,7 @@ def read_version(path: Path, trial_id: str) -> Version:
     except (ValueError, TypeError) as error:
         raise DamagedError(str(error)) from error
     written = _readable(folder.record, faults)
-    last = _readable(lambda: _read_last(folder.last, trial_id), faults)
+    last = _readable(lambda: read_state(folder.last, trial_id), faults)
     sessions = _readable(folder.provenance, faults) or []
     metrics = _readable(lambda: read_lines(folder.path / "metrics.jsonl"), faults) or []
     record = written
@@ -212,28 +210,3 @@ def _readable(read: Any, faults: list[str]) -> Any:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         faults.append(str(error))
         return None
-
-
-def _read_last(path: Path, trial_id: str) -> dict[str, Any]:
-    """The header of a `last.safetensors` that is as long as it says.
-
-    The format: https://github.com/huggingface/safetensors#format. A flipped byte among the tensors is not seen here.
-    """
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(HEADER_LENGTH_BYTES), "little")
-        size = path.stat().st_size
-        try:
-            if length > size:
-                raise ValueError("its header is longer than the file")
-            whole = json.loads(file.read(length))
-            header = dict(json.loads(whole.pop("__metadata__")["podium"]))
-            ends = [facts["data_offsets"][1] for facts in whole.values()]
-            Record(**header["record"])
-            list(header["metrics"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path.name} is damaged ({error})") from error
-    if HEADER_LENGTH_BYTES + length + max(ends, default=0) != size:
-        raise ValueError(f"{path.name} is cut short")
-    if header["record"]["trial_id"] != trial_id:
-        raise ValueError(f"{path.name} belongs to trial {header['record']['trial_id']}")
-    return header

@@ -13,6 +13,7 @@ from ray import tune
 
 from competitions.prepare import Prepared, load_prepared
 from ledger.claims import Claim, claim
+from ledger.errors import UserError
 from ledger.paths import CompetitionPaths
 from trainables.attach import attach, complete_trial
 from trainables.config import TrialConfig
@@ -103,5 +104,8 @@ def complete_remotely(root: str, prepared: str, trial_id: str, views: tuple[str,
     data = prepared_for(root, prepared)
     from ledger.trials import TrialFolder
 
-    complete_trial(data, TrialFolder(data.paths.trials / trial_id), views, device=device)
+    try:
+        complete_trial(data, TrialFolder(data.paths.trials / trial_id), views, device=device)
+    except UserError as error:  # its weights are lost; an export leaves it out and says so again
+        log.warning("%s", error)
     return trial_id

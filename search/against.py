@@ -13,9 +13,9 @@ from ensemble.paired import UNDECIDED, Pair, compare, difference, spread_of
 from ensemble.voters import Rows, align, shared_photos
 from ledger import verbs
 from ledger.errors import UserError
+from ledger.mending import readable_config, readable_record
 from ledger.paths import CompetitionPaths
 from ledger.predictions import predictions_of
-from ledger.query import readable_record
 from ledger.studies import StudyFolder, study_folders
 from ledger.trials import Record, TrialFolder, trial_folders
 from search.base import base_config, setting_changed
@@ -138,7 +138,10 @@ def _comparable(paths: CompetitionPaths, base: TrialConfig) -> dict[str, dict[tu
         record = readable_record(folder)
         if record is None or not record.finished or record.score is None or record.target != base.target:
             continue
-        config = TrialConfig.from_json(folder.config())
+        settings = readable_config(folder)
+        if settings is None:
+            continue
+        config = TrialConfig.from_json(settings)
         if all(getattr(config, name) == getattr(base, name) for name in SAME):
             trial = _Trial(folder, record, config)
             found[config.config_id][trial.place] = trial
@@ -197,7 +200,11 @@ def _prepared_for(paths: CompetitionPaths, base: TrialConfig) -> Prepared:
         UserError: No study in this storage was made for them.
     """
     for study in study_folders(paths.studies):
-        plan = study.plan()
+        try:
+            plan = study.plan()
+        except UserError as error:
+            log.warning("study %s is left out: %s", study.name, error)
+            continue
         if plan["questions"].get(base.target, {}).get("data") == base.data:
             return load_prepared(paths, plan["prepared"])
     raise UserError(

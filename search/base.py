@@ -15,8 +15,8 @@ from competitions.competition import load_competition
 from competitions.prepare import Prepared
 from competitions.targets import targets
 from ledger.errors import UserError, unknown
+from ledger.mending import readable_config, readable_record
 from ledger.paths import CompetitionPaths, competition_paths
-from ledger.query import readable_record
 from ledger.trials import ALL_DATA, TrialFolder, trial_folders
 from search_spaces import Space
 from trainables.attach import weights_store
@@ -49,7 +49,10 @@ def base_config(paths: CompetitionPaths, trial_id: str) -> TrialConfig:
     known = [found.id for found in trial_folders(paths.trials)]
     if trial_id not in known:
         raise UserError(f"{unknown('trial', trial_id, known)}; show_trials.py {name} lists them")
-    config, record = TrialConfig.from_json(folder.config()), readable_record(folder)
+    settings, record = readable_config(folder), readable_record(folder)
+    if settings is None:
+        raise UserError(f"trial {trial_id} cannot be read; go on with its study to heal it, or give another")
+    config = TrialConfig.from_json(settings)
     if config.fold == ALL_DATA:
         raise UserError(f"trial {trial_id} learned from all photos and has no score to compare with; give one of a fold")
     if record is None or not record.finished:

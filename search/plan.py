@@ -12,6 +12,7 @@ from competitions.competition import Competition, load_competition, with_split
 from competitions.prepare import Prepared, prepare
 from competitions.targets import Target, choose_targets, targets
 from ledger.errors import UserError
+from ledger.mending import readable_record
 from ledger.paths import CompetitionPaths, check_name, check_writable, competition_paths
 from ledger.progress import Counting
 from ledger.studies import StudyFolder, study_folder
@@ -254,7 +255,7 @@ def _around(space: Space, base: Any, request: Request, prepared: Prepared, quest
     question = questions[base.target]
     space = around(space, base, request.vary, question, prepared)
     partner = replace(base, fold=question.fold, seed=question.seed, threads=question.threads)
-    record = TrialFolder(prepared.paths.trials / partner.trial_id).record()
+    record = readable_record(TrialFolder(prepared.paths.trials / partner.trial_id))
     if not request.resume and (record is None or not record.ended):
         under = (question.fold, question.seed)
         log.info("the base itself is trained under fold %d and seed %d as well, so that each variation has its partner", *under)

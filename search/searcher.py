@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from ledger.claims import holder, works_here
+from ledger.mending import readable_record
 from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import Record, TrialFolder
 from trainables.config import Question, TrialConfig, resolve
@@ -204,7 +205,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
 
     def _answered(self, target: _Target, trial: optuna.Trial, suggestion: Suggestion) -> bool:
         folder = TrialFolder(self._trials / suggestion.trial_id)
-        record = folder.record()
+        record = readable_record(folder)  # of any study, so nobody may have mended it yet
         if suggestion.trial_id in self._seen:
             target.study.tell(trial, state=TrialState.FAIL)
             return True
@@ -245,7 +246,8 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
                 self._tell_again(target, suggestion, record, status)
 
     def _tell_again(self, target: _Target, suggestion: Suggestion, record: Record | None, status: str) -> None:
-        state = TrialState.FAIL if record is None or status == "failed" else _state(record)
+        known = bool(suggestion.distributions)  # a healed suggestion has lost what was drawn: a score of nothing would mislead
+        state = TrialState.FAIL if record is None or status == "failed" or not known else _state(record)
         number = _add(target.study, suggestion, TrialState.RUNNING)
         if record is not None and state == TrialState.PRUNED:
             self._report(target.study, number, record.curve)

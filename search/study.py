@@ -15,6 +15,7 @@ from typing import Any
 
 from ledger.claims import claim, holder
 from ledger.errors import UserError
+from ledger.mend_studies import mend_study
 from ledger.paths import CompetitionPaths
 from ledger.progress import StatusLine, counts
 from ledger.studies import StudyFolder
@@ -80,9 +81,11 @@ def run_study(plan: Plan) -> Outcome:
 def _run(plan: Plan) -> bool:
     """The study inside its lease; returns whether Ctrl-C ended it."""
     from search.launch import ray_session
+    from trainables.config import name_of
 
     with ray_session(plan.request.address), _mirror(plan) as push:
         _check_resources(plan.request)
+        mend_study(plan.study, plan.paths.trials, name_of)
         key = plan.prepared.save()
         plan.study.write_plan(plan_json(plan, key))
         if plan.members:

@@ -9,10 +9,12 @@ import torch
 from competitions.prepare import Prepared
 from competitions.targets import Target, targets
 from ledger.errors import UserError
+from ledger.mending import readable_config, readable_record
 from ledger.predictions import OUTSIDE, PARTS
 from ledger.trials import ALL_DATA, TrialFolder
 from trainables.backbones import keep_weights
 from trainables.batches import TrainingRows
+from trainables.best_weights import best_is_whole, lost_weights
 from trainables.config import TrialConfig
 from trainables.prediction import Photos, complete, missing_views
 from trainables.start import is_trial_start
@@ -75,10 +77,21 @@ def photos(prepared: Prepared, config: TrialConfig, part: str) -> Photos:
 def complete_trial(
     prepared: Prepared, folder: TrialFolder, views: Sequence[str], *, parts: Sequence[str] | None = None, device: str = "cpu"
 ) -> None:
-    """Compute and keep what is missing of a finished trial's predictions, for these views and parts (`parts_of` for `None`)."""
-    config, record = TrialConfig.from_json(folder.config()), folder.record()
+    """Compute and keep what is missing of a finished trial's predictions, for these views and parts (`parts_of` for `None`).
+
+    What is damaged is missing: it goes to quarantine and is computed again.
+
+    Raises:
+        UserError: The trial's best weights are lost.
+    """
+    config, record = TrialConfig.from_json(folder.config()), readable_record(folder)
     if record is None or not record.finished:
         raise ValueError(f"trial {folder.id} is not finished, so it has no predictions to complete")
+    if is_complete(prepared, folder, views, parts=parts):
+        return
+    if not best_is_whole(folder):
+        raise UserError(lost_weights(folder))
+    best_predictions(folder, record).sweep()
     torch.set_num_threads(config.threads)
     asked = {part: photos(prepared, config, part) for part in parts_of(config, prepared, parts)}
     complete(config, folder.best, best_predictions(folder, record), asked, views, device)
@@ -86,7 +99,7 @@ def complete_trial(
 
 def is_complete(prepared: Prepared, folder: TrialFolder, views: Sequence[str], *, parts: Sequence[str] | None = None) -> bool:
     """Whether nothing is missing of a finished trial's predictions for these views and parts (`parts_of` for `None`)."""
-    config, record = TrialConfig.from_json(folder.config()), folder.record()
+    config, record = TrialConfig.from_json(folder.config()), readable_record(folder)
     if record is None or not record.finished:
         return False
     kept = best_predictions(folder, record)
@@ -117,13 +130,13 @@ def start_of(folder: TrialFolder, store: Path) -> tuple[str, str]:
     """
     if not (folder.path / "config.json").is_file():
         raise UserError(f"there is no trial {folder.id!r} to start from (show_trials.py lists them)")
-    record = folder.record()
-    if record is None or record.diverged or not folder.best.is_file():
+    record, settings = readable_record(folder), readable_config(folder)
+    if record is None or settings is None or record.diverged or not folder.best.is_file():
         why = "diverged" if record and record.diverged else "has no best weights"
         raise UserError(f"trial {folder.id} {why}, so nothing can start from it; give another trial (show_trials.py lists them)")
     if not is_trial_start(folder.best):
         raise UserError(f"{folder.id}/{folder.best.name} is damaged or of an earlier version of Podium; train it again")
-    return TrialConfig.from_json(folder.config()).backbone, keep_weights(str(folder.best), store)
+    return TrialConfig.from_json(settings).backbone, keep_weights(str(folder.best), store)
 
 
 def target_of(config: TrialConfig, prepared: Prepared) -> Target:

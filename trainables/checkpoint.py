@@ -14,26 +14,31 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ledger import tensors as files
 from ledger.files import replace_bytes
 
-HEADER_LENGTH_BYTES = 8
 
+def tensor_bytes(tensors: Mapping[str, Tensor], header: Mapping[str, Any], *, sealed: bool = False) -> bytes:
+    """Tensors and a JSON header as one safetensors file; the same content gives the same bytes.
 
-def tensor_bytes(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
-    """Tensors and a JSON header as one safetensors file; the same content gives the same bytes."""
+    Args:
+        sealed: Add a seal over all of it (`ledger.tensors`): for a file whose hash nobody else keeps.
+    """
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return save(whole, metadata={"podium": json.dumps(header, sort_keys=True, allow_nan=False)})
+    told = {**header, "seal": files.UNSEALED} if sealed else header
+    data = save(whole, metadata={"podium": json.dumps(told, sort_keys=True, allow_nan=False)})
+    return files.seal(data) if sealed else data
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
-    """Replace `path` with tensors and header.
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any], *, sealed: bool = False) -> str:
+    """Replace `path` with tensors and header (see `tensor_bytes`).
 
     Returns:
-        The SHA-256 of its bytes.
+        The SHA-256 of its bytes; `""` for a sealed file, which needs none.
     """
-    data = tensor_bytes(tensors, header)
+    data = tensor_bytes(tensors, header, sealed=sealed)
     replace_bytes(path, data)
-    return hashlib.sha256(data).hexdigest()
+    return "" if sealed else hashlib.sha256(data).hexdigest()
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -45,15 +50,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    data = path.read_bytes()
     try:
-        tensors = load(data)
-        length = int.from_bytes(data[:HEADER_LENGTH_BYTES], "little")
-        metadata = json.loads(data[HEADER_LENGTH_BYTES : HEADER_LENGTH_BYTES + length])["__metadata__"]
-        header = json.loads(metadata["podium"])
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise ValueError(f"{path.parent.name}/{path.name} is damaged ({error}); delete it to train this trial anew") from error
-    return tensors, header
+        files.check(path)
+        return load(path.read_bytes()), files.read_header(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path.parent.name}/{path.name} is damaged ({error})") from error
+    except ValueError as error:
+        raise ValueError(f"{path.parent.name}/{error}") from error
 
 
 def read_header(path: Path) -> dict[str, Any] | None:

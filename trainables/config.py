@@ -108,6 +108,16 @@ class TrialConfig:
         return trials.config_id(self.json(), BEFORE)
 
 
+def name_of(settings: Mapping[str, Any]) -> str:
+    """The trial that settings from a file name.
+
+    Raises:
+        UserError: They are of another version of Podium.
+        TypeError: They are no settings.
+    """
+    return TrialConfig.from_json(settings).trial_id
+
+
 DEFAULTS: dict[str, Any] = {
     "backbone": "resnet18",
     "pretrained": False,

@@ -20,6 +20,7 @@ from competitions.targets import targets
 from ledger.claims import claim, gone, holder
 from ledger.errors import UserError, unknown
 from ledger.files import file_hash, read_lines
+from ledger.mending import readable_sessions
 from ledger.paths import CompetitionPaths
 from ledger.promise import LOSS_TOLERANCE, Promise, device_of, promise, tolerance, trace
 from ledger.trials import ALL_DATA, Record, TrialFolder, trial_folders
@@ -95,7 +96,7 @@ def reproduce(
         faults.append(f"threads must be 1 or more, got {threads}")
     if faults:
         raise UserError(*faults)
-    sessions = [{"threads": config.threads, **session} for session in folder.provenance()]
+    sessions = [{"threads": config.threads, **session} for session in readable_sessions(folder)]
     device = _device(sessions, config)
     today = {**provenance(), "device": device, "threads": threads or config.threads}
     found = of_sessions(sessions, today, config)

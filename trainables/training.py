@@ -3,6 +3,10 @@
 `TrialRun` trains one epoch per `step`, so that a scheduler may stop between epochs; `run_trial` is the loop. Order on disk at the
 end of an epoch (design 7): validation probabilities, best weights, `last`, metrics, record; only then is anybody told. Whatever
 `last` acknowledges is there, and an epoch that was cut off is trained again to the same bits.
+
+The checkpoint before `last` stays beside it until the trial ends. A `last` that is damaged goes to quarantine and the trial goes on from
+`previous`; where that is damaged too it begins anew. Meanwhile the record on disk, which was acknowledged, stays as it is until the
+trial has come as far again: its curve and score are those that will be reached.
 """
 
 import logging
@@ -20,11 +24,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from competitions.metrics import METRICS
-from ledger.predictions import Predictions, predictions_of
+from ledger.files import file_hash, read_lines
+from ledger.mending import mend_trial
+from ledger.predictions import WEIGHTS_LENGTH, Predictions, predictions_of
+from ledger.quarantine import quarantine
 from ledger.trials import ALL_DATA, Record, TrialFolder
 from trainables import backbones, checkpoint
 from trainables.batches import TrainingRows, normalise, to_unit, training_batches
-from trainables.config import TrialConfig
+from trainables.best_weights import best_header
+from trainables.config import TrialConfig, name_of
 from trainables.losses import class_weights, joint_loss
 from trainables.optimizers import learning_rate, make_optimizer
 from trainables.prediction import Photos, autocast, predict_photos
@@ -101,13 +109,16 @@ class TrialRun:
         torch.set_num_threads(config.threads)
         torch.use_deterministic_algorithms(True, warn_only=context.device != "cpu")
         self.config, self.context, self.folder = config, context, context.folder
+        mend_trial(self.folder, name_of, config.json())
+        self._acknowledged = self.folder.record()
+        restored = self._read_back()
         seed_everything(config.seed)
         self.model = backbones.build(
             config.backbone,
             config.heads,
             config.image_size,
             drop_rate=config.drop_rate,
-            weights="" if self.folder.last.exists() else config.weights,  # `last` has them, and the file may be gone
+            weights="" if restored else config.weights,  # the checkpoint has them, and the file may be gone
             store=context.weights,
         ).to(context.device)
         self.wanted = backbones.preprocessing(self.model, config.image_size)
@@ -120,11 +131,16 @@ class TrialRun:
         }
         self.chances = chances(config.sampler, {head: context.labels[head][context.training.rows] for head in config.heads})
         self.metrics: list[dict[str, Any]] = []
-        self.record = self._restore() or _new_record(config)
+        self.record = self._restore(*restored) if restored else _new_record(config)
+        self._stay_ended()
         self.folder.remove_leftovers()
+        for kept in self.folder.predictions.glob("*/"):
+            Predictions(kept).sweep()
         self.folder.write_config(config.json())
         self.folder.add_provenance({**provenance(), "device": context.device, "threads": config.threads})
-        self.folder.write_metrics(self.metrics)
+        self._sessions = self.folder.provenance()
+        if restored:
+            self._acknowledge()
 
     def step(self) -> dict[str, Any]:
         """Train and validate one epoch, put everything on disk, and return its metrics line.
@@ -238,17 +254,18 @@ class TrialRun:
 
     def _write_weights(self, epoch: int) -> str:
         """Keep what is judged as `best.safetensors`; returns its hash."""
-        heads = [[head, n] for head, n in self.config.heads.items()]  # pairs: a header does not keep the order of names
-        header = {"trial_id": self.folder.id, "epoch": epoch, "backbone": self.config.backbone, "heads": heads}
-        return checkpoint.write_tensors(self.folder.best, checkpoint.model_tensors(self._judged()), header)
+        return checkpoint.write_tensors(
+            self.folder.best, checkpoint.model_tensors(self._judged()), best_header(self.config, epoch)
+        )
 
     def _keep_best(self, weights: str, probs: dict[str, NDArray[np.float16]]) -> None:
         """Keep the identity view and the features of the new best weights; those of the ones before are of no more use."""
         kept = predictions_of(self.folder.predictions, weights)
         for name, array in probs.items():
             kept.write("validation", name, "identity", self.context.validation.names, array)
+        acknowledged = ((self._acknowledged.weights if self._acknowledged else None) or "")[:WEIGHTS_LENGTH]
         for other in self.folder.predictions.iterdir():
-            if other.name not in (kept.folder.name, EPOCHS):
+            if other.name not in (kept.folder.name, EPOCHS, acknowledged):
                 shutil.rmtree(other)
 
     def _line(self, epoch: int, loss: float, score: float | None, seconds: float) -> dict[str, Any]:
@@ -268,18 +285,48 @@ class TrialRun:
             tensors |= checkpoint.with_prefix("averaged.", checkpoint.model_tensors(self.averaged.module))
         tensors |= checkpoint.with_prefix("optimizer.", checkpoint.optimizer_tensors(self.optimizer))
         header = {"trial_id": self.folder.id, "epoch": epoch, "metrics": self.metrics, "record": asdict(self.record)}
-        header["scaler"] = self.scaler.state_dict()
-        checkpoint.write_tensors(self.folder.last, tensors, header)
-        self.folder.write_metrics(self.metrics)
-        self.folder.write_record(self.record)
+        header |= {"scaler": self.scaler.state_dict(), "sessions": self._sessions}
+        if not self.record.ended:
+            self.folder.keep_previous()
+        checkpoint.write_tensors(self.folder.last, tensors, header, sealed=True)
+        self._acknowledge()
 
-    def _restore(self) -> Record | None:
-        """Go on from `last`; the files beside it are healed from its header."""
-        if not self.folder.last.exists():
-            return None
-        tensors, header = checkpoint.read_tensors(self.folder.last)
-        if header["trial_id"] != self.config.trial_id:
-            raise ValueError(f"{self.folder.id}/last.safetensors belongs to trial {header['trial_id']}; move it away")
+    def _acknowledge(self) -> None:
+        """Put metrics and record on disk, unless those there are of a later epoch; at the end one checkpoint is enough."""
+        before = self._acknowledged
+        if before is None or before.epochs_done <= self.record.epochs_done:
+            self.folder.write_metrics(self.metrics)
+            self.folder.write_record(self.record)
+            self._acknowledged = None
+        if self.record.ended:
+            self.folder.previous.unlink(missing_ok=True)
+
+    def _read_back(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+        """The newest checkpoint that is whole: its tensors and header.
+
+        Raises:
+            ValueError: It belongs to another trial.
+        """
+        for path, otherwise in (
+            (self.folder.last, "it goes on from the checkpoint before"),
+            (self.folder.previous, "it begins anew"),
+        ):
+            if not path.exists():
+                continue
+            try:
+                tensors, header = checkpoint.read_tensors(path)
+            except ValueError as error:
+                quarantine(
+                    self.folder.root, path, error, did=otherwise if self.folder.previous.exists() else "the trial begins anew"
+                )
+                continue
+            if header["trial_id"] != self.config.trial_id:
+                raise ValueError(f"{self.folder.id}/{path.name} belongs to trial {header['trial_id']}; move it away")
+            return tensors, header
+        return None
+
+    def _restore(self, tensors: dict[str, torch.Tensor], header: dict[str, Any]) -> Record:
+        """Go on from a checkpoint."""
         self.model.load_state_dict(checkpoint.below_prefix("model.", tensors))
         if self.averaged is not None:
             self.averaged.module.load_state_dict(checkpoint.below_prefix("averaged.", tensors))
@@ -287,9 +334,15 @@ class TrialRun:
         if header["scaler"]:
             self.scaler.load_state_dict(header["scaler"])
         self.metrics = header["metrics"]
-        record = Record(**header["record"])
-        self.folder.write_record(record)
-        return record
+        return Record(**header["record"])
+
+    def _stay_ended(self) -> None:
+        """A trial whose record says that it ended is not trained again for a lost checkpoint, as long as its best weights are there."""
+        before = self._acknowledged
+        if before is None or not before.ended or self.record.ended:
+            return
+        if before.weights is None or (self.folder.best.is_file() and file_hash(self.folder.best) == before.weights):
+            self.record, self.metrics = before, read_lines(self.folder.path / "metrics.jsonl")
 
 
 def best_predictions(folder: TrialFolder, record: Record) -> Predictions:

@@ -35,7 +35,7 @@ def run(seed: int, short: bool) -> list[Row]:
     if short:
         return [_short.wild_row(seed)]
     with place() as here:
-        start(here, seed, "--scheduler", "asha")
+        start(here, seed, "--scheduler", "asha").wait()
         ours = told(here)
     with place() as here:
         control = _control(here, seed)

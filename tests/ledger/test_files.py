@@ -112,16 +112,16 @@ def test_a_cut_json_file_is_named(tmp_path: Path) -> None:
 def test_a_last_line_that_was_cut_off_is_left_out_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     assert read_lines(path) == []
-    lines = [{"event": "stopped", "trial": "a"}, {"event": "흰\nblack", "n": 1}, [1, 2]]
+    lines = [{"event": "stopped", "trial": "a"}, {"event": "흰\nblack", "n": 1}, {"both": [1, 2]}]
     for line in lines:
         append_line(path, line)
     whole = path.read_bytes()
     starts = [0] + [i + 1 for i, byte in enumerate(whole) if byte == 10]
     for length in range(len(whole) + 1):
         path.write_bytes(whole[:length])
-        assert read_lines(path) == lines[: sum(start <= length for start in starts[1:])]
+        assert read_lines(path) == lines[: sum(start - 1 <= length for start in starts[1:])], "all but its end is whole"
     path.write_bytes(b'{"event": "sto\n' + whole)
-    with pytest.raises(ValueError, match=r"events\.jsonl has an unreadable line"):
+    with pytest.raises(ValueError, match=r"events\.jsonl has 1 unreadable lines"):
         read_lines(path)
 
 

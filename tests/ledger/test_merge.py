@@ -19,13 +19,15 @@ from hypothesis import strategies as st
 
 from ledger.claims import claim
 from ledger.errors import UserError
-from ledger.files import fingerprint, replace_json
+from ledger.files import append_line, fingerprint, replace_json
 from ledger.find_ledgers import find_ledgers
 from ledger.merge import merge
 from ledger.paths import CompetitionPaths
 from ledger.predictions import Predictions, predictions_of
 from ledger.query import list_trials
+from ledger.seals import sealed, unsealed
 from ledger.studies import StudyFolder, Suggestion
+from ledger.tensors import UNSEALED, seal
 from ledger.trials import ALL_DATA, Record, TrialFolder
 
 ROOT = Path(__file__).parents[2]
@@ -114,10 +116,11 @@ def write_last(folder: TrialFolder, record: Record, metrics: Sequence[Mapping[st
     """A safetensors file of one tensor, by its format."""
     from dataclasses import asdict
 
-    told = json.dumps({"trial_id": folder.id, "record": asdict(record), "metrics": metrics, "epoch": record.epochs_done})
+    state = {"trial_id": folder.id, "record": asdict(record), "metrics": metrics, "epoch": record.epochs_done}
+    told = json.dumps({**state, "seal": UNSEALED})
     facts = {"__metadata__": {"podium": told}, "x": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}}
     header = json.dumps(facts).encode()
-    folder.last.write_bytes(len(header).to_bytes(8, "little") + header + b"abcd")
+    folder.last.write_bytes(seal(len(header).to_bytes(8, "little") + header + b"abcd"))
 
 
 def study(paths: CompetitionPaths, name: str, events: Sequence[str], *, author: str = "jin", trials: int = 4) -> StudyFolder:
@@ -128,8 +131,7 @@ def study(paths: CompetitionPaths, name: str, events: Sequence[str], *, author: 
     folder.write_plan(asked)
     for number, event in enumerate(events, start=1):
         folder.write_suggestion(Suggestion(number, "age", event, {"lr": number}))
-        line = json.dumps({"event": "started", "time": 1.0, "trial_id": event}, sort_keys=True)
-        (folder.path / "events.jsonl").open("a").write(f"{line}\n")
+        append_line(folder.path / "events.jsonl", {"event": "started", "time": 1.0, "trial_id": event})
     return folder
 
 
@@ -311,8 +313,9 @@ def test_weights_and_preparations_come_along_and_image_caches_do_not(tmp_path: P
 DAMAGES = {
     "config": ("config.json", lambda data: data[:9], "config.json"),
     "record": ("record.json", lambda data: data[: len(data) // 2], "record.json"),
-    "record of another": ("record.json", lambda data: data.replace(b'"t0"', b'"t9"'), "t9"),
+    "record of another": ("record.json", lambda data: sealed({**unsealed(data), "trial_id": "t9"}, indent=1), "t9"),
     "last": ("last.safetensors", lambda data: data[:-1], "last.safetensors is cut short"),
+    "tensors of last": ("last.safetensors", lambda data: data[:-1] + b"?", "not what was sealed"),
     "best": ("best.safetensors", lambda data: data[:-1] + b"?", "not those of the record's weights"),
     "array": ("predictions/*/validation.age.hflip.npy", lambda data: data[:-2], "hflip"),
 }

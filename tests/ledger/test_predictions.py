@@ -21,7 +21,7 @@ def probs_of(n: int, seed: int = 0, c: int = 3) -> NDArray[np.float16]:
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Predictions:
-    kept = predictions_of(tmp_path, "abcdef" * 10)
+    kept = predictions_of(tmp_path / "trials" / "t0" / "predictions", "abcdef" * 10)
     for number, (head, view) in enumerate((head, view) for head in HEADS for view in VIEWS):
         kept.write("test", head, view, PHOTOS, probs_of(3, number))
     kept.write("validation", "age", "identity", PHOTOS[:2], probs_of(2))
@@ -99,3 +99,46 @@ def test_a_flipped_byte_in_the_header_is_a_value_error_or_harmless(
 def test_the_same_array_gives_the_same_bytes() -> None:
     probs = probs_of(4)
     assert npy_bytes(probs) == npy_bytes(np.asfortranarray(probs).copy(order="C")) == npy_bytes(probs.copy())
+
+
+def test_every_changed_bit_of_an_array_is_seen_and_the_array_is_missing_then(kept: Predictions) -> None:
+    path = kept.folder / "test.age.hflip.npy"
+    whole = path.read_bytes()
+    np.testing.assert_array_equal(np.load(path), probs_of(3, 1))  # its seal stands where numpy does not look
+    for place in range(len(whole)):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << (place % 8)
+        path.write_bytes(flipped)
+        with pytest.raises(ValueError, match="export again"):
+            kept.read("test", "age", "hflip")
+    assert kept.missing("test", ["age"], VIEWS, PHOTOS) == ["hflip"]
+
+
+def test_a_damaged_array_goes_to_quarantine_when_it_is_computed_again(
+    kept: Predictions, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = kept.folder / "test.age.hflip.npy"
+    path.write_bytes(path.read_bytes()[:-60])
+    damaged = path.read_bytes()
+    kept.write("test", "age", "hflip", PHOTOS, probs_of(3, 1))
+    assert kept.missing("test", ["age"], VIEWS, PHOTOS) == []
+    (moved,) = (tmp_path / "quarantine").rglob("test.age.hflip.npy.*")
+    assert moved.read_bytes() == damaged
+    assert "test.age.hflip.npy" in caplog.text
+    assert "computed again" in caplog.text
+
+
+def test_a_damaged_list_of_photos_is_written_again_and_its_arrays_stay(kept: Predictions, tmp_path: Path) -> None:
+    listing = kept.folder / "test.photos.tsv"
+    listing.write_bytes(listing.read_bytes().replace(b"broken", b"croken"))
+    with pytest.raises(ValueError, match=r"test\.photos\.tsv is not the list"):
+        kept.read("test", "age", "identity")
+    assert kept.missing("test", HEADS, VIEWS, PHOTOS) == list(VIEWS)
+    kept.write("test", "age", "identity", PHOTOS, probs_of(3))
+    assert kept.missing("test", HEADS, VIEWS, PHOTOS) == []
+    assert [path.name for path in (tmp_path / "quarantine").rglob("*.tsv.*")]
+
+
+def test_an_array_of_before_is_believed(kept: Predictions) -> None:
+    (kept.folder / "test.age.hflip.npy").write_bytes(npy_bytes(probs_of(3, 7)))
+    np.testing.assert_array_equal(kept.read("test", "age", "hflip")[1], probs_of(3, 7))

@@ -1,6 +1,5 @@
 """A trial is named by what it learns, and its folder holds what came of it."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.files import read_lines
 from ledger.trials import ID_LENGTH, Record, TrialFolder, config_id, trial_folders, trial_id
 
 NAMES = st.sampled_from(["lr", "loss", "fold", "seed", "epochs", "recipe", "heads", "momentum"])
@@ -71,7 +71,7 @@ def test_settings_are_written_once_and_metrics_replaced_whole(tmp_path: Path) ->
     assert folder.config() == {"lr": 0.1}
     for lines in ([{"epoch": 1, "loss": None}, {"epoch": 2, "loss": 0.5}], [{"epoch": 1, "loss": 0.25}]):
         folder.write_metrics(lines)
-        assert [json.loads(line) for line in (folder.path / "metrics.jsonl").read_text().splitlines()] == lines
+        assert read_lines(folder.path / "metrics.jsonl") == lines
     with pytest.raises(ValueError, match="not JSON compliant"):
         folder.write_metrics([{"loss": float("nan")}])
 

@@ -1,7 +1,6 @@
 """A trial is trained again from the ledger alone; what was changed meanwhile is the ingredient that is named first."""
 
 import csv
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from PIL import Image
 from competitions.competition import Competition, parse_competition
 from competitions.prepare import Prepared, prepare
 from ledger.errors import UserError
-from ledger.files import replace_json
+from ledger.files import read_lines, replace_json
 from ledger.paths import CompetitionPaths
 from ledger.promise import promise, tolerance
 from ledger.studies import StudyFolder, Suggestion
@@ -107,7 +106,7 @@ def test_unfinished_diverged_and_unjudged_trials_are_trained_as_far_as_they_got(
         assert verdict.score_then == record.score
     halfway = storage.train(replace(configure(epochs=3), fold=ALL_DATA), epochs=1)
     assert storage.again(halfway).verdict == "PASS"
-    lines = [json.loads(line) for line in (halfway.path / "metrics.jsonl").read_text().splitlines()]
+    lines = read_lines(halfway.path / "metrics.jsonl")
     halfway.write_metrics([line | {"loss": line["loss"] + 1} for line in lines])
     assert storage.again(halfway).verdict == "DIFFERS"
 

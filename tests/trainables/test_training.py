@@ -15,6 +15,7 @@ from competitions.splits import PINNED
 from competitions.targets import targets
 from ledger.files import file_hash
 from ledger.predictions import Predictions
+from ledger.tensors import read_header
 from ledger.trials import ALL_DATA, TrialFolder
 from trainables.attach import complete_trial, is_complete, photos
 from trainables.config import TrialConfig
@@ -231,9 +232,7 @@ def test_what_is_cached_is_not_computed_again(tiny: Prepared, configure: Configu
     assert kept.missing("test", config.heads, ["identity", "hflip"], photos(tiny, config, "test").names) == ["hflip"]
 
 
-def test_other_data_another_trials_checkpoint_and_a_damaged_one_are_refused(
-    configure: Configure, attached: Attach, tmp_path: Path
-) -> None:
+def test_other_data_and_another_trials_checkpoint_are_refused(configure: Configure, attached: Attach, tmp_path: Path) -> None:
     config, other = configure(epochs=1), configure(epochs=1, seed=1)
     run_trial(config, attached(config))
     with pytest.raises(ValueError, match="was made for data"):
@@ -243,7 +242,60 @@ def test_other_data_another_trials_checkpoint_and_a_damaged_one_are_refused(
     (tmp_path / "here" / other.trial_id / "last.safetensors").write_bytes(last.read_bytes())
     with pytest.raises(ValueError, match=f"belongs to trial {config.trial_id}"):
         run_trial(other, attached(other))
-    for damaged in (b"", last.read_bytes()[:-100], b"\0" * 4000):
-        last.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"last\.safetensors is damaged"):
-            run_trial(config, attached(config))
+
+
+def spoil(path: Path, how: str) -> bytes:
+    """Damage a file; returns what it is then."""
+    data = path.read_bytes()
+    flipped = data[:-9] + bytes([data[-9] ^ 4]) + data[-8:]
+    path.write_bytes({"empty": b"", "cut": data[: len(data) // 2], "flipped": flipped}[how])
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("how", ["empty", "cut", "flipped"])
+@pytest.mark.parametrize("both", [False, True], ids=["last", "last and previous"])
+def test_a_damaged_checkpoint_costs_one_epoch_and_two_damaged_ones_all_but_never_the_record(
+    how: str,
+    both: bool,
+    configure: Configure,
+    attached: Attach,
+    learned: Learned,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = configure(**EVERYTHING, epochs=4)
+    run_trial(config, attached(config, "whole"))
+    for _ in range(3):
+        TrialRun(config, attached(config, "hurt")).step()
+    folder = attached(config, "hurt").folder
+    acknowledged = folder.record()
+    damaged = {spoil(folder.last, how)} | ({spoil(folder.previous, how)} if both else set())
+    run = TrialRun(config, attached(config, "hurt"))
+    assert run.record.epochs_done == (0 if both else 2)
+    assert {path.read_bytes() for path in (tmp_path / "quarantine").rglob("*.safetensors.*")} == damaged
+    assert f"{config.trial_id}/last.safetensors" in caplog.text
+    assert ("begins anew" in caplog.text) == both
+    while run.record.epochs_done < 3:
+        assert folder.record() == acknowledged, "an acknowledged record is not replaced by a shorter one"
+        run.step()
+    run.step()
+    assert learned("hurt", config) == learned("whole", config)
+    assert not folder.previous.exists(), "one checkpoint is enough of a trial that ended"
+
+
+def test_the_checkpoint_before_the_last_one_is_kept_until_the_trial_ends(configure: Configure, attached: Attach) -> None:
+    config = configure(epochs=3)
+    run = TrialRun(config, attached(config))
+    epochs = []
+    while not run.record.ended:
+        run.step()
+        there = [path for path in (run.folder.last, run.folder.previous) if path.exists()]
+        epochs.append([read_header(path)["epoch"] for path in there])
+    assert epochs == [[1], [2, 1], [3]]
+    run.folder.last.write_bytes(b"")
+    assert TrialRun(config, attached(config)).record == run.record, (
+        "its record says that it ended, and its best weights are there"
+    )
+    run.folder.best.write_bytes(b"")
+    again = TrialRun(config, attached(config))
+    assert again.record.epochs_done == 0, "its weights are lost: it is trained again"

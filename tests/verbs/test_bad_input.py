@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import search_spaces
+from ledger.files import read_json
 from tests.verbs.conftest import ROOT, YAML, Desk, Journey
 
 Run = Callable[..., tuple[int, str, str]]
@@ -402,7 +403,7 @@ def test_more_than_the_machine_has_is_refused_and_leaves_no_study(here: Desk) ->
 def test_the_leaderboard_of_300_trials_is_whole_and_ordered(run: Run, journey: Journey, new_desk: Callable[[], Desk]) -> None:
     desk = new_desk()
     model = journey.desk.kept / "trials" / journey.shown[0]["trial_id"]
-    config, record = (json.loads((model / name).read_text()) for name in ("config.json", "record.json"))
+    config, record = (read_json(model / name) for name in ("config.json", "record.json"))
     for number in range(300):
         folder = desk.kept / "trials" / f"{number:012x}"
         folder.mkdir(parents=True)

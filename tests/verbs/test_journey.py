@@ -156,7 +156,7 @@ def test_no_record_holds_an_absolute_path_or_a_secret(journey: Journey) -> None:
 
 def test_ray_leaves_nothing_in_the_storage_and_writes_no_key_anywhere(journey: Journey) -> None:
     study = journey.desk.kept / "studies" / journey.study
-    assert {path.name for path in study.iterdir()} == {"plan.json", "events.jsonl", "suggestions"}
+    assert {path.name for path in study.iterdir()} == {"plan.json", "plan.copy.json", "events.jsonl", "suggestions"}
     assert not [
         path for path in files(journey.desk.root / "r", journey.desk.root / "home") if SECRET.encode() in path.read_bytes()
     ]

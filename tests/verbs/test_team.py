@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger.files import read_json
 from tests.verbs.conftest import Desk, eventually
 
 
@@ -61,8 +62,8 @@ def test_an_interrupted_reproduction_leaves_nothing_behind(desk: Desk) -> None:
     before = set(desk.kept.rglob("*"))
     config = desk.kept / "trials" / trial / "config.json"
     record = desk.kept / "trials" / trial / "record.json"
-    config.write_text(json.dumps({**json.loads(config.read_text()), "epochs": 400}))  # long enough to be interrupted
-    record.write_text(json.dumps({**json.loads(record.read_text()), "epochs_planned": 400, "epochs_done": 400}))
+    config.write_text(json.dumps({**read_json(config), "epochs": 400}))  # long enough to be interrupted
+    record.write_text(json.dumps({**read_json(record), "epochs_planned": 400, "epochs_done": 400}))
     child = desk.start("reproduce_trial.py", desk.yaml, trial)
     eventually(lambda: list(Path(desk.kept).glob("reproduced/*/*/last.safetensors")), what="an epoch")
     desk.signal(child, signal.SIGINT)
