@@ -50,7 +50,10 @@ def main() -> int:
         found = importlib.import_module(f"benchmarks.faults.{SCENARIOS[rule]}").run(given.seed, given.short)
         rows += found
         for row in found:
-            print(f"{row.rule} {row.what}: {row.podium} ({time.monotonic() - started:.0f} s)", file=sys.stderr, flush=True)
+            beside = f"; bare Ray Tune: {row.control}" if row.control != "-" else ""
+            print(
+                f"{row.rule} {row.what}: {row.podium}{beside} ({time.monotonic() - started:.0f} s)", file=sys.stderr, flush=True
+            )
     if given.json:
         print(json.dumps([asdict(row) for row in rows], indent=1))
     else:

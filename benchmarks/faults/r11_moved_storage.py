@@ -34,13 +34,23 @@ def move(here: Place) -> Path:
     return old.rename(here.storage) and old
 
 
+def left_behind(here: Place, old: Path) -> list[str]:
+    """What still hangs on the old path: the folder made again, or files that name where the place is."""
+    names = [path.relative_to(here.storage) for path in here.storage.rglob("*") if path.is_file() and _names(path, here.root)]
+    return [f"{old.name} was made again"] * old.exists() + [f"{name} has an absolute path" for name in names]
+
+
+def _names(path: Path, root: Path) -> bool:
+    return str(root).encode() in path.read_bytes()
+
+
 def _moved(seed: int) -> Row:
     expected, epochs = calm(seed, TRIALS)
     with place() as here:
         kill_at(0.5, epochs, here.search("--trials", TRIALS, "--seed", seed), here, random.Random(f"R11/{seed}"))
         old = move(here)
         here.resume(cwd=Path("/")).wait()
-        found = expected.differences(picture(here)) + [f"{path} was made again" for path in [old] if path.exists()]
+        found = expected.differences(picture(here)) + left_behind(here, old)
     said = "; ".join(found) or "suggestions, decisions, trials, plan and submission byte-equal; nothing at the old path"
     return Row("R11", "storage renamed, resumed from another folder", 1, said, _control(seed), not found)
 
