@@ -82,6 +82,12 @@ class StudyFolder:
         """Whether there is something to go on with."""
         return any(path.is_file() for path in self.plan_files)
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything of a study stands here. A driver that was killed before its plan leaves nothing but its lease."""
+        names = [path.name for path in self.path.iterdir()] if self.path.is_dir() else []
+        return any(not name.startswith((self.lease.name, ".")) for name in names)
+
     def write_plan(self, plan: Mapping[str, Any]) -> None:
         for path in reversed(self.plan_files):
             replace_sealed(path, plan)

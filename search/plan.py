@@ -114,12 +114,23 @@ def make_plan(request: Request, storage: str | Path | None) -> Plan:
     kind = f"around-{request.base}" if request.vary else space.name
     name = request.study or f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     study = StudyFolder(paths.studies / name)
-    if not request.resume and study.path.exists():
-        raise UserError(
-            f"study names must be new, {name!r} is there already; go on with it by --resume {name}, or give another --study"
-        )
+    if not request.resume:
+        check_new(study)
     request = replace(request, study=name, targets=tuple(questions))
     return Plan(request, space, prepared, questions, study, members, former, tuple(changes), told)
+
+
+def check_new(study: StudyFolder) -> None:
+    """Refuse a name that a study has.
+
+    Raises:
+        UserError: Naming it.
+    """
+    if study.begun:
+        raise UserError(
+            f"study names must be new, {study.name!r} is there already; go on with it by --resume {study.name}, "
+            "or give another --study"
+        )
 
 
 def dry_run(plan: Plan) -> dict[str, Any]:

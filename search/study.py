@@ -25,7 +25,7 @@ from ledger.studies import LEASE_PATIENCE_S, StudyFolder
 from ledger.trials import ALL_DATA, TrialFolder
 from search.changes import record, refit
 from search.fitting import answers, distributions
-from search.plan import Plan, plan_json
+from search.plan import Plan, check_new, plan_json
 from search.request import Request
 from search.room import Tidy, check_room
 from search.warm_start import comparing
@@ -79,6 +79,8 @@ def run_study(plan: Plan) -> Outcome:
         tidy()  # before the lease: on a full disk there may be no room for one
     try:
         with _lease(plan.study):
+            if not plan.request.resume:
+                check_new(plan.study)  # again: it may have begun and ended while this driver started
             check_room(plan)
             interrupted = _run(plan, tidy)
             tidy(last=not interrupted)
