@@ -313,7 +313,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
                 target.study.tell(self._add(target.study, suggestion), state=TrialState.FAIL)
             elif record is not None and record.ended and status in OPEN:
                 target.new += suggestion.trial_id in started
-                self._folder.log(_end(record, status), suggestion.trial_id, score=record.score)
+                self._folder.log(_end(record, status), suggestion.trial_id, epoch=record.epochs_done, score=record.score)
                 tell(target.study, self._add(target.study, suggestion), known)
             elif status in OPEN:
                 self._go_on(target, suggestion, status)
