@@ -8,9 +8,10 @@ from typing import Any
 
 from ledger import verbs
 from ledger.errors import UserError
-from ledger.paths import check_name, competition_paths
-from ledger.query import SORT_KEYS, leaderboard, scores_by_split
-from ledger.trials import ALL_DATA
+from ledger.paths import CompetitionPaths, check_name, competition_paths
+from ledger.query import SORT_KEYS, Row, leaderboard, scores_by_split
+from ledger.quota import has_weights
+from ledger.trials import ALL_DATA, TrialFolder
 
 NOTHING = "nothing there yet; run_search.py trains trials, and with --base ID --vary SETTING those that differ in one setting"
 LIMIT = 50
@@ -45,9 +46,16 @@ def call(given: argparse.Namespace) -> list[dict[str, Any]]:
         return scores_by_split(paths)
     limit = given.limit if given.limit is not None or given.json else LIMIT
     board = leaderboard(paths, study=given.study, target=given.target, sort=given.sort, limit=limit or None)
-    rows = Rows(row.json() for row in board.rows)
+    rows = Rows(row.json() | {"weights": _weights(paths, row)} for row in board.rows)
     rows.more = board.total - len(rows)
     return rows
+
+
+def _weights(paths: CompetitionPaths, row: Row) -> str | None:
+    """`kept` or `dropped`; `None` where there were none yet."""
+    if row.weights is None:
+        return None
+    return "kept" if has_weights(TrialFolder(paths.trials / row.trial_id)) else "dropped"
 
 
 def _check_alone(given: argparse.Namespace) -> None:
@@ -68,7 +76,8 @@ def show(rows: list[dict[str, Any]]) -> None:
     if any("splits" in row for row in rows):
         _show_splits(rows)
         return
-    keys = ("trial_id", "target", "fold", "status", "score", "best_epoch", "epochs", "seconds", "study", "host", "author")
+    told_first = ("trial_id", "target", "fold", "status", "score", "best_epoch", "epochs", "seconds")
+    keys = (*told_first, "weights", "study", "host", "author")
     told = [row | {"fold": "all" if row["fold"] == ALL_DATA else str(row["fold"])} for row in rows]
     lines = [[*(row[key] for key in keys), *(row["config"].get(key) for key in SHOWN)] for row in told]
     print(verbs.table(lines, [*keys, *SHOWN]) if lines else NOTHING)

@@ -115,6 +115,7 @@ def _row(folder: TrialFolder, study: str | None, status: str) -> Row | None:
         "seconds": record.seconds,
         "host": record.host,
         "author": record.author,
+        "weights": record.weights,
         "config": config,
     }
 

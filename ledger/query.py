@@ -38,6 +38,7 @@ class Row(NamedTuple):
     """One trial as one study sees it; `study` is `None` for a trial that no study here asked for.
 
     Attributes:
+        weights: Hash of its best weights, `None` before there are any; `ledger.quota.has_weights` says whether they are still there.
         settings: `config` as JSON: 10,000 rows are there four times sooner where nobody asks for their configurations.
     """
 
@@ -54,6 +55,7 @@ class Row(NamedTuple):
     seconds: float
     host: str
     author: str
+    weights: str | None
     settings: str
 
     @property
@@ -69,7 +71,7 @@ class Row(NamedTuple):
 
 COLUMNS = (
     "trial.trial_id, config_id, asked.study, target, fold, seed, "
-    f"{STATUS}, score, best_epoch, epochs, seconds, host, author, settings.config"
+    f"{STATUS}, score, best_epoch, epochs, seconds, host, author, trial.weights, settings.config"
 )
 SAME_NAME = ("trial_id", "config_id", "target", "fold", "seed", "score", "best_epoch", "weights", "seconds", "author", "host")
 OF_A_RECORD = {"epochs_planned": "planned", "epochs_done": "epochs", **{name: name for name in SAME_NAME}}

@@ -12,13 +12,24 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ledger.claims import Holder, living
 from ledger.errors import UserError, unknown
 from ledger.files import append_line, read_json, replace_sealed
 from ledger.paths import check_name
 from ledger.seals import Lines, split_lines
 
 log = logging.getLogger("podium.ledger")
-END_EVENTS = {"finished": "finished", "pruned": "pruned", "diverged": "diverged", "failed": "failed", "answered": "finished"}
+END_EVENTS = {
+    "finished": "finished",
+    "pruned": "pruned",
+    "diverged": "diverged",
+    "failed": "failed",
+    "answered": "finished",
+    "superseded": "superseded",
+}
+OPEN = ("running", "elsewhere", "superseded")
+"""What a trial without an end is to its study: `elsewhere` while another study trains it, `superseded` when the data have changed."""
+LEASE_PATIENCE_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,12 @@ class StudyFolder:
     def planned(self) -> bool:
         """Whether there is something to go on with."""
         return any(path.is_file() for path in self.plan_files)
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything of a study stands here. A driver that was killed before its plan leaves nothing but its lease."""
+        names = [path.name for path in self.path.iterdir()] if self.path.is_dir() else []
+        return any(not name.startswith((self.lease.name, ".")) for name in names)
 
     def write_plan(self, plan: Mapping[str, Any]) -> None:
         for path in reversed(self.plan_files):
@@ -139,31 +156,36 @@ class StudyFolder:
         for event in self.events():
             if event["event"] == "started":
                 epochs[event["trial_id"]] = None
+            elif event["event"] == "elsewhere":
+                epochs.pop(event["trial_id"], None)
             elif event.get("trial_id") in epochs and event["event"] in END_EVENTS:
                 epochs[event["trial_id"]] = event.get("epoch")
         return epochs
 
     def failures(self) -> tuple[str, ...]:
-        """Why trials failed for good, each reason once, oldest first."""
-        return tuple(dict.fromkeys(event["reason"] for event in self.events() if event["event"] == "failed"))
+        """Why trials failed for good and have not been retried since, each reason once, oldest first."""
+        failed = {trial for trial, status in self.statuses().items() if status == "failed"}
+        reasons = {event["trial_id"]: event["reason"] for event in self.events() if event["event"] == "failed"}
+        return tuple(dict.fromkeys(reason for trial, reason in reasons.items() if trial in failed))
 
     def statuses(self) -> dict[str, str]:
-        """Per trial id what the study last decided: running, finished, pruned, diverged or failed."""
+        """Per trial id what the study last decided: running, elsewhere, finished, pruned, diverged, failed or superseded."""
         return statuses_of((suggestion.trial_id for suggestion in self.suggestions()), self.events())
 
+    def check_not_driven(self) -> None:
+        """Refuse a study that somebody drives now; looks at its lease and leaves it alone.
 
-def statuses_of(suggested: Iterable[str], events: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Per trial id what a study last decided.
+        Raises:
+            UserError: Naming who, where and since when.
+        """
+        driver = living(self.lease, patience=LEASE_PATIENCE_S)
+        if driver is not None:
+            raise self.driven_by(driver)
 
-    Args:
-        suggested: The trial ids of its suggestions; `""` for one that only holds its number.
-        events: Its events, oldest first.
-    """
-    status = {trial: "running" for trial in suggested if trial}
-    for event in events:
-        if "trial_id" in event:
-            status[event["trial_id"]] = END_EVENTS.get(event["event"], "running")
-    return status
+    def driven_by(self, driver: Holder | None) -> UserError:
+        """What a second driver is told."""
+        who = f"process {driver.pid} on {driver.host} since {driver.started}" if driver else "another driver"
+        return UserError(f"study {self.name!r} is being run by {who}; wait for it or stop it first")
 
 
 def study_folder(studies: Path, name: str) -> StudyFolder:
@@ -186,3 +208,18 @@ def study_folders(studies: Path) -> list[StudyFolder]:
     """All studies of a competition, by name."""
     paths = sorted(studies.iterdir()) if studies.is_dir() else []
     return [folder for folder in map(StudyFolder, paths) if folder.planned]
+
+
+def statuses_of(suggested: Iterable[str], events: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Per trial id what a study last decided.
+
+    Args:
+        suggested: The trial ids of its suggestions; `""` for one that only holds its number.
+        events: Its events, oldest first.
+    """
+    status = {trial: "running" for trial in suggested if trial}
+    for event in events:
+        if "trial_id" in event:
+            own = "elsewhere" if event["event"] == "elsewhere" else "running"
+            status[event["trial_id"]] = END_EVENTS.get(event["event"], own)
+    return status

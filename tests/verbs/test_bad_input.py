@@ -137,6 +137,26 @@ REQUESTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("run_search", "{yaml}", "--resume", "nope", "--base", "abc", "--all-data"),
         ("--base, --all-data cannot be changed with --resume",),
     ),
+    "warm_start_and_what_it_cannot_go_with": (
+        (*SEARCH, "--warm-start", "--base", "abc", "--vary", "lr"),
+        ("--warm-start begins a search of a whole space; leave it out with --base and --all-data",),
+    ),
+    "warm_start_without_effect": (
+        (*SEARCH, "--warm-start", "--searcher", "random", "--scheduler", "fifo"),
+        ("--warm-start would have no effect with --searcher random and --scheduler fifo",),
+    ),
+    "resume_only_flags": (
+        (*SEARCH, "--retry-failed", "--accept-change"),
+        (
+            "--retry-failed runs the failed trials of a study",
+            "give it with --resume STUDY",
+            "--accept-change goes on with a study",
+        ),
+    ),
+    "retry_and_more": (
+        ("run_search", "{yaml}", "--resume", "nope", "--retry-failed", "--trials", "3", "--warm-start"),
+        ("--warm-start cannot be changed with --resume", "and without --trials"),
+    ),
     "resume_unknown": (("run_search", "{yaml}", "--resume", "nope"), ("unknown study 'nope'", "start one first")),
     "show_unknown": (("show_trials", "tinny"), ("unknown competition in this storage 'tinny'", "did you mean tiny?")),
     "show_sort": (("show_trials", "tiny", "--sort", "scores"), ("unknown sort key 'scores'", "did you mean score")),
