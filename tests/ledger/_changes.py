@@ -6,10 +6,11 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from ledger.files import replace_json
+from ledger.files import replace_bytes, replace_json
 from ledger.index import index_file
 from ledger.paths import CompetitionPaths
 from ledger.query import list_trials
@@ -129,12 +130,13 @@ def log_event(paths: CompetitionPaths, rng: random.Random) -> None:
 
 
 def spoil_study(paths: CompetitionPaths, rng: random.Random) -> None:
-    """An event, or a suggestion, is damaged."""
+    """An event is damaged in its place, or a suggestion replaced by a damaged one."""
     study = paths.studies / rng.choice(STUDIES)
     found = [*study.glob("events.jsonl"), *study.glob("suggestions/0*.json")]
     if found:
         path = rng.choice(sorted(found))
-        path.write_bytes(path.read_bytes().replace(b"trial_id", b"trial_ie", 1))
+        damaged = path.read_bytes().replace(b"trial_id", b"trial_ie", 1)
+        path.write_bytes(damaged) if path.name == "events.jsonl" else replace_bytes(path, damaged)
 
 
 def remove_study(paths: CompetitionPaths, rng: random.Random) -> None:
@@ -159,7 +161,8 @@ def truncate_index(paths: CompetitionPaths, rng: random.Random) -> None:
 def edit_index(paths: CompetitionPaths, rng: random.Random) -> None:
     if (path := index_file(paths)).exists():
         said = rng.choice(("DROP TABLE asked", "UPDATE trial SET score = 1", "DELETE FROM settings", "PRAGMA user_version = 999"))
-        with sqlite3.connect(path) as database:
+        database = sqlite3.connect(path)
+        with suppress(sqlite3.DatabaseError), database:  # one that was garbled before cannot be edited
             database.execute(said)
         database.close()
 

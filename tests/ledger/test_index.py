@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,10 @@ def assert_same(paths: CompetitionPaths) -> None:
         assert [row.json() for row in list_trials(paths, target=target)] == _walk.list_trials(paths, target=target)
         assert best_trials(paths, target, "d people", 0, "f1") == _walk.best_trials(paths, target, "d people", 0, "f1")
         records = {record.trial_id: record for record, _ in finished_trials(paths, target, "d people", "f1")}
-        assert all(TrialFolder(paths.trials / name).record() == record for name, record in records.items())
+        for name, record in records.items():
+            there_is = TrialFolder(paths.trials / name).record()
+            assert there_is is not None
+            assert record == replace(there_is, trial_id=name)  # a folder's name counts, where somebody renamed it
         assert {name for name, record in records.items() if record.fold == 0} == {
             name for name, _ in _walk.best_trials(paths, target, "d people", 0, "f1")
         }
@@ -86,7 +90,7 @@ def test_after_any_changes_the_index_answers_as_the_folders_do(steps: list[tuple
 
 
 @pytest.mark.long
-@settings(max_examples=400)
+@settings(max_examples=300)
 @given(steps=CHANGES, ripe=st.booleans())
 def test_after_any_changes_the_index_answers_as_the_folders_do_at_length(steps: list[tuple[Step, int]], ripe: bool) -> None:
     walk_through(steps, ripe)
