@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger import verbs
+from ledger.disk import bytes_text
 from ledger.errors import UserError
 
 NEW_STUDY = {
@@ -63,6 +64,7 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
         base=given.base,
         vary=tuple(given.vary.split(",")) if given.vary is not None else (),
         all_data=given.all_data,
+        keep=given.keep,
         warm_start=given.warm_start,
         retry_failed=given.retry_failed,
         accept_change=given.accept_change,
@@ -73,6 +75,13 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
     outcome = run_study(plan)
     if outcome.interrupted:
         raise verbs.InterruptedWorkError(f"study {outcome.study} stopped; go on with: {_resume_command(given, outcome.study)}")
+    if outcome.full:
+        from search.room import where_bytes_are
+
+        raise verbs.FailedWorkError(
+            f"{outcome.full}; study {outcome.study} stopped and lost nothing; {where_bytes_are(plan.paths)}; free some space and go on "
+            f"with: {_resume_command(given, outcome.study)}"
+        )
     if outcome.failures and not any(facts["trials"].get("finished") for facts in outcome.targets.values()):
         causes = "; ".join(outcome.failures)
         raise verbs.FailedWorkError(f"no trial of study {outcome.study} came to a result: {causes}")
@@ -92,6 +101,8 @@ def show(value: dict[str, Any]) -> None:
         score = f"best {best['score']:.4f} ({best['trial_id']})" if best else "no finished trial"
         score = "trained on all data, no score" if facts["on_all_data"] else score
         print(f"  {target}: {trials}; {facts['epochs']} epochs; {score}")
+    if value["freed_bytes"]:
+        print(f"  --keep dropped weights of {bytes_text(value['freed_bytes'])}")
     for reason in value["failures"]:
         print(f"  failed: {reason}")
     if "against" in value:
@@ -199,6 +210,9 @@ def main() -> int:
     made.add_argument("--accept-change", action="store_true", help="with --resume: go on with changed code, space, data or split")
     made.add_argument("--warm-start", action="store_true", help="the sampler knows every earlier trial that answers the question")
     made.add_argument("--init-from", metavar="TRIAL_ID", help="every trial starts from this trial's weights and backbone")
+    made.add_argument(
+        "--keep", metavar="N|SIZE", help="weights to keep: of the N best trials per target, or 20GB of the best (default: all)"
+    )
     made.add_argument("--dry-run", action="store_true", help="check everything, train nothing")
     made.add_argument("--base", metavar="TRIAL_ID", help="search around this finished trial, with --vary")
     made.add_argument("--vary", metavar="A,B", help="settings to change one at a time, as the space draws them")

@@ -7,7 +7,7 @@ the same trial for more epochs. What is damaged is left out by whoever reads, wi
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,12 @@ class StudyFolder:
         """Whether there is something to go on with."""
         return any(path.is_file() for path in self.plan_files)
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything of a study stands here. A driver that was killed before its plan leaves nothing but its lease."""
+        names = [path.name for path in self.path.iterdir()] if self.path.is_dir() else []
+        return any(not name.startswith((self.lease.name, ".")) for name in names)
+
     def write_plan(self, plan: Mapping[str, Any]) -> None:
         for path in reversed(self.plan_files):
             replace_sealed(path, plan)
@@ -112,13 +118,15 @@ class StudyFolder:
 
     def suggestions(self) -> list[Suggestion]:
         """All suggestions that can be read, oldest first; one without a trial (`""`) only holds its number."""
-        found = []
-        for file in self.suggestion_files():
-            try:
-                found.append(Suggestion(**read_json(file)))
-            except (ValueError, TypeError) as error:
-                log.warning("study %s: a suggestion is left out (%s); --resume %s heals it", self.name, error, self.name)
-        return found
+        return [found for file in self.suggestion_files() if (found := self.suggestion(file)) is not None]
+
+    def suggestion(self, file: Path) -> Suggestion | None:
+        """The suggestion in one of `suggestion_files`; `None`, with a warning, where it is damaged."""
+        try:
+            return Suggestion(**read_json(file))
+        except (ValueError, TypeError) as error:
+            log.warning("study %s: a suggestion is left out (%s); --resume %s heals it", self.name, error, self.name)
+            return None
 
     def log(self, event: str, trial_id: str | None = None, **facts: Any) -> None:
         """Append one event with the time in UTC seconds."""
@@ -127,7 +135,10 @@ class StudyFolder:
 
     def events(self) -> list[dict[str, Any]]:
         """All events that can be read, oldest first."""
-        lines = self.journal()
+        return self.readable(self.journal())
+
+    def readable(self, lines: Lines) -> list[dict[str, Any]]:
+        """The events of a journal that can be read; the others are warned about."""
         if lines.damaged:
             log.warning(
                 "study %s: %d damaged events are left out; --resume %s mends them", self.name, len(lines.damaged), self.name
@@ -159,12 +170,7 @@ class StudyFolder:
 
     def statuses(self) -> dict[str, str]:
         """Per trial id what the study last decided: running, elsewhere, finished, pruned, diverged, failed or superseded."""
-        status = {suggestion.trial_id: "running" for suggestion in self.suggestions() if suggestion.trial_id}
-        for event in self.events():
-            if "trial_id" in event:
-                own = "elsewhere" if event["event"] == "elsewhere" else "running"
-                status[event["trial_id"]] = END_EVENTS.get(event["event"], own)
-        return status
+        return statuses_of((suggestion.trial_id for suggestion in self.suggestions()), self.events())
 
     def check_not_driven(self) -> None:
         """Refuse a study that somebody drives now; looks at its lease and leaves it alone.
@@ -202,3 +208,18 @@ def study_folders(studies: Path) -> list[StudyFolder]:
     """All studies of a competition, by name."""
     paths = sorted(studies.iterdir()) if studies.is_dir() else []
     return [folder for folder in map(StudyFolder, paths) if folder.planned]
+
+
+def statuses_of(suggested: Iterable[str], events: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Per trial id what a study last decided.
+
+    Args:
+        suggested: The trial ids of its suggestions; `""` for one that only holds its number.
+        events: Its events, oldest first.
+    """
+    status = {trial: "running" for trial in suggested if trial}
+    for event in events:
+        if "trial_id" in event:
+            own = "elsewhere" if event["event"] == "elsewhere" else "running"
+            status[event["trial_id"]] = END_EVENTS.get(event["event"], own)
+    return status

@@ -114,12 +114,23 @@ def make_plan(request: Request, storage: str | Path | None) -> Plan:
     kind = f"around-{request.base}" if request.vary else space.name
     name = request.study or f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     study = StudyFolder(paths.studies / name)
-    if not request.resume and study.path.exists():
-        raise UserError(
-            f"study names must be new, {name!r} is there already; go on with it by --resume {name}, or give another --study"
-        )
+    if not request.resume:
+        check_new(study)
     request = replace(request, study=name, targets=tuple(questions))
     return Plan(request, space, prepared, questions, study, members, former, tuple(changes), told)
+
+
+def check_new(study: StudyFolder) -> None:
+    """Refuse a name that a study has.
+
+    Raises:
+        UserError: Naming it.
+    """
+    if study.begun:
+        raise UserError(
+            f"study names must be new, {study.name!r} is there already; go on with it by --resume {study.name}, "
+            "or give another --study"
+        )
 
 
 def dry_run(plan: Plan) -> dict[str, Any]:
@@ -310,6 +321,5 @@ def _recorded(request: Request, study: StudyFolder) -> Request:
     if asked.get("all_data") and request.trials is not None:
         raise UserError(f"study {study.name!r} trains on all data what it was started with; start another with --trials N")
     anew = {name: getattr(request, name) for name in ANEW}
-    if request.trials is not None:
-        anew["trials"] = request.trials
+    anew |= {name: getattr(request, name) for name in ("trials", "keep") if getattr(request, name) is not None}
     return Request(**{**asked, **anew, "study": study.name, "resume": True})

@@ -13,6 +13,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 
 from ledger.studies import OPEN, StudyFolder, Suggestion
 from ledger.trials import TrialFolder
+from search.disk_stop import FULL, DiskStop
 from search.warm_start import Told
 from search_spaces import Space
 
@@ -40,6 +41,7 @@ class TargetScheduler(TrialScheduler):  # type: ignore[misc]  # ray ships no typ
         study: StudyFolder,
         trials: Path,
         *,
+        stop: DiskStop | None = None,
         past: Iterable[Suggestion] | None = None,
         told: Mapping[str, Iterable[Told]] | None = None,
     ) -> None:
@@ -51,13 +53,14 @@ class TargetScheduler(TrialScheduler):  # type: ignore[misc]  # ray ships no typ
             space: Says where the rungs are.
             study: Its ended trials are put into the rungs as they stood when it let go of them.
             trials: The ledger's trial folders.
+            stop: Told when there is no room for a decision; who goes on makes it again.
             past: The study's suggestions whose scores compare with today's; all of them for `None`.
             told: Target -> trials of a warm start.
         """
         super().__init__()
         self._metric = "best_score"
         self._of = {target: SCHEDULERS[kind](space) for target in targets}
-        self._study, self._trials = study, trials
+        self._study, self._trials, self._stop = study, trials, stop or DiskStop()
         for target, earlier in (told or {}).items():
             self._fill(target, earlier, space)
         self._recall(study.suggestions() if past is None else past)
@@ -81,11 +84,12 @@ class TargetScheduler(TrialScheduler):  # type: ignore[misc]  # ray ships no typ
             return str(TrialScheduler.STOP)
         decision = str(self._own(trial).on_trial_result(controller, trial, result))
         if decision == TrialScheduler.STOP and not result.get("done"):
-            self._study.log("pruned", trial.config["trial_id"], epoch=result["epoch"], score=result["best_score"])
+            with self._stop.guard():
+                self._study.log("pruned", trial.config["trial_id"], epoch=result["epoch"], score=result["best_score"])
         return decision
 
     def on_trial_complete(self, controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        if not (result.get("diverged") or result.get("elsewhere")):
+        if not (result.get("diverged") or result.get("elsewhere") or FULL in result):
             self._own(trial).on_trial_complete(controller, trial, result)
 
     def on_trial_remove(self, controller: Any, trial: Any) -> None:

@@ -24,6 +24,7 @@ from ledger.claims import holder, works_here
 from ledger.mending import readable_record
 from ledger.studies import OPEN, StudyFolder, Suggestion
 from ledger.trials import Record, TrialFolder
+from search.disk_stop import FULL, DiskStop
 from search.elsewhere import Elsewhere
 from search.fitting import Known, answers, fit, recorded
 from search.telling import add_running, tell
@@ -82,6 +83,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
         study: StudyFolder,
         trials: Path,
         prepare: Callable[[Mapping[str, Any]], None],
+        stop: DiskStop | None = None,
         told: Mapping[str, Sequence[Told]] | None = None,
         refit: int = 0,
         known: Known | None = None,
@@ -102,6 +104,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
             study: Where suggestions and events are written.
             trials: The ledger's trial folders.
             prepare: Called with the drawn settings before they are resolved; keeps weights files.
+            stop: Told when there is no room for a suggestion.
             told: Target -> earlier trials of the ledger that the sampler knows from the start.
             refit: Suggestions up to this number were drawn from another space; of them is told what fits into `known`.
             known: `fitting.distributions` of the space; needed with `refit`.
@@ -118,7 +121,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
         self._space, self._n_trials, self._seed, self._searcher = suggest, n_trials, seed, searcher
         self._folder, self._trials, self._prepare = study, trials, prepare
         self._first, self._refit, self._known, self._only = first, refit, known or {}, only
-        self._one_at_a_time, self._note, self._give_up = one_at_a_time, note, give_up
+        self._one_at_a_time, self._note, self._give_up, self._stop = one_at_a_time, note, give_up, stop or DiskStop()
         self._seen: set[str] = set()
         self._running: dict[str, _Running] = {}
         self._elsewhere = Elsewhere(trials)
@@ -129,7 +132,14 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
         self._recall()
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial's configuration for Ray's trial `trial_id`; `None` to be asked again, `FINISHED` when all is done."""
+        """The next trial for Ray's `trial_id`; `None` to be asked again, `FINISHED` when all is done, or the disk is full."""
+        with self._stop.guard():
+            return self._suggest(trial_id)
+        return Searcher.FINISHED
+
+    def _suggest(self, trial_id: str) -> Any:
+        if self._stop.stop_all():
+            return Searcher.FINISHED
         if self._one_at_a_time and self._running:
             return None
         self._look_elsewhere()
@@ -154,6 +164,8 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
         """Tell Optuna what came of a trial: complete, pruned (with its curve) or failed (which diverged trials are as well)."""
         running = self._running.pop(trial_id, None)
         if running is None:
+            return
+        if result and FULL in result:
             return
         target = self._targets[running.suggestion.target]
         if result and result.get("elsewhere"):
@@ -301,7 +313,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
                 target.study.tell(self._add(target.study, suggestion), state=TrialState.FAIL)
             elif record is not None and record.ended and status in OPEN:
                 target.new += suggestion.trial_id in started
-                self._folder.log(_end(record, status), suggestion.trial_id, score=record.score)
+                self._folder.log(_end(record, status), suggestion.trial_id, epoch=record.epochs_done, score=record.score)
                 tell(target.study, self._add(target.study, suggestion), known)
             elif status in OPEN:
                 self._go_on(target, suggestion, status)

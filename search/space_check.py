@@ -93,13 +93,13 @@ def _refuse_a_trial_s_best(parameters: Mapping[str, Any], store: Path) -> None:
 
 
 def drawn(
-    suggest: Callable[[Any], dict[str, Any]], first: Sequence[Mapping[str, Any]]
+    suggest: Callable[[Any], dict[str, Any]], first: Sequence[Mapping[str, Any]], n: int = DRAWS
 ) -> Iterator[tuple[optuna.Trial, dict[str, Any]]]:
-    """What the space tries first and `DRAWS` random draws: Optuna's trial and the settings; the same whenever asked."""
+    """What the space tries first and `n` random draws: Optuna's trial and the settings; the same whenever asked."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for parameters in first:
         study.enqueue_trial(dict(parameters))
-    for _ in range(len(first) + DRAWS):
+    for _ in range(len(first) + n):
         trial = study.ask()
         yield trial, suggest(trial)
