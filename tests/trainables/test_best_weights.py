@@ -51,6 +51,6 @@ def test_best_weights_that_no_checkpoint_holds_are_named_with_the_way_to_get_the
     damaged[-7] ^= 1
     folder.best.write_bytes(damaged)
     assert not best_is_whole(folder)
-    with pytest.raises(UserError, match=f"move trials/{folder.id} away and go on with its study"):
+    with pytest.raises(UserError, match=f"reproduce_trial.py .* {folder.id} --restore"):
         complete_trial(tiny, folder, ["identity", "hflip"])
     assert folder.best.read_bytes() == damaged
