@@ -16,6 +16,7 @@ from benchmarks.faults import _short, _truth
 from benchmarks.faults._equal import decisions
 from benchmarks.faults._rows import Row
 from benchmarks.faults._studies import EPOCHS, Child, Place, eventually, place
+from ledger.studies import StudyFolder
 
 STUDIES, TRIALS = 4, 8
 MOMENTS = ("start-up", "epoch", "trial ended", "epoch", "views")
@@ -32,6 +33,7 @@ class Count:
         twice: Trials trained to their end more than once.
         repeats: Per trial that went on elsewhere: epochs begun again.
         begun: Epochs begun, and how many there would have been without repeats.
+        broken: Why studies could not be gone on with at all, in the words of whoever could not.
     """
 
     kills: int = 0
@@ -41,6 +43,7 @@ class Count:
     repeats: list[int] = field(default_factory=list)
     begun: int = 0
     distinct: int = 0
+    broken: list[str] = field(default_factory=list)
 
     def add(self, lines: list[_truth.Line], *, kills: int, finished: set[str], there: set[str], known: set[str]) -> None:
         """Add one study: its truth log, the trials finished before a kill, those still there in the end, and all it knows then."""
@@ -61,6 +64,7 @@ class Count:
         return (
             f"{self.lost} of {self.finished} finished trials lost, {self.twice} trained twice; {again}, at most "
             f"{max(self.repeats, default=0)}; {self.begun - self.distinct} of {self.begun} epochs for nothing"
+            + "".join(f"; a study could not go on: {why}" for why in self.broken)
         )
 
 
@@ -82,7 +86,7 @@ def _study(here: Place, chance: random.Random, seed: int, count: Count) -> None:
 
     def start() -> Child:
         new = ("--trials", TRIALS, "--seed", seed)
-        return here.resume() if (here.kept / "studies/s/plan.json").exists() else here.search(*new)
+        return here.resume() if StudyFolder(here.kept / "studies/s").planned else here.search(*new)
 
     weights: dict[str, str] = {}
     for moment in MOMENTS:
@@ -101,13 +105,19 @@ def _control(here: Place, chance: random.Random, seed: int, count: Count) -> Non
     def start() -> Child:
         return here.control("--trials", TRIALS, "--epochs", EPOCHS, "--seed", seed)
 
-    for moment in MOMENTS:
-        _kill(start, moment.replace("views", "epoch"), here, chance)
-    finished = _truth.finished(here.truth())
-    results = start().results()["results"]
+    results, kills = [], 0
+    try:
+        for moment in MOMENTS:
+            _kill(start, moment.replace("views", "epoch"), here, chance)
+            kills += 1
+        finished = _truth.finished(here.truth())
+        results = start().results()["results"]
+    except RuntimeError as error:  # it ended with an error, or before it could be killed: what it had is what it lost
+        finished = _truth.finished(here.truth())
+        count.broken.append(str(error).strip().splitlines()[-1][:120])
     there = {result["trial"] for result in results if result["epoch"] == EPOCHS}
     known = {result["trial"] for result in results}
-    count.add(here.truth(), kills=len(MOMENTS), finished=finished, there=there, known=known)
+    count.add(here.truth(), kills=kills, finished=finished, there=there, known=known)
 
 
 def _kill(start: Callable[[], Child], moment: str, here: Place, chance: random.Random) -> None:
