@@ -72,12 +72,13 @@ def test_every_target_gets_its_trials_and_its_best(journey: Journey) -> None:
 
 def test_the_leaderboard_has_every_field_of_the_contract(journey: Journey) -> None:
     told = ["trial_id", "config_id", "study", "target", "fold", "seed", "status", "score", "best_epoch", "epochs", "seconds"]
-    fields = [*told, "host", "author", "config"]
+    fields = [*told, "host", "author", "weights", "config"]
     assert len(journey.shown) == 6
     for row in journey.shown:
         assert list(row) == fields
         assert (row["study"], row["status"], row["epochs"], row["fold"]) == (journey.study, "finished", 2, 0)
         assert row["score"] == journey.desk.record(row["trial_id"])["score"]  # type: ignore[index]
+        assert row["weights"] == "kept"
     scores = [row["score"] for row in journey.shown]
     assert scores == sorted(scores, reverse=True)
 
