@@ -22,6 +22,7 @@ from benchmarks.faults._tiny_disk import Disk, tiny_disk, why_not
 from benchmarks.faults._writers import starve_all
 from ledger.claims import LENGTH
 from ledger.files import file_hash
+from ledger.studies import StudyFolder
 
 TRIALS = 4
 ROOMY = 256 * 2**20
@@ -124,8 +125,9 @@ def _stops(where: Place, seed: int, studies: Disk, trials: Disk) -> Iterator[tup
     for disk, pages in ladder:
         for other in (studies, trials):
             other.leave(pages if other is disk else ROOMY // 4096)
-        planned = (where.kept / "studies/s/plan.json").exists()
-        child = where.resume() if planned else where.search("--trials", TRIALS, "--seed", seed)
+        child = (
+            where.resume() if StudyFolder(where.kept / "studies/s").planned else where.search("--trials", TRIALS, "--seed", seed)
+        )
         child.wait(code=None)
         if child.process.returncode == 0:
             return
@@ -158,7 +160,7 @@ def _met(where: Place, child: Child) -> str:
     study = where.kept / "studies/s"
     if f"{LENGTH} bytes needed" in child.said:
         return "lease or claim"
-    if not (study / "plan.json").exists():
+    if not all(path.exists() for path in StudyFolder(study).plan_files):
         return "plan"
     if not list(study.glob("suggestions/*.json")):
         return "suggestion"
