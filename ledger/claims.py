@@ -156,6 +156,12 @@ def holder(path: Path) -> Holder | None:
         return None
 
 
+def living(path: Path, *, patience: float = 5.0) -> Holder | None:
+    """Who holds the claim at `path` and lives; only looks, and waits no longer than until the holder's next beat or `patience`."""
+    seen = holder(path)
+    return None if seen is None or _is_dead(path, seen, patience) else holder(path)
+
+
 def works_here(seen: Holder) -> bool:
     """Whether the holder is a living process of this machine; of another machine only `claim` can tell, by waiting."""
     return seen.place == place() and not gone(seen)

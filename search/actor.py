@@ -15,6 +15,7 @@ from competitions.prepare import Prepared, load_prepared
 from ledger.claims import Claim, claim
 from ledger.disk import is_full, sentence
 from ledger.errors import UserError
+from ledger.hearing import hearing
 from ledger.paths import CompetitionPaths
 from search.disk_stop import FULL
 from trainables.attach import attach, complete_trial
@@ -45,6 +46,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
         self._run: TrialRun | None = None
         self._claim: Claim | None = None
         self._untold = False
+        self._said: list[str] = []
 
     def step(self) -> dict[str, Any]:
         """One epoch; everything is on disk before this returns.
@@ -74,7 +76,8 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
         self._untold = False
         record = self._run.record
         score = record.score if record.score is not None else float("-inf")
-        return {"epoch": record.epochs_done, "best_score": score, "diverged": record.diverged, "done": record.ended}
+        told, self._said = {"said": "\n".join(self._said)} if self._said else {}, []
+        return {"epoch": record.epochs_done, "best_score": score, "diverged": record.diverged, "done": record.ended, **told}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Drop everything of the old trial; the next one is opened by its first step."""
@@ -95,7 +98,9 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
         if self._claim is None:
             log.warning("trial %s is being trained by another study", settings.trial_id)
             return
-        self._run = TrialRun(settings, context)
+        with hearing() as heard:
+            self._run = TrialRun(settings, context)
+        self._said = heard.said()
         self._untold = self._run.record.epochs_done > 0
 
     def _close(self) -> None:
@@ -111,17 +116,24 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
             torch.cuda.empty_cache()
 
 
-def complete_remotely(root: str, prepared: str, trial_id: str, views: tuple[str, ...], device: str) -> str | None:
-    """Body of the Ray task that computes the missing views of one finished trial; returns the sentence about a full disk, if it met one."""
+def complete_remotely(
+    root: str, prepared: str, trial_id: str, views: tuple[str, ...], device: str
+) -> tuple[str | None, list[str]]:
+    """Body of the Ray task that computes the missing views of one finished trial.
+
+    Returns:
+        The sentence about a full disk, if it met one; and what the driver should say.
+    """
     data = prepared_for(root, prepared)
     from ledger.trials import TrialFolder
 
-    try:
-        complete_trial(data, TrialFolder(data.paths.trials / trial_id), views, device=device)
-    except OSError as error:
-        if not is_full(error):
-            raise
-        return sentence(error)
-    except UserError as error:  # its weights are lost, or another driver's quota dropped them; an export says so again
-        log.warning("%s", error)
-    return None
+    with hearing() as heard:
+        try:
+            complete_trial(data, TrialFolder(data.paths.trials / trial_id), views, device=device)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            return sentence(error), heard.said()
+        except UserError as error:  # its weights are lost, or another driver's quota dropped them; an export says so again
+            return None, [*heard.said(), str(error)]
+    return None, heard.said()

@@ -42,6 +42,8 @@ class StudyCallback(tune.Callback):  # type: ignore[misc]  # ray ships no types
         return {}
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        if result.get("said"):
+            log.warning("%s", result["said"])  # what a worker logs is seen by nobody
         if not (result.get("elsewhere") or FULL in result):
             share = result["epoch"] / trial.config["epochs"]
             self._status.epoch(trial.config["trial_id"], trial.config["target"], share, result["best_score"])

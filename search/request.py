@@ -38,6 +38,9 @@ class Request:
         vary: The settings in which trials differ from the base, one at a time.
         all_data: Train `base`, or the `trials` best of each target, on all labelled photos.
         keep: Whose weights are kept, as `ledger.quota.parse_keep` reads it; `None`: as the study was started with, else all.
+        warm_start: A new study whose sampler knows every trial of the ledger that answers its question.
+        retry_failed: Of a study that goes on run only the trials that failed for good.
+        accept_change: Go on with a study whose code, space, data or split are not as it began.
     """
 
     competition: str
@@ -62,6 +65,9 @@ class Request:
     vary: tuple[str, ...] = ()
     all_data: bool = False
     keep: str | None = None
+    warm_start: bool = False
+    retry_failed: bool = False
+    accept_change: bool = False
 
     @property
     def n_trials(self) -> int:
@@ -139,6 +145,14 @@ def _base_faults(request: Request) -> list[str]:
         (
             not (request.all_data and request.base and request.trials is not None and not request.resume),
             "--all-data trains either the trial of --base or the best --trials N of each target; leave one out",
+        ),
+        (
+            not (request.warm_start and (request.base or request.all_data)),
+            "--warm-start begins a search of a whole space; leave it out with --base and --all-data",
+        ),
+        (
+            not (request.warm_start and request.searcher == "random" and request.scheduler == "fifo"),
+            "--warm-start would have no effect with --searcher random and --scheduler fifo, which learn from no trial; leave one out",
         ),
     ]
     return [sentence for holds, sentence in rules if not holds]

@@ -7,7 +7,7 @@ from ledger.disk import bytes_text, free_bytes, full_disk
 from ledger.paths import CompetitionPaths
 from ledger.quota import EVERYTHING, POOL, Keep, enforce, parse_keep, trials_with_weights
 from search.plan import Plan
-from search.space_check import draws
+from search.space_check import drawn as draws_of
 
 log = logging.getLogger("podium.search")
 TIGHT = 0.8
@@ -121,7 +121,7 @@ def _sizes(plan: Plan, target: str) -> list[int]:
     known = [TrialConfig.from_json(s.settings) for s in _unfinished(plan, target)] or plan.members.get(target, [])
     if known:
         return [sum(weights_bytes(config)) for config in known]
-    drawn = draws(plan.space.suggest, plan.space.first, DRAWS)
+    drawn = [parameters for _, parameters in draws_of(plan.space.suggest, plan.space.first, DRAWS)]
     found = [sum(weights_bytes(resolve(parameters, plan.questions[target]))) for parameters in drawn]
     return found if plan.space.first else sorted(found)  # which one comes first is for the sampler to say: the smallest may
 

@@ -10,7 +10,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,18 +21,21 @@ from ledger.errors import UserError
 from ledger.mend_studies import mend_study
 from ledger.paths import CompetitionPaths
 from ledger.progress import StatusLine, counts
-from ledger.studies import StudyFolder
+from ledger.studies import LEASE_PATIENCE_S, StudyFolder
 from ledger.trials import ALL_DATA, TrialFolder
-from search.plan import Plan, plan_json
+from search.changes import record, refit
+from search.fitting import answers, distributions
+from search.plan import Plan, check_new, plan_json
 from search.request import Request
 from search.room import Tidy, check_room
+from search.warm_start import comparing
+from trainables.config import Question
 
 log = logging.getLogger("podium.search")
 RETRIES = 2
 """How often a trial whose process died is started again; it goes on from its last whole epoch."""
 POOL = 5
 """Per target, how many of the best trials get all views as soon as the search ends."""
-LEASE_PATIENCE_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,15 @@ def run_study(plan: Plan) -> Outcome:
         KeyboardInterrupt: Before there was a plan to go on with.
     """
     started, full, tidy = time.monotonic(), None, Tidy(plan.paths, plan.request.keep)
+    if plan.request.retry_failed and not plan.failed():
+        log.info("study %s has no failed trial, so there is nothing to retry", plan.study.name)
+        return _outcome(plan, started, interrupted=False)
     if plan.request.resume:
         tidy()  # before the lease: on a full disk there may be no room for one
     try:
         with _lease(plan.study):
+            if not plan.request.resume:
+                check_new(plan.study)  # again: it may have begun and ended while this driver started
             check_room(plan)
             interrupted = _run(plan, tidy)
             tidy(last=not interrupted)
@@ -84,15 +92,12 @@ def run_study(plan: Plan) -> Outcome:
         if not (is_full(error) and plan.study.planned):
             raise
         interrupted, full = False, sentence(error)
-    return Outcome(
-        plan.study.name,
-        outcome_of(plan.study, plan.paths, list(plan.questions)),
-        _rounded(started),
-        interrupted,
-        plan.study.failures(),
-        full,
-        tidy.freed,
-    )
+    return _outcome(plan, started, interrupted=interrupted, full=full, freed=tidy.freed)
+
+
+def _outcome(plan: Plan, started: float, *, interrupted: bool, full: str | None = None, freed: int = 0) -> Outcome:
+    told = outcome_of(plan.study, plan.paths, plan.questions)
+    return Outcome(plan.study.name, told, _rounded(started), interrupted, plan.study.failures(), full, freed)
 
 
 def _run(plan: Plan, tidy: Callable[[], None]) -> bool:
@@ -108,7 +113,10 @@ def _run(plan: Plan, tidy: Callable[[], None]) -> bool:
         _check_resources(plan.request)
         mend_study(plan.study, plan.paths.trials, name_of)
         key = plan.prepared.save()
-        plan.study.write_plan(plan_json(plan, key))
+        today = plan_json(plan, key)  # before the changes are recorded: it says what they were
+        asked = plan.study.suggestions()
+        record(plan.study, plan.changes, {suggestion.trial_id: plan.compares(suggestion) for suggestion in asked})
+        plan.study.write_plan(today)
         if plan.members:
             from search.all_data import write_members
 
@@ -119,14 +127,18 @@ def _run(plan: Plan, tidy: Callable[[], None]) -> bool:
     return interrupted
 
 
-def outcome_of(study: StudyFolder, paths: CompetitionPaths, targets: list[str]) -> dict[str, dict[str, Any]]:
-    """Per target what the study's trials came to; epochs and seconds are those of trials that it did not find answered."""
+def outcome_of(study: StudyFolder, paths: CompetitionPaths, questions: Mapping[str, Question]) -> dict[str, dict[str, Any]]:
+    """Per target what the study's trials came to; epochs and seconds are those of trials that it did not find answered.
+
+    The best is one of those whose scores compare with today's.
+    """
     statuses, started, found = study.statuses(), study.started(), {}
-    of = {suggestion.trial_id: suggestion.target for suggestion in study.suggestions()}
-    for target in targets:
-        own = {trial: status for trial, status in statuses.items() if of.get(trial) == target}
+    of = {suggestion.trial_id: suggestion for suggestion in study.suggestions()}
+    for target, question in questions.items():
+        own = {trial: status for trial, status in statuses.items() if trial in of and of[trial].target == target}
         records = [record for trial in own if (record := TrialFolder(paths.trials / trial).record()) is not None]
-        scored = [(record.score, record.trial_id) for record in records if record.score is not None and record.finished]
+        compare = [record for record in records if answers(of[record.trial_id].settings, question)]
+        scored = [(record.score, record.trial_id) for record in compare if record.score is not None and record.finished]
         best = max(scored, key=lambda pair: (pair[0], pair[1]), default=None)
         found[target] = {
             "trials": counts(own),
@@ -149,6 +161,8 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None], tidy: Cal
     from search.actor import TrialActor
     from search.callback import StudyCallback
     from search.disk_stop import DiskStop
+    from search.elsewhere import Over
+    from search.launch import at_once
     from search.scheduler import TargetScheduler
     from search.searcher import LedgerSearcher
     from search.space_check import StartWeights
@@ -156,6 +170,12 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None], tidy: Cal
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails in a trial is told by the callback, once
     request, stop = plan.request, DiskStop()
+    failed = plan.failed() if request.retry_failed else None
+    for trial in sorted(failed or ()):
+        plan.study.log("retrying", trial)
+    status = StatusLine(0, list(plan.questions))
+    last = refit(plan.former, plan.changes, plan.study)
+    told = comparing(plan.told, plan.questions)
     searcher = LedgerSearcher(
         plan.questions,
         suggest=plan.space.suggest,
@@ -167,8 +187,19 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None], tidy: Cal
         trials=plan.paths.trials,
         prepare=StartWeights(plan.prepared),
         stop=stop,
+        told=told,
+        refit=last,
+        known=distributions(plan.space) if last else None,
+        only=failed,
+        one_at_a_time=request.address is None and at_once(request.cpus_per_trial, request.gpus_per_trial) == 1,
+        note=status.note,
+        give_up=Over(request.hours),
     )
-    status = StatusLine(searcher.remaining(), list(plan.questions))
+    status.expect(searcher.remaining())
+    past = [suggestion for suggestion in plan.study.suggestions() if plan.compares(suggestion)]
+    rungs = TargetScheduler(
+        plan.questions, request.scheduler, plan.space, plan.study, plan.paths.trials, stop=stop, past=past, told=told
+    )
     callback = StudyCallback(plan.study, plan.paths.trials, status, push, stop, tidy)
     bound = tune.with_parameters(
         TrialActor, root=str(plan.paths.root), prepared=key, device=_device(request), loader_workers=request.loader_workers
@@ -179,7 +210,7 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None], tidy: Cal
         tune.with_resources(bound, resources),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=TargetScheduler(plan.questions, request.scheduler, plan.space, plan.study, plan.paths.trials, stop),
+            scheduler=rungs,
             num_samples=-1,
             reuse_actors=True,
             time_budget_s=request.hours * 3600 if request.hours else None,
@@ -243,8 +274,11 @@ def _complete_best(plan: Plan, key: str) -> None:
     while waiting:
         log.info("computing %d views of the best trials: %d/%d", len(views), total - len(waiting), total)
         done, waiting = ray.wait(waiting, num_returns=min(len(waiting), 4))
-        if told := next((told for told in ray.get(done) if told), None):
-            raise FullDiskError(errno.ENOSPC, told)
+        for full, said in ray.get(done):
+            for line in said:
+                log.warning("%s", line)
+            if full:
+                raise FullDiskError(errno.ENOSPC, full)
 
 
 def _check_resources(request: Request) -> None:
@@ -281,9 +315,7 @@ def _lease(study: StudyFolder) -> Iterator[None]:
     try:
         held = claim(study.lease, patience=LEASE_PATIENCE_S)
         if held is None:
-            other = holder(study.lease)
-            who = f"process {other.pid} on {other.host} since {other.started}" if other else "another driver"
-            raise UserError(f"study {study.name!r} is being run by {who}; wait for it or stop it first")
+            raise study.driven_by(holder(study.lease))
         with held:
             yield
     finally:

@@ -146,6 +146,8 @@ def start_of(folder: TrialFolder, store: Path) -> tuple[str, str]:
     if record is None or settings is None or record.diverged or not folder.best.is_file():
         why = "diverged" if record and record.diverged else "has no best weights"
         raise UserError(f"trial {folder.id} {why}, so nothing can start from it; give another trial (show_trials.py lists them)")
+    if record.ended and not best_is_whole(folder):
+        raise UserError(f"{lost_weights(folder)}; give another trial to start from")
     if not is_trial_start(folder.best):
         raise UserError(f"{folder.id}/{folder.best.name} is damaged or of an earlier version of Podium; train it again")
     return TrialConfig.from_json(settings).backbone, keep_weights(str(folder.best), store)

@@ -72,6 +72,8 @@ def build(
     if not weights:
         return model
     file = None if weights.startswith("timm:") else kept_weights(store, weights)
+    if file is not None and _hash_of(file, file.stat().st_size, file.stat().st_mtime_ns) != weights:
+        raise UserError(f"start weights {weights[:12]} are damaged; copy them again from a team-mate's data/weights")
     if file is not None and is_trial_start(file):
         load_trial(model, file, backbone, heads)
         return model
@@ -189,6 +191,12 @@ def kept_weights(store: Path | None, name: str) -> Path:
             f"the start weights {name[:12]} are not in this storage; search with the same weights_file once, or copy them"
         )
     return found
+
+
+@lru_cache(8)
+def _hash_of(path: Path, n_bytes: int, changed_ns: int) -> str:
+    """Hashed once per process while it stays as it is."""
+    return file_hash(path)
 
 
 def check_published(backbone: str) -> None:

@@ -23,7 +23,7 @@ from ledger.files import copy_file, file_hash, read_lines
 from ledger.mending import readable_sessions
 from ledger.paths import CompetitionPaths
 from ledger.promise import LOSS_TOLERANCE, Promise, device_of, promise, tolerance, trace
-from ledger.trials import ALL_DATA, Record, TrialFolder, trial_folders
+from ledger.trials import ALL_DATA, Record, TrialFolder, is_trial, trial_folders
 from trainables.backbones import check_published, kept_weights
 from trainables.best_weights import best_is_whole
 from trainables.config import TrialConfig
@@ -132,8 +132,8 @@ def reproduce(
 
 def _recorded(paths: CompetitionPaths, trial_id: str) -> tuple[TrialFolder, Record, TrialConfig]:
     folder, name = TrialFolder(paths.trials / trial_id), paths.root.name
-    known = [found.id for found in trial_folders(paths.trials)]
-    if trial_id not in known:
+    if not is_trial(paths.trials, trial_id):
+        known = [found.id for found in trial_folders(paths.trials)]
         hint = unknown("trial", trial_id, known) if known else f"unknown trial {trial_id!r}; there is none in this storage"
         raise UserError(f"{hint}; show_trials.py {name} lists them")
     try:

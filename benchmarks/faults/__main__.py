@@ -11,6 +11,7 @@ log that only the trials write, never from what the system under test says of it
 import argparse
 import importlib
 import json
+import signal
 import sys
 import time
 from dataclasses import asdict
@@ -19,10 +20,20 @@ from benchmarks.faults._rows import Row
 from ledger.verbs import table
 
 SCENARIOS: dict[str, str] = {
+    "R1": "r01_driver_killed",
+    "R2": "r02_group_killed",
+    "R3": "r03_worker_killed",
+    "R4": "r04_node_removed",
     "R5": "r05_crash_points",
     "R6": "r06_damage",
     "R7": "r07_full_disk",
     "R8": "r08_many_writers",
+    "R9": "r09_nan_loss",
+    "R10": "r10_two_drivers",
+    "R11": "r11_moved_storage",
+    "R12": "r12_clock_set_back",
+    "R13": "r13_extended",
+    "R14": "r14_changes",
 }
 """Rule -> its module below `benchmarks.faults`."""
 
@@ -36,13 +47,17 @@ def main() -> int:
     given = made.parse_args()
     if strange := [rule for rule in given.rules if rule not in SCENARIOS]:
         made.error(f"unknown rules {', '.join(strange)}; there are {', '.join(SCENARIOS)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started here ends as well
     rows: list[Row] = []
     for rule in given.rules or SCENARIOS:
         started = time.monotonic()
         found = importlib.import_module(f"benchmarks.faults.{SCENARIOS[rule]}").run(given.seed, given.short)
         rows += found
         for row in found:
-            print(f"{row.rule} {row.what}: {row.podium} ({time.monotonic() - started:.0f} s)", file=sys.stderr, flush=True)
+            beside = f"; bare Ray Tune: {row.control}" if row.control != "-" else ""
+            print(
+                f"{row.rule} {row.what}: {row.podium}{beside} ({time.monotonic() - started:.0f} s)", file=sys.stderr, flush=True
+            )
     if given.json:
         print(json.dumps([asdict(row) for row in rows], indent=1))
     else:

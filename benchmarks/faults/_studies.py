@@ -67,7 +67,7 @@ class Child:
         """Ctrl-C."""
         os.killpg(self.process.pid, signal.SIGINT)
 
-    def wait(self, *, code: int | None = 0, timeout: float = 240.0) -> str:
+    def wait(self, *, code: int | None = 0, timeout: float = 1200.0) -> str:
         """Wait for its end and return what it printed on stdout.
 
         Raises:
@@ -78,11 +78,11 @@ class Child:
             raise RuntimeError(f"exit {self.process.returncode}, not {code}: {self.out.read_text()}\n{self.err.read_text()}")
         return self.out.read_text()
 
-    def json(self, *, timeout: float = 240.0) -> Any:
+    def json(self, *, timeout: float = 1200.0) -> Any:
         """Wait for a verb's end and return its one document."""
         return json.loads(self.wait(timeout=timeout))
 
-    def results(self, *, timeout: float = 240.0) -> Any:
+    def results(self, *, timeout: float = 1200.0) -> Any:
         """Wait for the control's end and return its document, the last line on its stdout; Tune prints there too."""
         return json.loads(self.wait(timeout=timeout).splitlines()[-1])
 
@@ -225,7 +225,7 @@ def place(*, cpus: int = 1) -> Iterator[Place]:
         shutil.rmtree(made.root, ignore_errors=True)
 
 
-def eventually(holds: Callable[[], Any], what: str, *, child: Child | None = None, timeout: float = 120.0) -> Any:
+def eventually(holds: Callable[[], Any], what: str, *, child: Child | None = None, timeout: float = 600.0) -> Any:
     """The first true value of `holds()`.
 
     Raises:

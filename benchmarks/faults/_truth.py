@@ -16,6 +16,7 @@ class Line:
     last: bool
     pid: int
     seconds: float
+    loss: str | None = None
 
 
 def read(path: Path) -> list[Line]:
@@ -41,9 +42,9 @@ def trained_twice(lines: Iterable[Line]) -> set[str]:
 
 
 def running(lines: Sequence[Line]) -> list[Line]:
-    """The begin lines without an end: what a process was in when the log was read, one per process."""
+    """The epochs that living processes are in: their begin lines."""
     latest = {line.pid: line for line in lines}
-    return [line for line in latest.values() if line.at == "begin"]
+    return [line for line in latest.values() if line.at == "begin" and Path(f"/proc/{line.pid}").exists()]
 
 
 def lives(lines: Iterable[Line], trial: str) -> list[list[int]]:

@@ -37,6 +37,17 @@ def test_a_study_goes_on_with_the_split_it_began_with(yaml: Path, tmp_path: Path
     assert gone_on.prepared.competition.split.name == "holdout20"
 
 
+def test_a_name_is_free_again_when_its_driver_was_killed_before_there_was_a_plan(yaml: Path, tmp_path: Path) -> None:
+    request = Request(str(yaml), space="smoke", study="s")
+    plan = make_plan(request, tmp_path / "runs")
+    plan.study.path.mkdir(parents=True)
+    plan.study.lease.write_text("{}")
+    again = make_plan(request, tmp_path / "runs")
+    again.study.write_plan(plan_json(again, "key"))
+    with pytest.raises(UserError, match="study names must be new, 's' is there already; go on with it by --resume s"):
+        make_plan(request, tmp_path / "runs")
+
+
 def test_each_split_has_data_of_its_own_and_the_record_names_the_default(yaml: Path, tmp_path: Path) -> None:
     plans = [
         make_plan(Request(str(yaml), space="smoke", study="s", split=s), tmp_path / "runs") for s in (None, "random", "holdout20")

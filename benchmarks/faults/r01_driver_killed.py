@@ -1,0 +1,139 @@
+"""R1: the driver of a study is killed by SIGKILL at random moments and started again at once, with the study's workers still dying.
+
+Moments are drawn from the seed and spread over what a driver does: start-up, trials running, a trial just ended, views being computed.
+What finished and what was trained twice is counted from the truth log, what is still there from the trials' folders. Two trials run
+at a time, and five kills fall on each study.
+"""
+
+import json
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.faults import _short, _truth
+from benchmarks.faults._equal import decisions
+from benchmarks.faults._rows import Row
+from benchmarks.faults._studies import EPOCHS, Child, Place, eventually, place
+
+STUDIES, TRIALS = 4, 8
+MOMENTS = ("start-up", "epoch", "trial ended", "epoch", "views")
+LONGEST_START_S = 8.0
+
+
+@dataclass
+class Count:
+    """What came of studies that were killed.
+
+    Attributes:
+        finished: Trials trained to their end before a kill.
+        lost: Those of them that are not there in the end.
+        twice: Trials trained to their end more than once.
+        repeats: Per trial that went on elsewhere: epochs begun again.
+        begun: Epochs begun, and how many there would have been without repeats.
+    """
+
+    kills: int = 0
+    finished: int = 0
+    lost: int = 0
+    twice: int = 0
+    repeats: list[int] = field(default_factory=list)
+    begun: int = 0
+    distinct: int = 0
+
+    def add(self, lines: list[_truth.Line], *, kills: int, finished: set[str], there: set[str], known: set[str]) -> None:
+        """Add one study: its truth log, the trials finished before a kill, those still there in the end, and all it knows then."""
+        self.kills += kills
+        self.finished += len(finished)
+        self.lost += len(finished - there)
+        self.twice += len(_truth.trained_twice(lines))
+        self.repeats += _truth.repeats(lines)
+        self.begun += sum(line.at == "begin" for line in lines)
+        self.distinct += len({key for key in _truth.begun(lines) if key[0] in known})
+
+    @property
+    def held(self) -> bool:
+        return not self.lost and not self.twice and max(self.repeats, default=0) <= 1
+
+    def __str__(self) -> str:
+        again = f"{sum(n > 0 for n in self.repeats)} of {len(self.repeats)} continued trials repeated epochs"
+        return (
+            f"{self.lost} of {self.finished} finished trials lost, {self.twice} trained twice; {again}, at most "
+            f"{max(self.repeats, default=0)}; {self.begun - self.distinct} of {self.begun} epochs for nothing"
+        )
+
+
+def run(seed: int, short: bool) -> list[Row]:
+    if short:
+        return [_short.row("R1", "driver killed", seed)]
+    ours, control = Count(), Count()
+    for number in range(STUDIES):
+        chance = random.Random(f"R1/{seed}/{number}")
+        with place(cpus=2) as here:
+            _study(here, chance, seed + number, ours)
+        with place(cpus=2) as here:
+            _control(here, random.Random(f"R1/{seed}/{number}"), seed + number, control)
+    return [Row("R1", f"driver killed at {ours.kills} random moments", ours.kills, str(ours), str(control), ours.held)]
+
+
+def _study(here: Place, chance: random.Random, seed: int, count: Count) -> None:
+    """One study of ours; a finished trial is there when its folder says so with the weights it had at the kill."""
+
+    def start() -> Child:
+        new = ("--trials", TRIALS, "--seed", seed)
+        return here.resume() if (here.kept / "studies/s/plan.json").exists() else here.search(*new)
+
+    weights: dict[str, str] = {}
+    for moment in MOMENTS:
+        _kill(start, moment, here, chance)
+        weights |= {trial: _record(here, trial)["weights"] for trial in _truth.finished(here.truth()) - weights.keys()}
+    start().wait()
+    told = [event["trial_id"] for event in decisions(here) if event["event"] == "finished"]
+    there = {trial for trial in told if told.count(trial) == 1 and _is_whole(_record(here, trial), weights)}
+    known = {path.name for path in (here.kept / "trials").iterdir()}
+    count.add(here.truth(), kills=len(MOMENTS), finished=set(weights), there=there, known=known)
+
+
+def _control(here: Place, chance: random.Random, seed: int, count: Count) -> None:
+    """The same of a bare Ray Tune; a finished trial is there when its result grid has it with all its epochs."""
+
+    def start() -> Child:
+        return here.control("--trials", TRIALS, "--epochs", EPOCHS, "--seed", seed)
+
+    for moment in MOMENTS:
+        _kill(start, moment.replace("views", "epoch"), here, chance)
+    finished = _truth.finished(here.truth())
+    results = start().results()["results"]
+    there = {result["trial"] for result in results if result["epoch"] == EPOCHS}
+    known = {result["trial"] for result in results}
+    count.add(here.truth(), kills=len(MOMENTS), finished=finished, there=there, known=known)
+
+
+def _kill(start: Callable[[], Child], moment: str, here: Place, chance: random.Random) -> None:
+    """Start a driver and kill it, alone, at such a moment."""
+    before = here.truth()
+    child = start()
+    ended = len(_truth.finished(before))
+    epochs = len(before) + 2 * chance.randint(1, 5)
+    waits: dict[str, Callable[[], Any]] = {
+        "start-up": lambda: True,
+        "epoch": lambda: len(here.truth()) >= epochs,
+        "trial ended": lambda: sum(line.last for line in here.truth()) > ended,
+        "views": lambda: "computing" in child.said,
+    }
+    eventually(lambda: child.ended or waits[moment](), moment)
+    time.sleep(chance.uniform(0, LONGEST_START_S if moment == "start-up" else 0.3))
+    if child.ended:
+        raise RuntimeError(f"the driver ended before it was killed ({moment}): {child.said}")
+    child.kill()
+
+
+def _record(here: Place, trial: str) -> dict[str, Any]:
+    return dict(json.loads((here.kept / "trials" / trial / "record.json").read_text()))
+
+
+def _is_whole(record: dict[str, Any], weights: dict[str, str]) -> bool:
+    """Whether all epochs are there, and the best weights are those that were seen at a kill."""
+    whole = record["epochs_done"] == record["epochs_planned"] == len(record["curve"])
+    return bool(whole and weights.get(record["trial_id"], record["weights"]) == record["weights"])

@@ -1,0 +1,102 @@
+"""R9: losses that stop being numbers in training, infinite ones, and a validation that does: never best, never a voter, never left running.
+
+The losses really are computed: steps that are far too long overflow the weights, exponentials overflow to plus and minus infinity, one
+loss is NaN from the second epoch on, and one has no slope, so that an epoch of a single batch ends with a finite loss and weights that
+no validation survives.
+"""
+
+import json
+from collections import Counter
+from typing import Any
+
+from benchmarks.faults import _short
+from benchmarks.faults._rows import Row
+from benchmarks.faults._studies import Place, place
+
+CASES = ("sane", "overflow", "plus_infinity", "minus_infinity", "later_nan", "nan_gradient")
+SPACE = f"""
+MAX_EPOCHS, GRACE_EPOCHS, REDUCTION = 3, 1, 2
+CASES = {CASES!r}
+FIRST = [{{"case": case, "lr": 3e-3}} for case in CASES] + [{{"case": case, "lr": 1e-3}} for case in ("sane", "overflow")]
+def suggest(trial):
+    case, lr = trial.suggest_categorical("case", CASES), trial.suggest_float("lr", 1e-4, 1e-2, log=True)
+    settings = {{"backbone": "test_byobnet", "epochs": MAX_EPOCHS, "batch_size": 16, "augmentation": "none", "lr": lr}}
+    if case == "sane":
+        return settings
+    if case == "overflow":
+        return settings | {{"optimizer": "sgd", "momentum": 0.99, "lr": 100.0, "weight_decay": 5 + lr}}
+    # one batch per epoch: after it the weights are no numbers, and the next loss would be NaN
+    return settings | {{"loss": case, "batch_size": 16 if case == "later_nan" else 128}}
+"""
+TRIALS = 8
+
+
+def run(seed: int, short: bool) -> list[Row]:
+    if short:
+        return [_short.wild_row(seed)]
+    with place() as here:
+        start(here, seed, "--scheduler", "asha").wait()
+        ours = told(here)
+    with place() as here:
+        control = _control(here, seed)
+    return [Row("R9", WHAT, TRIALS, ours[0], control, ours[1])]
+
+
+WHAT = "losses NaN and infinite, a validation NaN"
+
+
+def start(here: Place, seed: int, *arguments: object) -> Any:
+    """Start the study of this space, one trial at a time."""
+    here.space("wild", SPACE)
+    fixed = ("--space", "wild", "--targets", "kind", "--study", "s", "--trials", TRIALS, "--seed", seed, "--json")
+    return here.start("run_search.py", here.yaml, *fixed, *arguments)
+
+
+def told(here: Place) -> tuple[str, bool]:
+    """What came of the study, and whether no trial that diverged is best, votes or is left running."""
+    suggested = [json.loads(path.read_text()) for path in sorted((here.kept / "studies/s/suggestions").glob("[0-9]*.json"))]
+    wild = {one["trial_id"] for one in suggested if one["attributes"]["params"]["case"] != "sane"}
+    records = {
+        one["trial_id"]: json.loads((here.kept / "trials" / one["trial_id"] / "record.json").read_text()) for one in suggested
+    }
+    losses = Counter(line.loss for line in here.truth() if line.at == "end" and line.trial in wild and line.last)
+    rows = {row["trial_id"]: row for row in here.verb("show_trials.py", "bench")}
+    plan = here.verb("export_ensemble.py", here.yaml, "--top", 9, "--to", here.root / "exported")["plan"]
+    voters = {member for task in plan["tasks"] for member, _ in task["voters"]}
+    statuses = Counter(row["status"] for row in rows.values())
+    held = (
+        all(records[trial]["diverged"] and records[trial]["score"] is None for trial in wild)
+        and all(rows[trial]["score"] is None and rows[trial]["status"] == "diverged" for trial in wild)
+        and bool(voters)
+        and not voters & wild
+        and "running" not in statuses
+        and not list(here.kept.glob("trials/*/claim.json"))
+        and {"nan", "inf", "-inf"} <= set(losses)
+    )
+    ends = ", ".join(f"{n} {loss if loss in ('nan', 'inf', '-inf') else 'only validation'}" for loss, n in sorted(losses.items()))
+    return (
+        f"{len(wild)} diverged ({ends}): {len(voters & wild)} of them vote, {statuses['running']} left running, "
+        f"best {max(row['score'] for row in rows.values() if row['score'] is not None):.2f}",
+        held,
+    )
+
+
+def _control(here: Place, seed: int) -> str:
+    """What OptunaSearch makes of the same: its study's own states and best value, and Tune's best result."""
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    journal = here.root / "optuna.log"
+    fixed = ("--space", "wild", "--trials", 2 * TRIALS, "--epochs", 3, "--scheduler", "fifo", "--seed", seed)
+    child = here.control(*fixed, "--journal", journal)
+    said = child.results()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.load_study(study_name="optuna", storage=JournalStorage(JournalFileBackend(str(journal))))
+    states = Counter(trial.state.name.lower() for trial in study.trials)
+    scores = Counter(str(result["score"]) if isinstance(result["score"], str) else "numbers" for result in said["results"])
+    counted = ", ".join(f"{n} {score}" for score, n in sorted(scores.items()))
+    return (
+        f"scores {counted}: {states['running']} left running in Optuna's study, its best value {study.best_value}; "
+        f"Tune's own best {said['best']['score']:.2f}"
+    )

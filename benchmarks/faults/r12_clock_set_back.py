@@ -1,0 +1,65 @@
+"""R12: between kill and resume the clock is set back by a day, and all that was written before seems to come from tomorrow.
+
+`hook/sitecustomize.py` shifts the clock of the driver and its workers; the machine's own is left alone. The second kill and resume
+are on the shifted clock, because only there a newer state can be older than an old one.
+"""
+
+import os
+import random
+
+from benchmarks.faults import _short, _truth
+from benchmarks.faults._equal import picture
+from benchmarks.faults._kills import calm, kill_at
+from benchmarks.faults._rows import Row
+from benchmarks.faults._studies import EPOCHS, Child, Place, eventually, place
+from benchmarks.faults.r01_driver_killed import Count
+from benchmarks.faults.r02_group_killed import TRIALS
+
+DAY_S = 86_400
+BACK = {"FAULTS_CLOCK": str(-DAY_S)}
+WHAT = "clock set back a day, files a day in the future"
+
+
+def run(seed: int, short: bool) -> list[Row]:
+    if short:
+        return [_short.row("R12", WHAT, seed)]
+    expected, epochs = calm(seed, TRIALS)
+    chance = random.Random(f"R12/{seed}")
+    with place() as here:
+        kill_at(0.4, epochs, here.search("--trials", TRIALS, "--seed", seed), here, chance)
+        make_files_newer(here)
+        kill_at(0.75, epochs, here.resume(**BACK), here, chance)
+        here.resume(**BACK).wait()
+        found = expected.differences(picture(here))
+    said = "; ".join(found) or "suggestions, decisions, trials, plan and submission byte-equal"
+    return [Row("R12", WHAT, 2, said, str(_control(seed)), not found)]
+
+
+def make_files_newer(here: Place) -> None:
+    """Let every file of the storage be of tomorrow."""
+    for path in here.storage.rglob("*"):
+        if path.is_file():
+            status = path.stat()
+            os.utime(path, (status.st_atime + DAY_S, status.st_mtime + DAY_S))
+
+
+def _control(seed: int) -> Count:
+    """A bare Tune with the same two kills, counted as for R1."""
+    fixed = ("--trials", TRIALS, "--epochs", EPOCHS, "--seed", seed)
+    count = Count()
+    with place() as here:
+        _kill_after(here, here.control(*fixed), 2)
+        make_files_newer(here)
+        _kill_after(here, here.control(*fixed, **BACK), 4)
+        finished = _truth.finished(here.truth())
+        results = here.control(*fixed, **BACK).results()["results"]
+        there = {result["trial"] for result in results if result["epoch"] == EPOCHS}
+        known = {result["trial"] for result in results}
+        count.add(here.truth(), kills=2, finished=finished, there=there, known=known)
+    return count
+
+
+def _kill_after(here: Place, child: Child, finished: int) -> None:
+    """Kill a control when so many trials have ended."""
+    eventually(lambda: len(_truth.finished(here.truth())) >= finished, f"{finished} finished trials", child=child)
+    child.kill_all()
