@@ -36,3 +36,4 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.training_speed
 	$(BIN)/python -m benchmarks.trial_cost
 	$(BIN)/python -m benchmarks.attach_speed
+	$(BIN)/python -m benchmarks.ledger_speed

@@ -29,6 +29,7 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
             given.trial_id,
             check=given.check,
             threads=given.threads,
+            restore=given.restore,
             decoding=Counting("decoding photos"),
             training=Counting(f"epochs of {given.trial_id}"),
         ).json()
@@ -43,6 +44,8 @@ def show(value: dict[str, Any]) -> None:
     for part in value["ingredients"]:
         sessions = f" (session {', '.join(map(str, part['sessions']))})" if "sessions" in part else ""
         print(f"  {part['ingredient']}{sessions}: {_short(part['then'])} then, {_short(part['now'])} now")
+    if value["restored"]:
+        print("  its weights are back in its folder")
     if not value["ingredients"]:
         print("  nothing that is recorded differs: code, packages, data, split, seed, threads, hardware")
 
@@ -62,6 +65,10 @@ def main() -> int:
     def told(given: argparse.Namespace) -> dict[str, Any]:
         value = call(given)
         verdicts.append(value["verdict"])
+        if given.restore and not value["restored"]:
+            raise verbs.FailedWorkError(
+                f"{value['verdict']}, and not the same bits, so the weights are not restored: {value['reason']}"
+            )
         return value
 
     made = verbs.parser(__doc__ or "", "python reproduce_trial.py demo 0123456789ab")
@@ -71,6 +78,7 @@ def main() -> int:
     made.add_argument(
         "--threads", type=int, metavar="N", help="other compute threads than the trial's; the tolerance then applies"
     )
+    made.add_argument("--restore", action="store_true", help="put weights that --keep dropped back, where they are the same bits")
     code = verbs.run(made, told, show)
     return verbs.FAILED if code == verbs.DONE and "DIFFERS" in verdicts else code
 

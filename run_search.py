@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger import verbs
+from ledger.disk import bytes_text
 from ledger.errors import UserError
 
 NEW_STUDY = {
@@ -26,17 +27,20 @@ NEW_STUDY = {
     "base": None,
     "vary": None,
     "all_data": False,
+    "warm_start": False,
 }
 """What only a new study can be told -> the flag's default; a study around a base takes some of them from it."""
 FIXED_ON_ALL_DATA = ("space", "seed", "cpus_per_trial", "searcher", "scheduler", "init_from")
 
 
 def call(given: argparse.Namespace) -> dict[str, Any]:
+    _check_flags(given)
+    if given.resume is not None and not given.dry_run:
+        _check_not_driven(given)
     from search.plan import dry_run, make_plan
     from search.request import Request
     from search.study import run_study
 
-    _check_flags(given)
     given = _with_defaults(given)
     request = Request(
         competition=given.competition,
@@ -60,6 +64,10 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
         base=given.base,
         vary=tuple(given.vary.split(",")) if given.vary is not None else (),
         all_data=given.all_data,
+        keep=given.keep,
+        warm_start=given.warm_start,
+        retry_failed=given.retry_failed,
+        accept_change=given.accept_change,
     )
     plan = make_plan(request, given.storage)
     if given.dry_run:
@@ -67,6 +75,13 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
     outcome = run_study(plan)
     if outcome.interrupted:
         raise verbs.InterruptedWorkError(f"study {outcome.study} stopped; go on with: {_resume_command(given, outcome.study)}")
+    if outcome.full:
+        from search.room import where_bytes_are
+
+        raise verbs.FailedWorkError(
+            f"{outcome.full}; study {outcome.study} stopped and lost nothing; {where_bytes_are(plan.paths)}; free some space and go on "
+            f"with: {_resume_command(given, outcome.study)}"
+        )
     if outcome.failures and not any(facts["trials"].get("finished") for facts in outcome.targets.values()):
         causes = "; ".join(outcome.failures)
         raise verbs.FailedWorkError(f"no trial of study {outcome.study} came to a result: {causes}")
@@ -86,6 +101,8 @@ def show(value: dict[str, Any]) -> None:
         score = f"best {best['score']:.4f} ({best['trial_id']})" if best else "no finished trial"
         score = "trained on all data, no score" if facts["on_all_data"] else score
         print(f"  {target}: {trials}; {facts['epochs']} epochs; {score}")
+    if value["freed_bytes"]:
+        print(f"  --keep dropped weights of {bytes_text(value['freed_bytes'])}")
     for reason in value["failures"]:
         print(f"  failed: {reason}")
     if "against" in value:
@@ -104,6 +121,17 @@ def _against(plan: Any) -> dict[str, Any]:
     return {"base": base, "against": [change.json() for change in against(plan.paths, base)]}
 
 
+def _check_not_driven(given: argparse.Namespace) -> None:
+    """Refuse a second driver before anything heavy is loaded or prepared; whoever passes still has to get the study's lease."""
+    from ledger.paths import competition_paths
+    from ledger.studies import study_folder
+
+    name = Path(given.competition).stem if given.competition.endswith((".yaml", ".yml")) else given.competition
+    studies = competition_paths(name, given.storage).studies
+    if (studies / given.resume).is_dir():
+        study_folder(studies, given.resume).check_not_driven()
+
+
 def _check_flags(given: argparse.Namespace) -> None:
     """A study goes on as it was started, and a final member has its trial's settings: flags that say otherwise are refused."""
     told = [name for name in NEW_STUDY if getattr(given, name) is not None]
@@ -112,6 +140,12 @@ def _check_flags(given: argparse.Namespace) -> None:
         faults.append(
             f"{_flags(told)} cannot be changed with --resume: the study goes on as it was started; leave it out, or start a new study"
         )
+    if given.retry_failed and (given.resume is None or given.trials is not None):
+        faults.append(
+            "--retry-failed runs the failed trials of a study and nothing new; give it with --resume STUDY and without --trials"
+        )
+    if given.accept_change and given.resume is None:
+        faults.append("--accept-change goes on with a study that stopped at a change; give it with --resume STUDY")
     fixed = [name for name in told if name in FIXED_ON_ALL_DATA or (name == "fold" and given.base is not None)]
     if given.all_data and fixed:
         faults.append(
@@ -172,7 +206,13 @@ def main() -> int:
     made.add_argument("--track", default="none", metavar="T", help="mirror ended trials: none or wandb (default: none)")
     made.add_argument("--study", metavar="NAME", help="name of the new study (default: space and time)")
     made.add_argument("--resume", metavar="STUDY", help="go on with this study")
+    made.add_argument("--retry-failed", action="store_true", help="with --resume: only the trials that failed for good")
+    made.add_argument("--accept-change", action="store_true", help="with --resume: go on with changed code, space, data or split")
+    made.add_argument("--warm-start", action="store_true", help="the sampler knows every earlier trial that answers the question")
     made.add_argument("--init-from", metavar="TRIAL_ID", help="every trial starts from this trial's weights and backbone")
+    made.add_argument(
+        "--keep", metavar="N|SIZE", help="weights to keep: of the N best trials per target, or 20GB of the best (default: all)"
+    )
     made.add_argument("--dry-run", action="store_true", help="check everything, train nothing")
     made.add_argument("--base", metavar="TRIAL_ID", help="search around this finished trial, with --vary")
     made.add_argument("--vary", metavar="A,B", help="settings to change one at a time, as the space draws them")

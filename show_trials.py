@@ -8,15 +8,26 @@ from typing import Any
 
 from ledger import verbs
 from ledger.errors import UserError
-from ledger.paths import check_name, competition_paths
-from ledger.query import SORT_KEYS, list_trials, scores_by_split
-from ledger.trials import ALL_DATA
+from ledger.paths import CompetitionPaths, check_name, competition_paths
+from ledger.query import SORT_KEYS, Row, leaderboard, scores_by_split
+from ledger.quota import has_weights
+from ledger.trials import ALL_DATA, TrialFolder
 
 NOTHING = "nothing there yet; run_search.py trains trials, and with --base ID --vary SETTING those that differ in one setting"
+LIMIT = 50
+"""Rows that people are shown unless they ask for more: 10,000 lines help nobody."""
 SHOWN = ("split", "backbone", "loss", "optimizer", "lr", "augmentation")
 
 
+class Rows(list[dict[str, Any]]):
+    """The rows to show, and how many `--limit` left out."""
+
+    more = 0
+
+
 def call(given: argparse.Namespace) -> list[dict[str, Any]]:
+    if given.limit is not None and given.limit < 0:
+        raise UserError(f"limit must be 0 (all) or more, got {given.limit}; give --limit N")
     name = Path(given.competition).stem if given.competition.endswith((".yaml", ".yml")) else given.competition
     check_name("competition", name)
     paths = competition_paths(name, given.storage)
@@ -33,13 +44,24 @@ def call(given: argparse.Namespace) -> list[dict[str, Any]]:
     if given.splits:
         _check_alone(given)
         return scores_by_split(paths)
-    rows = list_trials(paths, study=given.study, target=given.target, sort=given.sort)
-    return [row.json() for row in rows]
+    limit = given.limit if given.limit is not None or given.json else LIMIT
+    board = leaderboard(paths, study=given.study, target=given.target, sort=given.sort, limit=limit or None)
+    rows = Rows(row.json() | {"weights": _weights(paths, row)} for row in board.rows)
+    rows.more = board.total - len(rows)
+    return rows
+
+
+def _weights(paths: CompetitionPaths, row: Row) -> str | None:
+    """`kept` or `dropped`; `None` where there were none yet."""
+    if row.weights is None:
+        return None
+    return "kept" if has_weights(TrialFolder(paths.trials / row.trial_id)) else "dropped"
 
 
 def _check_alone(given: argparse.Namespace) -> None:
     idle = [flag for flag, told in (("--study", given.study), ("--target", given.target)) if told is not None]
     idle += ["--sort"] if given.sort != "score" else []
+    idle += ["--limit"] if given.limit is not None else []
     idle += ["--splits"] if given.splits and given.against is not None else []
     if idle:
         raise UserError(f"{', '.join(idle)} would have no effect here: the whole ledger is looked at; leave it out")
@@ -54,10 +76,13 @@ def show(rows: list[dict[str, Any]]) -> None:
     if any("splits" in row for row in rows):
         _show_splits(rows)
         return
-    keys = ("trial_id", "target", "fold", "status", "score", "best_epoch", "epochs", "seconds", "study", "host", "author")
-    rows = [row | {"fold": "all" if row["fold"] == ALL_DATA else str(row["fold"])} for row in rows]
-    lines = [[*(row[key] for key in keys), *(row["config"].get(key) for key in SHOWN)] for row in rows]
+    told_first = ("trial_id", "target", "fold", "status", "score", "best_epoch", "epochs", "seconds")
+    keys = (*told_first, "weights", "study", "host", "author")
+    told = [row | {"fold": "all" if row["fold"] == ALL_DATA else str(row["fold"])} for row in rows]
+    lines = [[*(row[key] for key in keys), *(row["config"].get(key) for key in SHOWN)] for row in told]
     print(verbs.table(lines, [*keys, *SHOWN]) if lines else NOTHING)
+    if more := getattr(rows, "more", 0):
+        print(f"and {more:,} more; --limit 0 shows all")
 
 
 def _show_splits(rows: list[dict[str, Any]]) -> None:
@@ -78,6 +103,9 @@ def main() -> int:
     made.add_argument("--study", help="only this study")
     made.add_argument("--target", help="only this target")
     made.add_argument("--sort", default="score", metavar="KEY", help=f"one of {', '.join(SORT_KEYS)} (default: score)")
+    made.add_argument(
+        "--limit", type=int, metavar="N", help=f"only the first N rows, 0 for all (default: {LIMIT}; with --json all)"
+    )
     made.add_argument("--splits", action="store_true", help="what the same settings scored under several splits, side by side")
     made.add_argument("--against", metavar="TRIAL_ID", help="did it help? trials that differ from this one in one setting")
     return verbs.run(made, call, show)

@@ -7,6 +7,7 @@ from typing import Any
 
 from bundle.choose import Choice
 from competitions.prepare import Prepared
+from ledger.disk import FullDiskError, writing
 from ledger.errors import UserError
 from ledger.files import copy_file, file_hash, replace_bytes, replace_json, sweep
 from ledger.mending import readable_record, readable_sessions
@@ -44,7 +45,8 @@ def export(prepared: Prepared, choice: Choice, to: Path) -> dict[str, Any]:
         The facts `export_ensemble.py` prints.
 
     Raises:
-        UserError: The folder cannot be written.
+        FullDiskError: There is no room; what was exported before stays.
+        UserError: The folder cannot be written, or the weights of a member are gone.
     """
     plan, paths = choice.plan, prepared.paths
     try:
@@ -57,6 +59,8 @@ def export(prepared: Prepared, choice: Choice, to: Path) -> dict[str, Any]:
             sweep(folder)
         replace_json(paths.ensembles / plan.plan_id / "plan.json", plan.to_json())
         replace_json(paths.ensembles / plan.plan_id / "scores.json", choice.scores)
+    except FullDiskError:
+        raise
     except OSError as error:
         raise UserError(f"the folder given by --to must be writable, got {to} ({error.strerror or error})") from error
     return {
@@ -90,6 +94,20 @@ def _write_bundle(paths: CompetitionPaths, choice: Choice, to: Path) -> Path:
         old.rename(final)
     for left in (beside, old):
         shutil.rmtree(left, ignore_errors=True)
+    try:
+        with writing(to):
+            _fill_bundle(paths, choice, beside)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    if final.exists():
+        final.rename(old)
+    beside.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def _fill_bundle(paths: CompetitionPaths, choice: Choice, beside: Path) -> None:
     (beside / "weights").mkdir(parents=True)
     models, sources = {}, {}
     for trial in sorted({voter.member for voter in choice.plan.voters}):
@@ -105,11 +123,6 @@ def _write_bundle(paths: CompetitionPaths, choice: Choice, to: Path) -> Path:
     replace_json(beside / "scores.json", choice.scores)
     replace_bytes(beside / "README.txt", README.format(competition=choice.plan.competition, name="bundle").encode())
     replace_json(beside / CHECKSUMS, checksums(beside))
-    if final.exists():
-        final.rename(old)
-    beside.rename(final)
-    shutil.rmtree(old, ignore_errors=True)
-    return final
 
 
 def set_aside(bundle: Path) -> Path:

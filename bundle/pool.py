@@ -25,6 +25,7 @@ from ledger.paths import CompetitionPaths
 from ledger.predictions import OUTSIDE, PARTS, Predictions
 from ledger.progress import Counting
 from ledger.query import best_trials, count_finished
+from ledger.quota import weights_of
 from ledger.trials import TrialFolder
 from trainables.attach import complete_trial, is_complete
 from trainables.best_weights import best_is_whole, lost_weights
@@ -78,7 +79,9 @@ def places_of(prepared: Prepared, targets: Sequence[Target]) -> dict[Place, list
 
 
 def find_trials(prepared: Prepared, targets: Sequence[Target], *, k: int, fold: int, study: str | None) -> dict[str, list[str]]:
-    """Per target the ids of its best finished trials, `WIDTH` times `k` of them.
+    """Per target the ids of its best finished trials that have their weights, `WIDTH` times `k` of them.
+
+    What votes has to be exported, so a trial whose weights were dropped does not vote, however complete its cached predictions are.
 
     Raises:
         UserError: Targets without a finished trial; all are named.
@@ -120,9 +123,14 @@ def complete(prepared: Prepared, trials: Sequence[str], parts: Sequence[str], de
 
 
 def _whole(prepared: Prepared, found: Sequence[tuple[str, float]], most: int) -> list[str]:
-    """The first `most` of (trial, score) whose weights are whole; the others are named and left out."""
+    """The first `most` of (trial, score) whose weights are whole; damaged ones are named, dropped ones told in one line.
+
+    Raises:
+        UserError: There are trials, and not one has its weights.
+    """
     kept: list[str] = []
-    waiting = [trial for trial, _ in found]
+    bare = [trial for trial, _ in found if not any(path.exists() for path in weights_of(_folder(prepared.paths, trial)))]
+    waiting = [trial for trial, _ in found if trial not in set(bare)]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         while waiting and len(kept) < most:
             some, waiting = waiting[: most - len(kept)], waiting[most - len(kept) :]
@@ -133,6 +141,11 @@ def _whole(prepared: Prepared, found: Sequence[tuple[str, float]], most: int) ->
                     kept.append(folder)
                 else:
                     log.warning("%s", lost_weights(_folder(prepared.paths, folder)))
+    if bare and not kept:
+        raise UserError(lost_weights(_folder(prepared.paths, bare[0])))
+    if left_out := [trial for trial, _ in found[:most] if trial in set(bare)]:
+        first = lost_weights(_folder(prepared.paths, left_out[0]))
+        log.warning("%d trials have no weights and are left out of the choice: %s", len(left_out), first)
     return kept
 
 

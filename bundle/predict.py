@@ -23,6 +23,7 @@ from torch import nn
 from bundle.export import CHECKSUMS, SCHEMA, checksums, set_aside
 from competitions.decode import BrokenImage, find_file, read_image, resize, split_member
 from ensemble.plan import EnsemblePlan, decide
+from ledger.disk import FullDiskError
 from ledger.errors import UserError, unknown
 from ledger.files import read_json
 from trainables.backbones import Preprocessing
@@ -253,6 +254,8 @@ def predict_to_file(
         raise UserError(f"not one of {len(answers.image_ids)} photos can be decoded ({some}); is PHOTOS the right folder?")
     try:
         write_submission(out, bundle.plan, answers.image_ids, answers.labels)
+    except FullDiskError:
+        raise
     except OSError as error:
         raise UserError(f"the file given by --out must be writable, got {out} ({error.strerror or error})") from error
     return {

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from competitions.decode import DECODER, BrokenImage, find_file, pixel_hash, read_image, resize, split_member
 from competitions.manifest import Manifest
 from ledger.claims import Claim, claim, gone, holder, wait_for
+from ledger.disk import FullDiskError, writing
 from ledger.errors import UserError
 from ledger.files import file_hash, replace_bytes, sweep, sync_folder
 
@@ -110,6 +111,7 @@ def open_or_build(
         workers: Decoding threads; None takes one per usable core. The bytes do not depend on it.
 
     Raises:
+        FullDiskError: There is no room for it; PODIUM_CACHE names another disk.
         UserError: There are no photos, not one can be decoded, or the folder cannot be written.
     """
     if not len(manifest):
@@ -318,7 +320,10 @@ def _facts(manifest: Manifest, shape: tuple[int, ...], outcomes: list[_Outcome],
 @contextmanager
 def _writing_to(folder: Path, needed: int) -> Iterator[None]:
     try:
-        yield
+        with writing(folder, needed):
+            yield
+    except FullDiskError:
+        raise
     except OSError as error:
         raise UserError(
             f"the image cache cannot be written to {folder} ({error.strerror or error}); it needs {needed / 1e6:.1f} MB on the "

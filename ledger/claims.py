@@ -15,6 +15,7 @@ No lease without a fence is perfect: a holder that sleeps longer than `patience`
 `still_mine()`. Ask before writing what must have one writer.
 """
 
+import errno
 import json
 import os
 import secrets
@@ -28,6 +29,8 @@ from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from ledger.disk import writing
 
 LENGTH = 512  # every version of a claim file has this many bytes, so that a beat is one write in place
 POLL = 0.05  # seconds between two looks at somebody else's claim
@@ -125,20 +128,22 @@ def claim(path: Path, *, beat: float = 1.0, patience: float = 5.0) -> Claim | No
         The claim, or None while another one lives.
 
     Raises:
+        FullDiskError: There is no room for the claim.
         OSError: The folder cannot be written.
     """
     if not 0 < 3 * beat <= patience:
         raise ValueError(f"patience must be at least three beats, got patience={patience} and beat={beat}")
-    path.parent.mkdir(parents=True, exist_ok=True)
     mine = _myself(beat)
-    while not _create(path, mine):
-        seen = holder(path)
-        if seen is None:
-            continue
-        if not _is_dead(path, seen, patience):
-            return None
-        if _succeed(path, seen, mine, patience):
-            break
+    with writing(path.parent, LENGTH):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        while not _create(path, mine):
+            seen = holder(path)
+            if seen is None:
+                continue
+            if not _is_dead(path, seen, patience):
+                return None
+            if _succeed(path, seen, mine, patience):
+                break
     return Claim(path, mine)
 
 
@@ -149,6 +154,12 @@ def holder(path: Path) -> Holder | None:
             return _parse(file.read(LENGTH), file.fileno())
     except FileNotFoundError:
         return None
+
+
+def living(path: Path, *, patience: float = 5.0) -> Holder | None:
+    """Who holds the claim at `path` and lives; only looks, and waits no longer than until the holder's next beat or `patience`."""
+    seen = holder(path)
+    return None if seen is None or _is_dead(path, seen, patience) else holder(path)
 
 
 def works_here(seen: Holder) -> bool:
@@ -256,7 +267,8 @@ def _create(path: Path, mine: Holder) -> bool:
     except FileExistsError:
         return False
     try:
-        os.write(handle, _content(mine))
+        if os.write(handle, _content(mine)) < LENGTH:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except BaseException:
         path.unlink(missing_ok=True)
         raise

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ledger.claims import is_process, place
+from ledger.disk import writing
 from ledger.seals import sealed, split_lines, unsealed
 
 COPY_BYTES = 1 << 20
@@ -31,8 +32,14 @@ def replace_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
         durable: Force data and name to the disk before returning; False for what can be made again.
 
     Raises:
-        OSError: The disk is full or the folder cannot be written; the old file is then untouched.
+        FullDiskError: There is no room; the old file is then untouched and nothing is left beside.
+        OSError: The folder cannot be written; the old file is then untouched.
     """
+    with writing(path.parent, len(data)):
+        _replace(path, data, durable=durable)
+
+
+def _replace(path: Path, data: bytes, *, durable: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = _beside(path)
     try:
@@ -56,8 +63,14 @@ def copy_file(source: Path, path: Path) -> str:
         The SHA-256 of the copied bytes.
 
     Raises:
-        OSError: `source` cannot be read, or the disk is full; nothing is left beside.
+        FullDiskError: There is no room; nothing is left beside.
+        OSError: `source` cannot be read.
     """
+    with writing(path.parent, source.stat().st_size):
+        return _copy(source, path)
+
+
+def _copy(source: Path, path: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = _beside(path)
     hashed = hashlib.sha256()
@@ -136,14 +149,30 @@ def read_json(path: Path) -> Any:
 
 
 def append_line(path: Path, value: Mapping[str, Any]) -> None:
-    """Append an object as one sealed JSON line and force it to the disk. Only the file's one writer may call this."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    line = sealed(value)
-    with open(path, "a+b") as file:
-        _mend_end(file)
-        file.write(line + b"\n")
-        file.flush()
+    """Append an object as one sealed JSON line and force it to the disk. Only the file's one writer may call this.
+
+    Raises:
+        FullDiskError: There is no room; the file has the lines it had.
+    """
+    line = sealed(value) + b"\n"
+    with writing(path.parent, len(line)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a+b", buffering=0) as file:
+            _mend_end(file)
+            _append_whole(file, line)
+
+
+def _append_whole(file: IO[bytes], line: bytes) -> None:
+    """All of `line` at the end of an unbuffered file, or nothing of it: a full disk takes the beginning and refuses the rest."""
+    size = file.seek(0, os.SEEK_END)
+    try:
+        written = 0
+        while written < len(line):
+            written += file.write(line[written:])
         os.fsync(file.fileno())
+    except OSError:
+        file.truncate(size)
+        raise
 
 
 def _mend_end(file: IO[bytes]) -> None:

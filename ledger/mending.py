@@ -87,15 +87,7 @@ def mend_trial(folder: TrialFolder, name_of: NameOf, settings: Mapping[str, Any]
     state, source = _state(folder, keep_damaged=False)
     told, healed = state or {}, f"healed from {source}"
     if fault := _config_fault(folder, name_of):
-        known = settings if settings is not None and name_of(settings) == folder.id else None
-        _mend(
-            folder,
-            "config.json",
-            fault,
-            "written again from the study's suggestion",
-            known,
-            did_else="left out until a study asks",
-        )
+        _mend_config(folder, name_of, settings, fault)
     _mend_record(folder, told.get("record"), healed)
     try:
         folder.provenance()
@@ -104,6 +96,16 @@ def mend_trial(folder: TrialFolder, name_of: NameOf, settings: Mapping[str, Any]
         _mend(folder, "provenance.json", error, healed, sessions, did_else="what earlier sessions were made of is not known")
     if (record := folder.record()) is not None and (fault := _metrics_fault(folder, record)):
         _mend_metrics(folder, list(told.get("metrics", ())), record, fault, healed)
+
+
+def _mend_config(folder: TrialFolder, name_of: NameOf, settings: Mapping[str, Any] | None, fault: str) -> None:
+    """From the caller's settings. Without them it stays: it may be of another version of Podium, and a reader leaves it out."""
+    try:
+        known = settings is not None and name_of(settings) == folder.id
+    except Exception:  # as in `_config_fault`
+        known = False
+    if known:
+        _mend(folder, "config.json", fault, "written again from the study's suggestion", settings)
 
 
 def _mend_record(folder: TrialFolder, told: Mapping[str, Any] | None, healed: str) -> None:

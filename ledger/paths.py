@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ledger.disk import FullDiskError, writing
 from ledger.errors import UserError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@=-]*")
@@ -65,13 +66,17 @@ def check_writable(folder: Path) -> None:
     """Make `folder` and write a byte into it.
 
     Raises:
+        FullDiskError: There is no room for it.
         UserError: It cannot be written.
     """
     probe = folder / f".writable.{os.getpid()}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            probe.write_bytes(b"")
+            probe.unlink()
+    except FullDiskError:
+        raise
     except OSError as error:
         raise UserError(
             f"storage must be a folder that can be written, got {folder} ({error.strerror}); "

@@ -24,6 +24,16 @@ class StatusLine:
         self._started = self._shown = time.monotonic()
         self._progress: dict[str, float] = {}
         self._done = 0
+        self._note = ""
+
+    def expect(self, total: int) -> None:
+        """So many trials will be trained."""
+        self._total = total
+
+    def note(self, text: str) -> None:
+        """What the search waits for; an empty text when it goes on."""
+        self._note = text
+        self.show()
 
     def epoch(self, trial: str, target: str, share: float, score: float) -> None:
         """A trial reported: `share` of its planned epochs is done and its best score is `score`."""
@@ -57,7 +67,8 @@ class StatusLine:
     def text(self, now: float) -> str:
         """The line itself."""
         best = "  ".join(f"{target} {'-' if score is None else f'{score:.3f}'}" for target, score in self._best.items())
-        return f"trials {self._done}/{self._total}  running {len(self._progress)}  best: {best}  {self._left(now)}"
+        note = f"  {self._note}" if self._note else ""
+        return f"trials {self._done}/{self._total}  running {len(self._progress)}  best: {best}  {self._left(now)}{note}"
 
     def _left(self, now: float) -> str:
         work, spent = self._done + sum(self._progress.values()), now - self._started

@@ -1,25 +1,46 @@
-"""Questions to the ledger: which trials are there, how good are they, what did each study decide about them."""
+"""Questions to the ledger: which trials are there, how good are they, what did each study decide about them.
 
-from collections import Counter
-from dataclasses import asdict, dataclass
-from typing import Any
+Answered by the index (`ledger.index`), which says what the folders say at that moment.
+"""
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from ledger.errors import UserError, unknown
 from ledger.files import fingerprint
-from ledger.mending import readable_config, readable_record
+from ledger.index import ask
+from ledger.index_rows import OF_A_SPLIT
+from ledger.mending import readable_record
 from ledger.paths import CompetitionPaths
-from ledger.studies import StudyFolder, study_folder, study_folders
-from ledger.trials import ALL_DATA, Record, TrialFolder, trial_folders
+from ledger.studies import study_folder
+from ledger.trials import ALL_DATA, Record, TrialFolder
 
-SORT_KEYS = ("score", "seconds", "epochs", "best_epoch", "target", "study", "trial_id", "host", "author")
-DESCENDING = ("score",)
-OF_A_SPLIT = ("split", "data", "fold", "seed")
-"""What may differ between trials of the same settings under several splits."""
+ORDERS = {
+    "score": "trial.score IS NULL, trial.score DESC",
+    "seconds": "trial.seconds",
+    "epochs": "trial.epochs",
+    "best_epoch": "trial.best_epoch IS NULL, trial.best_epoch",
+    "target": "trial.target",
+    "study": "asked.study IS NULL, asked.study",
+    "trial_id": "trial.trial_id",
+    "host": "trial.host",
+    "author": "trial.author",
+}
+SORT_KEYS = tuple(ORDERS)
+ROWS = "trial LEFT JOIN asked USING (trial_id)"
+"""One row per trial and study that asked for it, and one for a trial that no study here asked for."""
+STATUS = "coalesce(asked.status, trial.own_status)"
 
 
-@dataclass(frozen=True)
-class Row:
-    """One trial as one study sees it; `study` is `None` for a trial that no study here asked for."""
+class Row(NamedTuple):
+    """One trial as one study sees it; `study` is `None` for a trial that no study here asked for.
+
+    Attributes:
+        weights: Hash of its best weights, `None` before there are any; `ledger.quota.has_weights` says whether they are still there.
+        settings: `config` as JSON: 10,000 rows are there four times sooner where nobody asks for their configurations.
+    """
 
     trial_id: str
     config_id: str
@@ -34,15 +55,47 @@ class Row:
     seconds: float
     host: str
     author: str
-    config: dict[str, Any]
+    weights: str | None
+    settings: str
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved settings; parsed anew each time."""
+        return dict(json.loads(self.settings))
 
     def json(self) -> dict[str, Any]:
-        return asdict(self)
+        named = self._asdict()
+        del named["settings"]
+        return named | {"config": self.config}
+
+
+COLUMNS = (
+    "trial.trial_id, config_id, asked.study, target, fold, seed, "
+    f"{STATUS}, score, best_epoch, epochs, seconds, host, author, trial.weights, settings.config"
+)
+SAME_NAME = ("trial_id", "config_id", "target", "fold", "seed", "score", "best_epoch", "weights", "seconds", "author", "host")
+OF_A_RECORD = {"epochs_planned": "planned", "epochs_done": "epochs", **{name: name for name in SAME_NAME}}
+"""Field of a finished trial's `Record` -> column; its curve is JSON."""
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """The first rows, and how many there are in all."""
+
+    rows: list[Row]
+    total: int
 
 
 def list_trials(
     paths: CompetitionPaths, *, study: str | None = None, target: str | None = None, sort: str = "score"
 ) -> list[Row]:
+    """The whole leaderboard, best first. See `leaderboard`."""
+    return leaderboard(paths, study=study, target=target, sort=sort).rows
+
+
+def leaderboard(
+    paths: CompetitionPaths, *, study: str | None = None, target: str | None = None, sort: str = "score", limit: int | None = None
+) -> Leaderboard:
     """The leaderboard, best first.
 
     Args:
@@ -50,20 +103,47 @@ def list_trials(
         study: Only what this study asked for.
         target: Only trials of this target.
         sort: One of `SORT_KEYS`; scores descend, the rest ascends, ties go by trial id.
+        limit: How many rows; all of them for `None`.
 
     Raises:
         UserError: Unknown study, target or key.
     """
     if sort not in SORT_KEYS:
         raise UserError(unknown("sort key", sort, SORT_KEYS))
-    studies = [study_folder(paths.studies, study)] if study else study_folders(paths.studies)
-    rows = _rows(paths, studies, strays=study is None)
-    if target is not None and rows:
-        targets = {row.target for row in rows}
-        if target not in targets:
-            raise UserError(unknown("target", target, targets))
-        rows = [row for row in rows if row.target == target]
-    return sorted(rows, key=lambda row: _order(row, sort))
+    if study is not None:
+        study_folder(paths.studies, study)
+    return ask(paths, lambda database: _leaderboard(database, study, target, sort, limit))
+
+
+def _leaderboard(
+    database: sqlite3.Connection, study: str | None, target: str | None, sort: str, limit: int | None
+) -> Leaderboard:
+    known = [("asked.study = ?", study)] if study is not None else []
+    if target is not None:
+        _check_target(database, target, *_where(known))
+        known.append(("trial.target = ?", target))
+    where, values = _where(known)
+    rows = database.execute(
+        f"SELECT {COLUMNS} FROM {ROWS} JOIN settings USING (n) {where} "
+        f"ORDER BY {ORDERS[sort]}, trial.trial_id, asked.study LIMIT ?",
+        (*values, -1 if limit is None else limit),
+    )
+    found = list(map(Row._make, rows))
+    if limit is None:
+        return Leaderboard(found, len(found))
+    return Leaderboard(found, database.execute(f"SELECT count(*) FROM {ROWS} {where}", values).fetchone()[0])
+
+
+def _where(known: list[tuple[str, Any]]) -> tuple[str, tuple[Any, ...]]:
+    """A WHERE clause in which all of these hold, and its values."""
+    clause = " AND ".join(condition for condition, _ in known)
+    return f"WHERE {clause}" if known else "", tuple(value for _, value in known)
+
+
+def _check_target(database: sqlite3.Connection, target: str, where: str, values: tuple[Any, ...]) -> None:
+    targets = {name for (name,) in database.execute(f"SELECT DISTINCT target FROM {ROWS} {where}", values)}
+    if targets and target not in targets:
+        raise UserError(unknown("target", target, targets))
 
 
 def scores_by_split(paths: CompetitionPaths) -> list[dict[str, Any]]:
@@ -73,25 +153,35 @@ def scores_by_split(paths: CompetitionPaths) -> list[dict[str, Any]]:
         Per target and settings that were trained under at least two splits: `target`, `splits` (name -> `score`, the mean over
         folds and seeds, and `n` trials), `trials` and the settings they share under `config`.
     """
-    found: dict[str, list[Row]] = {}
-    for row in list_trials(paths):
-        if row.score is not None and row.status == "finished":
-            found.setdefault(fingerprint({k: v for k, v in row.config.items() if k not in OF_A_SPLIT}), []).append(row)
-    several = [rows for rows in found.values() if len({row.config["split"] for row in rows}) > 1]
+    found: dict[str, list[tuple[Row, dict[str, Any]]]] = {}
+    for row in ask(paths, _under_several_splits):
+        config = row.config
+        found.setdefault(fingerprint({k: v for k, v in config.items() if k not in OF_A_SPLIT}), []).append((row, config))
+    several = [rows for rows in found.values() if len({config["split"] for _, config in rows}) > 1]
     told = [
         {
-            "target": rows[0].target,
-            "splits": {name: _mean_of(rows, name) for name in sorted({row.config["split"] for row in rows})},
-            "trials": sorted({row.trial_id for row in rows}),
-            "config": {key: value for key, value in rows[0].config.items() if key not in OF_A_SPLIT},
+            "target": rows[0][0].target,
+            "splits": {name: _mean_of(rows, name) for name in sorted({config["split"] for _, config in rows})},
+            "trials": sorted({row.trial_id for row, _ in rows}),
+            "config": {key: value for key, value in rows[0][1].items() if key not in OF_A_SPLIT},
         }
         for rows in several
     ]
     return sorted(told, key=lambda one: (one["target"], -max(split["score"] for split in one["splits"].values()), one["trials"]))
 
 
-def _mean_of(rows: list[Row], split: str) -> dict[str, Any]:
-    scores = {row.trial_id: row.score for row in rows if row.config["split"] == split and row.score is not None}
+def _under_several_splits(database: sqlite3.Connection) -> list[Row]:
+    """The leaderboard's finished rows with a score whose settings were trained under more than one split."""
+    rows = database.execute(
+        f"SELECT {COLUMNS} FROM {ROWS} JOIN settings USING (n) WHERE score IS NOT NULL AND {STATUS} = 'finished' "
+        "AND same IN (SELECT same FROM trial GROUP BY same HAVING count(DISTINCT split) > 1) "
+        f"ORDER BY {ORDERS['score']}, trial.trial_id, asked.study"
+    )
+    return list(map(Row._make, rows))
+
+
+def _mean_of(rows: list[tuple[Row, dict[str, Any]]], split: str) -> dict[str, Any]:
+    scores = {row.trial_id: row.score for row, config in rows if config["split"] == split and row.score is not None}
     return {"score": sum(scores.values()) / len(scores), "n": len(scores)}
 
 
@@ -111,22 +201,34 @@ def best_trials(
     Raises:
         UserError: Unknown study.
     """
-    asked = set(study_folder(paths.studies, study).statuses()) if study else None
-    found = []
-    for folder in trial_folders(paths.trials):
-        record = readable_record(folder)
-        if record is None or record.score is None or not record.finished or (asked is not None and folder.id not in asked):
-            continue
-        config = (readable_config(folder) if (record.target, record.fold) == (target, fold) else None) or {}
-        if (config.get("data"), config.get("metric")) == (data, metric):
-            found.append((folder.id, record.score))
-    return sorted(found, key=lambda pair: (-pair[1], pair[0]))
+    if study is not None:
+        study_folder(paths.studies, study)
+    asked = "" if study is None else "AND trial_id IN (SELECT trial_id FROM asked WHERE study = ?)"
+    query = (
+        "SELECT trial_id, score FROM trial WHERE target = ? AND data = ? AND metric = ? AND fold = ? AND own_status = 'finished' "
+        f"AND score IS NOT NULL {asked} ORDER BY score DESC, trial_id"
+    )
+    values = (target, data, metric, fold, *([] if study is None else [study]))
+    return ask(paths, lambda database: database.execute(query, values).fetchall())
+
+
+def finished_trials(paths: CompetitionPaths, target: str, data: str, metric: str) -> list[tuple[Record, dict[str, Any]]]:
+    """Record and configuration of the finished trials with a score, of every fold, that learned from these data; by id."""
+    query = (
+        f"SELECT {', '.join(OF_A_RECORD.values())}, curve, config FROM trial JOIN settings USING (n) WHERE target = ? AND data = ? "
+        "AND metric = ? AND own_status = 'finished' AND score IS NOT NULL ORDER BY trial_id"
+    )
+    found = ask(paths, lambda database: database.execute(query, (target, data, metric)).fetchall())
+    return [
+        (Record(**dict(zip(OF_A_RECORD, values, strict=True)), curve=json.loads(curve)), json.loads(config))
+        for *values, curve, config in found
+    ]
 
 
 def count_finished(paths: CompetitionPaths) -> dict[str, int]:
     """Per target how many finished trials the ledger has, whatever data and fold they are of."""
-    records = (readable_record(folder) for folder in trial_folders(paths.trials))
-    return dict(Counter(record.target for record in records if record is not None and record.finished))
+    query = "SELECT target, count(*) FROM trial WHERE own_status = 'finished' GROUP BY target"
+    return ask(paths, lambda database: dict(database.execute(query).fetchall()))
 
 
 def all_data_sibling(paths: CompetitionPaths, trial_id: str) -> str | None:
@@ -138,62 +240,6 @@ def all_data_sibling(paths: CompetitionPaths, trial_id: str) -> str | None:
     own = readable_record(TrialFolder(paths.trials / trial_id))
     if own is None:
         raise FileNotFoundError(f"trial {trial_id} has no record")
-    wanted = (own.config_id, own.seed, ALL_DATA)
-    for folder in trial_folders(paths.trials):
-        record = readable_record(folder)
-        if record is not None and record.finished and (record.config_id, record.seed, record.fold) == wanted:
-            return folder.id
-    return None
-
-
-def _rows(paths: CompetitionPaths, studies: list[StudyFolder], *, strays: bool) -> list[Row]:
-    folders = {folder.id: folder for folder in trial_folders(paths.trials)}
-    rows, seen = [], set()
-    for study in studies:
-        for trial, status in study.statuses().items():
-            if trial in folders:
-                rows.append(_row(folders[trial], study.name, status))
-                seen.add(trial)
-    if strays:
-        rows += [_row(folder, None, _own_status(folder)) for trial, folder in folders.items() if trial not in seen]
-    return [row for row in rows if row is not None]
-
-
-def _own_status(folder: TrialFolder) -> str:
-    record = readable_record(folder)
-    if record is None or not record.ended:
-        return "running"
-    return "diverged" if record.diverged else "finished"
-
-
-def _row(folder: TrialFolder, study: str | None, status: str) -> Row | None:
-    config = readable_config(folder)
-    if config is None:
-        return None
-    record = readable_record(folder) or Record(folder.id, "", config["target"], config["fold"], config["seed"], config["epochs"])
-    return Row(
-        trial_id=folder.id,
-        config_id=record.config_id,
-        study=study,
-        target=record.target,
-        fold=record.fold,
-        seed=record.seed,
-        status=status,
-        score=None if record.diverged else record.score,
-        best_epoch=record.best_epoch,
-        epochs=record.epochs_done,
-        seconds=record.seconds,
-        host=record.host,
-        author=record.author,
-        config=config,
-    )
-
-
-def _order(row: Row, sort: str) -> tuple[bool, Any, str, str]:
-    value = getattr(row, sort)
-    missing = value is None
-    if missing:
-        value = 0
-    elif sort in DESCENDING:
-        value = -value
-    return missing, value, row.trial_id, row.study or ""
+    query = "SELECT min(trial_id) FROM trial WHERE config_id = ? AND seed = ? AND fold = ? AND own_status = 'finished'"
+    found: str | None = ask(paths, lambda database: database.execute(query, (own.config_id, own.seed, ALL_DATA)).fetchone()[0])
+    return found

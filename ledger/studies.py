@@ -7,18 +7,29 @@ the same trial for more epochs. What is damaged is left out by whoever reads, wi
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ledger.claims import Holder, living
 from ledger.errors import UserError, unknown
 from ledger.files import append_line, read_json, replace_sealed
 from ledger.paths import check_name
 from ledger.seals import Lines, split_lines
 
 log = logging.getLogger("podium.ledger")
-END_EVENTS = {"finished": "finished", "pruned": "pruned", "diverged": "diverged", "failed": "failed", "answered": "finished"}
+END_EVENTS = {
+    "finished": "finished",
+    "pruned": "pruned",
+    "diverged": "diverged",
+    "failed": "failed",
+    "answered": "finished",
+    "superseded": "superseded",
+}
+OPEN = ("running", "elsewhere", "superseded")
+"""What a trial without an end is to its study: `elsewhere` while another study trains it, `superseded` when the data have changed."""
+LEASE_PATIENCE_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -107,13 +118,15 @@ class StudyFolder:
 
     def suggestions(self) -> list[Suggestion]:
         """All suggestions that can be read, oldest first; one without a trial (`""`) only holds its number."""
-        found = []
-        for file in self.suggestion_files():
-            try:
-                found.append(Suggestion(**read_json(file)))
-            except (ValueError, TypeError) as error:
-                log.warning("study %s: a suggestion is left out (%s); --resume %s heals it", self.name, error, self.name)
-        return found
+        return [found for file in self.suggestion_files() if (found := self.suggestion(file)) is not None]
+
+    def suggestion(self, file: Path) -> Suggestion | None:
+        """The suggestion in one of `suggestion_files`; `None`, with a warning, where it is damaged."""
+        try:
+            return Suggestion(**read_json(file))
+        except (ValueError, TypeError) as error:
+            log.warning("study %s: a suggestion is left out (%s); --resume %s heals it", self.name, error, self.name)
+            return None
 
     def log(self, event: str, trial_id: str | None = None, **facts: Any) -> None:
         """Append one event with the time in UTC seconds."""
@@ -122,7 +135,10 @@ class StudyFolder:
 
     def events(self) -> list[dict[str, Any]]:
         """All events that can be read, oldest first."""
-        lines = self.journal()
+        return self.readable(self.journal())
+
+    def readable(self, lines: Lines) -> list[dict[str, Any]]:
+        """The events of a journal that can be read; the others are warned about."""
         if lines.damaged:
             log.warning(
                 "study %s: %d damaged events are left out; --resume %s mends them", self.name, len(lines.damaged), self.name
@@ -140,21 +156,36 @@ class StudyFolder:
         for event in self.events():
             if event["event"] == "started":
                 epochs[event["trial_id"]] = None
+            elif event["event"] == "elsewhere":
+                epochs.pop(event["trial_id"], None)
             elif event.get("trial_id") in epochs and event["event"] in END_EVENTS:
                 epochs[event["trial_id"]] = event.get("epoch")
         return epochs
 
     def failures(self) -> tuple[str, ...]:
-        """Why trials failed for good, each reason once, oldest first."""
-        return tuple(dict.fromkeys(event["reason"] for event in self.events() if event["event"] == "failed"))
+        """Why trials failed for good and have not been retried since, each reason once, oldest first."""
+        failed = {trial for trial, status in self.statuses().items() if status == "failed"}
+        reasons = {event["trial_id"]: event["reason"] for event in self.events() if event["event"] == "failed"}
+        return tuple(dict.fromkeys(reason for trial, reason in reasons.items() if trial in failed))
 
     def statuses(self) -> dict[str, str]:
-        """Per trial id what the study last decided: running, finished, pruned, diverged or failed."""
-        status = {suggestion.trial_id: "running" for suggestion in self.suggestions() if suggestion.trial_id}
-        for event in self.events():
-            if "trial_id" in event:
-                status[event["trial_id"]] = END_EVENTS.get(event["event"], "running")
-        return status
+        """Per trial id what the study last decided: running, elsewhere, finished, pruned, diverged, failed or superseded."""
+        return statuses_of((suggestion.trial_id for suggestion in self.suggestions()), self.events())
+
+    def check_not_driven(self) -> None:
+        """Refuse a study that somebody drives now; looks at its lease and leaves it alone.
+
+        Raises:
+            UserError: Naming who, where and since when.
+        """
+        driver = living(self.lease, patience=LEASE_PATIENCE_S)
+        if driver is not None:
+            raise self.driven_by(driver)
+
+    def driven_by(self, driver: Holder | None) -> UserError:
+        """What a second driver is told."""
+        who = f"process {driver.pid} on {driver.host} since {driver.started}" if driver else "another driver"
+        return UserError(f"study {self.name!r} is being run by {who}; wait for it or stop it first")
 
 
 def study_folder(studies: Path, name: str) -> StudyFolder:
@@ -177,3 +208,18 @@ def study_folders(studies: Path) -> list[StudyFolder]:
     """All studies of a competition, by name."""
     paths = sorted(studies.iterdir()) if studies.is_dir() else []
     return [folder for folder in map(StudyFolder, paths) if folder.planned]
+
+
+def statuses_of(suggested: Iterable[str], events: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Per trial id what a study last decided.
+
+    Args:
+        suggested: The trial ids of its suggestions; `""` for one that only holds its number.
+        events: Its events, oldest first.
+    """
+    status = {trial: "running" for trial in suggested if trial}
+    for event in events:
+        if "trial_id" in event:
+            own = "elsewhere" if event["event"] == "elsewhere" else "running"
+            status[event["trial_id"]] = END_EVENTS.get(event["event"], own)
+    return status

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger.files import copy_file, fingerprint, lines_text, read_json, replace_bytes, replace_sealed
+from ledger.paths import NAME
 
 ID_LENGTH = 12
 OUTSIDE_MEMBER = ("fold", "seed")
@@ -178,6 +179,11 @@ class TrialFolder:
             return list(read_json(self.path / "provenance.json")["sessions"])
         except FileNotFoundError:
             return []
+
+
+def is_trial(trials: Path, name: str) -> bool:
+    """Whether there is a trial of this name, which somebody typed: no name leads out of the folder."""
+    return NAME.fullmatch(name) is not None and (trials / name / "config.json").is_file()
 
 
 def trial_folders(trials: Path) -> Iterator[TrialFolder]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from typing import Any
 
+from ledger.disk import is_full, sentence
 from ledger.errors import UserError
 
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
@@ -71,6 +72,13 @@ def run(
         return INTERRUPTED
     except BrokenPipeError:
         return DONE
+    except OSError as error:
+        if not is_full(error):
+            raise
+        print(
+            f"{made.prog}: {sentence(error)}; free some space there (docs/storage.md), the same command goes on", file=sys.stderr
+        )
+        return FAILED
     return DONE
 
 

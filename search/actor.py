@@ -13,8 +13,11 @@ from ray import tune
 
 from competitions.prepare import Prepared, load_prepared
 from ledger.claims import Claim, claim
+from ledger.disk import is_full, sentence
 from ledger.errors import UserError
+from ledger.hearing import hearing
 from ledger.paths import CompetitionPaths
+from search.disk_stop import FULL
 from trainables.attach import attach, complete_trial
 from trainables.config import TrialConfig
 from trainables.training import TrialRun
@@ -43,12 +46,23 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
         self._run: TrialRun | None = None
         self._claim: Claim | None = None
         self._untold = False
+        self._said: list[str] = []
 
     def step(self) -> dict[str, Any]:
         """One epoch; everything is on disk before this returns.
 
-        A trial that goes on tells its last whole epoch first: whoever was killed may not have told it.
+        A trial that goes on tells its last whole epoch first: whoever was killed may not have told it. One that met a full disk is
+        let go of: what was not written is not told.
         """
+        try:
+            return self._step()
+        except OSError as error:
+            if not is_full(error):
+                raise
+            self._close()
+            return {"done": True, FULL: sentence(error), "epoch": 0, "best_score": float("-inf")}
+
+    def _step(self) -> dict[str, Any]:
         if self._next is not None:
             self._open(self._next)
         if self._run is None:
@@ -62,7 +76,8 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
         self._untold = False
         record = self._run.record
         score = record.score if record.score is not None else float("-inf")
-        return {"epoch": record.epochs_done, "best_score": score, "diverged": record.diverged, "done": record.ended}
+        told, self._said = {"said": "\n".join(self._said)} if self._said else {}, []
+        return {"epoch": record.epochs_done, "best_score": score, "diverged": record.diverged, "done": record.ended, **told}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Drop everything of the old trial; the next one is opened by its first step."""
@@ -83,7 +98,9 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
         if self._claim is None:
             log.warning("trial %s is being trained by another study", settings.trial_id)
             return
-        self._run = TrialRun(settings, context)
+        with hearing() as heard:
+            self._run = TrialRun(settings, context)
+        self._said = heard.said()
         self._untold = self._run.record.epochs_done > 0
 
     def _close(self) -> None:
@@ -99,13 +116,24 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
             torch.cuda.empty_cache()
 
 
-def complete_remotely(root: str, prepared: str, trial_id: str, views: tuple[str, ...], device: str) -> str:
-    """Body of the Ray task that computes the missing views of one finished trial."""
+def complete_remotely(
+    root: str, prepared: str, trial_id: str, views: tuple[str, ...], device: str
+) -> tuple[str | None, list[str]]:
+    """Body of the Ray task that computes the missing views of one finished trial.
+
+    Returns:
+        The sentence about a full disk, if it met one; and what the driver should say.
+    """
     data = prepared_for(root, prepared)
     from ledger.trials import TrialFolder
 
-    try:
-        complete_trial(data, TrialFolder(data.paths.trials / trial_id), views, device=device)
-    except UserError as error:  # its weights are lost; an export leaves it out and says so again
-        log.warning("%s", error)
-    return trial_id
+    with hearing() as heard:
+        try:
+            complete_trial(data, TrialFolder(data.paths.trials / trial_id), views, device=device)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            return sentence(error), heard.said()
+        except UserError as error:  # its weights are lost, or another driver's quota dropped them; an export says so again
+            return None, [*heard.said(), str(error)]
+    return None, heard.said()

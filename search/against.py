@@ -13,11 +13,11 @@ from ensemble.paired import UNDECIDED, Pair, compare, difference, spread_of
 from ensemble.voters import Rows, align, shared_photos
 from ledger import verbs
 from ledger.errors import UserError
-from ledger.mending import readable_config, readable_record
 from ledger.paths import CompetitionPaths
 from ledger.predictions import predictions_of
+from ledger.query import finished_trials
 from ledger.studies import StudyFolder, study_folders
-from ledger.trials import Record, TrialFolder, trial_folders
+from ledger.trials import Record, TrialFolder
 from search.base import base_config, setting_changed
 from trainables.attach import target_of
 from trainables.config import TrialConfig
@@ -134,16 +134,10 @@ def table(changes: Sequence[Mapping[str, Any]]) -> str:
 def _comparable(paths: CompetitionPaths, base: TrialConfig) -> dict[str, dict[tuple[int, int], _Trial]]:
     """Configuration -> (fold, seed) -> finished trial with a score on the same question."""
     found: dict[str, dict[tuple[int, int], _Trial]] = defaultdict(dict)
-    for folder in trial_folders(paths.trials):
-        record = readable_record(folder)
-        if record is None or not record.finished or record.score is None or record.target != base.target:
-            continue
-        settings = readable_config(folder)
-        if settings is None:
-            continue
+    for record, settings in finished_trials(paths, base.target, base.data, base.metric):
         config = TrialConfig.from_json(settings)
         if all(getattr(config, name) == getattr(base, name) for name in SAME):
-            trial = _Trial(folder, record, config)
+            trial = _Trial(TrialFolder(paths.trials / record.trial_id), record, config)
             found[config.config_id][trial.place] = trial
     return found
 

@@ -17,7 +17,7 @@ from competitions.targets import targets
 from ledger.errors import UserError, unknown
 from ledger.mending import readable_config, readable_record
 from ledger.paths import CompetitionPaths, competition_paths
-from ledger.trials import ALL_DATA, TrialFolder, trial_folders
+from ledger.trials import ALL_DATA, TrialFolder, is_trial, trial_folders
 from search_spaces import Space
 from trainables.attach import weights_store
 from trainables.backbones import kept_weights
@@ -46,8 +46,8 @@ def base_config(paths: CompetitionPaths, trial_id: str) -> TrialConfig:
         UserError: There is none of this name, it is not finished, or it learned from all photos and has no score.
     """
     folder, name = TrialFolder(paths.trials / trial_id), paths.root.name
-    known = [found.id for found in trial_folders(paths.trials)]
-    if trial_id not in known:
+    if not is_trial(paths.trials, trial_id):
+        known = [found.id for found in trial_folders(paths.trials)]
         raise UserError(f"{unknown('trial', trial_id, known)}; show_trials.py {name} lists them")
     settings, record = readable_config(folder), readable_record(folder)
     if settings is None:

@@ -65,6 +65,15 @@ def ray_session(address: str | None, *, num_cpus: int | None = None) -> Iterator
         ray.shutdown()
 
 
+def at_once(cpus: float, gpus: float) -> int:
+    """How many trials that need so much fit side by side on the machines of this Ray."""
+    import ray
+
+    asked = {kind: n for kind, n in (("CPU", cpus), ("GPU", gpus)) if n}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(min(int(node.get(kind, 0.0) / n) for kind, n in asked.items()) for node in nodes)
+
+
 def _connect(address: str | None, num_cpus: int | None) -> None:
     import ray
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from competitions.compare_data import Difference
 from competitions.competition import Competition, load_competition, with_split
 from competitions.prepare import Prepared, prepare
 from competitions.targets import Target, choose_targets, targets
@@ -15,13 +16,20 @@ from ledger.errors import UserError
 from ledger.mending import readable_record
 from ledger.paths import CompetitionPaths, check_name, check_writable, competition_paths
 from ledger.progress import Counting
-from ledger.studies import StudyFolder, study_folder
+from ledger.studies import StudyFolder, Suggestion, study_folder
 from ledger.trials import ALL_DATA, TrialFolder
+from search.changes import before, changes_since, refit, settle
+from search.code import code
 from search.request import Request, check_request
 from search_spaces import Space
 from trainables.catalog import check_views
 
 log = logging.getLogger("podium.search")
+NOT_RECORDED = ("resume", "address", "retry_failed", "accept_change")
+"""What is asked of one run of a study, not of the study."""
+ANEW = ("address", "hours", "loader_workers", "tracker", "retry_failed", "accept_change")
+"""What may be asked anew of a study that goes on."""
+MADE_OF = ("commit", "packages", "python", "author", "host")
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,9 @@ class Plan:
 
     Attributes:
         members: Target -> configurations to train as they stand, for a study on all data; else empty.
+        former: The plan of a study that goes on, as it was; else empty.
+        changes: What is not as the study began, and was accepted or does not matter.
+        told: Target -> earlier trials that a warm start takes over.
     """
 
     request: Request
@@ -38,10 +49,25 @@ class Plan:
     questions: dict[str, Any]
     study: StudyFolder
     members: dict[str, list[Any]] = field(default_factory=dict)
+    former: dict[str, Any] = field(default_factory=dict)
+    changes: tuple[Difference, ...] = ()
+    told: dict[str, list[Any]] = field(default_factory=dict)
 
     @property
     def paths(self) -> CompetitionPaths:
         return self.prepared.paths
+
+    def compares(self, suggestion: Suggestion) -> bool:
+        """Whether a suggestion of this study answers one of today's questions."""
+        from search.fitting import answers
+
+        question = self.questions.get(suggestion.target)
+        return question is not None and answers(suggestion.settings, question)
+
+    def failed(self) -> set[str]:
+        """The trials of today's questions that failed for good; a diverged one has a result."""
+        statuses = self.study.statuses()
+        return {one.trial_id for one in self.study.suggestions() if statuses[one.trial_id] == "failed" and self.compares(one)}
 
 
 def make_plan(request: Request, storage: str | Path | None) -> Plan:
@@ -70,10 +96,17 @@ def make_plan(request: Request, storage: str | Path | None) -> Plan:
         threads = max(config.threads for configs in members.values() for config in configs)
         request = replace(request, cpus_per_trial=threads, scheduler="fifo")
         questions = {name: replace(question, fold=ALL_DATA, threads=threads) for name, question in questions.items()}
-    elif base is not None:
+    former = study_folder(paths.studies, request.study or "").plan() if request.resume else {}
+    changes = changes_since(former, space, prepared, questions) if former else []
+    others = any(one["data"] != questions[name].data for name, one in former.get("questions", {}).items())
+    settle(request.study or "", changes, accept=request.accept_change, acceptable=not (request.all_data and others))
+    if base is not None and not request.all_data:
         space, request = _around(space, base, request, prepared, questions)
-    if request.resume:
-        _check_unchanged(study_folder(paths.studies, request.study or ""), questions, space)
+    told: dict[str, list[Any]] = {}
+    if request.warm_start:
+        from search.warm_start import taken_over
+
+        told = taken_over(former, changes, space, paths, questions)
     if not request.all_data:
         from search.space_check import StartWeights, check_space
 
@@ -83,7 +116,8 @@ def make_plan(request: Request, storage: str | Path | None) -> Plan:
     study = StudyFolder(paths.studies / name)
     if not request.resume:
         check_new(study)
-    return Plan(replace(request, study=name, targets=tuple(questions)), space, prepared, questions, study, members)
+    request = replace(request, study=name, targets=tuple(questions))
+    return Plan(request, space, prepared, questions, study, members, former, tuple(changes), told)
 
 
 def check_new(study: StudyFolder) -> None:
@@ -112,7 +146,13 @@ def dry_run(plan: Plan) -> dict[str, Any]:
             study.ask()  # number 0 is the base itself
         config = plan.members[name][0] if plan.members else resolve(plan.space.suggest(study.ask()), question)
         drawn[name] = {"trial_id": config.trial_id, "config": config.json()}
-    return {"study": plan.study.name, "request": json.loads(json.dumps(asdict(plan.request))), "for_example": drawn}
+    return {
+        "study": plan.study.name,
+        "request": json.loads(json.dumps(asdict(plan.request))),
+        "for_example": drawn,
+        "changes": [asdict(change) for change in plan.changes],
+        "taken_over": {name: len(trials) for name, trials in plan.told.items()},
+    }
 
 
 def _tell(prepared: Prepared) -> None:
@@ -197,18 +237,23 @@ def _empty_heads(prepared: Prepared, target: Target, fold: int) -> list[str]:
 def plan_json(plan: Plan, key: str) -> dict[str, Any]:
     from trainables.provenance import provenance
 
-    asked = {name: value for name, value in asdict(plan.request).items() if name not in ("resume", "address")}
+    asked = {name: value for name, value in asdict(plan.request).items() if name not in NOT_RECORDED}
     competition = plan.prepared.competition
     asked |= {"competition": competition.name, "split": competition.split.name}  # not the path of its file
     asked |= {"trials": plan.request.n_trials}
-    made_of = {name: value for name, value in provenance().items() if name in ("commit", "packages", "author", "host")}
+    made_of = {name: value for name, value in provenance().items() if name in MADE_OF}
     return {
         "request": asked,
         "space": plan.space.fingerprint,
+        "space_files": dict(plan.space.files),
+        "code": code(),
         "prepared": key,
         "members": {target: [config.json() for config in configs] for target, configs in plan.members.items()},
         "questions": _asked(plan.questions),
         "made_of": made_of,
+        "told": {target: [one.json() for one in told] for target, told in plan.told.items()},
+        "before": before(plan.former, plan.changes),
+        "refit": refit(plan.former, plan.changes, plan.study),
     }
 
 
@@ -268,26 +313,6 @@ def _asked(questions: Mapping[str, Any]) -> dict[str, Any]:
     return {name: asdict(question) for name, question in questions.items()}
 
 
-def _check_unchanged(study: StudyFolder, questions: Mapping[str, Any], space: Space) -> None:
-    """Scores on other photos do not compare, so a study goes on only with the data it began with.
-
-    Raises:
-        UserError: Naming what is different now.
-    """
-    before, now = study.plan()["questions"], _asked(questions)
-    changed = {key for name in before for key, value in before[name].items() if now.get(name, {}).get(key) != value}
-    if study.plan()["space"] != space.fingerprint:
-        raise UserError(
-            f"search_spaces/{space.name}.py is not what study {study.name!r} began with; put it back, or start a new study: it takes "
-            "over every trial that still fits"
-        )
-    if changed:
-        raise UserError(
-            f"study {study.name!r} began with other settings of the competition or other photos (changed: "
-            f"{', '.join(sorted(changed))}); put them back, or start a new study: it takes over every trial that still fits"
-        )
-
-
 def _recorded(request: Request, study: StudyFolder) -> Request:
     """The request a study was started with; how many trials, how long and where may be asked anew."""
     asked = study.plan()["request"]
@@ -295,7 +320,6 @@ def _recorded(request: Request, study: StudyFolder) -> Request:
     asked["vary"] = tuple(asked.get("vary", ()))
     if asked.get("all_data") and request.trials is not None:
         raise UserError(f"study {study.name!r} trains on all data what it was started with; start another with --trials N")
-    anew = {name: getattr(request, name) for name in ("address", "hours", "loader_workers", "tracker")}
-    if request.trials is not None:
-        anew["trials"] = request.trials
+    anew = {name: getattr(request, name) for name in ANEW}
+    anew |= {name: getattr(request, name) for name in ("trials", "keep") if getattr(request, name) is not None}
     return Request(**{**asked, **anew, "study": study.name, "resume": True})

@@ -6,6 +6,7 @@ from competitions.competition import Competition
 from competitions.targets import choose_targets
 from ledger.errors import UserError, unknown
 from ledger.paths import check_name
+from ledger.quota import EVERYTHING, parse_keep
 from search_spaces import Space, load_space
 
 SEARCHER_NAMES = ("tpe", "random")
@@ -36,6 +37,10 @@ class Request:
         base: A finished trial to search around, or to train on all data; `None` for a search of the whole space.
         vary: The settings in which trials differ from the base, one at a time.
         all_data: Train `base`, or the `trials` best of each target, on all labelled photos.
+        keep: Whose weights are kept, as `ledger.quota.parse_keep` reads it; `None`: as the study was started with, else all.
+        warm_start: A new study whose sampler knows every trial of the ledger that answers its question.
+        retry_failed: Of a study that goes on run only the trials that failed for good.
+        accept_change: Go on with a study whose code, space, data or split are not as it began.
     """
 
     competition: str
@@ -59,6 +64,10 @@ class Request:
     base: str | None = None
     vary: tuple[str, ...] = ()
     all_data: bool = False
+    keep: str | None = None
+    warm_start: bool = False
+    retry_failed: bool = False
+    accept_change: bool = False
 
     @property
     def n_trials(self) -> int:
@@ -92,6 +101,10 @@ def check_request(request: Request, competition: Competition) -> Space:
             check_name("study", request.study)
         except UserError as error:
             faults += error.faults
+    try:
+        parse_keep(EVERYTHING if request.keep is None else request.keep)
+    except UserError as error:
+        faults += error.faults
     faults += _number_faults(request, competition) + _name_faults(request) + _base_faults(request)
     if faults or space is None:
         raise UserError(*faults)
@@ -132,6 +145,14 @@ def _base_faults(request: Request) -> list[str]:
         (
             not (request.all_data and request.base and request.trials is not None and not request.resume),
             "--all-data trains either the trial of --base or the best --trials N of each target; leave one out",
+        ),
+        (
+            not (request.warm_start and (request.base or request.all_data)),
+            "--warm-start begins a search of a whole space; leave it out with --base and --all-data",
+        ),
+        (
+            not (request.warm_start and request.searcher == "random" and request.scheduler == "fifo"),
+            "--warm-start would have no effect with --searcher random and --scheduler fifo, which learn from no trial; leave one out",
         ),
     ]
     return [sentence for holds, sentence in rules if not holds]

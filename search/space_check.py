@@ -1,6 +1,6 @@
 """A space drawn from a few times, so that its mistakes show before the first trial. Imports no ray: Ray reads its token at import."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ def check_space(space: Space, questions: Mapping[str, Question], prepare: "Start
         UserError: With every distinct fault.
     """
     faults: dict[str, None] = {}
-    for parameters in _draws(space.suggest, space.first):
+    for _, parameters in drawn(space.suggest, space.first):
         for question in questions.values():
             try:
                 prepare.check(resolve(parameters, question), parameters)
@@ -92,9 +92,14 @@ def _refuse_a_trial_s_best(parameters: Mapping[str, Any], store: Path) -> None:
         )
 
 
-def _draws(suggest: Callable[[Any], dict[str, Any]], first: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def drawn(
+    suggest: Callable[[Any], dict[str, Any]], first: Sequence[Mapping[str, Any]], n: int = DRAWS
+) -> Iterator[tuple[optuna.Trial, dict[str, Any]]]:
+    """What the space tries first and `n` random draws: Optuna's trial and the settings; the same whenever asked."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for parameters in first:
         study.enqueue_trial(dict(parameters))
-    return [suggest(study.ask()) for _ in range(len(first) + DRAWS)]
+    for _ in range(len(first) + n):
+        trial = study.ask()
+        yield trial, suggest(trial)

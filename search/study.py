@@ -4,31 +4,38 @@ Before the first trial the plan is on disk; after the last one the missing views
 computed. Whatever ends the driver in between, `--resume` reads the folders and goes on.
 """
 
+import errno
+import functools
 import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ledger.claims import claim, holder
+from ledger.disk import FullDiskError, is_full, sentence, writing
 from ledger.errors import UserError
 from ledger.mend_studies import mend_study
 from ledger.paths import CompetitionPaths
 from ledger.progress import StatusLine, counts
-from ledger.studies import StudyFolder
+from ledger.studies import LEASE_PATIENCE_S, StudyFolder
 from ledger.trials import ALL_DATA, TrialFolder
+from search.changes import record, refit
+from search.fitting import answers, distributions
 from search.plan import Plan, check_new, plan_json
 from search.request import Request
+from search.room import Tidy, check_room
+from search.warm_start import comparing
+from trainables.config import Question
 
 log = logging.getLogger("podium.search")
 RETRIES = 2
 """How often a trial whose process died is started again; it goes on from its last whole epoch."""
 POOL = 5
 """Per target, how many of the best trials get all views as soon as the search ends."""
-LEASE_PATIENCE_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,8 @@ class Outcome:
         targets: Per target its trials by status, the best (trial_id, score), epochs trained and seconds.
         interrupted: Ctrl-C ended it.
         failures: Why trials failed, one sentence each.
+        full: The sentence about a full disk that ended it, else `None`.
+        freed_bytes: What weights took that the quota dropped.
     """
 
     study: str
@@ -46,9 +55,11 @@ class Outcome:
     seconds: float
     interrupted: bool
     failures: tuple[str, ...]
+    full: str | None = None
+    freed_bytes: int = 0
 
     def json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "full"}
 
 
 def run_study(plan: Plan) -> Outcome:
@@ -57,29 +68,44 @@ def run_study(plan: Plan) -> Outcome:
     Raises:
         UserError: Another driver runs this study, Ray cannot be reached, or has too little for one trial; nothing of a new
             study is then kept.
+        FullDiskError: There is no room for a new study; nothing of it is kept.
         KeyboardInterrupt: Before there was a plan to go on with.
     """
-    started = time.monotonic()
+    started, full, tidy = time.monotonic(), None, Tidy(plan.paths, plan.request.keep)
+    if plan.request.retry_failed and not plan.failed():
+        log.info("study %s has no failed trial, so there is nothing to retry", plan.study.name)
+        return _outcome(plan, started, interrupted=False)
+    if plan.request.resume:
+        tidy()  # before the lease: on a full disk there may be no room for one
     try:
         with _lease(plan.study):
             if not plan.request.resume:
                 check_new(plan.study)  # again: it may have begun and ended while this driver started
-            interrupted = _run(plan)
+            check_room(plan)
+            interrupted = _run(plan, tidy)
+            tidy(last=not interrupted)
     except KeyboardInterrupt:
         if not plan.study.planned:
             raise
         interrupted = True
-    return Outcome(
-        plan.study.name,
-        outcome_of(plan.study, plan.paths, list(plan.questions)),
-        _rounded(started),
-        interrupted,
-        plan.study.failures(),
-    )
+    except OSError as error:
+        if not (is_full(error) and plan.study.planned):
+            raise
+        interrupted, full = False, sentence(error)
+    return _outcome(plan, started, interrupted=interrupted, full=full, freed=tidy.freed)
 
 
-def _run(plan: Plan) -> bool:
-    """The study inside its lease; returns whether Ctrl-C ended it."""
+def _outcome(plan: Plan, started: float, *, interrupted: bool, full: str | None = None, freed: int = 0) -> Outcome:
+    told = outcome_of(plan.study, plan.paths, plan.questions)
+    return Outcome(plan.study.name, told, _rounded(started), interrupted, plan.study.failures(), full, freed)
+
+
+def _run(plan: Plan, tidy: Callable[[], None]) -> bool:
+    """The study inside its lease; returns whether Ctrl-C ended it.
+
+    Raises:
+        FullDiskError: A full disk ended it.
+    """
     from search.launch import ray_session
     from trainables.config import name_of
 
@@ -87,25 +113,32 @@ def _run(plan: Plan) -> bool:
         _check_resources(plan.request)
         mend_study(plan.study, plan.paths.trials, name_of)
         key = plan.prepared.save()
-        plan.study.write_plan(plan_json(plan, key))
+        today = plan_json(plan, key)  # before the changes are recorded: it says what they were
+        asked = plan.study.suggestions()
+        record(plan.study, plan.changes, {suggestion.trial_id: plan.compares(suggestion) for suggestion in asked})
+        plan.study.write_plan(today)
         if plan.members:
             from search.all_data import write_members
 
             write_members(plan.study, plan.members)
-        interrupted = _search(plan, key, push)
+        interrupted = _search(plan, key, push, tidy)
         if not interrupted:
             _complete_best(plan, key)
     return interrupted
 
 
-def outcome_of(study: StudyFolder, paths: CompetitionPaths, targets: list[str]) -> dict[str, dict[str, Any]]:
-    """Per target what the study's trials came to; epochs and seconds are those of trials that it did not find answered."""
+def outcome_of(study: StudyFolder, paths: CompetitionPaths, questions: Mapping[str, Question]) -> dict[str, dict[str, Any]]:
+    """Per target what the study's trials came to; epochs and seconds are those of trials that it did not find answered.
+
+    The best is one of those whose scores compare with today's.
+    """
     statuses, started, found = study.statuses(), study.started(), {}
-    of = {suggestion.trial_id: suggestion.target for suggestion in study.suggestions()}
-    for target in targets:
-        own = {trial: status for trial, status in statuses.items() if of.get(trial) == target}
+    of = {suggestion.trial_id: suggestion for suggestion in study.suggestions()}
+    for target, question in questions.items():
+        own = {trial: status for trial, status in statuses.items() if trial in of and of[trial].target == target}
         records = [record for trial in own if (record := TrialFolder(paths.trials / trial).record()) is not None]
-        scored = [(record.score, record.trial_id) for record in records if record.score is not None and record.finished]
+        compare = [record for record in records if answers(of[record.trial_id].settings, question)]
+        scored = [(record.score, record.trial_id) for record in compare if record.score is not None and record.finished]
         best = max(scored, key=lambda pair: (pair[0], pair[1]), default=None)
         found[target] = {
             "trials": counts(own),
@@ -117,19 +150,32 @@ def outcome_of(study: StudyFolder, paths: CompetitionPaths, targets: list[str]) 
     return found
 
 
-def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None]) -> bool:
-    """The Tune run; returns whether Ctrl-C ended it."""
+def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None], tidy: Callable[[], None]) -> bool:
+    """The Tune run; returns whether Ctrl-C ended it.
+
+    Raises:
+        FullDiskError: A full disk ended it.
+    """
     from ray import tune
 
     from search.actor import TrialActor
     from search.callback import StudyCallback
+    from search.disk_stop import DiskStop
+    from search.elsewhere import Over
+    from search.launch import at_once
     from search.scheduler import TargetScheduler
     from search.searcher import LedgerSearcher
     from search.space_check import StartWeights
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails in a trial is told by the callback, once
-    request = plan.request
+    request, stop = plan.request, DiskStop()
+    failed = plan.failed() if request.retry_failed else None
+    for trial in sorted(failed or ()):
+        plan.study.log("retrying", trial)
+    status = StatusLine(0, list(plan.questions))
+    last = refit(plan.former, plan.changes, plan.study)
+    told = comparing(plan.told, plan.questions)
     searcher = LedgerSearcher(
         plan.questions,
         suggest=plan.space.suggest,
@@ -140,18 +186,31 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None]) -> bool:
         study=plan.study,
         trials=plan.paths.trials,
         prepare=StartWeights(plan.prepared),
+        stop=stop,
+        told=told,
+        refit=last,
+        known=distributions(plan.space) if last else None,
+        only=failed,
+        one_at_a_time=request.address is None and at_once(request.cpus_per_trial, request.gpus_per_trial) == 1,
+        note=status.note,
+        give_up=Over(request.hours),
     )
-    status = StatusLine(searcher.remaining(), list(plan.questions))
-    callback = StudyCallback(plan.study, plan.paths.trials, status, push)
+    status.expect(searcher.remaining())
+    past = [suggestion for suggestion in plan.study.suggestions() if plan.compares(suggestion)]
+    rungs = TargetScheduler(
+        plan.questions, request.scheduler, plan.space, plan.study, plan.paths.trials, stop=stop, past=past, told=told
+    )
+    callback = StudyCallback(plan.study, plan.paths.trials, status, push, stop, tidy)
     bound = tune.with_parameters(
         TrialActor, root=str(plan.paths.root), prepared=key, device=_device(request), loader_workers=request.loader_workers
     )
     resources = {"cpu": request.cpus_per_trial, "gpu": request.gpus_per_trial}
-    tuner = tune.Tuner(
+    make_tuner = functools.partial(
+        tune.Tuner,
         tune.with_resources(bound, resources),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=TargetScheduler(plan.questions, request.scheduler, plan.space, plan.study, plan.paths.trials),
+            scheduler=rungs,
             num_samples=-1,
             reuse_actors=True,
             time_budget_s=request.hours * 3600 if request.hours else None,
@@ -162,14 +221,18 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None]) -> bool:
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             callbacks=[callback],
+            stop=stop,
             verbose=0,
         ),
     )
     started = time.monotonic()
-    with _own_interrupt():
-        tuner.fit()
+    if not searcher.exhausted:
+        with _own_interrupt(), stop.last_word(), writing(plan.study.path):  # Tune keeps a state of its own there
+            make_tuner().fit()
     status.close()
     _drop_ray_state(plan.study)
+    if stop.told:
+        raise FullDiskError(errno.ENOSPC, stop.told)
     out_of_time = request.hours is not None and time.monotonic() - started >= request.hours * 3600
     return not searcher.exhausted and not out_of_time
 
@@ -190,6 +253,7 @@ def _complete_best(plan: Plan, key: str) -> None:
     import ray
 
     from ledger.query import best_trials
+    from ledger.quota import has_weights
     from search.actor import complete_remotely
     from trainables.attach import is_complete
 
@@ -200,7 +264,8 @@ def _complete_best(plan: Plan, key: str) -> None:
         for trial, _ in best_trials(plan.paths, question.target, question.data, question.fold, question.metric)[:POOL]
     ]
     wanted += [name for name, status in plan.study.statuses().items() if plan.members and status == "finished"]
-    missing = [trial for trial in wanted if not is_complete(plan.prepared, TrialFolder(plan.paths.trials / trial), views)]
+    folders = [TrialFolder(plan.paths.trials / trial) for trial in wanted]
+    missing = [folder.id for folder in folders if has_weights(folder) and not is_complete(plan.prepared, folder, views)]
     if not missing:
         return
     task = ray.remote(num_cpus=request.cpus_per_trial, num_gpus=request.gpus_per_trial, max_retries=RETRIES)(complete_remotely)
@@ -209,7 +274,11 @@ def _complete_best(plan: Plan, key: str) -> None:
     while waiting:
         log.info("computing %d views of the best trials: %d/%d", len(views), total - len(waiting), total)
         done, waiting = ray.wait(waiting, num_returns=min(len(waiting), 4))
-        ray.get(done)
+        for full, said in ray.get(done):
+            for line in said:
+                log.warning("%s", line)
+            if full:
+                raise FullDiskError(errno.ENOSPC, full)
 
 
 def _check_resources(request: Request) -> None:
@@ -243,12 +312,10 @@ def _lease(study: StudyFolder) -> Iterator[None]:
         UserError: Somebody else has it.
     """
     study.path.mkdir(parents=True, exist_ok=True)
-    held = claim(study.lease, patience=LEASE_PATIENCE_S)
-    if held is None:
-        other = holder(study.lease)
-        who = f"process {other.pid} on {other.host} since {other.started}" if other else "another driver"
-        raise UserError(f"study {study.name!r} is being run by {who}; wait for it or stop it first")
     try:
+        held = claim(study.lease, patience=LEASE_PATIENCE_S)
+        if held is None:
+            raise study.driven_by(holder(study.lease))
         with held:
             yield
     finally:

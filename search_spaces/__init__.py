@@ -4,9 +4,10 @@ A space module has `suggest(trial) -> dict` of settings (see `trainables.config.
 of successive halving `GRACE_EPOCHS` and `REDUCTION`. It may have `FIRST`, a list of parameters to try before the sampler draws.
 """
 
+import ast
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ class Space:
         grace_epochs: No trial is stopped before this many epochs.
         reduction: One in this many trials goes on from each rung.
         fingerprint: Hash of the file.
+        files: Its source and that of the files of this folder that it imports, by name: what a study keeps, to say what has changed.
         first: Parameters that are tried before the sampler draws, best guess first.
     """
 
@@ -36,6 +38,7 @@ class Space:
     reduction: int
     fingerprint: str
     first: tuple[dict[str, Any], ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def known_spaces() -> list[str]:
@@ -64,4 +67,26 @@ def load_space(name: str) -> Space:
         module.REDUCTION,
         file_hash(FOLDER / f"{name}.py")[:16],
         tuple(getattr(module, "FIRST", ())),
+        dict(sorted(_sources(name, {}).items())),
     )
+
+
+def _sources(name: str, found: dict[str, str]) -> dict[str, str]:
+    """Name -> text of a file of this folder, and of every other one that it imports, directly or not; added to `found`."""
+    path = next((path for folder in __path__ if (path := Path(folder) / f"{name}.py").is_file()), None)
+    if path is None or path.name in found:
+        return found
+    found[path.name] = path.read_text(encoding="utf-8")
+    for imported in _imported(ast.parse(found[path.name])):
+        _sources(imported, found)
+    return found
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    """The modules of this folder that a program names: `from search_spaces import _rates`, `from ._rates import low`, ..."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith(f"{__name__}."))
+        elif isinstance(node, ast.ImportFrom) and (node.level == 1 or (node.module or "").split(".")[0] == __name__):
+            below = (node.module or "").removeprefix(__name__).strip(".")
+            yield from [below.split(".")[0]] if below else [alias.name for alias in node.names]

@@ -82,7 +82,9 @@ def complete_trial(
     What is damaged is missing: it goes to quarantine and is computed again.
 
     Raises:
-        UserError: The trial's best weights are lost.
+        FullDiskError: There is no room for them.
+        UserError: Some are missing, and the trial's best weights are lost.
+        ValueError: The trial is not finished.
     """
     config, record = TrialConfig.from_json(folder.config()), readable_record(folder)
     if record is None or not record.finished:
@@ -94,7 +96,12 @@ def complete_trial(
     best_predictions(folder, record).sweep()
     torch.set_num_threads(config.threads)
     asked = {part: photos(prepared, config, part) for part in parts_of(config, prepared, parts)}
-    complete(config, folder.best, best_predictions(folder, record), asked, views, device)
+    try:
+        complete(config, folder.best, best_predictions(folder, record), asked, views, device)
+    except FileNotFoundError as error:
+        if folder.best.is_file():
+            raise
+        raise UserError(lost_weights(folder)) from error  # dropped by somebody's quota a moment ago
 
 
 def is_complete(prepared: Prepared, folder: TrialFolder, views: Sequence[str], *, parts: Sequence[str] | None = None) -> bool:
@@ -126,14 +133,21 @@ def start_of(folder: TrialFolder, store: Path) -> tuple[str, str]:
         The backbone, and the SHA-256 under which the weights are kept in `store`: `TrialConfig.backbone` and `.weights`.
 
     Raises:
+        FullDiskError: There is no room for the copy.
         UserError: There is no such trial, it has no best weights, or they do not say their heads.
     """
     if not (folder.path / "config.json").is_file():
         raise UserError(f"there is no trial {folder.id!r} to start from (show_trials.py lists them)")
     record, settings = readable_record(folder), readable_config(folder)
+    if record is not None and settings is not None and record.weights and not record.diverged and not folder.best.is_file():
+        if any(store.glob(f"{record.weights}.*")):  # somebody started from it before its weights were dropped
+            return TrialConfig.from_json(settings).backbone, record.weights
+        raise UserError(lost_weights(folder))
     if record is None or settings is None or record.diverged or not folder.best.is_file():
         why = "diverged" if record and record.diverged else "has no best weights"
         raise UserError(f"trial {folder.id} {why}, so nothing can start from it; give another trial (show_trials.py lists them)")
+    if record.ended and not best_is_whole(folder):
+        raise UserError(f"{lost_weights(folder)}; give another trial to start from")
     if not is_trial_start(folder.best):
         raise UserError(f"{folder.id}/{folder.best.name} is damaged or of an earlier version of Podium; train it again")
     return TrialConfig.from_json(settings).backbone, keep_weights(str(folder.best), store)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ledger.disk import writing
 from ledger.errors import UserError
 from ledger.files import file_hash
 from trainables.start import is_trial_start, load_trial
@@ -71,11 +72,13 @@ def build(
     if not weights:
         return model
     file = None if weights.startswith("timm:") else kept_weights(store, weights)
+    if file is not None and _hash_of(file, file.stat().st_size, file.stat().st_mtime_ns) != weights:
+        raise UserError(f"start weights {weights[:12]} are damaged; copy them again from a team-mate's data/weights")
     if file is not None and is_trial_start(file):
         load_trial(model, file, backbone, heads)
         return model
     torch.set_rng_state(chance)
-    return _loaded(backbone, model, weights, file, _arguments(backbone, n_classes, image_size, drop_rate))
+    return _loaded(backbone, model, weights, file, arguments(backbone, n_classes, image_size, drop_rate))
 
 
 def fresh(backbone: str, n_classes: int, image_size: int, drop_rate: float = 0.0) -> nn.Module:
@@ -86,13 +89,13 @@ def fresh(backbone: str, n_classes: int, image_size: int, drop_rate: float = 0.0
     """
     import timm
 
-    model: nn.Module = timm.create_model(backbone, **_arguments(backbone, n_classes, image_size, drop_rate))
+    model: nn.Module = timm.create_model(backbone, **arguments(backbone, n_classes, image_size, drop_rate))
     _try_out(backbone, model, image_size)
     return model
 
 
-def _arguments(backbone: str, n_classes: int, image_size: int, drop_rate: float) -> dict[str, Any]:
-    """timm's; only networks with a fixed grid know a size."""
+def arguments(backbone: str, n_classes: int, image_size: int, drop_rate: float = 0.0) -> dict[str, Any]:
+    """What timm makes a network from; only those with a fixed grid know a size."""
     import timm
 
     config = timm.get_pretrained_cfg(backbone, allow_unregistered=True)
@@ -153,6 +156,7 @@ def keep_weights(file: str, store: Path) -> str:
         The hash, which is `TrialConfig.weights`.
 
     Raises:
+        FullDiskError: There is no room for the copy.
         UserError: The file is missing or of an unknown kind.
     """
     path = Path(file).expanduser()
@@ -162,13 +166,16 @@ def keep_weights(file: str, store: Path) -> str:
         raise UserError(f"weights_file must end in {', '.join(WEIGHT_ENDINGS)}, got {path.name!r}")
     name = file_hash(path)
     if not any(store.glob(f"{name}.*")):
-        store.mkdir(parents=True, exist_ok=True)
         beside = store / f".{name}.{os.getpid()}"
-        shutil.copyfile(path, beside)
-        if file_hash(beside) != name:  # the best of a trial that is being trained may be replaced meanwhile
-            beside.unlink()
-            raise UserError(f"{path.name} changed while it was copied; try again")
-        os.replace(beside, store / f"{name}{path.suffix}")
+        try:
+            with writing(store, path.stat().st_size):
+                store.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, beside)
+            if file_hash(beside) != name:  # the best of a trial that is being trained may be replaced meanwhile
+                raise UserError(f"{path.name} changed while it was copied; try again")
+            os.replace(beside, store / f"{name}{path.suffix}")
+        finally:
+            beside.unlink(missing_ok=True)
     return name
 
 
@@ -184,6 +191,12 @@ def kept_weights(store: Path | None, name: str) -> Path:
             f"the start weights {name[:12]} are not in this storage; search with the same weights_file once, or copy them"
         )
     return found
+
+
+@lru_cache(8)
+def _hash_of(path: Path, n_bytes: int, changed_ns: int) -> str:
+    """Hashed once per process while it stays as it is."""
+    return file_hash(path)
 
 
 def check_published(backbone: str) -> None:

@@ -25,8 +25,8 @@ def best_is_whole(folder: TrialFolder) -> bool:
 def lost_weights(folder: TrialFolder) -> str:
     """The sentence for a trial whose best weights are not to be had."""
     return (
-        f"trial {folder.id} is left out: {folder.best.name} is damaged or gone, and its checkpoints are of other epochs; to get it back "
-        f"move trials/{folder.id} away and go on with its study (show_trials.py names it): it is trained again to the same bits"
+        f"trial {folder.id} is left out: {folder.best.name} is damaged or gone (--keep drops it), and its checkpoints are of other epochs; "
+        f"get it back with: python reproduce_trial.py {folder.root.name} {folder.id} --restore"
     )
 
 

@@ -25,6 +25,15 @@ def make_optimizer(model: nn.Module, config: TrialConfig) -> torch.optim.Optimiz
     return OPTIMIZERS[config.optimizer]([{"params": decayed}, {"params": others, "weight_decay": 0.0}], config)
 
 
+def state_copies(config: TrialConfig) -> int:
+    """How many numbers the optimizer remembers per weight, seen on a weight of its own."""
+    weight = nn.Parameter(torch.zeros(2, 2))
+    optimizer = OPTIMIZERS[config.optimizer]([{"params": [weight]}], config)
+    weight.grad = torch.zeros(2, 2)
+    optimizer.step()
+    return sum(isinstance(kept, torch.Tensor) and kept.shape == weight.shape for kept in optimizer.state[weight].values())
+
+
 def learning_rate(config: TrialConfig, step: int, steps_per_epoch: int) -> float:
     """The rate at `step` (from 0): linear from near 0 over the warm-up, then half a cosine to 0 (Loshchilov & Hutter 2017)."""
     total = config.epochs * steps_per_epoch

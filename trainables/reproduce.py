@@ -19,12 +19,13 @@ from competitions.prepare import prepare
 from competitions.targets import targets
 from ledger.claims import claim, gone, holder
 from ledger.errors import UserError, unknown
-from ledger.files import file_hash, read_lines
+from ledger.files import copy_file, file_hash, read_lines
 from ledger.mending import readable_sessions
 from ledger.paths import CompetitionPaths
 from ledger.promise import LOSS_TOLERANCE, Promise, device_of, promise, tolerance, trace
-from ledger.trials import ALL_DATA, Record, TrialFolder, trial_folders
+from ledger.trials import ALL_DATA, Record, TrialFolder, is_trial, trial_folders
 from trainables.backbones import check_published, kept_weights
+from trainables.best_weights import best_is_whole
 from trainables.config import TrialConfig
 from trainables.ingredients import Ingredient, of_data, of_sessions, of_settings, ordered
 from trainables.provenance import provenance
@@ -46,6 +47,7 @@ class Verdict:
         reason: One sentence.
         score_then: `None` for a trial that diverged or learned from all photos.
         score_now: `None` as well where nothing was trained.
+        restored: Whether the weights were put back.
     """
 
     trial_id: str
@@ -59,6 +61,7 @@ class Verdict:
     score_then: float | None
     score_now: float | None
     ingredients: tuple[Ingredient, ...]
+    restored: bool = False
 
     def json(self) -> dict[str, Any]:
         return {**asdict(self), "ingredients": [part.json() for part in self.ingredients]}
@@ -71,6 +74,7 @@ def reproduce(
     *,
     check: bool = False,
     threads: int | None = None,
+    restore: bool = False,
     decoding: Progress = lambda done, total: None,
     training: Progress = lambda done, total: None,
 ) -> Verdict:
@@ -82,11 +86,14 @@ def reproduce(
         trial_id: The trial.
         check: Compare the ingredients and train nothing.
         threads: Compute threads, where they are not to be the trial's own.
+        restore: Put the weights back into the trial's folder where they are gone and these are the same bits.
         decoding: Told (done, total) photos.
         training: Told (done, total) epochs.
 
     Raises:
-        UserError: There is no such trial, it has no record, its target is gone, or data or start weights are not there.
+        FullDiskError: There is no room to train it.
+        UserError: There is no such trial, it has no record, its target is gone, or data or start weights are not there; or its
+            weights are to be restored and nothing is missing.
     """
     folder, record, config = _recorded(paths, trial_id)
     faults = _start_faults(paths, config)
@@ -94,6 +101,11 @@ def reproduce(
         faults.append(f"trial {trial_id} needs a target that is there: {unknown('target', config.target, targets(competition))}")
     if threads is not None and threads < 1:
         faults.append(f"threads must be 1 or more, got {threads}")
+    if restore and check:
+        faults.append("--check trains nothing, so nothing can be restored; leave one of the two out")
+    elif restore and (best_is_whole(folder) or not record.weights):
+        why = "has its weights" if record.weights else "never had a best epoch"
+        faults.append(f"--restore brings weights back, and trial {trial_id} {why}; leave it out")
     if faults:
         raise UserError(*faults)
     sessions = [{"threads": config.threads, **session} for session in readable_sessions(folder)]
@@ -113,14 +125,15 @@ def reproduce(
     with _own_folder(paths, trial_id) as place:
         now = _train(prepared, again, place, record.epochs_done, device, training)
         losses = _losses(TrialFolder(place / again.trial_id))
+        restored = restore and _restore(folder, record, TrialFolder(place / again.trial_id))
     n_photos = len(prepared.rows(targets(prepared.competition)[config.target], config.fold)[1])
-    return _judged(record, now, _losses(folder), losses, promised, n_photos, parts)
+    return replace(_judged(record, now, _losses(folder), losses, promised, n_photos, parts), restored=restored)
 
 
 def _recorded(paths: CompetitionPaths, trial_id: str) -> tuple[TrialFolder, Record, TrialConfig]:
     folder, name = TrialFolder(paths.trials / trial_id), paths.root.name
-    known = [found.id for found in trial_folders(paths.trials)]
-    if trial_id not in known:
+    if not is_trial(paths.trials, trial_id):
+        known = [found.id for found in trial_folders(paths.trials)]
         hint = unknown("trial", trial_id, known) if known else f"unknown trial {trial_id!r}; there is none in this storage"
         raise UserError(f"{hint}; show_trials.py {name} lists them")
     try:
@@ -170,6 +183,19 @@ def _train(prepared: Any, config: TrialConfig, place: Path, epochs: int, device:
         run.step()
         progress(run.record.epochs_done, epochs)
     return run.record
+
+
+def _restore(folder: TrialFolder, then: Record, again: TrialFolder) -> bool:
+    """Put back the weights that the record names, and none but these: the cached predictions are theirs.
+
+    Raises:
+        UserError: Somebody trains this trial.
+    """
+    held = claim(folder.claim)
+    if held is None:
+        raise UserError(f"trial {folder.id} is being trained; it gets its weights from that")
+    with held:
+        return again.best.is_file() and file_hash(again.best) == then.weights == copy_file(again.best, folder.best)
 
 
 def _judged(

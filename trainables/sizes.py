@@ -1,4 +1,4 @@
-"""Sizes: which sides in pixels a network takes, found out from shapes alone, before anything is trained.
+"""Sizes: which sides in pixels a network takes, and what its weights take on a disk, found out from shapes before anything is trained.
 
 The network stands on torch's meta device, where tensors have shapes and no values, and the shapes of one photo go through: 0.03 s
 (resnet18) to 0.4 s (maxvit_tiny_tf_224) on one CPU core, whatever the size. Of timm 1.0.31, one network of each of its 98 modules
@@ -11,7 +11,9 @@ from functools import lru_cache
 import torch
 
 from ledger.errors import UserError
-from trainables.backbones import REFUSALS, first_line, fresh
+from trainables.backbones import REFUSALS, arguments, first_line, fresh
+from trainables.config import TrialConfig
+from trainables.optimizers import state_copies
 
 STEP = 32
 """Networks halve their maps up to five times, so sizes that work are looked for among the multiples of this."""
@@ -37,6 +39,26 @@ def check_size(backbone: str, image_size: int, *, published: bool = False) -> No
     if reason is not None:
         near = ", ".join(map(str, _near(backbone, image_size, published)))
         raise UserError(f"{what} ({reason}); " + (f"sizes near it that work: {near}" if near else "give another size"))
+
+
+def weights_bytes(config: TrialConfig) -> tuple[int, int]:
+    """What a trial's `best` and `last` take, headers left out: the weights; these, their average and the optimizer's state."""
+    whole, learned = _tensor_bytes(config.backbone, sum(config.heads.values()), config.image_size)
+    return whole, whole * (2 if config.ema_decay else 1) + learned * state_copies(config)
+
+
+@lru_cache(1024)
+def _tensor_bytes(backbone: str, n_classes: int, image_size: int) -> tuple[int, int]:
+    """All tensors of the network, and those among them that are learned; of one that needs real tensors, from real ones."""
+    import timm
+
+    try:
+        with torch.device("meta"):
+            model = timm.create_model(backbone, **arguments(backbone, n_classes, image_size))
+    except Exception:  # as in _runs_on_meta
+        model = timm.create_model(backbone, **arguments(backbone, n_classes, image_size))
+    whole = sum(tensor.nbytes for tensor in model.state_dict().values())
+    return whole, sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
 
 
 @lru_cache(1024)

@@ -26,10 +26,14 @@ SCENARIOS: dict[str, str] = {
     "R4": "r04_node_removed",
     "R5": "r05_crash_points",
     "R6": "r06_damage",
+    "R7": "r07_full_disk",
     "R8": "r08_many_writers",
     "R9": "r09_nan_loss",
+    "R10": "r10_two_drivers",
     "R11": "r11_moved_storage",
     "R12": "r12_clock_set_back",
+    "R13": "r13_extended",
+    "R14": "r14_changes",
 }
 """Rule -> its module below `benchmarks.faults`."""
 

@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -27,6 +28,7 @@ from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import TrialFolder
 from trainables.config import name_of
 
+CLAIMS = ("claim.json", ".claim", "lease.json")
 SHORT_EVERY = 7
 """In the short form a trained epoch and an export are killed at every seventh point, others per seed."""
 
@@ -56,8 +58,7 @@ class Writer:
 def run(seed: int, short: bool) -> list[Row]:
     """Kill every writer at all of its points."""
     rows = []
-    logging.getLogger("podium").setLevel(logging.ERROR)  # what is healed on purpose is not told
-    with trained() as ledger:
+    with trained() as ledger, _quiet():
         for writer in writers(ledger, short):
             killed, faults = crash(writer, ledger.root.parents[1] / "crash", seed)
             told = f"0 of {killed} lost or half" if not faults else f"{len(faults)} of {killed}: {faults[0]}"
@@ -87,19 +88,27 @@ def crash(writer: Writer, place: Path, seed: int) -> tuple[int, list[str]]:
     return killed, faults
 
 
-class _place:  # noqa: N801  # used as a function
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What is damaged and healed on purpose is not told."""
+    log = logging.getLogger("podium")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+@contextmanager
+def _place(folder: Path) -> Iterator[Path]:
     """An empty folder for the time of a block."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> Path:
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
-        return self._folder
-
-    def __exit__(self, *error: object) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def writers(ledger: SmallLedger, short: bool) -> Iterator[Writer]:
@@ -308,10 +317,7 @@ def _image_cache(ledger: SmallLedger) -> Writer:
         return "" if all(cache.checksum == checksum and cache.verify() for cache in there) else "half of the photos"
 
     def plain(state: Snapshot) -> Snapshot:
-        own = {
-            name: data for name, data in state.items() if not name.endswith(".claim")
-        }  # a dead builder's, which anybody may take
-        return {name: b"" if name.endswith(".json") else data for name, data in own.items()}
+        return {name: b"" if name.endswith(".json") else data for name, data in state.items()}
 
     return Writer("image cache", lambda folder: None, write, write, fault, plain)
 
@@ -355,7 +361,8 @@ def old_or_new(folder: Path, old: Snapshot, new: Snapshot) -> str:
 
 
 def _difference(found: Snapshot, wanted: Snapshot) -> str:
-    names = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
+    """Which files differ; the claim of a writer that was killed as it let go is nobody's, and whoever comes next takes it."""
+    names = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name) and not name.endswith(CLAIMS))
     return f"started again, it differs in {', '.join(names[:4])}" if names else ""
 
 

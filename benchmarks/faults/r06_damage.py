@@ -29,6 +29,8 @@ from trainables.config import name_of
 
 CUTS, FLIPS = (0.0, 0.02, 0.5, 0.9, 0.999), 4
 SHORT_CUTS, SHORT_FLIPS = (0.0, 0.6), 1
+MOVED = ("record.json", "config.json", "metrics.jsonl", "provenance.json", "01.json", "02.json", "plan.json", "copy.json", ".npy")
+"""What is mended whatever it is needed for: the damaged bytes have to be in quarantine in the end."""
 EXPORTED = ("record", "settings", "best weights", "predictions")
 """What an export reads; the short form exports nothing after other damage."""
 RESULTS = ("epochs_done", "score", "best_epoch", "curve", "diverged", "weights")
@@ -95,7 +97,8 @@ def damages(root: Path, file: Path, chance: random.Random, cuts: tuple[float, ..
     """What is done to one file."""
     data, name = file.read_bytes(), file.relative_to(root).as_posix()
     for share in cuts:
-        yield Damage(name, "emptied" if share == 0 else f"cut after {share:.1%}", data[: int(len(data) * share)])
+        length = max(0, min(int(len(data) * share), len(data) - 3))  # a lost end of the last line loses nothing
+        yield Damage(name, f"cut after {share:.1%}" if length else "emptied", data[:length])
     for _ in range(flips):
         place, bit = chance.randrange(len(data)), chance.randrange(8)
         yield Damage(
@@ -134,6 +137,7 @@ def fault_of(wanted: Told, found: Told, damage: Damage, root: Path) -> str:
     without = left_out and damage.file.endswith("best.safetensors")
     faults += ["the submission differs"] if found.submission not in (b"", wanted.submission) and not without else []
     kept = snapshot(root / "quarantine").values() if (root / "quarantine").is_dir() else ()
+    faults += ["its bytes are not in quarantine"] if damage.file.endswith(MOVED) and damage.data not in kept else []
     there = (root / damage.file).exists() and (root / damage.file).read_bytes() == damage.data
     faults += ["it is neither in quarantine nor left out"] if there and not left_out and not _is_unread(damage, trial) else []
     faults += ["nobody named it"] if (kept or left_out) and Path(damage.file).name not in found.said else []
@@ -166,8 +170,8 @@ def _in_process(seed: int, short: bool) -> Iterator[tuple[str, str]]:
         wanted = _go_on(ledger, place / "to")
         _restore(ledger, place / "whole")
         for kind, files in kinds(ledger.root, ledger.folder(2), ledger.folder(0)).items():
-            asked = files[:1] if short else files
-            for damage in [one for file in asked for one in damages(ledger.root, file, chance, cuts, flips)]:
+            asked = [one for file in (files[:1] if short else files) for one in damages(ledger.root, file, chance, cuts, flips)]
+            for damage in chance.sample(asked, 2) if short else asked:
                 (ledger.root / damage.file).write_bytes(damage.data)
                 try:
                     fault = fault_of(wanted, _go_on(ledger, place / "to", exported=kind in EXPORTED), damage, ledger.root)

@@ -267,6 +267,15 @@ def test_predictions_of_equal_trials_are_united(tmp_path: Path) -> None:
     assert (report["already_there"], report["predictions"]) == (1, 1)
 
 
+def test_weights_that_one_ledger_dropped_stay_in_the_other_and_come_back_from_it(tmp_path: Path) -> None:
+    for name, mine, theirs in (("dropped there", True, False), ("dropped here", False, True)):
+        ours = ledger(tmp_path / name / "ours", Run(best=mine, last=mine))
+        merged(ours, ledger(tmp_path / name / "theirs", Run(best=theirs, last=theirs)))
+        folder = TrialFolder(ours.trials / "t0")
+        assert folder.best.read_bytes() == Run().weights, name
+        assert folder.last.is_file(), name
+
+
 def test_a_study_that_went_on_elsewhere_goes_on_here(tmp_path: Path) -> None:
     ours = ledger(tmp_path / "ours", studies={"smoke": "xy", "mine": "x"})
     theirs = ledger(tmp_path / "theirs", studies={"smoke": "xyx", "hers": "y"})
@@ -420,6 +429,7 @@ def test_a_merge_that_is_killed_leaves_a_ledger_and_is_completed_by_the_next(tmp
     assert codes.count(-9) >= 4, codes
     assert set(codes) <= {-9, 0}, codes
     merged(ours, theirs)
+    shutil.rmtree(ours.cache())  # the index of the questions above
     left = {name: data for name, data in contents(ours).items() if not name.endswith("claim.json")}
     assert left == contents(whole)
 

@@ -121,3 +121,11 @@ def test_a_trial_that_another_study_carried_further_stands_in_the_rungs_as_this_
     study.restart()
     study.train("c2", "colour", [0.6] * 8)  # c1 at epoch 2 would make this 0.6 < mean(0.5, 0.9)
     assert study.decisions()[-1] == ("finished", "c2", 8)
+
+
+def test_trials_of_other_photos_have_no_place_in_the_rungs(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    study.train("c0", "colour", [0.9] * 8)
+    study.scheduler = TargetScheduler(TARGETS, "asha", SPACE, study.folder, study.trials, past=[])
+    study.train("c1", "colour", [0.1] * 8)
+    assert study.decisions()[-1] == ("finished", "c1", 8)

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ledger.errors import UserError
+from ledger.files import file_hash
 from ledger.trials import TrialFolder
 from trainables.attach import start_of
 from trainables.backbones import build
@@ -128,14 +129,16 @@ def test_a_trial_without_weights_is_no_start(trained: Callable[..., tuple[TrialC
         start_of(folder, store)
     folder.write_record(record)
     tensors, _ = read_tensors(folder.best)
+    folder.last.unlink()  # or the best weights would be made again from it
     for wrong in (b"", b"not weights at all"):
         folder.best.write_bytes(wrong)
-        with pytest.raises(UserError, match=r"best\.safetensors is damaged or of an earlier version"):
+        with pytest.raises(UserError, match=r"best\.safetensors is damaged or gone.*give another trial to start from"):
             start_of(folder, store)
     save_file(tensors, folder.best)
+    folder.write_record(replace(record, weights=file_hash(folder.best)))
     with pytest.raises(UserError, match=r"best\.safetensors is damaged or of an earlier version"):
         start_of(folder, store)
     folder.best.unlink()
-    with pytest.raises(UserError, match=f"trial {config.trial_id} has no best weights"):
+    with pytest.raises(UserError, match=f"reproduce_trial.py .* {config.trial_id} --restore"):
         start_of(folder, store)
     assert not store.exists()

@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ledger.files import read_json, read_lines
+
 ROOT = Path(__file__).parents[2]
 SECRET = "planted-key-0123456789abcdef"
 PERSONS, PHOTOS_EACH, TEST_PHOTOS, SIDE = 20, 4, 20, 48
@@ -134,21 +136,21 @@ class Desk:
     # ---- what is on disk
 
     def json_of(self, path: str) -> Any:
-        return json.loads((self.kept / path).read_text())
+        return read_json(self.kept / path)
 
     def record(self, trial: str) -> dict[str, Any] | None:
         path = self.kept / "trials" / trial / "record.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        return read_json(path) if path.exists() else None
 
     def trials(self) -> list[str]:
         return sorted(path.name for path in (self.kept / "trials").glob("*/"))
 
     def suggestions(self, study: str) -> list[dict[str, Any]]:
-        return [json.loads(path.read_text()) for path in sorted((self.kept / "studies" / study / "suggestions").glob("*.json"))]
+        return [read_json(path) for path in sorted((self.kept / "studies" / study / "suggestions").glob("*.json"))]
 
     def events(self, study: str) -> list[dict[str, Any]]:
         path = self.kept / "studies" / study / "events.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return read_lines(path)
 
     def epochs_done(self) -> dict[str, int]:
         """Trial id -> epochs on disk."""

@@ -137,10 +137,33 @@ REQUESTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("run_search", "{yaml}", "--resume", "nope", "--base", "abc", "--all-data"),
         ("--base, --all-data cannot be changed with --resume",),
     ),
+    "warm_start_and_what_it_cannot_go_with": (
+        (*SEARCH, "--warm-start", "--base", "abc", "--vary", "lr"),
+        ("--warm-start begins a search of a whole space; leave it out with --base and --all-data",),
+    ),
+    "warm_start_without_effect": (
+        (*SEARCH, "--warm-start", "--searcher", "random", "--scheduler", "fifo"),
+        ("--warm-start would have no effect with --searcher random and --scheduler fifo",),
+    ),
+    "resume_only_flags": (
+        (*SEARCH, "--retry-failed", "--accept-change"),
+        (
+            "--retry-failed runs the failed trials of a study",
+            "give it with --resume STUDY",
+            "--accept-change goes on with a study",
+        ),
+    ),
+    "retry_and_more": (
+        ("run_search", "{yaml}", "--resume", "nope", "--retry-failed", "--trials", "3", "--warm-start"),
+        ("--warm-start cannot be changed with --resume", "and without --trials"),
+    ),
     "resume_unknown": (("run_search", "{yaml}", "--resume", "nope"), ("unknown study 'nope'", "start one first")),
     "show_unknown": (("show_trials", "tinny"), ("unknown competition in this storage 'tinny'", "did you mean tiny?")),
     "show_sort": (("show_trials", "tiny", "--sort", "scores"), ("unknown sort key 'scores'", "did you mean score")),
     "show_study": (("show_trials", "tiny", "--study", "nope"), ("unknown study 'nope'",)),
+    "show_limit": (("show_trials", "tiny", "--limit", "-3"), ("limit must be 0 (all) or more, got -3",)),
+    "show_limit_in_words": (("show_trials", "tiny", "--limit", "all"), ("--limit: invalid int value: 'all'",)),
+    "show_limit_without_effect": (("show_trials", "tiny", "--splits", "--limit", "3"), ("--limit would have no effect here",)),
     "export_all_at_once": (
         ("export_ensemble", "{yaml}", "--to", "{root}/out", "--top", "0", "--vote", "hrd", "--fold", "9"),
         ("top must be 1 or more, got 0", "unknown voting rule 'hrd'", "did you mean hard?", "fold must be 0..3, got 9"),
@@ -415,5 +438,10 @@ def test_the_leaderboard_of_300_trials_is_whole_and_ordered(run: Run, journey: J
     assert (code, len(rows)) == (0, 300)
     keys = [(row["score"] is None, -(row["score"] or 0), row["trial_id"]) for row in rows]
     assert keys == sorted(keys)
-    code, out, _ = run(desk, "show_trials", "tiny", "--sort", "epochs")
+    code, out, _ = run(desk, "show_trials", "tiny", "--json", "--limit", "7")
+    assert (code, json.loads(out)) == (0, rows[:7])
+    code, out, _ = run(desk, "show_trials", "tiny", "--sort", "epochs", "--limit", "0")
     assert (code, len(out.splitlines())) == (0, 301)
+    code, out, _ = run(desk, "show_trials", "tiny")
+    assert (code, len(out.splitlines())) == (0, 52)
+    assert out.splitlines()[-1] == "and 250 more; --limit 0 shows all"

@@ -16,16 +16,17 @@ import predict
 from tests.verbs.conftest import BROKEN_TEST, BROKEN_TRAIN, PHOTOS_EACH, ROOT, SECRET, TEST_PHOTOS, Desk, Journey
 
 FRESH = """
-import json, sys
+import sys
 from pathlib import Path
 from competitions.prepare import load_prepared
+from ledger.files import read_json
 from ledger.paths import competition_paths
 from trainables.attach import attach
 from trainables.config import TrialConfig
 from trainables.training import run_trial
 key, trial, out = sys.argv[1:]
 paths = competition_paths("tiny", None)
-config = TrialConfig.from_json(json.loads((paths.trials / trial / "config.json").read_text()))
+config = TrialConfig.from_json(read_json(paths.trials / trial / "config.json"))
 prepared = load_prepared(paths, key)
 run_trial(config, attach(prepared, config, trials=Path(out)))
 """

@@ -1,0 +1,199 @@
+"""A new study that begins from the whole ledger: every ended trial that answers its question is told to its sampler first.
+
+What is told is written into the plan, so that the study goes on in the same way whatever the ledger holds by then. In the rungs of
+successive halving stand only those trials whose learning rate falls over as many epochs as the space's longest trials: the curve of a
+shorter plan runs ahead at the same epoch, that of a longer one behind, and either would stop the wrong trials.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from optuna.distributions import distribution_to_json, json_to_distribution
+from optuna.trial import FrozenTrial, TrialState
+
+from competitions.compare_data import Difference
+from ledger.errors import UserError
+from ledger.mending import readable_config, readable_record
+from ledger.paths import CompetitionPaths
+from ledger.studies import study_folders
+from ledger.trials import Record, TrialFolder, trial_folders
+from search.changes import another_space
+from search.fitting import Known, differing, distributions, fit, question_of, recorded
+from search.telling import frozen
+from search_spaces import Space
+from trainables.config import Question
+
+log = logging.getLogger("podium.search")
+STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "diverged": TrialState.FAIL}
+WHY = {
+    "data": "other photos, labels or folds",
+    "heads": "other heads",
+    "split": "another split",
+    "fold": "another fold",
+    "metric": "another metric",
+}
+
+
+@dataclass(frozen=True)
+class Told:
+    """An earlier trial as it is told to the sampler, as JSON values.
+
+    Attributes:
+        parameters: Those that the space knows; never empty.
+        distributions: Optuna's own JSON form, per parameter.
+        state: `finished`, `pruned` or `diverged`.
+        epochs: Planned.
+        question: `fitting.question_of` its settings: of a study that went on with other photos it is told no more.
+    """
+
+    trial_id: str
+    parameters: dict[str, Any]
+    distributions: dict[str, str]
+    state: str
+    score: float | None
+    curve: list[float]
+    epochs: int
+    question: str
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def trial(self) -> FrozenTrial:
+        """As Optuna keeps it."""
+        held = {name: json_to_distribution(text) for name, text in self.distributions.items()}
+        return frozen(STATES[self.state], self.score, self.curve, self.parameters, held)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What studies recorded of one trial."""
+
+    parameters: list[dict[str, Any]]
+    pruned: bool = False
+
+
+def taken_over(
+    plan: Mapping[str, Any],
+    changes: Sequence[Difference],
+    space: Space,
+    paths: CompetitionPaths,
+    questions: Mapping[str, Question],
+) -> dict[str, list[Told]]:
+    """Per target what a new study (`plan` is empty) takes over from the ledger; one that goes on has it in its plan."""
+    if plan:
+        return of_plan(plan, distributions(space) if another_space(changes) else None)
+    found, left = collect(paths, questions, distributions(space))
+    tell(found, left)
+    return found
+
+
+def comparing(told: Mapping[str, list[Told]], questions: Mapping[str, Question]) -> dict[str, list[Told]]:
+    """Of what was taken over that which answers today's questions."""
+    names = {name: question_of(asdict(question)) for name, question in questions.items()}
+    return {name: [one for one in told.get(name, []) if one.question == own] for name, own in names.items()}
+
+
+def collect(
+    paths: CompetitionPaths, questions: Mapping[str, Question], known: Known
+) -> tuple[dict[str, list[Told]], dict[str, Counter[str]]]:
+    """Per target the earlier trials that can be told, by id, and why how many others cannot.
+
+    Args:
+        paths: The competition's folders.
+        questions: Target -> what the new study asks.
+        known: `fitting.distributions` of its space.
+    """
+    asked = _asked(paths, questions)
+    found: dict[str, list[Told]] = {name: [] for name in questions}
+    left: dict[str, Counter[str]] = {name: Counter() for name in questions}
+    for folder, settings in _settings(paths, questions):
+        told = _told(folder, settings, questions[settings["target"]], asked.get(folder.id), known)
+        if isinstance(told, Told):
+            found[settings["target"]].append(told)
+        else:
+            left[settings["target"]][told] += 1
+    return found, left
+
+
+def of_plan(plan: Mapping[str, Any], known: Known | None) -> dict[str, list[Told]]:
+    """What a study's plan says was taken over, fitted anew into a space that has changed.
+
+    Args:
+        plan: The study's.
+        known: `fitting.distributions` of the changed space; `None` where it is as it was.
+    """
+    told = {target: [Told(**one) for one in listed] for target, listed in plan.get("told", {}).items()}
+    if known is None:
+        return told
+    again = {target: [_fitted(one, known) for one in listed] for target, listed in told.items()}
+    return {target: [one for one in listed if one.parameters] for target, listed in again.items()}
+
+
+def _fitted(told: Told, known: Known) -> Told:
+    params, held = fit(told.parameters, known)
+    return replace(told, parameters=params, distributions={name: distribution_to_json(one) for name, one in held.items()})
+
+
+def tell(found: Mapping[str, list[Told]], left: Mapping[str, Counter[str]]) -> None:
+    """Say per target how many trials were taken over, and how many were not and why."""
+    for name, told in found.items():
+        why = ", ".join(f"{n} {reason}" for reason, n in sorted(left[name].items()))
+        log.info("warm start, %s: %d earlier trials taken over%s", name, len(told), f"; left out: {why}" if why else "")
+
+
+def _settings(paths: CompetitionPaths, questions: Mapping[str, Question]) -> Iterator[tuple[TrialFolder, dict[str, Any]]]:
+    """The trials of these targets with their settings, by id."""
+    for folder in trial_folders(paths.trials):
+        settings = readable_config(folder)
+        if settings is not None and settings.get("target") in questions:
+            yield folder, settings
+
+
+def _told(folder: TrialFolder, settings: Mapping[str, Any], question: Question, asked: _Asked | None, known: Known) -> Told | str:
+    """The trial as it is told, or why it is not."""
+    other = differing(settings, question)
+    if other:
+        return WHY.get(other[0], f"another {other[0]}")
+    record = readable_record(folder)
+    state = None if record is None else _state(record, pruned=asked is not None and asked.pruned)
+    if record is None or state is None:
+        return "not ended"
+    if asked is None or not asked.parameters:
+        return "with parameters that no study here recorded for this start"
+    params, held = max((fit(parameters, known) for parameters in asked.parameters), key=lambda pair: len(pair[0]))
+    if not params:
+        return "without a parameter of this space"
+    texts = {name: distribution_to_json(distribution) for name, distribution in held.items()}
+    return Told(folder.id, params, texts, state, record.score, record.curve, record.epochs_planned, question_of(settings))
+
+
+def _state(record: Record, *, pruned: bool) -> str | None:
+    if record.diverged:
+        return "diverged"
+    if record.finished:
+        return "finished" if record.score is not None else None
+    return "pruned" if pruned and record.curve else None
+
+
+def _asked(paths: CompetitionPaths, questions: Mapping[str, Question]) -> dict[str, _Asked]:
+    """Trial id -> what the studies of the ledger recorded of it, those that began from the same weights as the new one."""
+    found: dict[str, _Asked] = {}
+    for study in study_folders(paths.studies):
+        try:
+            plan, statuses, suggestions = study.plan(), study.statuses(), study.suggestions()
+        except UserError as error:
+            log.warning("study %s is left out: %s", study.name, error)
+            continue
+        for suggestion in suggestions:
+            question = questions.get(suggestion.target)
+            asked = plan.get("questions", {}).get(suggestion.target, {})
+            if question is None or asked.get("start_weights", "") != question.start_weights:
+                continue
+            known = found.get(suggestion.trial_id, _Asked([]))
+            parameters = recorded(suggestion, of_a_base=bool(plan.get("request", {}).get("vary")))
+            pruned = known.pruned or statuses[suggestion.trial_id] == "pruned"
+            found[suggestion.trial_id] = _Asked([*known.parameters, parameters], pruned)
+    return found
