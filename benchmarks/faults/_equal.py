@@ -46,7 +46,7 @@ def epochs_that_differ(whole: Trials, part: Trials) -> list[str]:
     for trial, ours in part.items():
         full = whole[trial]
         for epoch in range(1, ours["epochs_done"] + 1):
-            file = f"predictions/epochs/validation/{TARGET}/epoch{epoch:04d}.npy"
+            file = f"predictions/epochs/validation.{TARGET}.epoch{epoch:04d}.npy"
             if ours["curve"][epoch - 1] != full["curve"][epoch - 1] or ours[file] != full[file]:
                 differ.append(f"{trial} epoch {epoch}")
         if ours["best_epoch"] == full["best_epoch"] and ours["best"] != full["best"]:
