@@ -5,6 +5,7 @@ import argparse
 import json
 import shlex
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,10 @@ NEW_STUDY = {
     "warm_start": False,
 }
 """What only a new study can be told -> the flag's default; a study around a base takes some of them from it."""
+OF_A_RUN = ("storage", "address", "hours", "loader_workers", "track", "retry_failed")
+"""What a study does not remember: whoever goes on says it again."""
+CHANGES = ("trials", "keep", "accept_change")
+"""What a study that goes on is told anew, and remembers as soon as its plan is written."""
 FIXED_ON_ALL_DATA = ("space", "seed", "cpus_per_trial", "searcher", "scheduler", "init_from")
 
 
@@ -74,13 +79,13 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
         return dry_run(plan)
     outcome = run_study(plan)
     if outcome.interrupted:
-        raise verbs.InterruptedWorkError(f"study {outcome.study} stopped; go on with: {_resume_command(given, outcome.study)}")
+        raise verbs.InterruptedWorkError(f"study {outcome.study} stopped; go on with: {_resume_command(given, plan)}")
     if outcome.full:
         from search.room import where_bytes_are
 
         raise verbs.FailedWorkError(
             f"{outcome.full}; study {outcome.study} stopped and lost nothing; {where_bytes_are(plan.paths)}; free some space and go on "
-            f"with: {_resume_command(given, outcome.study)}"
+            f"with: {_resume_command(given, plan)}"
         )
     if outcome.failures and not any(facts["trials"].get("finished") for facts in outcome.targets.values()):
         causes = "; ".join(outcome.failures)
@@ -172,11 +177,12 @@ def _flags(names: list[str]) -> str:
     return ", ".join("--" + name.replace("_", "-") for name in names)
 
 
-def _resume_command(given: argparse.Namespace, study: str) -> str:
-    words = [_python(), "run_search.py", given.competition, "--resume", study]
-    words += ["--storage", given.storage] if given.storage else []
-    words += ["--address", given.address] if given.address else []
-    return shlex.join(words)
+def _resume_command(given: argparse.Namespace, plan: Any) -> str:
+    """What goes on with this run, as it was asked for: the plan knows the rest, once it is written."""
+    names = [*OF_A_RUN, *(CHANGES if given.resume is not None and plan.study.plan() == plan.former else ())]
+    told = {name: value for name in names if (value := getattr(given, name)) not in (None, False, 0, "none")}
+    flags = [[_flags([name]), *([] if value is True else [str(value)])] for name, value in told.items()]
+    return shlex.join([_python(), "run_search.py", given.competition, "--resume", plan.study.name, *chain.from_iterable(flags)])
 
 
 def _python() -> str:

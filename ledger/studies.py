@@ -29,6 +29,8 @@ END_EVENTS = {
 }
 OPEN = ("running", "elsewhere", "superseded")
 """What a trial without an end is to its study: `elsewhere` while another study trains it, `superseded` when the data have changed."""
+RETRYING = "retrying"
+"""The event after which a trial that failed for good is one that waits."""
 LEASE_PATIENCE_S = 3.0
 
 
@@ -161,6 +163,11 @@ class StudyFolder:
             elif event.get("trial_id") in epochs and event["event"] in END_EVENTS:
                 epochs[event["trial_id"]] = event.get("epoch")
         return epochs
+
+    def failed(self) -> set[str]:
+        """The trials that failed for good, and those that were to be run again since and have not ended."""
+        last = {e["trial_id"]: e["event"] for e in self.events() if e["event"] == RETRYING or e["event"] in END_EVENTS}
+        return {trial for trial, event in last.items() if event in (RETRYING, "failed")}
 
     def failures(self) -> tuple[str, ...]:
         """Why trials failed for good and have not been retried since, each reason once, oldest first."""

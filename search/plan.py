@@ -65,9 +65,9 @@ class Plan:
         return question is not None and answers(suggestion.settings, question)
 
     def failed(self) -> set[str]:
-        """The trials of today's questions that failed for good; a diverged one has a result."""
-        statuses = self.study.statuses()
-        return {one.trial_id for one in self.study.suggestions() if statuses[one.trial_id] == "failed" and self.compares(one)}
+        """The trials of today's questions that failed for good, those included whose retry was cut off; a diverged one has a result."""
+        failed = self.study.failed()
+        return {one.trial_id for one in self.study.suggestions() if one.trial_id in failed and self.compares(one)}
 
 
 def make_plan(request: Request, storage: str | Path | None) -> Plan:

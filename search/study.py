@@ -19,9 +19,10 @@ from ledger.claims import claim, holder
 from ledger.disk import FullDiskError, is_full, sentence, writing
 from ledger.errors import UserError
 from ledger.mend_studies import mend_study
+from ledger.mending import readable_record
 from ledger.paths import CompetitionPaths
 from ledger.progress import StatusLine, counts
-from ledger.studies import LEASE_PATIENCE_S, StudyFolder
+from ledger.studies import LEASE_PATIENCE_S, RETRYING, StudyFolder
 from ledger.trials import ALL_DATA, TrialFolder
 from search.changes import record, refit
 from search.fitting import answers, distributions
@@ -75,9 +76,9 @@ def run_study(plan: Plan) -> Outcome:
     if plan.request.retry_failed and not plan.failed():
         log.info("study %s has no failed trial, so there is nothing to retry", plan.study.name)
         return _outcome(plan, started, interrupted=False)
-    if plan.request.resume:
-        tidy()  # before the lease: on a full disk there may be no room for one
     try:
+        if plan.request.resume:
+            tidy()  # before the lease: on a full disk there may be no room for one
         with _lease(plan.study):
             if not plan.request.resume:
                 check_new(plan.study)  # again: it may have begun and ended while this driver started
@@ -130,13 +131,13 @@ def _run(plan: Plan, tidy: Callable[[], None]) -> bool:
 def outcome_of(study: StudyFolder, paths: CompetitionPaths, questions: Mapping[str, Question]) -> dict[str, dict[str, Any]]:
     """Per target what the study's trials came to; epochs and seconds are those of trials that it did not find answered.
 
-    The best is one of those whose scores compare with today's.
+    The best is one of those whose scores compare with today's. Nobody may have mended the study yet: what cannot be read is left out.
     """
     statuses, started, found = study.statuses(), study.started(), {}
     of = {suggestion.trial_id: suggestion for suggestion in study.suggestions()}
     for target, question in questions.items():
         own = {trial: status for trial, status in statuses.items() if trial in of and of[trial].target == target}
-        records = [record for trial in own if (record := TrialFolder(paths.trials / trial).record()) is not None]
+        records = [record for trial in own if (record := readable_record(TrialFolder(paths.trials / trial))) is not None]
         compare = [record for record in records if answers(of[record.trial_id].settings, question)]
         scored = [(record.score, record.trial_id) for record in compare if record.score is not None and record.finished]
         best = max(scored, key=lambda pair: (pair[0], pair[1]), default=None)
@@ -171,8 +172,9 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None], tidy: Cal
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails in a trial is told by the callback, once
     request, stop = plan.request, DiskStop()
     failed = plan.failed() if request.retry_failed else None
-    for trial in sorted(failed or ()):
-        plan.study.log("retrying", trial)
+    statuses = plan.study.statuses()
+    for trial in sorted(trial for trial in failed or () if statuses[trial] == "failed"):
+        plan.study.log(RETRYING, trial)
     status = StatusLine(0, list(plan.questions))
     last = refit(plan.former, plan.changes, plan.study)
     told = comparing(plan.told, plan.questions)

@@ -9,9 +9,11 @@ from competitions.prepare import prepare
 from competitions.targets import targets
 from ledger.errors import UserError
 from ledger.paths import competition_paths
-from ledger.trials import ALL_DATA
+from ledger.studies import RETRYING, Suggestion
+from ledger.trials import ALL_DATA, TrialFolder
 from search.plan import make_plan, plan_json
 from search.request import Request
+from search.study import run_study
 from tests.conftest import TINY
 from trainables.attach import attach
 from trainables.config import Question, resolve
@@ -112,3 +114,33 @@ def test_a_base_whose_target_has_other_heads_today_is_refused(yaml: Path, tmp_pa
     yaml.write_text(yaml.read_text().replace("both: {heads: [shape, colour]}", "both: {heads: [label]}"))
     with pytest.raises(UserError, match="for target both with heads colour, shape, and tiny has heads label today"):
         make_plan(Request(str(yaml), space="smoke", base=base, vary=("lr",)), storage)
+
+
+def test_a_retry_that_was_cut_off_is_still_to_be_retried(yaml: Path, tmp_path: Path) -> None:
+    begun = make_plan(Request(str(yaml), space="smoke", study="s"), tmp_path / "runs")
+    begun.study.write_plan(plan_json(begun, "key"))
+    question = begun.questions["colour"]
+    settings = [resolve({"backbone": "test_vit", "epochs": n}, question).json() for n in (1, 2, 3)]
+    for number, own in enumerate(settings, start=1):
+        begun.study.write_suggestion(Suggestion(number, "colour", f"t{number}", {}, settings=own))
+        begun.study.log("started", f"t{number}")
+    begun.study.write_suggestion(Suggestion(4, "", "", {}))  # was damaged: it only holds its number
+    for event in ("failed", RETRYING, "started"):
+        begun.study.log(event, "t1")
+    begun.study.log("failed", "t2", reason="OSError: gone")
+    assert begun.failed() == {"t1", "t2"}
+    begun.study.log("finished", "t1", epoch=1)
+    assert begun.failed() == {"t2"}
+
+
+def test_what_a_study_came_to_is_told_before_anybody_mended_it(yaml: Path, tmp_path: Path) -> None:
+    begun = make_plan(Request(str(yaml), space="smoke", study="s"), tmp_path / "runs")
+    begun.study.write_plan(plan_json(begun, begun.prepared.save()))
+    config = resolve({"backbone": "test_vit", "epochs": 1}, begun.questions["colour"])
+    begun.study.write_suggestion(Suggestion(1, "colour", config.trial_id, {}, settings=config.json()))
+    begun.study.log("finished", config.trial_id, epoch=1)
+    folder = TrialFolder(begun.paths.trials / config.trial_id)
+    folder.path.mkdir(parents=True)
+    (folder.path / "record.json").write_bytes(b"")
+    resumed = make_plan(Request(str(yaml), study="s", resume=True, retry_failed=True), tmp_path / "runs")
+    assert run_study(resumed).targets["colour"]["trials"] == {"finished": 1}
