@@ -83,8 +83,8 @@ class Child:
         return json.loads(self.wait(timeout=timeout))
 
     def results(self, *, timeout: float = 1200.0) -> Any:
-        """Wait for the control's end and return its document, the last line on its stdout; Tune prints there too."""
-        return json.loads(self.wait(timeout=timeout).splitlines()[-1])
+        """Wait for the control's end and return its document, one line on its stdout; Tune prints there too, before it and behind it."""
+        return document(self.wait(timeout=timeout))
 
     @property
     def said(self) -> str:
@@ -94,6 +94,18 @@ class Child:
     @property
     def ended(self) -> bool:
         return self.process.poll() is not None
+
+
+def document(out: str) -> Any:
+    """The one line with results among all that a control printed.
+
+    Raises:
+        RuntimeError: There is none.
+    """
+    found = [line for line in out.splitlines() if line.startswith('{"results": ')]
+    if not found:
+        raise RuntimeError(f"the control told no results: {out[-400:]}")
+    return json.loads(found[-1])
 
 
 @dataclass

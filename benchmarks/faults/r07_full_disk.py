@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.faults._rows import Row
-from benchmarks.faults._studies import ROOT, Child, Place, place
+from benchmarks.faults._studies import ROOT, Child, Place, document, place
 from benchmarks.faults._tiny_disk import Disk, tiny_disk, why_not
 from benchmarks.faults._writers import starve_all
 from ledger.claims import LENGTH
@@ -104,7 +104,7 @@ def _control_told(child: Child) -> str:
     code = child.process.returncode
     if code:
         return f"exit {code} ({(child.said.strip().splitlines() or ['silent'])[-1][:100]})"
-    results = json.loads(child.out.read_text().splitlines()[-1])["results"]
+    results = document(child.out.read_text())["results"]
     failed = sum(result["error"] is not None for result in results)
     return f"exit 0, {len(results) - failed} of {TRIALS} trials ended, {failed} failed"
 

@@ -8,11 +8,10 @@ import json
 import os
 import re
 import time
-from pathlib import Path
 
 from benchmarks.faults import _truth
 from benchmarks.faults._rows import Row
-from benchmarks.faults._studies import TARGET, Child, Place, eventually, place
+from benchmarks.faults._studies import TARGET, Child, Place, document, eventually, place
 
 SPACE = """
 MAX_EPOCHS, GRACE_EPOCHS, REDUCTION = PLANNED, 2, 2
@@ -112,12 +111,8 @@ def _control(seed: int) -> tuple[str, str]:
             codes.append(child.process.returncode)
         lines = where.truth()
         ends = [line for line in lines if line.at == "end" and line.last]
-        told = [len(json.loads(_last_line(child.out))["results"]) for child in (first, second) if child.process.returncode == 0]
+        told = [len(document(child.out.read_text())["results"]) for child in (first, second) if child.process.returncode == 0]
         refused = "not refused" if codes[1] == 0 else f"exit {codes[1]}"
         begun = [(line.trial, line.epoch) for line in lines if line.at == "begin"]
         repeated = len(begun) - len(set(begun))
         return refused, f"{len(ends)} trained to their end for 4 asked, {repeated} epochs repeated, results tell of {told} trials"
-
-
-def _last_line(path: Path) -> str:
-    return path.read_text().strip().splitlines()[-1]

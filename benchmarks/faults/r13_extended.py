@@ -61,5 +61,5 @@ def _control(seed: int, short: bool) -> str:
         return "-"
     with place() as where:
         where.control("--trials", 2, "--seed", seed).wait()
-        again = json.loads(where.control("--trials", 4, "--seed", seed).wait().strip().splitlines()[-1])
+        again = where.control("--trials", 4, "--seed", seed).results()
         return f"asked for 4 after 2: {len(again['results'])} trials, and it says nothing of it"
