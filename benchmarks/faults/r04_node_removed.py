@@ -13,7 +13,7 @@ from benchmarks.faults._rows import Row
 from benchmarks.faults._studies import EPOCHS, HERE, ROOT, Child, Place, eventually, place
 from benchmarks.faults.r03_worker_killed import told
 
-TRIALS = 4
+TRIALS = 12  # so many that both nodes train at some time, however long a process takes to start
 OPEN = {"RAY_AUTH_MODE": "disabled"}
 WHAT = "a node removed in the middle of a trial, another added"
 
