@@ -23,6 +23,10 @@ MOMENTS = ("start-up", "epoch", "trial ended", "epoch", "views")
 LONGEST_START_S = 8.0
 
 
+class EndedError(RuntimeError):
+    """A driver that was to be killed ended by itself."""
+
+
 @dataclass
 class Count:
     """What came of studies that were killed.
@@ -78,7 +82,8 @@ def run(seed: int, short: bool) -> list[Row]:
             _study(here, chance, seed + number, ours)
         with place(cpus=2) as here:
             _control(here, random.Random(f"R1/{seed}/{number}"), seed + number, control)
-    return [Row("R1", f"driver killed at {ours.kills} random moments", ours.kills, str(ours), str(control), ours.held)]
+    told = f"{control.kills} kills: {control}"
+    return [Row("R1", f"driver killed at {ours.kills} random moments", ours.kills, str(ours), told, ours.held)]
 
 
 def _study(here: Place, chance: random.Random, seed: int, count: Count) -> None:
@@ -105,15 +110,16 @@ def _control(here: Place, chance: random.Random, seed: int, count: Count) -> Non
     def start() -> Child:
         return here.control("--trials", TRIALS, "--epochs", EPOCHS, "--seed", seed)
 
-    results, kills = [], 0
+    results, kills, finished = [], 0, set[str]()
     try:
         for moment in MOMENTS:
-            _kill(start, moment.replace("views", "epoch"), here, chance)
-            kills += 1
-        finished = _truth.finished(here.truth())
+            try:
+                _kill(start, moment.replace("views", "epoch"), here, chance)
+            except EndedError:
+                break  # it had come to its end, or cannot go on: the next start says which
+            kills, finished = kills + 1, _truth.finished(here.truth())
         results = start().results()["results"]
-    except RuntimeError as error:  # it ended with an error, or before it could be killed: what it had is what it lost
-        finished = _truth.finished(here.truth())
+    except RuntimeError as error:
         count.broken.append(str(error).strip().splitlines()[-1][:120])
     there = {result["trial"] for result in results if result["epoch"] == EPOCHS}
     known = {result["trial"] for result in results}
@@ -135,7 +141,7 @@ def _kill(start: Callable[[], Child], moment: str, here: Place, chance: random.R
     eventually(lambda: child.ended or waits[moment](), moment)
     time.sleep(chance.uniform(0, LONGEST_START_S if moment == "start-up" else 0.3))
     if child.ended:
-        raise RuntimeError(f"the driver ended before it was killed ({moment}): {child.said}")
+        raise EndedError(f"the driver ended before it was killed ({moment}): {child.said}")
     child.kill()
 
 
