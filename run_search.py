@@ -33,7 +33,7 @@ NEW_STUDY = {
 """What only a new study can be told -> the flag's default; a study around a base takes some of them from it."""
 OF_A_RUN = ("storage", "address", "hours", "loader_workers", "track", "retry_failed")
 """What a study does not remember: whoever goes on says it again."""
-CHANGES = ("trials", "keep", "accept_change")
+CHANGES = ("trials", "keep", "gpus_per_trial", "accept_change")
 """What a study that goes on is told anew, and remembers as soon as its plan is written."""
 FIXED_ON_ALL_DATA = ("space", "seed", "cpus_per_trial", "searcher", "scheduler", "init_from")
 
@@ -140,10 +140,11 @@ def _check_not_driven(given: argparse.Namespace) -> None:
 def _check_flags(given: argparse.Namespace) -> None:
     """A study goes on as it was started, and a final member has its trial's settings: flags that say otherwise are refused."""
     told = [name for name in NEW_STUDY if getattr(given, name) is not None]
+    stays = [name for name in told if name != "gpus_per_trial" or not given.gpus_per_trial > 0]  # more or fewer GPUs, not none
     faults = []
-    if given.resume is not None and told:
+    if given.resume is not None and stays:
         faults.append(
-            f"{_flags(told)} cannot be changed with --resume: the study goes on as it was started; leave it out, or start a new study"
+            f"{_flags(stays)} cannot be changed with --resume: the study goes on as it was started; leave it out, or start a new study"
         )
     if given.retry_failed and (given.resume is None or given.trials is not None):
         faults.append(

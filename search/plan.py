@@ -320,6 +320,11 @@ def _recorded(request: Request, study: StudyFolder) -> Request:
     asked["vary"] = tuple(asked.get("vary", ()))
     if asked.get("all_data") and request.trials is not None:
         raise UserError(f"study {study.name!r} trains on all data what it was started with; start another with --trials N")
+    if request.gpus_per_trial and not asked["gpus_per_trial"]:
+        raise UserError(
+            f"study {study.name!r} learns on the CPU, and a GPU comes to other bits; leave --gpus-per-trial out, or start a new study"
+        )
     anew = {name: getattr(request, name) for name in ANEW}
+    anew |= {"gpus_per_trial": request.gpus_per_trial} if request.gpus_per_trial else {}
     anew |= {name: getattr(request, name) for name in ("trials", "keep") if getattr(request, name) is not None}
     return Request(**{**asked, **anew, "study": study.name, "resume": True})

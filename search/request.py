@@ -30,6 +30,7 @@ class Request:
         fold: The validation fold.
         split: The name of one of the competition's splits; its default for `None`.
         hours: Stop after this time; `None` for no limit.
+        gpus_per_trial: A share, or several; of a study that goes on 0 stands for as it was started.
         address: A running Ray, or `None` to start one here.
         study: The study's name; made from space and time where it is `None`.
         resume: Go on with the study of this name.

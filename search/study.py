@@ -289,8 +289,10 @@ def _check_resources(request: Request) -> None:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     most = {kind: max((node.get(kind, 0.0) for node in nodes), default=0.0) for kind in ("CPU", "GPU")}
     asked = {"CPU": request.cpus_per_trial, "GPU": request.gpus_per_trial}
+    way_out = f"go on with study {request.study} where there is more, or start a new one" if request.resume else "ask for less"
     faults = [
-        f"{kind.lower()}s-per-trial must be at most {most[kind]:g}, what the largest machine of this Ray has, got {asked[kind]:g}"
+        f"{kind.lower()}s-per-trial must be at most {most[kind]:g}, what the largest machine of this Ray has, got {asked[kind]:g}; "
+        f"{way_out}"
         for kind in most
         if asked[kind] > most[kind]
     ]

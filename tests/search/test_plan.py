@@ -144,3 +144,17 @@ def test_what_a_study_came_to_is_told_before_anybody_mended_it(yaml: Path, tmp_p
     (folder.path / "record.json").write_bytes(b"")
     resumed = make_plan(Request(str(yaml), study="s", resume=True, retry_failed=True), tmp_path / "runs")
     assert run_study(resumed).targets["colour"]["trials"] == {"finished": 1}
+
+
+def test_a_study_goes_on_with_another_share_of_a_gpu_and_never_on_another_kind_of_device(yaml: Path, tmp_path: Path) -> None:
+    begun = make_plan(Request(str(yaml), space="smoke", study="fast", gpus_per_trial=1.0), tmp_path / "runs")
+    begun.study.write_plan(plan_json(begun, begun.prepared.save()))
+    shares = [
+        make_plan(Request(str(yaml), study="fast", resume=True, gpus_per_trial=share), tmp_path / "runs") for share in (0.0, 0.5)
+    ]
+    assert [plan.request.gpus_per_trial for plan in shares] == [1.0, 0.5]
+    assert [(plan.changes, plan.questions) for plan in shares] == [((), begun.questions)] * 2
+    slow = make_plan(Request(str(yaml), space="smoke", study="slow"), tmp_path / "runs")
+    slow.study.write_plan(plan_json(slow, slow.prepared.save()))
+    with pytest.raises(UserError, match=r"study 'slow' learns on the CPU, .*; leave --gpus-per-trial out, or start a new study"):
+        make_plan(Request(str(yaml), study="slow", resume=True, gpus_per_trial=0.5), tmp_path / "runs")

@@ -10,7 +10,7 @@ import pytest
 import run_search
 from ledger.studies import StudyFolder
 
-SAID: dict[str, Any] = dict.fromkeys(("resume", "trials", "keep", "storage", "address", "hours"))
+SAID: dict[str, Any] = dict.fromkeys(("resume", "trials", "keep", "gpus_per_trial", "storage", "address", "hours"))
 SAID |= {"competition": "demo", "loader_workers": 0, "track": "none", "retry_failed": False, "accept_change": False}
 
 
