@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.grouped import Groups, group_folds
-from ensemble.logs import FLOOR, half_logs, softmax
+from ensemble.logs import half_logs, softmax
+from ensemble.scaling import Problem, losses, minimise
 from ensemble.votes import Floats, Ints, to_half
 from ledger.errors import UserError, unknown
 
@@ -25,7 +26,6 @@ STRENGTHS = (1.0, 0.1, 0.01, 0.001)
 """What pulls the slopes of the classes together, strongest first; cross-validation chooses, the stronger of equals."""
 DIGITS = 6
 """Fitted numbers are rounded to these decimals: neither the order of photos nor the kind of processor reaches the plan."""
-TOWARDS_ONE = 1e-3  # holds the common slope where a model is never wrong on its photos and the best slope would be infinite
 
 
 @dataclass(frozen=True)
@@ -102,103 +102,30 @@ def fit_calibration(
     if faults:
         raise UserError(*faults)
     present, classes = np.unique(labels[known], return_inverse=True)
-    problem = _Problem(half_logs(to_half(probs[known]))[:, present], classes, METHODS[method](len(present)))
+    problem = Problem(half_logs(to_half(probs[known]))[:, present], classes, METHODS[method](len(present)))
     strength = strengths[0]
     if len(strengths) > 1 and method == "vector":
         strength = _best_strength(problem, np.asarray(groups)[known], strengths, n_folds=n_folds, seed=seed)
-    slopes, biases = problem.slopes_biases(_newton(problem, strength))
+    slopes, biases = problem.slopes_biases(minimise(problem, strength))
     level = float(np.bincount(classes) / len(classes) @ biases)
     all_slopes, all_biases = np.full(probs.shape[1], slopes.mean()), np.zeros(probs.shape[1])
     all_slopes[present], all_biases[present] = slopes, biases - level
     return Calibration(*(tuple(np.round(values, DIGITS).tolist()) for values in (all_slopes, all_biases)))
 
 
-@dataclass(frozen=True)
-class _Problem:
-    """Logarithms `(N, C)`, classes `(N,)`, and the free parameters: `(slopes, biases) = start + directions @ parameters`."""
-
-    logs: Numbers
-    classes: Ints
-    directions: Numbers
-
-    def slopes_biases(self, parameters: Numbers) -> tuple[Numbers, Numbers]:
-        n_classes = self.logs.shape[1]
-        both = np.concatenate([np.ones(n_classes), np.zeros(n_classes)]) + self.directions @ parameters
-        return both[:n_classes], both[n_classes:]
-
-    def probs(self, parameters: Numbers) -> Numbers:
-        slopes, biases = self.slopes_biases(parameters)
-        return softmax(self.logs * slopes + biases)
-
-    def rows(self, rows: NDArray[np.bool_]) -> "_Problem":
-        return _Problem(self.logs[rows], self.classes[rows], self.directions)
-
-
-def _best_strength(problem: _Problem, groups: NDArray[Any], strengths: Sequence[float], *, n_folds: int, seed: int) -> float:
+def _best_strength(problem: Problem, groups: NDArray[Any], strengths: Sequence[float], *, n_folds: int, seed: int) -> float:
     """The strength of least log loss on held-out groups; the first of equals."""
     if len(np.unique(groups)) < 2:
         return strengths[0]
     folds = group_folds(groups, n_folds=n_folds, seed=seed)
-    losses = np.zeros(len(strengths))
+    total = np.zeros(len(strengths))
     for fold in range(folds.max() + 1):
         inside, outside = problem.rows(folds != fold), problem.rows(folds == fold)
         parameters = None
         for place, strength in enumerate(strengths):
-            parameters = _newton(inside, strength, parameters)
-            losses[place] += _losses(outside, outside.probs(parameters)).sum()
-    return strengths[int(np.argmin(losses))]
-
-
-def _losses(problem: _Problem, probs: Numbers) -> Numbers:
-    return -np.log(np.maximum(probs[np.arange(len(probs)), problem.classes], FLOOR**2))
-
-
-def _newton(problem: _Problem, strength: float, start: Numbers | None = None) -> Numbers:
-    """The parameters of least mean log loss and penalty; both are convex, so halved Newton steps find them."""
-    parameters = np.zeros(problem.directions.shape[1]) if start is None else start
-    penalty = _penalty(problem.logs.shape[1], strength)
-    value, gradient, hessian = _expansion(problem, parameters, penalty)
-    for _ in range(100):
-        step = np.linalg.lstsq(hessian, gradient, rcond=1e-12)[0]
-        if np.abs(step).max() < 1e-9:
-            break
-        while True:
-            new_value, new_gradient, new_hessian = _expansion(problem, parameters - step, penalty)
-            if new_value <= value or np.abs(step).max() < 1e-9:
-                break
-            step = step / 2
-        parameters, value, gradient, hessian = parameters - step, new_value, new_gradient, new_hessian
-    return parameters
-
-
-def _penalty(n_classes: int, strength: float) -> Numbers:
-    """The matrix `(2C, 2C)` of the penalty on (slopes - 1, biases); the biases are only kept from drifting together."""
-    mean = np.full((n_classes, n_classes), 1 / n_classes)
-    matrix = np.zeros((2 * n_classes, 2 * n_classes))
-    matrix[:n_classes, :n_classes] = strength * (np.eye(n_classes) - mean) + TOWARDS_ONE * mean
-    matrix[n_classes:, n_classes:] = mean
-    return matrix
-
-
-def _expansion(problem: _Problem, parameters: Numbers, penalty: Numbers) -> tuple[float, Numbers, Numbers]:
-    """Value, gradient `(P,)` and Hessian `(P, P)` of the mean log loss with its penalty."""
-    probs, logs, n_photos = problem.probs(parameters), problem.logs, len(problem.logs)
-    excess = probs.copy()
-    excess[np.arange(n_photos), problem.classes] -= 1
-    leaning = probs * logs
-    moved = np.hstack([leaning, probs])
-    hessian = -moved.T @ moved
-    diagonal = np.arange(len(hessian) // 2)
-    mixed = leaning.sum(axis=0)
-    hessian[diagonal, diagonal] += (leaning * logs).sum(axis=0)
-    hessian[-len(diagonal) + diagonal, -len(diagonal) + diagonal] += probs.sum(axis=0)
-    hessian[diagonal, len(diagonal) + diagonal] += mixed
-    hessian[len(diagonal) + diagonal, diagonal] += mixed
-    gradient = np.concatenate([(excess * logs).sum(axis=0), excess.sum(axis=0)])
-    off = problem.directions @ parameters
-    value = float(_losses(problem, probs).mean() + off @ penalty @ off / 2)
-    turn = problem.directions
-    return value, turn.T @ (gradient / n_photos + penalty @ off), turn.T @ (hessian / n_photos + penalty) @ turn
+            parameters = minimise(inside, strength, parameters)
+            total[place] += losses(outside, outside.probs(parameters)).sum()
+    return strengths[int(np.argmin(total))]
 
 
 def _temperature(n_classes: int) -> Numbers:

@@ -127,7 +127,7 @@ def test_what_cannot_be_fitted_is_refused() -> None:
     with pytest.raises(UserError) as caught:
         fit_calibration(probs, np.full(len(labels), -1), groups, method="vectr", strengths=[])
     assert len(caught.value.faults) == 3
-    with pytest.raises(UserError, match="must lie in 0..1"):
+    with pytest.raises(UserError, match=r"must lie in 0..1"):
         fit_calibration(np.full_like(probs, np.nan), labels, groups)
     with pytest.raises(UserError, match="one of 3 classes"):
         calibrate(Calibration((1.0,) * 3, (0.0,) * 3), probs)
