@@ -1,6 +1,6 @@
-"""Groups, which are never split: names `(N,)` -> folds `(N,)`, or how often each group is drawn `(R, G)`."""
+"""Groups, which are never split: names `(N,)` -> folds `(N,)`, draws `(R, G)`, and resamples with the groups left out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,3 +42,17 @@ def group_sums(values: NDArray[np.float64], place: NDArray[np.integer], n_groups
     present = np.bincount(place, minlength=n_groups) > 0
     sums[present] = np.add.reduceat(values[order], starts[present], axis=0)
     return sums
+
+
+def out_of_bag(place: NDArray[np.integer], *, n_resamples: int, seed: int) -> Iterator[tuple[Ints, Ints]]:
+    """Bootstrap resamples of groups: rows of the drawn groups, a photo as often as it was drawn, and rows of the groups left out.
+
+    Args:
+        place: The groups' numbers `int (N,)`, 0 to G-1, each at least once.
+        n_resamples: How many are drawn; one that leaves no group out is passed over.
+        seed: Of the draws.
+    """
+    for times in group_draws(int(place.max()) + 1, n_resamples=n_resamples, seed=seed):
+        drawn = times[place].astype(np.int64)
+        if (drawn == 0).any():
+            yield np.repeat(np.arange(len(place)), drawn), np.flatnonzero(drawn == 0)
