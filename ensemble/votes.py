@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble.logs import half_logs, softmax
 from ledger.errors import UserError
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
-Weights = Sequence[float] | NDArray[np.float64] | None
+Weights = Sequence[float] | Sequence[Sequence[float]] | NDArray[np.float64] | None
+"""K numbers of at least 0, or K rows of C of them: how much a voter's word counts for each class; `None`: one voter, one vote."""
 
 SENIOR_DECIDES = "the most senior voter among those who voted for a tied class"
 FIRST_CLASS = "the first of the tied classes in the competition's order"
+SENIOR_PREFERS = "of the tied classes the one that the most senior voter finds most probable, the first of equally probable ones"
 TIE_EDGE = 1e-6  # of all votes: what the class that wins a tie is given more, so that argmax of the shares is the decision
 EQUAL = 1e-9  # of all votes: sums of weights nearer than this are a tie (0.1 + 0.2 against 0.3)
 _ONE = np.float16(1).view(np.uint16)  # non-negative float16 sort like their bits; NaN, infinite, negative and > 1 stand above
@@ -42,7 +45,7 @@ class Rule:
     """A way to vote.
 
     Attributes:
-        vote: Called with probabilities `float (K, N, C)` in [0, 1] and K weights or `None`; most senior voter first.
+        vote: Called with probabilities `float (K, N, C)` in [0, 1] and weights `(K,)`, `(K, C)` or `None`; most senior voter first.
         tie_rule: Which class wins where several are equal, in words; it is written into the plan.
     """
 
@@ -57,7 +60,8 @@ def hard_vote(probs: Floats, weights: Weights = None) -> Ints:
 
     Args:
         probs: `float (K, N, C)` in [0, 1], most senior voter first.
-        weights: K numbers of at least 0, the votes of each voter; a voter of weight 0 has no say in ties either.
+        weights: K numbers of at least 0, the votes of each voter, or `(K, C)`, its votes for each class. A voter whose vote counts 0
+            has no say in ties either. Where all votes on a photo count 0, each counts 1.
 
     Returns:
         Labels `int64 (N,)`.
@@ -66,13 +70,16 @@ def hard_vote(probs: Floats, weights: Weights = None) -> Ints:
 
 
 def soft_vote(probs: Floats, weights: Weights = None) -> NDArray[np.float64]:
-    """The (weighted) arithmetic mean over the voters: `float (K, N, C)` in [0, 1] -> `float64 (N, C)`."""
-    shares = _shares(weights, _cube(probs))
-    total = np.zeros(probs.shape[1:], dtype=np.float64)
-    for voter in np.flatnonzero(shares):
-        total += shares[voter] * to_half(probs[voter])
-    total /= shares.sum()
-    return total
+    """The (weighted) arithmetic mean over the voters: `float (K, N, C)` in [0, 1] -> `float64 (N, C)`.
+
+    With weights `(K, C)` each class has its own mean, and rows are brought back to the sum 1.
+    """
+    voices = _voices(weights, _cube(probs))
+    mean = _mean(probs, voices, lambda half: half)
+    if voices.ndim == 2:
+        total = mean.sum(axis=1, keepdims=True)
+        np.divide(mean, total, out=mean, where=total > 0)
+    return mean
 
 
 def ballots(probs: Floats) -> Ints:
@@ -88,16 +95,15 @@ def hard_outcome(shares: NDArray[np.float64], named: Callable[[Ints], NDArray[np
 
     Args:
         shares: `float64 (N, C)`, each row sums to 1.
-        named: From t photos with a tie, `int64 (t,)`, to what each voter names there, `int (K, t)`, most senior first.
+        named: From t photos with a tie, `int64 (t,)`, to what each voter names there, `int (K, t)`, most senior first; -1 for one
+            who has no say.
     """
     at_top = shares >= shares.max(axis=1, keepdims=True) - EQUAL
     labels = at_top.argmax(axis=1)
     tied = np.flatnonzero(at_top.sum(axis=1) > 1)
     for choice in named(tied)[::-1]:  # the most senior speaks last
-        labels[tied] = np.where(at_top[tied, choice], choice, labels[tied])
-    shares[tied, labels[tied]] += TIE_EDGE
-    shares[tied] /= 1 + TIE_EDGE
-    return Vote(labels, shares)
+        labels[tied] = np.where((choice >= 0) & at_top[tied, choice], choice, labels[tied])
+    return _tipped(labels, shares, tied)
 
 
 def to_half(probs: Floats) -> NDArray[np.float16]:
@@ -117,18 +123,78 @@ def to_half(probs: Floats) -> NDArray[np.float16]:
 
 
 def _hard(probs: Floats, weights: Weights) -> Vote:
-    voices = _shares(weights, _cube(probs))
-    voters = np.flatnonzero(voices)
+    voices = _voices(weights, _cube(probs))
+    voters = _speaking(voices)
     named, rows = ballots(probs), np.arange(probs.shape[1])
+    counts = (
+        np.broadcast_to(voices[voters, None], (len(voters), len(rows))) if voices.ndim == 1 else _counts(voices, voters, named)
+    )
     shares = np.zeros(probs.shape[1:], dtype=np.float64)
-    for voter in voters:
-        shares[rows, named[voter]] += voices[voter]
-    return hard_outcome(shares / voices.sum(), lambda tied: named[voters][:, tied])
+    for voter, count in zip(voters, counts, strict=True):
+        shares[rows, named[voter]] += count
+    shares /= voices.sum() if voices.ndim == 1 else shares.sum(axis=1, keepdims=True)
+    spoken = named[voters]
+    return hard_outcome(shares, lambda tied: np.where(counts[:, tied] > 0, spoken[:, tied], -1))
+
+
+def _counts(voices: NDArray[np.float64], voters: Ints, named: Ints) -> NDArray[np.float64]:
+    """What each vote counts with weights per class, `(voters, N)`; all count 1 where none would count."""
+    counts = voices[voters[:, None], named[voters]]
+    return np.where(counts.any(axis=0), counts, 1.0)
 
 
 def _soft(probs: Floats, weights: Weights) -> Vote:
     shares = soft_vote(probs, weights)
     return Vote(shares.argmax(axis=1), shares)
+
+
+def _geometric(probs: Floats, weights: Weights) -> Vote:
+    """The mean of logarithms, which heeds a voter who rules a class out; 0 counts as 2**-25, the most that float16 writes as 0."""
+    shares = softmax(_mean(probs, _voices(weights, _cube(probs)), half_logs))
+    return Vote(shares.argmax(axis=1), shares)
+
+
+def _rank(probs: Floats, weights: Weights) -> Vote:
+    """Borda's count (1781), photo by photo: a class has as many points against it as the voter finds classes more probable.
+
+    The mean of ranks over the photos, class by class, would answer for a photo by what the other photos are, and give one voter
+    another answer than its own. Counting only classes that are strictly more probable, a class nobody believes in moves no other.
+    Shares are points; they are no probabilities.
+    """
+    voices, n_classes = _voices(weights, _cube(probs)), probs.shape[2]
+    points = n_classes + _mean(probs, voices, lambda half: -_ranks(half))
+    shares = points / points.sum(axis=1, keepdims=True)
+    at_top = points >= points.max(axis=1, keepdims=True) - EQUAL
+    senior = to_half(probs[_speaking(voices)[0]]).astype(np.float64)
+    labels = np.where(at_top, senior, -1.0).argmax(axis=1)
+    return _tipped(labels, shares, np.flatnonzero(at_top.sum(axis=1) > 1))
+
+
+def _ranks(half: NDArray[np.float16]) -> NDArray[np.float64]:
+    """`(N, C)`: how many classes of its row are more probable."""
+    bits = half.view(np.uint16)
+    ranks = np.zeros(half.shape, dtype=np.float64)
+    for other in range(half.shape[1]):
+        ranks += bits[:, other : other + 1] > bits
+    return ranks
+
+
+def _mean(
+    probs: Floats, voices: NDArray[np.float64], of: Callable[[NDArray[np.float16]], NDArray[np.floating[Any]]]
+) -> NDArray[np.float64]:
+    """The weighted mean `(N, C)` of a function of each voter's rows."""
+    total = np.zeros(probs.shape[1:], dtype=np.float64)
+    for voter in _speaking(voices):
+        total += voices[voter] * of(to_half(probs[voter]))
+    total /= voices.sum(axis=0)
+    return total
+
+
+def _tipped(labels: Ints, shares: NDArray[np.float64], tied: Ints) -> Vote:
+    """The vote in which the class that wins a tie has the greatest share."""
+    shares[tied, labels[tied]] += TIE_EDGE
+    shares[tied] /= 1 + TIE_EDGE
+    return Vote(labels, shares)
 
 
 def _cube(probs: Floats) -> Floats:
@@ -137,16 +203,27 @@ def _cube(probs: Floats) -> Floats:
     return probs
 
 
-def _shares(weights: Weights, probs: Floats) -> NDArray[np.float64]:
-    values = np.ones(len(probs)) if weights is None else np.asarray(weights, dtype=np.float64)
-    if values.shape != (len(probs),):
-        raise UserError(f"weights must be one per voter, got {values.size} for {len(probs)} voters")
-    if not np.isfinite(values).all() or (values < 0).any() or not values.any():
-        raise UserError(f"weights must be numbers of at least 0 and not all 0, got {values.tolist()}")
-    return np.ones(len(values)) if (values == values[0]).all() else values  # equal weights are no weights, to the last bit
+def _voices(weights: Weights, probs: Floats) -> NDArray[np.float64]:
+    """Weights `(K,)` or `(K, C)`; equal weights are no weights, to the last bit, and equal columns are one."""
+    n_voters, _, n_classes = probs.shape
+    values = np.ones(n_voters) if weights is None else np.asarray(weights, dtype=np.float64)
+    if values.shape not in ((n_voters,), (n_voters, n_classes)):
+        raise UserError(f"weights must be one per voter ({n_voters}), or {n_voters} rows of {n_classes}, got {values.shape}")
+    if not np.isfinite(values).all() or (values < 0).any() or not values.any(axis=0).all():
+        raise UserError(f"weights must be numbers of at least 0 and not all 0 for any class, got {values.tolist()}")
+    if values.ndim == 2 and (values == values[:, :1]).all():
+        values = values[:, 0]
+    return np.ones(n_voters) if values.ndim == 1 and (values == values[0]).all() else values
+
+
+def _speaking(voices: NDArray[np.float64]) -> Ints:
+    """The voters whose weight is not 0, most senior first."""
+    return np.flatnonzero(voices.reshape(len(voices), -1).any(axis=1))
 
 
 RULES: dict[str, Rule] = {
     "hard": Rule(_hard, SENIOR_DECIDES),
     "soft": Rule(_soft, FIRST_CLASS),
+    "geometric": Rule(_geometric, FIRST_CLASS),
+    "rank": Rule(_rank, SENIOR_PREFERS),
 }

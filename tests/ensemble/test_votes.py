@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ensemble.votes import RULES, Floats, ballots, hard_vote, soft_vote, to_half
+from ensemble.logs import FLOOR, half_logs, share_logs
+from ensemble.votes import RULES, TIE_EDGE, Floats, ballots, hard_vote, soft_vote, to_half
 from ledger.errors import UserError
 
 every_rule = pytest.mark.parametrize("rule", sorted(RULES))
@@ -97,6 +98,84 @@ def test_shuffling_images_changes_nothing(rule: str, probs: Floats, seed: int) -
 
 
 @every_rule
+@given(probs=cubes(), seed=st.integers(0, 99))
+def test_the_order_of_voters_decides_ties_and_nothing_else(rule: str, probs: Floats, seed: int) -> None:
+    order = np.random.default_rng(seed).permutation(len(probs))
+    one, two = RULES[rule].vote(probs, None), RULES[rule].vote(probs[order], None)
+    ranked = np.sort(one.shares, axis=1)
+    clear = ranked[:, -1] - ranked[:, -2] > 2 * TIE_EDGE if probs.shape[2] > 1 else np.ones(len(ranked), dtype=bool)
+    assert (one.labels == two.labels)[clear].all()
+    np.testing.assert_allclose(one.shares, two.shares, atol=2 * TIE_EDGE)
+    if rule in ("soft", "geometric"):
+        np.testing.assert_array_equal(one.shares, two.shares)
+
+
+@every_rule
+@given(probs=cubes(), data=st.data())
+def test_weights_per_class_that_are_equal_columns_are_weights_per_voter(rule: str, probs: Floats, data: st.DataObject) -> None:
+    weights = data.draw(st.lists(st.integers(0, 5), min_size=len(probs), max_size=len(probs)).filter(any))
+    one, two = (RULES[rule].vote(probs, w) for w in (weights, np.repeat([weights], probs.shape[2], axis=0).T))
+    assert (one.labels == two.labels).all()
+    np.testing.assert_array_equal(one.shares, two.shares)
+
+
+@every_rule
+@given(probs=cubes(voters=1), k=st.integers(1, 5), seed=st.integers(0, 99))
+def test_with_weights_per_class_equal_voters_vote_like_one(rule: str, probs: Floats, k: int, seed: int) -> None:
+    """Weights of a class are shared out among the voters; what any of them says of it stays what one of them says."""
+    weights = np.random.default_rng(seed).integers(1, 5, (k, probs.shape[2])) / 4
+    many = RULES[rule].vote(np.repeat(probs, k, axis=0), weights)
+    np.testing.assert_array_equal(many.labels, RULES[rule].vote(probs, None).labels)
+    assert (many.shares.argmax(axis=1) == many.labels).all()
+
+
+@every_rule
+def test_a_voter_is_heard_only_on_the_classes_it_has_weight_for(rule: str) -> None:
+    probs = np.array([[[0.7, 0.1, 0.2]], [[0.1, 0.6, 0.3]], [[0.5, 0.3, 0.2]]])
+    assert RULES[rule].vote(probs, None).labels.tolist() == [0]
+    deaf_to_first = np.array([[0, 1, 1], [1, 1, 1], [0, 1, 1]], dtype=float)
+    assert RULES[rule].vote(probs, deaf_to_first).labels.tolist() == [1]
+
+
+def test_where_no_vote_counts_all_count() -> None:
+    probs = np.eye(2)[[[0], [1], [1]]]
+    assert hard_vote(probs, [[0, 1], [1, 0], [1, 0]]).tolist() == [1], "nobody has weight for the class it names; two say 1"
+    assert hard_vote(probs[:2], [[0, 1], [1, 0]]).tolist() == [0], "and a tie goes to the most senior"
+    assert hard_vote(probs[:2], [[0, 1], [1, 1]]).tolist() == [1], "the first voter's word for class 0 counts nothing"
+
+
+@given(cubes())
+def test_geometric_vote_is_the_mean_of_logarithms(probs: Floats) -> None:
+    mean = np.prod(np.maximum(probs, 2.0**-25).astype(np.longdouble), axis=0) ** (1 / len(probs))
+    np.testing.assert_allclose(RULES["geometric"].vote(probs, None).shares, mean / mean.sum(axis=1, keepdims=True), rtol=1e-6)
+
+
+@given(cubes())
+def test_rank_vote_is_the_count_of_classes_found_more_probable(probs: Floats) -> None:
+    against = [[sum(int((v[n] > v[n, c]).sum()) for v in probs) for c in range(probs.shape[2])] for n in range(probs.shape[1])]
+    labels = RULES["rank"].vote(probs, None).labels
+    for photo, points in enumerate(against):
+        tied = [c for c, found in enumerate(points) if found == min(points)]
+        assert labels[photo] == max(tied, key=lambda c: (probs[0, photo, c], -c))
+
+
+def test_rules_differ_where_they_should() -> None:
+    probs = np.array([[[0.9, 0.1, 0.0]], [[0.4, 0.5, 0.1]], [[0.0, 0.51, 0.49]]])
+    decided = {rule: RULES[rule].vote(probs, None).labels.tolist() for rule in ("hard", "soft", "geometric", "rank")}
+    assert decided == {"hard": [1], "soft": [0], "geometric": [1], "rank": [1]}, "one voter rules class 0 out"
+
+
+def test_logarithms_of_cached_probabilities_are_exact_to_their_grid_and_end_at_the_floor() -> None:
+    every = np.arange(int(np.float16(1).view(np.uint16)) + 1, dtype=np.uint16).view(np.float16)
+    logs = half_logs(every)
+    np.testing.assert_allclose(logs[1:], np.log(every[1:].astype(np.float64)), atol=2.0**-33)
+    assert (np.diff(logs) > 0).all(), "no two probabilities share a logarithm, so one voter is exactly that voter"
+    assert np.exp(logs[0]) == pytest.approx(FLOOR)
+    assert np.float16(FLOOR) == 0 < np.float16(FLOOR * 1.001)
+    np.testing.assert_array_equal(share_logs(every), logs)
+
+
+@every_rule
 @given(probs=cubes())
 def test_a_class_nobody_names_is_no_error(rule: str, probs: Floats) -> None:
     wider = np.concatenate([probs, np.zeros((*probs.shape[:2], 1))], axis=2)
@@ -142,7 +221,7 @@ def test_what_is_no_probability_is_refused(rule: str, value: float) -> None:
 
 
 @every_rule
-@pytest.mark.parametrize("weights", [[1], [0, 0], [1, -1], [1, np.nan], [[1, 1]]])
+@pytest.mark.parametrize("weights", [[1], [0, 0], [1, -1], [1, np.nan], [[1, 1]], [[1, 0], [1, 0]], [[1, -1], [1, 1]]])
 def test_wrong_weights_are_refused(rule: str, weights: list[float]) -> None:
     with pytest.raises(UserError, match="weights must be"):
         RULES[rule].vote(np.full((2, 3, 2), 0.5), weights)
