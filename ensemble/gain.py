@@ -2,19 +2,19 @@
 
 A step makes a new choice (`ensemble.honest.Choose`: in-bag rows -> a decision on other rows) of the one before it, e.g. "fit offsets on
 what the choice says of the in-bag rows, add them to what it says of the others". Each resample draws groups with replacement; both
-choices are made anew on the drawn groups and judged on the same groups left out.
+choices are made anew on the drawn groups and judged on the same groups left out. `Judge` compares any two choices so.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from competitions.metrics import METRICS, SMALLEST_PROB
 from ensemble.grouped import Groups, group_draws, out_of_bag
-from ensemble.honest import Choose, Decide
+from ensemble.honest import Choose
 from ensemble.votes import Ints, Vote
 from ledger.errors import UserError, unknown
 
@@ -28,10 +28,11 @@ step that takes the best of eleven useless voters was kept in 7.5 % of 500 pools
 N_DRAWS = 500
 FIXED = 2.0**16  # mean counts are multiples of 1 / FIXED: confusion matrices stay whole numbers, and their sums exact
 LOG_LOSS = "log_loss"
+Kind = TypeVar("Kind", bound=Choose)
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(Generic[Kind]):
     """A refinement of a decision.
 
     Attributes:
@@ -40,7 +41,7 @@ class Step:
     """
 
     name: str
-    on: Callable[[Choose], Choose]
+    on: Callable[[Kind], Kind]
 
 
 @dataclass(frozen=True)
@@ -74,27 +75,32 @@ class Gain:
         return asdict(self)
 
 
-def keep_what_wins(
-    base: Choose,
-    steps: Sequence[Step],
-    labels: Ints,
-    groups: Groups,
-    *,
-    metric: str,
-    seed: int,
-    n_resamples: int = 50,
-    class_weights: Sequence[float] | None = None,
-) -> tuple[Choose, tuple[Gain, ...]]:
+def keep_what_wins(base: Kind, steps: Sequence[Step[Kind]], judge: "Judge") -> tuple[Kind, tuple[Gain, ...]]:
     """Try the steps in their order, each on top of those kept before it, and keep those whose gain lies above 0.
 
+    Returns:
+        The choice with all steps that were kept, and one account per step.
+    """
+    kept, of_kept = base, judge.group_results(base)
+    accounts: list[Gain] = []
+    for step in steps:
+        tried = step.on(kept)
+        of_tried = judge.group_results(tried)
+        accounts.append(judge.compare(step.name, of_kept, of_tried))
+        if accounts[-1].kept:
+            kept, of_kept = tried, of_tried
+    return kept, tuple(accounts)
+
+
+class Judge:
+    """Choices made anew on drawn groups and judged on those left out.
+
     The score is that of the mean confusion matrix of each group over the resamples that left it out, added up over all groups; so
-    all photos are judged, and a few dozen resamples are enough (each group is left out of 36.8 % of them). Its interval is a
+    all photos are judged, and a few dozen resamples are enough (each group is left out of 36.8 % of them). The interval of a gain is a
     bootstrap over groups of both choices at once, widened by Student's t with one degree of freedom less than there are groups
     on which they differ (as `ensemble.paired.compare`). Simulations with known truth are in tests/ensemble/test_gain.py.
 
     Args:
-        base: The choice without any step.
-        steps: What to try.
         labels: `int64 (N,)`; photos with -1 take no part.
         groups: N group names.
         metric: One of `competitions.metrics.METRICS`.
@@ -103,45 +109,31 @@ def keep_what_wins(
         class_weights: C numbers by which photos of each true class count, e.g. test shares / shares here: the gain is then the one
             under the test photos' shares.
 
-    Returns:
-        The choice with all steps that were kept, and one account per step.
-
     Raises:
         UserError: The metric is unknown, there are fewer than two groups with labels, or no resample left out a group.
     """
-    used = np.flatnonzero(labels >= 0)
-    names, place = np.unique(np.asarray(groups)[used], return_inverse=True)
-    judged = {name for name, known in METRICS.items() if known.of_counts or name == LOG_LOSS}
-    faults = [] if metric in judged else [unknown("metric", metric, judged)]
-    faults += [] if len(names) > 1 else [f"a gain needs labelled photos of at least two groups, got {len(names)}"]
-    resamples = list(out_of_bag(place, n_resamples=n_resamples, seed=seed)) if not faults else []
-    faults += [] if resamples or faults else [f"none of {n_resamples} resamples left out a group; ask for more"]
-    if faults:
-        raise UserError(*faults)
-    judge = _Judge(used, labels[used], place, resamples, metric, None if class_weights is None else np.array(class_weights), seed)
-    kept = _remembering(base)
-    of_kept = judge.group_results(kept)
-    accounts: list[Gain] = []
-    for step in steps:
-        tried = _remembering(step.on(kept))
-        of_tried = judge.group_results(tried)
-        accounts.append(judge.compare(step.name, of_kept, of_tried))
-        if accounts[-1].kept:
-            kept, of_kept = tried, of_tried
-    return kept, tuple(accounts)
 
-
-@dataclass(frozen=True)
-class _Judge:
-    """The N labelled photos: their rows, labels and groups' numbers, `int64 (N,)` each; resamples of their positions."""
-
-    rows: Ints
-    labels: Ints
-    place: NDArray[np.integer]
-    resamples: list[tuple[Ints, Ints]]
-    metric: str
-    class_weights: Numbers | None
-    seed: int
+    def __init__(
+        self,
+        labels: Ints,
+        groups: Groups,
+        *,
+        metric: str,
+        seed: int,
+        n_resamples: int = 50,
+        class_weights: Sequence[float] | None = None,
+    ) -> None:
+        self.rows = np.flatnonzero(labels >= 0)
+        self.labels, self.metric, self.seed = labels[self.rows], metric, seed
+        names, self.place = np.unique(np.asarray(groups)[self.rows], return_inverse=True)
+        self.class_weights = None if class_weights is None else np.array(class_weights)
+        judged = {name for name, known in METRICS.items() if known.of_counts or name == LOG_LOSS}
+        faults = [] if metric in judged else [unknown("metric", metric, judged)]
+        faults += [] if len(names) > 1 else [f"a gain needs labelled photos of at least two groups, got {len(names)}"]
+        self.resamples = list(out_of_bag(self.place, n_resamples=n_resamples, seed=seed)) if not faults else []
+        faults += [] if self.resamples or faults else [f"none of {n_resamples} resamples left out a group; ask for more"]
+        if faults:
+            raise UserError(*faults)
 
     def group_results(self, choose: Choose) -> Numbers:
         """What the metric is made of, per group `(G, X)`: the mean over the resamples that left the group out."""
@@ -195,19 +187,6 @@ class _Judge:
         n_classes = int(totals.shape[1] ** 0.5)
         matrices = totals.astype(np.int64).reshape(-1, n_classes, n_classes)
         return np.array([of_counts(matrix) if matrix.any() else np.nan for matrix in matrices])
-
-
-def _remembering(choose: Choose) -> Choose:
-    """The same choice, made once per set of rows: the steps that follow ask for it again."""
-    made: dict[bytes, Decide] = {}
-
-    def chosen(rows: Ints) -> Decide:
-        key = rows.tobytes()
-        if key not in made:
-            made[key] = choose(rows)
-        return made[key]
-
-    return chosen
 
 
 def _log_probs(shares: Numbers, labels: Ints) -> Numbers:

@@ -1,0 +1,267 @@
+"""Where voters of one place are compared: members' probabilities `(M, V, N, C)`, labels and groups -> votes and scores, many times over.
+
+A choice is made anew in hundreds of resamples, mostly among the same votes. What those share (what each voter names, each member's votes
+through some views) is counted once and kept. Votes equal those of `ensemble.votes` to the last bit: counts and sums are whole numbers.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from competitions.metrics import METRICS
+from ensemble.counts import tally
+from ensemble.design import Design, decide_by, decide_together, mean_of_models, prepare_rows
+from ensemble.greedy import ONE, Library
+from ensemble.votes import Ints, Vote, ballots, hard_outcome, to_half
+from ledger.errors import UserError, unknown
+
+Made = TypeVar("Made")
+Part = tuple[int, tuple[int, ...], int]
+"""A member, its views and its weight."""
+WHOLE = ("hard", "soft")
+"""Rules whose sums are kept per member."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The photos a choice is made on.
+
+    Attributes:
+        rows: `int64 (n,)`, different photos, each with a label.
+        times: `int64 (n,)`, how often each counts.
+    """
+
+    rows: Ints
+    times: Ints
+
+
+@dataclass(frozen=True)
+class Arena:
+    """The members that may answer one place, on the photos they share.
+
+    Attributes:
+        members: M names; of equal scores the first goes first.
+        views: V names, the identity first.
+        probs: `float16 (M, V, N, C)`, out of fold.
+        labels: `int64 (N,)`, -1 for none.
+        groups: N group names, an array of texts.
+        metric: One of `competitions.metrics.METRICS`.
+        models: `int64 (N,)`: which of a member's models gave a photo's row, where folds have one each; all 0 for `None`.
+
+    Raises:
+        UserError: Numbers do not fit, or the metric is unknown.
+    """
+
+    members: tuple[str, ...]
+    views: tuple[str, ...]
+    probs: NDArray[np.float16]
+    labels: Ints
+    groups: NDArray[np.str_]
+    metric: str
+    models: Ints | None = None
+    _kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        shape = (len(self.members), len(self.views), len(self.labels))
+        faults = [] if self.metric in METRICS else [unknown("metric", self.metric, dict(METRICS))]
+        faults += (
+            [] if self.probs.ndim == 4 and self.probs.shape[:3] == shape else [f"probs must be {shape}, got {self.probs.shape}"]
+        )
+        faults += [] if len(self.groups) == len(self.labels) else [f"{len(self.groups)} groups for {len(self.labels)} photos"]
+        faults += [] if len(set(self.members)) == len(self.members) >= 1 else ["members must be different, and at least one"]
+        if faults:
+            raise UserError(*faults)
+        to_half(self.probs)
+
+    @property
+    def n_classes(self) -> int:
+        """C."""
+        return int(self.probs.shape[3])
+
+    @property
+    def named(self) -> NDArray[np.integer[Any]]:
+        """What each voter names: `int (M, V, N)`."""
+        return self._once("named", self._ballots)
+
+    @property
+    def place(self) -> Ints:
+        """The number of each photo's group, `int64 (N,)`, groups in the order of their names."""
+        return self._once("place", lambda: np.unique(self.groups, return_inverse=True)[1])
+
+    def at(self, rows: Ints) -> "Arena":
+        """The same members on some of the photos."""
+        return replace(
+            self,
+            probs=self.probs[:, :, rows],
+            labels=self.labels[rows],
+            groups=self.groups[rows],
+            models=None if self.models is None else self.models[rows],
+            _kept={},
+        )
+
+    def sample(self, rows: Ints | None = None) -> Sample:
+        """The labelled ones of these rows, a row as often as it stands; each labelled photo once for `None`."""
+        if rows is None:
+            used = np.flatnonzero(self.labels >= 0)
+            return Sample(used, np.ones(len(used), dtype=np.int64))
+        times = np.where(self.labels >= 0, np.bincount(rows, minlength=len(self.labels)), 0)
+        used = np.flatnonzero(times)
+        return Sample(used, times[used])
+
+    def score(self, vote: Vote, sample: Sample) -> float:
+        """The metric of a vote on the sample's photos."""
+        metric, labels = METRICS[self.metric], self.labels[sample.rows]
+        if metric.of_counts is None:
+            return metric(np.repeat(vote.shares, sample.times, axis=0), np.repeat(labels, sample.times))
+        cells = self.n_classes**2
+        counts = tally(labels * self.n_classes + vote.labels, sample.times, cells)
+        return metric.of_counts(counts.reshape(self.n_classes, -1))
+
+    def member_scores(self, sample: Sample) -> NDArray[np.float64]:
+        """Each member's score alone, through the first view: `float64 (M,)`."""
+        metric, labels = METRICS[self.metric], self.labels[sample.rows]
+        if metric.of_many is None:
+            rows, labels = np.repeat(sample.rows, sample.times), np.repeat(labels, sample.times)
+            return np.array([metric(member[0][rows], labels) for member in self.probs])
+        n, cells = len(self.members), self.n_classes**2
+        pairs = self._once("pairs", self._pairs)[sample.rows]
+        return metric.of_many(tally(pairs, sample.times[:, None], n * cells).reshape(n, self.n_classes, -1))
+
+    def ranked(self, sample: Sample) -> list[int]:
+        """The member numbers, best first; of equal scores the smaller name goes first. All as they stand where the sample is empty."""
+        if not len(sample.rows):
+            return list(range(len(self.members)))
+        scores = self.member_scores(sample)
+        return sorted(range(len(self.members)), key=lambda member: (-scores[member], self.members[member]))
+
+    def vote(self, design: Design, rows: Ints) -> Vote:
+        """What a design answers for these photos `int64 (n,)`."""
+        if self._is_plain(design):
+            return next(self.votes_of([design], rows))
+        cube = np.stack([self._voter(member, view, rows, design) for member, view in design.voters])
+        return self._finished(decide_by(design, cube), design, rows)
+
+    def votes_of(self, designs: Sequence[Design], rows: Ints) -> Iterator[Vote]:
+        """The votes of several designs, cheap where each has the members of the one before and more of them."""
+        before: list[Part] = []
+        rule, total = "", np.zeros((len(rows), self.n_classes), dtype=np.int64)
+        for design in designs:
+            if not self._is_plain(design):
+                yield self.vote(design, rows)
+                continue
+            parts = _parts(design)
+            if rule != design.rule or parts[: len(before)] != before:
+                before, total[:] = [], 0
+            for member, views, times in parts[len(before) :]:
+                total += times * self._votes(design.rule, member, views)[rows].astype(np.int64)
+            rule, before = design.rule, parts
+            yield self._finished(self._outcome(rule, parts, total, rows), design, rows)
+
+    def library(self, views: Sequence[int]) -> tuple[Library, Ints]:
+        """The labelled photos laid out for greedy selection, each member as the mean of these views, and their rows."""
+        return self._once(("library", tuple(views)), lambda: self._library(tuple(views)))
+
+    def _finished(self, vote: Vote, design: Design, rows: Ints) -> Vote:
+        """What is decided for photos together. Known shares are judged as if those of the judged photos were known as exactly."""
+        if design.same_group is None and design.quota is None:
+            return vote
+        quota = None
+        if design.quota is not None:
+            known = np.bincount(self.labels[rows][self.labels[rows] >= 0], minlength=self.n_classes)
+            quota = known / known.sum()
+        return decide_together(vote, [str(row) for row in rows], self.groups[rows], same_group=design.same_group, quota=quota)
+
+    def _outcome(self, rule: str, parts: Sequence[Part], total: Ints, rows: Ints) -> Vote:
+        weight = sum(times * len(views) for _, views, times in parts)
+        if rule == "soft":
+            shares = total.astype(np.float64) / ONE / weight
+            return Vote(shares.argmax(axis=1), shares)
+        seats = [(member, view) for member, views, times in parts for view in views if times]
+        first, second = (np.array(numbers) for numbers in zip(*seats, strict=True))
+        return hard_outcome(total / weight, lambda tied: self.named[first[:, None], second[:, None], rows[tied]])
+
+    def _votes(self, rule: str, member: int, views: tuple[int, ...]) -> NDArray[np.integer[Any]]:
+        """A member's votes, or sums in units of 2^-24, over some of its views: `int (N, C)`."""
+        return self._once(
+            (rule, member, views), lambda: self._counted(member, views) if rule == "hard" else self._summed(member, views)
+        )
+
+    def _counted(self, member: int, views: tuple[int, ...]) -> NDArray[np.integer[Any]]:
+        counts, photos = np.zeros((len(self.labels), self.n_classes), dtype=np.int8), np.arange(len(self.labels))
+        for view in views:
+            counts[photos, self.named[member, view]] += 1
+        return counts
+
+    def _summed(self, member: int, views: tuple[int, ...]) -> NDArray[np.integer[Any]]:
+        units = np.zeros((len(self.labels), self.n_classes), dtype=np.int32)
+        for view in views:
+            units += (to_half(self.probs[member, view]).astype(np.float32) * np.float32(ONE)).astype(np.int32)
+        return units
+
+    def _library(self, views: tuple[int, ...]) -> tuple[Library, Ints]:
+        rows = np.flatnonzero(self.labels >= 0)
+        means = [self._votes("soft", member, views)[rows] / np.float32(ONE * len(views)) for member in range(len(self.members))]
+        return Library.of(np.stack([mean.astype(np.float16) for mean in means]), self.labels[rows]), rows
+
+    def _voter(self, member: int, view: int, rows: Ints, design: Design) -> NDArray[np.float16]:
+        """One voter's rows as it votes: calibrated by the model that each photo's row is from, and corrected."""
+        probs, calibration = self.probs[member, view, rows], design.calibration.get(member)
+        if self.models is None or calibration is None:
+            first = None if calibration is None else calibration[0]
+            return mean_of_models([prepare_rows(probs, first, design.correction)])
+        found, models = np.empty(probs.shape, dtype=np.float16), self.models[rows]
+        for model, own in enumerate(calibration):
+            here = models == model
+            found[here] = mean_of_models([prepare_rows(probs[here], own, design.correction)])
+        return found
+
+    def _is_plain(self, design: Design) -> bool:
+        bare = design.stacking is None and not design.calibration and design.correction is None and design.offsets is None
+        return bare and design.rule in WHOLE and _is_uniform(design)
+
+    def _ballots(self) -> NDArray[np.integer[Any]]:
+        n_members, n_views, n_photos, n_classes = self.probs.shape
+        named = np.empty((n_members, n_views, n_photos), dtype=np.int8 if n_classes <= np.iinfo(np.int8).max else np.int16)
+        for member in range(n_members):
+            named[member] = ballots(self.probs[member])
+        return named
+
+    def _pairs(self) -> Ints:
+        """`int64 (N, M)`: the cell of each photo in each member's confusion matrix; only photos with a label mean anything."""
+        cells = np.arange(len(self.members)) * self.n_classes**2
+        pairs: Ints = cells + self.labels[:, None] * self.n_classes + self.named[:, 0].T.astype(np.int64)
+        return pairs
+
+    def _once(self, key: Any, make: Callable[[], Made]) -> Made:
+        if key not in self._kept:
+            self._kept[key] = make()
+        made: Made = self._kept[key]
+        return made
+
+
+def _is_uniform(design: Design) -> bool:
+    """Whether a member's voters stand together and weigh alike, in whole numbers."""
+    firsts = [n for n, (member, _) in enumerate(design.voters) if n == 0 or design.voters[n - 1][0] != member]
+    if len(firsts) != len(design.members):
+        return False
+    if design.weights is None:
+        return True
+    if any(not isinstance(weight, int | float) or weight != int(weight) for weight in design.weights):
+        return False
+    of: dict[int, set[Any]] = {}
+    for (member, _), weight in zip(design.voters, design.weights, strict=True):
+        of.setdefault(member, set()).add(weight)
+    return all(len(weights) == 1 for weights in of.values())
+
+
+def _parts(design: Design) -> list[Part]:
+    """Member, its views and its weight, most senior first."""
+    views: dict[int, list[int]] = {}
+    weights: dict[int, int] = {}
+    for place, (member, view) in enumerate(design.voters):
+        views.setdefault(member, []).append(view)
+        weights[member] = 1 if design.weights is None else int(design.weights[place])  # type: ignore[arg-type]  # _is_uniform holds
+    return [(member, tuple(of), weights[member]) for member, of in views.items()]

@@ -1,0 +1,115 @@
+"""Votes among the same members, counted once and asked many times, against `ensemble.votes`."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from competitions.metrics import METRICS
+from ensemble.arena import Arena, Sample
+from ensemble.choosing import Choosing
+from ensemble.design import Design, decide_by
+from ensemble.honest import vote_score
+from ensemble.ways import WAYS
+
+
+def arena_of(
+    seed: int, *, n: int = 40, members: int = 4, views: int = 3, classes: int = 3, metric: str = "macro_f1", skill: float = 1.0
+) -> Arena:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(-1, classes, n)
+    logits = rng.normal(0, 1, (members, 1, n, classes)) + rng.normal(0, 0.7, (members, views, n, classes))
+    logits += skill * np.eye(classes)[np.maximum(labels, 0)]
+    powers = np.exp(2 * logits)
+    probs = np.round(powers / powers.sum(axis=-1, keepdims=True), 1).astype(np.float16)  # coarse, so that ties happen
+    groups = np.array([f"g{number}" for number in rng.integers(0, max(2, n // 4), n)])
+    names = tuple(f"m{number}" for number in rng.permutation(members))
+    return Arena(names, tuple(f"v{number}" for number in range(views)), probs, labels, groups, metric)
+
+
+designs = st.builds(
+    lambda seed, rule, weighted: (seed, rule, weighted),
+    st.integers(0, 10_000),
+    st.sampled_from(["hard", "soft", "geometric", "rank"]),
+    st.sampled_from(["none", "by member", "by voter", "by class"]),
+)
+
+
+def drawn_design(arena: Arena, seed: int, rule: str, weighted: str) -> Design:
+    rng = np.random.default_rng(seed)
+    members = rng.permutation(len(arena.members))[: rng.integers(1, len(arena.members) + 1)]
+    chosen = [(int(m), int(v)) for m in members for v in np.flatnonzero(rng.random(len(arena.views)) < 0.6)] or [(0, 0)]
+    of_member = {member: float(rng.integers(1, 4)) for member, _ in chosen}
+    weights: Any = {
+        "none": None,
+        "by member": tuple(of_member[member] for member, _ in chosen),
+        "by voter": tuple(float(rng.integers(1, 4)) for _ in chosen),
+        "by class": tuple(tuple(float(w) for w in rng.integers(1, 4, arena.n_classes)) for _ in chosen),
+    }[weighted]
+    return Design(tuple(chosen), rule, weights)
+
+
+@given(st.integers(0, 1000), st.lists(designs, min_size=1, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_votes_equal_those_of_the_rules_to_the_last_bit(seed: int, drawn: list[tuple[int, str, str]]) -> None:
+    arena = arena_of(seed)
+    rows = np.random.default_rng(seed).integers(0, len(arena.labels), 25)
+    asked = [drawn_design(arena, *one) for one in drawn]
+    for design, vote in zip(asked, arena.votes_of(asked, rows), strict=True):
+        cube = np.stack([arena.probs[member, view, rows] for member, view in design.voters])
+        plain = decide_by(design, cube)
+        np.testing.assert_array_equal(vote.labels, plain.labels)
+        np.testing.assert_allclose(vote.shares, plain.shares, atol=1e-12)
+
+
+@pytest.mark.parametrize("metric", sorted(METRICS))
+def test_scores_count_each_photo_as_often_as_it_was_drawn(metric: str) -> None:
+    arena = arena_of(3, metric=metric)
+    rows = np.random.default_rng(1).integers(0, len(arena.labels), 60)
+    sample = arena.sample(rows)
+    repeated = rows[arena.labels[rows] >= 0]
+    design = Design(((1, 0), (1, 1), (0, 0)), "soft")
+    assert arena.score(arena.vote(design, sample.rows), sample) == pytest.approx(
+        vote_score(arena.vote(design, repeated), arena.labels[repeated], metric=metric), abs=1e-12
+    )
+    alone = [METRICS[metric](member[0][repeated], arena.labels[repeated]) for member in arena.probs]
+    np.testing.assert_allclose(arena.member_scores(sample), alone, atol=1e-12)
+
+
+@pytest.mark.parametrize("way", sorted(WAYS))
+def test_every_way_gives_a_design_of_allowed_size_that_decides(way: str) -> None:
+    arena = arena_of(5, members=6)
+    choosing = Choosing(arena, way, (1, 2, 3))
+    design = choosing.on()
+    assert len(design.members) >= 1
+    assert "greedy" in way or len(design.members) <= 3
+    assert len(set(design.voters)) == len(design.voters)
+    rows = np.arange(len(arena.labels))
+    vote = choosing(rows)(rows)
+    assert vote.labels.shape == rows.shape
+    np.testing.assert_array_equal(vote.shares.argmax(axis=1), vote.labels)
+    assert choosing.on() == Choosing(arena, way, (1, 2, 3)).on()
+
+
+@pytest.mark.parametrize("way", sorted(WAYS))
+def test_the_order_of_photos_changes_no_design(way: str) -> None:
+    arena = arena_of(7, members=5, skill=0.5)
+    order = np.random.default_rng(0).permutation(len(arena.labels))
+    assert Choosing(arena, way, (1, 2, 3)).on() == Choosing(arena.at(order), way, (1, 2, 3)).on()
+
+
+@pytest.mark.parametrize("way", sorted(WAYS))
+def test_one_member_at_any_size_is_exactly_that_member(way: str) -> None:
+    arena = arena_of(11, members=1, views=1)
+    rows = np.arange(len(arena.labels))
+    vote = Choosing(arena, way, (1, 2, 5))(rows)(rows)
+    np.testing.assert_array_equal(vote.labels, arena.named[0, 0])
+
+
+@pytest.mark.parametrize("way", sorted(WAYS))
+def test_a_sample_without_a_label_leaves_the_order_as_it_is(way: str) -> None:
+    arena = arena_of(13)
+    nothing = Sample(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+    assert WAYS[way].design(arena, nothing, (1, 2)).members[0] == 0
