@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from competitions.metrics import METRICS, SMALLEST_PROB
 from ensemble.grouped import Groups, group_draws, out_of_bag
-from ensemble.honest import Choose
+from ensemble.honest import Choose, Decide
 from ensemble.votes import Ints, Vote
 from ledger.errors import UserError, unknown
 
@@ -137,23 +137,34 @@ class Judge:
 
     def group_results(self, choose: Choose) -> Numbers:
         """What the metric is made of, per group `(G, X)`: the mean over the resamples that left the group out."""
-        n_groups = int(self.place.max()) + 1
-        total, times = np.zeros((n_groups, 1)), np.zeros((n_groups, 1))
-        for inside, outside in self.resamples:
-            total = total + self._results(choose(self.rows[inside])(self.rows[outside]), outside, n_groups)
-            times[np.unique(self.place[outside])] += 1
-        mean: Numbers = np.rint(total / np.maximum(times, 1) * FIXED)
-        return mean
+        return self.results_of_several(lambda rows: _alone(choose(rows)))[0]
 
-    def compare(self, name: str, before: Numbers, after: Numbers) -> Gain:
-        """The account of one step, from the groups' results `(G, X)` of both choices."""
+    def results_of_several(self, choose: Callable[[Ints], Callable[[Ints], Sequence[Vote]]]) -> list[Numbers]:
+        """Like `group_results`, of several choices that share their work: in-bag rows -> rows -> one vote of each choice."""
+        n_groups = int(self.place.max()) + 1
+        totals: list[Numbers] = []
+        times = np.zeros((n_groups, 1))
+        for inside, outside in self.resamples:
+            votes = choose(self.rows[inside])(self.rows[outside])
+            totals = totals or [np.zeros((n_groups, self._width(vote))) for vote in votes]
+            for total, vote in zip(totals, votes, strict=True):
+                self._add(total, vote, outside)
+            times[np.unique(self.place[outside])] += 1
+        return [np.rint(total / np.maximum(times, 1) * FIXED) for total in totals]
+
+    def compare(self, name: str, before: Numbers, after: Numbers, *, n_compared: int = 1) -> Gain:
+        """The account of one step, from the groups' results `(G, X)` of both choices.
+
+        With `n_compared` steps that are tried side by side the interval is wider (Bonferroni): the chance that any of them is kept
+        without being better is then that of a single one.
+        """
         n_groups = len(before)
         times = np.vstack([np.ones(n_groups), group_draws(n_groups, n_resamples=N_DRAWS, seed=self.seed + 1)])
         scores = [self._scores(times @ results) for results in (before, after)]
         gains = scores[1] - scores[0]
         gains = gains[np.isfinite(gains)]
         n_differing = int((before != after).any(axis=1).sum())
-        low, high = gains[0] + _wider(n_groups, n_differing) * (np.percentile(gains[1:], INTERVAL) - gains[0])
+        low, high = gains[0] + _wider(n_groups, n_differing, n_compared) * (np.percentile(gains[1:], INTERVAL) - gains[0])
         return Gain(
             step=name,
             before=float(scores[0][0]),
@@ -166,27 +177,36 @@ class Judge:
             n_resamples=len(self.resamples),
         )
 
-    def _results(self, vote: Vote, outside: Ints, n_groups: int) -> Numbers:
-        """Of one decision: confusion matrices of the groups, flat, or sums of log-probabilities and of photos."""
-        labels, place, n_classes = self.labels[outside], self.place[outside], vote.shares.shape[1]
+    def _width(self, vote: Vote) -> int:
+        """X: two sums for log loss, else the cells of a confusion matrix."""
+        return 2 if self.metric == LOG_LOSS else vote.shares.shape[1] ** 2
+
+    def _add(self, total: Numbers, vote: Vote, outside: Ints) -> None:
+        """Count one decision into its groups: confusion matrices, flat, or sums of log-probabilities and of photos."""
+        labels, place, width = self.labels[outside], self.place[outside], total.shape[1]
         weights = np.ones(len(labels)) if self.class_weights is None else self.class_weights[labels]
+        flat = total.reshape(-1)
         if self.metric == LOG_LOSS:
-            logs = _log_probs(vote.shares, labels)
-            return np.stack([np.bincount(place, found, minlength=n_groups) for found in (logs * weights, weights)], axis=1)
-        n_cells = n_classes * n_classes
-        at = place * n_cells + labels * n_classes + vote.labels
-        counted: Numbers = np.bincount(at, weights, minlength=n_groups * n_cells).astype(np.float64)
-        return counted.reshape(n_groups, n_cells)
+            np.add.at(flat, place * width, _log_probs(vote.shares, labels) * weights)
+            np.add.at(flat, place * width + 1, weights)
+        else:
+            np.add.at(flat, place * width + labels * vote.shares.shape[1] + vote.labels, weights)
 
     def _scores(self, totals: Numbers) -> Numbers:
         """The metric `(R,)` of summed results `(R, X)`; NaN where nothing was drawn."""
-        of_counts = METRICS[self.metric].of_counts
-        if of_counts is None:
+        of_many = METRICS[self.metric].of_many
+        if of_many is None:
             mean: Numbers = np.divide(totals[:, 0], totals[:, 1], out=np.full(len(totals), np.nan), where=totals[:, 1] > 0)
             return mean
         n_classes = int(totals.shape[1] ** 0.5)
         matrices = totals.astype(np.int64).reshape(-1, n_classes, n_classes)
-        return np.array([of_counts(matrix) if matrix.any() else np.nan for matrix in matrices])
+        scores, drawn = np.full(len(matrices), np.nan), matrices.any(axis=(1, 2))
+        scores[drawn] = of_many(matrices[drawn])
+        return scores
+
+
+def _alone(decide: Decide) -> Callable[[Ints], Sequence[Vote]]:
+    return lambda rows: [decide(rows)]
 
 
 def _log_probs(shares: Numbers, labels: Ints) -> Numbers:
@@ -196,9 +216,9 @@ def _log_probs(shares: Numbers, labels: Ints) -> Numbers:
     return found
 
 
-def _wider(n_groups: int, n_differing: int) -> float:
+def _wider(n_groups: int, n_differing: int, n_compared: int) -> float:
     """How much wider an interval must be than the bootstrap's own."""
     from scipy.special import stdtrit
 
-    tails = stdtrit(max(1, n_differing - 1), SURE) / stdtrit(np.inf, SURE)
+    tails = stdtrit(max(1, n_differing - 1), 1 - (1 - SURE) / n_compared) / stdtrit(np.inf, SURE)
     return float(ANEW * tails * (n_groups / (n_groups - 1)) ** 0.5)
