@@ -77,7 +77,7 @@ def import_files(
     brought = []
     for called, told in joined.items():
         read = tuple(SourceFile(_printable(path.name), file_hash(path)) for path in groups[called])
-        kept, new = write_import(prepared.paths, told, replace(source, name=called, files=read), replacing=replacing)
+        kept, new = write_import(prepared.paths, told, replace(source, name=called, files=read, note=_printable(source.note)), replacing=replacing)
         brought.append(Brought(kept, new, called))
     return brought
 
@@ -150,6 +150,6 @@ def _answers(prepared: Prepared, head: str, own: Sequence[Outside]) -> Answers:
     return Answers(own[0].kind, prepared.competition.classes(head), parts)
 
 
-def _printable(name: str) -> str:
-    """A file's name as JSON can hold it: bytes that are no UTF-8 become question marks."""
-    return name.encode(errors="replace").decode()
+def _printable(text: str) -> str:
+    """Text from the command line as JSON can hold it: bytes that are no UTF-8 become question marks."""
+    return text.encode(errors="replace").decode()
