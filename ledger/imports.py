@@ -211,7 +211,7 @@ def read_import(folder: Path) -> Import:
         ValueError, TypeError, KeyError, AttributeError: Its `source.json` is damaged, or another import's.
     """
     value = read_json(folder / SOURCE)
-    heads = {name: Head(head["kind"], tuple(head["classes"]), dict(head["photos"])) for name, head in value["heads"].items()}
+    heads = {name: _head(head) for name, head in value["heads"].items()}
     files = tuple(SourceFile(**file) for file in value["files"])
     source = Source(**{**{key: value[key] for key in ("name", "note", "author", "host", "imported")}, "files": files})
     if value["id"] != folder.name:
@@ -247,3 +247,9 @@ def in_order(rows: Rows) -> Rows:
 def _told_apart(one: Import) -> str:
     author = re.sub(r"[^A-Za-z0-9_.=]+", "-", one.source.author).strip("-") or "unknown"
     return f"{one.source.name}@{author}-{one.id[:8]}"
+
+
+def _head(value: Mapping[str, Any]) -> Head:
+    return Head(
+        value["kind"], tuple(value["classes"]), {part: value["photos"][part] for part in PARTS if part in value["photos"]}
+    )

@@ -77,7 +77,9 @@ def import_files(
     brought = []
     for called, told in joined.items():
         read = tuple(SourceFile(_printable(path.name), file_hash(path)) for path in groups[called])
-        kept, new = write_import(prepared.paths, told, replace(source, name=called, files=read, note=_printable(source.note)), replacing=replacing)
+        kept, new = write_import(
+            prepared.paths, told, replace(source, name=called, files=read, note=_printable(source.note)), replacing=replacing
+        )
         brought.append(Brought(kept, new, called))
     return brought
 
