@@ -1,13 +1,16 @@
 """Final members: chosen trials once more, with the same settings and seed, on all labelled photos. Nobody judges them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 
 from competitions.prepare import Prepared
 from ledger.errors import UserError
+from ledger.mending import readable_config
+from ledger.paths import CompetitionPaths
 from ledger.query import best_trials
 from ledger.studies import StudyFolder, Suggestion, study_folder
-from ledger.trials import ALL_DATA
+from ledger.trials import ALL_DATA, TrialFolder
 from search.base import base_config, check_base
 from search.request import Request
 from trainables.config import Question, TrialConfig
@@ -34,17 +37,20 @@ def members_of(request: Request, prepared: Prepared, questions: Mapping[str, Que
         config = base_config(paths, request.base)
         check_base(config, prepared)
         return {config.target: [replace(config, fold=ALL_DATA)]}
-    best = {
-        name: best_trials(paths, name, question.data, question.fold, question.metric)[: request.n_trials]
-        for name, question in questions.items()
-    }
+    best = {name: list(islice(_best_trained(paths, name, question), request.n_trials)) for name, question in questions.items()}
     empty = [name for name, trials in best.items() if not trials]
     if empty:
         raise UserError(
             f"no finished trial of {', '.join(empty)} on fold {request.fold} for these data; run: "
             f"python run_search.py {prepared.competition.name} --targets {','.join(empty)}"
         )
-    return {name: [replace(base_config(paths, trial), fold=ALL_DATA) for trial, _ in trials] for name, trials in best.items()}
+    return {name: [replace(base_config(paths, trial), fold=ALL_DATA) for trial in trials] for name, trials in best.items()}
+
+
+def _best_trained(paths: CompetitionPaths, target: str, question: Question) -> Iterator[str]:
+    """The finished trials of a target, best first, without the soups among them: those are averaged and not trained."""
+    found = best_trials(paths, target, question.data, question.fold, question.metric)
+    return (trial for trial, _ in found if not (readable_config(TrialFolder(paths.trials / trial)) or {}).get("soup"))
 
 
 def write_members(study: StudyFolder, members: Members) -> None:
