@@ -92,6 +92,11 @@ class Prepared:
         of = self.folds.fold[labelled]
         return labelled[of != fold], labelled[of == fold]
 
+    def empty_heads(self, target: Target, fold: int) -> list[str]:
+        """The target's heads without a labelled photo on one side of the fold: nothing to learn, or to be judged on."""
+        labels, sides = self.labels(target), self.rows(target, fold)
+        return [head for head, numbers in labels.items() if not all((numbers[side] >= 0).any() for side in sides)]
+
     def labels(self, target: Target) -> dict[str, NDArray[np.int16]]:
         """Per head of the target the class numbers `(N,) int16` of all photos, -1 where there is nothing to learn."""
         return target.labels(self.manifest)
