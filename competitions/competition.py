@@ -35,11 +35,14 @@ class Task(_Part):
         column: Its name in the table; readers without a table have none.
         classes: The C class names in order; a class number is a position in this list.
         cuts: C - 1 increasing numbers, where the column holds a number: the class is how many cuts are at or below it.
+        forbids: Views of the competition that change this task's answer: its voters never look through them. Left out of records where
+            it is empty, so that it renames no data.
     """
 
     column: str = ""
     classes: tuple[str, ...] = Field(min_length=2)
     cuts: tuple[_Number, ...] | None = None
+    forbids: tuple[str, ...] = Field(default=(), exclude_if=lambda views: not views)
 
     @field_validator("classes", mode="before")
     @classmethod
@@ -238,6 +241,11 @@ class Competition(_Part):
     def classes(self, task: str) -> tuple[str, ...]:
         """The ordered class names of a task, or of the composed `label`."""
         return self.label_classes if task == LABEL else self.tasks[task].classes
+
+    def views_for(self, task: str) -> tuple[str, ...]:
+        """The views that voters of a task may look through, the identity first; for `label` those that no composed task forbids."""
+        forbidden = {view for name in (self.composed if task == LABEL else (task,)) for view in self.tasks[name].forbids}
+        return tuple(view for view in self.views if view not in forbidden)
 
 
 def known_competitions() -> list[str]:

@@ -6,7 +6,8 @@ smaller subset and one more view. Sums are whole numbers (`ensemble.greedy`), so
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from ledger.errors import UserError, unknown
 MOST_VIEWS = 12
 """4,095 subsets; with more views `ensemble.view_search` goes one view at a time."""
 RULES = ("hard", "soft")
+Whole = TypeVar("Whole", bound=np.signedinteger[Any])
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class SubsetVotes:
     Attributes:
         constant: `int64 (N,)`: the answer of all subsets, for photos on which views agree; elsewhere that of all views.
         rows: `int64 (n,)`: photos on which they do not.
-        named: `int16 (n, 2^V - 1)`: the answers there, subsets from 1.
+        named: `int16 (n, 2^V - 1)`: the answers there, subsets from 1 (or those that `of` took, in its order).
         n_classes: C.
     """
 
@@ -66,6 +68,14 @@ class SubsetVotes:
         pairs = (labels[rows, None] * self.n_classes + np.arange(n_subsets) * cells) + self.named[own]
         split = tally(pairs, counts[rows, None], n_subsets * cells).reshape(n_subsets, cells)
         return of_many((fixed + split).reshape(n_subsets, self.n_classes, self.n_classes))
+
+    def of(self, columns: Ints) -> "SubsetVotes":
+        """Some of the subsets, by their columns `int64 (T,)` in `named`."""
+        return replace(self, named=np.ascontiguousarray(self.named[:, columns]))
+
+    def differing(self, column: int) -> tuple[Ints, NDArray[np.bool_]]:
+        """The photos `(n,)` on which subsets may differ, and where each answers otherwise than one of them: `bool (n, T)`."""
+        return self.rows, self.named != self.named[:, column : column + 1]
 
 
 def subset_votes(probs: Floats, rule: str = "hard") -> SubsetVotes:
@@ -105,6 +115,15 @@ def views_of(subset: int, views: Sequence[str]) -> tuple[str, ...]:
     ('identity', 'darken')
     """
     return tuple(view for number, view in enumerate(views) if subset >> number & 1)
+
+
+def subset_sums(units: NDArray[Whole]) -> NDArray[Whole]:
+    """`(b, V)` -> the sums of all subsets `(b, 2^V)`, the empty one first."""
+    b, n_views = units.shape
+    sums = np.zeros((b, 1 << n_views), dtype=units.dtype)
+    for view in range(n_views):
+        np.add(sums[:, : 1 << view], units[:, view, None], out=sums[:, 1 << view : 2 << view])
+    return sums
 
 
 def _agreed(half: NDArray[np.float16]) -> tuple[Ints, Ints]:
@@ -157,21 +176,12 @@ def _contenders(units: NDArray[np.int32]) -> tuple[Ints, Ints]:
 
 def _largest_of_each(units: NDArray[np.int32], rows: Ints, classes: Ints) -> NDArray[np.int16]:
     """For each subset the class of the largest sum among `classes (b, L)`, ascending, of `rows (b,)`; the first of equal ones."""
-    best = _subset_sums(units[rows, classes[:, 0]])
+    best = subset_sums(units[rows, classes[:, 0]])
     named = np.repeat(classes[:, :1].astype(np.int16), best.shape[1], axis=1)
     better = np.empty(best.shape, dtype=bool)
     for number in classes[:, 1:].T:
-        own = _subset_sums(units[rows, number])
+        own = subset_sums(units[rows, number])
         np.greater(own, best, out=better)
         np.maximum(own, best, out=best)
         np.copyto(named, number[:, None].astype(np.int16), where=better)
     return named[:, 1:]
-
-
-def _subset_sums(units: NDArray[np.int32]) -> NDArray[np.int32]:
-    """`(b, V)` -> the sums of all subsets `(b, 2^V)`, the empty one first."""
-    b, n_views = units.shape
-    sums = np.zeros((b, 1 << n_views), dtype=np.int32)
-    for view in range(n_views):
-        np.add(sums[:, : 1 << view], units[:, view, None], out=sums[:, 1 << view : 2 << view])
-    return sums

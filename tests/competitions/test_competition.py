@@ -52,6 +52,10 @@ def test_three_mistakes_of_three_kinds_are_named_together():
         ("title: Masks", "root: /data/masks", "root must be relative"),
         ("title: Masks", "images: ../other", "images must be relative"),
         ("title: Masks", "views: [hflip]", "views must begin with identity"),
+        ("[young, old]", "[young, old], forbids: [hflip]", "tasks.age.forbids: unknown view of the competition 'hflip'"),
+        ("[young, old]", "[young, old], forbids: [identity]", "tasks.age.forbids must not name identity"),
+        ("[young, old]", "[young, old], forbids: [a, a]", "tasks.age.forbids must name each view once, got ['a', 'a']"),
+        ("[young, old]", "[young, old], forbids: hflip", "tasks.age.forbids must be a list, got 'hflip'"),
         ("title: Masks", "name: other", "name must be the file's own, 'masks', got 'other'"),
         ("title: Masks", "tasks: {}", "these keys stand twice: tasks"),
         ("title: Masks", "image_size: big", "image_size must be a whole number, got 'big'"),
@@ -98,6 +102,19 @@ def test_each_mistake_says_the_rule_the_value_and_the_way_out(old, new, says):
     faults = faults_of(GOOD.replace(old, new, 1))
     assert any(says in fault for fault in faults), faults
     assert all(fault.startswith("masks.yaml") and "\n" not in fault for fault in faults)
+
+
+def test_a_view_that_a_task_forbids_is_left_out_for_it_and_for_the_label():
+    text = GOOD.replace("[young, old]", "[young, old], forbids: [vflip]") + "views: [identity, hflip, vflip]\n"
+    competition = parse_competition(text, "masks", where="masks.yaml")
+    assert competition.views_for("mask") == ("identity", "hflip", "vflip") == competition.views
+    assert competition.views_for("age") == competition.views_for("label") == ("identity", "hflip")
+    assert Competition.model_validate(competition.model_dump(mode="json")) == competition
+
+
+def test_a_task_that_forbids_nothing_is_recorded_as_before_there_was_the_setting():
+    dumped = parse_competition(GOOD, "masks", where="masks.yaml").model_dump(mode="json")
+    assert dumped["tasks"]["age"] == {"column": "age", "classes": ["young", "old"], "cuts": None}
 
 
 def test_splits_are_named_by_their_keys_and_one_is_taken_by_name():

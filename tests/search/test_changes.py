@@ -160,6 +160,10 @@ TOLD: dict[str, tuple[Callable[[Desk], object], str]] = {
         lambda desk: desk.replace("hflip, darken", "hflip"),
         "views: views was identity, hflip, darken, is identity, hflip",
     ),
+    "forbids": (
+        lambda desk: desk.replace("[disc, square]", "[disc, square], forbids: [darken]"),
+        "forbids: forbids of task shape was none, is darken",
+    ),
     "test_photo": (lambda desk: desk.paint("t05"), "pixels: 1 test photo with other pixels (t05)"),
     "test_photos": (lambda desk: desk.row("t05"), "photos: 1 test photo removed (t05)"),
 }
