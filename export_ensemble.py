@@ -86,9 +86,9 @@ def _show_compared(value: dict[str, Any]) -> None:
             [
                 "chosen" if point == budget["chosen"] else name,
                 point["score"],
-                point["seconds"],
+                point["seconds_per_1000"],
                 point["megabytes"],
-                "; ".join(f"{place}: {option}" for place, option in point["options"].items()),
+                "; ".join(f"{place}: {option}" for place, option in point["choice"].items()),
             ]
             for name, point in points
         ]
@@ -120,8 +120,12 @@ def main() -> int:
     made.add_argument(
         "--targets", metavar="A,B", help="whose trials vote, together answering the label (default: one target per task)"
     )
-    made.add_argument("--together", metavar="WAY", help="how tasks become the label (default: as they are, unless another way wins)")
-    made.add_argument("--imports", metavar="A,B", help="files from outside that vote; none (default: those that answer the whole fold)")
+    made.add_argument(
+        "--together", metavar="WAY", help="how tasks become the label (default: as they are, unless another way wins)"
+    )
+    made.add_argument(
+        "--imports", metavar="A,B", help="files from outside that vote; none (default: those that answer the whole fold)"
+    )
     made.add_argument("--study", help="only trials of this study (default: the whole ledger)")
     made.add_argument("--fold", default="0", metavar="F", help="the validation fold the trials share, or all (default: 0)")
     made.add_argument("--split", metavar="NAME", help="one of the competition's splits (default: its `split`)")

@@ -40,7 +40,9 @@ def main() -> int:
     made.add_argument("--out", required=True, metavar="FILE", help="the file to write")
     made.add_argument("--ids", metavar="CSV", help="a table with the competition's id column: which photos, in which order")
     made.add_argument("--path-column", metavar="NAME", help="that table's column of paths, where the ids are no paths")
-    made.add_argument("--group-column", metavar="NAME", help="that table's column of groups, where the plan gives a group one answer")
+    made.add_argument(
+        "--group-column", metavar="NAME", help="that table's column of groups, where the plan gives a group one answer"
+    )
     made.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="default: cpu")
     return verbs.run(made, call, show)
 

@@ -87,7 +87,17 @@ def check(asked: Asked, prepared: Prepared) -> None:
     if asked.fold == ALL_FOLDS and folds < 2:
         faults.append(f"fold must be 0 here, got all: split {prepared.competition.split.name!r} is a holdout, which has one")
     if asked.all_data and asked.fold == ALL_FOLDS:
-        faults.append("--all-data goes with one fold: with --fold all every labelled photo has taught a vote already; drop one of them")
+        faults.append(
+            "--all-data goes with one fold: with --fold all every labelled photo has taught a vote already; drop one of them"
+        )
+    if asked.soup and asked.all_data:
+        faults.append(
+            "--soup has no effect with --all-data: a mean of weights has no sibling that learned from all photos; drop one"
+        )
+    if asked.soup and asked.fold == ALL_FOLDS:
+        faults.append(
+            "--soup goes with one fold: trials of several folds share no photo that none of them learned; drop one of them"
+        )
     for name, value in (("--max-seconds-per-1000", asked.max_seconds), ("--max-megabytes", asked.max_megabytes)):
         faults += [f"{name} must be above 0, got {value:g}"] if value is not None and not value > 0 else []
     if asked.has_budget and asked.vote not in ("hard", "soft"):

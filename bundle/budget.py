@@ -39,9 +39,9 @@ class Budget:
     def to_json(self) -> dict[str, Any]:
         """The front as a JSON value."""
         return {
-            "front": [point.to_json() for point in self.points],
-            "chosen": None if self.chosen is None else self.chosen.to_json(),
-            "unlimited": self.current.to_json(),
+            "front": [_json(point) for point in self.points],
+            "chosen": None if self.chosen is None else _json(self.chosen),
+            "unlimited": _json(self.current),
         }
 
 
@@ -54,17 +54,25 @@ def within_budget(prepared: Prepared, decided: Mapping[Place, Decided], asked: A
         UserError: Nothing fits: the message names the cheapest point.
     """
     if asked.all_data:
-        raise UserError("a budget and --front measure the members themselves, and --all-data hands their votes on; drop one of them")
+        raise UserError(
+            "a budget and --front measure the members themselves, and --all-data hands their votes on; drop one of them"
+        )
     options = {place: _options(one, asked) for place, one in decided.items()}
-    trials = sorted({trial for own in options.values() for option, _ in own.values() for trial, _ in option.uses})
-    costs = measure_costs(prepared, [folder_of(prepared.paths, trial) for trial in trials], asked.device, seed=0)
-    listed = {str(place): [option for option, _ in own.values()] for place, own in options.items()}
-    points = tuple(front(listed, costs))
-    current = front({str(place): [_option(place, "as chosen", one, one.choosing)] for place, one in decided.items()}, costs)[0]
+    voters = [
+        one.pool.members[m] for one in decided.values() for m in one.choosing.on().members if not one.pool.members[m].imported
+    ]
+    trials = sorted(
+        {trial for own in options.values() for option, _ in own.values() for trial, _ in option.uses}
+        | {trial for member in voters for trial in member.trials}
+    )
+    costs = measure_costs(prepared, [folder_of(prepared.paths, trial) for trial in trials], device=asked.device)
+    points = tuple(front([option for own in options.values() for option, _ in own.values()], costs))
+    current = front([_option(place, "as chosen", one, one.choosing) for place, one in decided.items()], costs)[0]
     if not asked.has_budget:
         return dict(decided), Budget(points, None, current)
     chosen = within(points, max_seconds=asked.max_seconds, max_megabytes=asked.max_megabytes)
-    taken = {place: options[place][name][1] for place in decided for name in [chosen.options[str(place)]]}
+    names = dict(chosen.choice)
+    taken = {place: options[place][names[str(place)]][1] for place in decided}
     return taken, Budget(points, chosen, current)
 
 
@@ -113,3 +121,12 @@ def _through_one(one: Decided, k: int) -> Choosing:
 
 def _first_view(arena: Arena, sample: Sample, design: Design) -> Design:
     return replace(design, voters=tuple((member, 0) for member in design.members), weights=None)
+
+
+def _json(point: Point) -> dict[str, Any]:
+    return {
+        "choice": dict(point.choice),
+        "score": point.score,
+        "seconds_per_1000": point.seconds_per_1000,
+        "megabytes": point.megabytes,
+    }

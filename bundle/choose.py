@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.asked import Asked, check
-from bundle.budget import Budget, within_budget
+from bundle.budget import within_budget
 from bundle.deciding import Decided, Shares, decide_place, known_shares, shares_json
 from bundle.elsewhere import look_elsewhere
 from bundle.members import Member, complete, find_members, siblings_on_all_data
@@ -16,11 +16,11 @@ from bundle.named import named
 from bundle.outside import importing
 from bundle.pool import TEST, Pool, load_pool, places_of, test_probs
 from bundle.said import asking, needed, say, verdict
-from bundle.soups import with_soups
+from bundle.soups import with_soups, without_soups
 from competitions.manifest import LABEL
 from competitions.prepare import Prepared
 from competitions.targets import Target, choose_targets
-from ensemble.cascade import Place
+from ensemble.cascade import Place, place_faults
 from ensemble.composition import Composition
 from ensemble.honest import vote_score
 from ensemble.joint_prior import fit_joint
@@ -28,7 +28,7 @@ from ensemble.plan import EnsemblePlan, decide
 from ensemble.shift import Shift
 from ensemble.together import Together, asked_places, asks_joint, default_way, ways
 from ensemble.together_choice import WayAccount, choose_way
-from ensemble.view_search import tta_journal
+from ensemble.view_journal import tta_journal
 from ledger.errors import UserError
 from ledger.query import count_looks
 from ledger.trials import ALL_DATA
@@ -117,22 +117,30 @@ def choose(prepared: Prepared, asked: Asked | None = None, *, tell: Report = lam
 
 
 def _check_places(prepared: Prepared, places: Sequence[Place], table: Composition) -> None:
-    """Refuse targets that do not answer everything the file asks for."""
-    competition = prepared.competition
-    default = default_way(places, table) if ways(places, table) else None
+    """Refuse targets that do not answer everything the file asks for, or of which one has no say."""
+    competition, there = prepared.competition, ways(places, table)
     answered = {place.task for place in places}
-    wanted = {task for task in competition.submission.answers.values() if task != LABEL}
-    missing = [task for task in competition.tasks if task in wanted and task not in answered and task not in table.tasks]
-    if default is None:
-        missing = [task for task in table.tasks if task not in answered] + missing
-        named_places = ", ".join(map(str, places))
-        lacking = f"no target answers {', '.join(missing)}" if missing else "a task is answered for some photos only"
-        raise UserError(f"--targets: {lacking}; {named_places} do not answer the label together (docs/targets.md)")
-    classes = {task: one.classes for task, one in competition.tasks.items()} | {LABEL: competition.label_classes}
-    faults = Together(default).faults(places, table, classes) if not asks_joint(default, places, table) else []
-    faults += [f"no target answers {', '.join(missing)}"] if missing else []
+    wanted = {task for task in competition.submission.answers.values() if task != LABEL and task not in table.tasks}
+    if not there:
+        wanted |= set(table.tasks)
+    missing = [task for task in competition.tasks if task in wanted and task not in answered]
+    faults = [f"no target answers {', '.join(missing)}"] if missing else []
+    classes = {task: one.classes for task, one in competition.tasks.items()}
+    faults += place_faults([place for place in places if place.where or place.task not in _split(places)], classes)
+    asked = {place for way in there for place in asked_places(way, places, table)}
+    idle = [str(place) for place in places if place not in asked] if there else []
+    faults += (
+        [f"{', '.join(idle)} would have no say: no way to the label asks them; leave them out, or add what is missing"]
+        if idle
+        else []
+    )
     if faults:
         raise UserError(*(f"--targets: {fault}" for fault in faults))
+
+
+def _split(places: Sequence[Place]) -> set[str]:
+    """Tasks that are answered by subsets: their own ensemble may stand beside those."""
+    return {place.task for place in places if place.where}
 
 
 def _pools(
@@ -140,9 +148,11 @@ def _pools(
 ) -> dict[Place, Pool]:
     folds = asked.folds(prepared.competition.split.n_folds)
     members = find_members(prepared, targets, folds=folds, study=asked.study)
-    if asked.soup:
+    if asked.all_data:
+        members = without_soups(prepared, members)
+    elif asked.soup:
         tell("averaging weights")
-        members = with_soups(prepared, targets, members)
+        members = with_soups(prepared, members, fold=folds[0], device=asked.device)
     width = (WIDE if asked.thorough else WIDTH) * max(asked.sizes)
     pools = {}
     for place, own in places.items():
@@ -267,13 +277,17 @@ def _forecast(
 ) -> dict[str, Any]:
     """The honest score as a forecast for the test photos, with what it rests on."""
     folds = asked.folds(prepared.competition.split.n_folds)
-    looked = {target.name: count_looks(prepared.paths, target.name, prepared.data_fingerprint(target), folds) for target in targets}
+    looked = {
+        target.name: count_looks(prepared.paths, target.name, prepared.data_fingerprint(target), folds) for target in targets
+    }
     return {
         "scores": {task: found["honest"] for task, found in scores.items()},
         "metric": prepared.competition.metric,
         "holds": not shift.announced,
         "words": (
-            f"the forecast does not hold: {shift.words}" if shift.announced else f"expect the honest score, give or take; {shift.words}"
+            f"the forecast does not hold: {shift.words}"
+            if shift.announced
+            else f"expect the honest score, give or take; {shift.words}"
         ),
         "shift": shift.to_json(),
         "test_shares": shares_json({str(place): one.shares for place, one in decided.items()}),

@@ -3,7 +3,7 @@
 Every refinement is fitted on the photos that choose and kept only if it wins on groups that did not (`ensemble.gain`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -121,7 +121,9 @@ def known_shares(prepared: Prepared, pool: Pool, *, shift: str | None, device: s
     test = [prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test")]
     test = [image_id for image_id in test if image_id not in prepared.broken]
     if pool.place.where or member is None or len(test) < 2:
-        return Shares(words="not estimated: no test photos to estimate them from" if len(test) < 2 else "not estimated for a subset")
+        return Shares(
+            words="not estimated: no test photos to estimate them from" if len(test) < 2 else "not estimated for a subset"
+        )
     if shift is not None:
         return Shares(words=f"not estimated: {shift}, and other looks would be taken for other shares")
     absent = sorted(set(range(len(classes))) - set(np.unique(labels[labels >= 0]).tolist()))

@@ -147,8 +147,12 @@ def _fill_bundle(prepared: Prepared, choice: Choice, beside: Path) -> None:
     replace_json(beside / "provenance.json", sources)
     replace_json(beside / "scores.json", choice.scores)
     replace_json(beside / "forecast.json", choice.forecast)
+    named = {
+        found.name: "; ".join(filter(None, [*(f.name for f in found.source.files), found.source.note]))
+        for found in imports.values()
+    }
     configs = {trial: TrialConfig.from_json(facts["config"]) for trial, facts in models.items()}
-    replace_bytes(beside / "LICENCES.md", licence_notes(configs, imports).encode())
+    replace_bytes(beside / "LICENCES.md", licence_notes(configs, named, prepared.paths).encode())
     replace_bytes(beside / "README.txt", README.format(competition=choice.plan.competition, name="bundle").encode())
     replace_json(beside / CHECKSUMS, checksums(beside))
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from ledger.imports import find_import
 from numpy.typing import NDArray
 
 from bundle.members import Member, are_whole, complete, kept_predictions
@@ -26,6 +25,7 @@ from ensemble.plan import EnsemblePlan
 from ensemble.task_ensemble import Probs
 from ensemble.voters import Rows, align, shared_photos
 from ledger.errors import UserError
+from ledger.imports import find_import
 from ledger.predictions import OUTSIDE, PARTS
 
 log = logging.getLogger("podium.bundle")

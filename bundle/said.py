@@ -78,7 +78,11 @@ def needed(ways: Sequence[Together], table: Composition, places: Sequence[Place]
 
 
 def answering(
-    choosings: Mapping[Place, Choosing], asked: Asking, together: Together, table: Composition, classes: Mapping[str, Sequence[str]]
+    choosings: Mapping[Place, Choosing],
+    asked: Asking,
+    together: Together,
+    table: Composition,
+    classes: Mapping[str, Sequence[str]],
 ) -> Choose:
     """The choice of one answer: each place chooses, then they answer together; rows are positions among the asked photos."""
     choices = {place: choosings[place].at(asked.seats[place]) for place in asked.seats}

@@ -2,23 +2,33 @@
 
 from collections.abc import Mapping, Sequence
 
-from bundle.members import Member
+from bundle.members import Member, folder_of
 from competitions.prepare import Prepared
-from competitions.targets import Target
+from ledger.mending import readable_config
 from trainables.soup import soups
 
 
-def with_soups(
-    prepared: Prepared, targets: Sequence[Target], members: Mapping[str, Sequence[Member]]
-) -> dict[str, list[Member]]:
+def with_soups(prepared: Prepared, members: Mapping[str, Sequence[Member]], *, fold: int, device: str) -> dict[str, list[Member]]:
     """The members, and for each target the soups of its families that score better than their best ingredient.
 
-    Members over several folds have none: their trials do not share photos.
+    Args:
+        prepared: The competition's data.
+        members: Target -> its members, one trial each.
+        fold: Of the trials.
+        device: Where forward passes run.
     """
-    single = {name: [m.name for m in own if len(m.trials) == 1] for name, own in members.items()}
-    made = {target.name: soups(prepared, target, single[target.name]) for target in targets}
+    made = soups(prepared, {name: [m.name for m in own] for name, own in members.items()}, fold=fold, device=device)
     there = {name: {member.name for member in own} for name, own in members.items()}
     return {
-        name: [*(Member(soup, (soup,), name) for soup in made[name] if soup not in there[name]), *own]
+        name: [*(Member(soup, (soup,), name) for soup in made.get(name, ()) if soup not in there[name]), *own]
         for name, own in members.items()
     }
+
+
+def without_soups(prepared: Prepared, members: Mapping[str, Sequence[Member]]) -> dict[str, list[Member]]:
+    """The members that were trained: a soup has no sibling that learned from all photos."""
+
+    def trained(member: Member) -> bool:
+        return not (readable_config(folder_of(prepared.paths, member.name)) or {}).get("soup")
+
+    return {name: [member for member in own if trained(member)] for name, own in members.items()}

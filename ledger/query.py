@@ -267,3 +267,12 @@ def fold_siblings(paths: CompetitionPaths, trial_ids: Sequence[str]) -> dict[str
     for trial, fold, sibling in ask(paths, lambda database: database.execute(query, (json.dumps([*found]),)).fetchall()):
         found[trial][fold] = sibling
     return found
+
+
+def count_looks(paths: CompetitionPaths, target: str, data: str, folds: Sequence[int]) -> int:
+    """How often the validation photos of these folds were looked at: epochs of all trials of a target on these data, each scored once."""
+    query = (
+        "SELECT coalesce(sum(epochs), 0) FROM trial WHERE target = ? AND data = ? AND fold IN (SELECT value FROM json_each(?))"
+    )
+    found: int = ask(paths, lambda database: database.execute(query, (target, data, json.dumps([*folds]))).fetchone()[0])
+    return found

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from search.all_data import members_of
 from torch import Tensor
 
 from competitions.competition import Competition
@@ -22,7 +23,6 @@ from ledger.paths import CompetitionPaths
 from ledger.query import best_trials, list_trials
 from ledger.trials import TrialFolder, trial_folders
 from ledger.versions import read_version
-from search.all_data import members_of
 from search.base import base_config
 from search.request import Request
 from trainables.attach import attach, complete_trial, is_complete, start_of, weights_store
