@@ -80,7 +80,7 @@ def voted(probs: Sequence[NDArray[Any]]) -> list[int]:
 # ---- what is said, whatever the form
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_any_order_of_rows_and_columns_and_any_form_is_the_same_import(tiny: Prepared, data: st.DataObject) -> None:
     ids = photos(tiny, "train")[:7] + photos(tiny, "test")
