@@ -14,7 +14,7 @@ from bundle.elsewhere import look_elsewhere
 from bundle.members import Member, complete, find_members, siblings_on_all_data
 from bundle.named import named
 from bundle.outside import importing
-from bundle.pool import TEST, Pool, load_pool, places_of, test_probs
+from bundle.pool import TEST, Pool, cached_test_probs, load_pool, places_of
 from bundle.said import asking, needed, say, verdict
 from bundle.soups import with_soups, without_soups
 from competitions.manifest import LABEL
@@ -259,7 +259,7 @@ def _answers(prepared: Prepared, plan: EnsemblePlan, ids: tuple[str, ...], devic
             views[trial].append(view)
     complete(prepared, views, (TEST,), device)
     groups = dict(zip(prepared.manifest.image_ids, prepared.manifest.groups, strict=True))
-    return decide(plan, test_probs(prepared, plan), ids, [groups[image_id] for image_id in ids])
+    return decide(plan, cached_test_probs(prepared, plan), ids, [groups[image_id] for image_id in ids])
 
 
 def _answered(plan: EnsemblePlan) -> list[str]:

@@ -20,8 +20,8 @@ from trainables.prediction import FEATURES
 
 Numbers = NDArray[np.float64]
 TRIALS, LOOKS = "what the trials see", "light, colour and sharpness"
-SEEN_BY = 3
-"""Trials per place that are asked: of so many the median decides."""
+SEEN_BY = 4
+"""Trials that are asked, shared among the places, one of each at least; the median decides."""
 
 
 def look_elsewhere(prepared: Prepared, pools: Mapping[Place, Pool], device: str, seed: int = 0) -> Shift:
@@ -34,7 +34,8 @@ def look_elsewhere(prepared: Prepared, pools: Mapping[Place, Pool], device: str,
     if not len(test):
         return judge({TRIALS: Evidence(0, 0, unknown="there are no test photos")})
     plain = [pool for place, pool in pools.items() if not place.where]
-    asked = {pool.place.task: [m.trials[0] for m in pool.members[: pool.n_whole] if not m.imported][:SEEN_BY] for pool in plain}
+    each = max(1, SEEN_BY // len(plain))
+    asked = {pool.place.task: [m.trials[0] for m in pool.members[: pool.n_whole] if not m.imported][:each] for pool in plain}
     complete(prepared, {trial: [IDENTITY] for trials in asked.values() for trial in trials}, (TEST,), device)
     ids = _shared_ids(prepared, plain)
     test_ids = [prepared.manifest.image_ids[row] for row in test]

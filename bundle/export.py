@@ -8,7 +8,7 @@ from typing import Any
 
 from bundle.choose import Choice
 from bundle.licences import licence_notes
-from bundle.pool import TEST, rows_of_import
+from bundle.pool import TEST, all_test_rows
 from competitions.prepare import Prepared
 from ledger.disk import FullDiskError, writing
 from ledger.errors import UserError
@@ -159,10 +159,11 @@ def _fill_bundle(prepared: Prepared, choice: Choice, beside: Path) -> None:
 
 def _keep_imported(prepared: Prepared, choice: Choice, beside: Path) -> None:
     """The test answers of the imports that vote: all that they have in place of weights."""
-    for name, head, view in choice.plan.keys:
-        if name in choice.plan.imports:
-            ids, probs = rows_of_import(prepared, name, TEST, head)
-            Predictions(beside / IMPORTED / name).write(TEST, head, view, [(image_id, "") for image_id in ids], probs)
+    for ensemble in choice.plan.tasks:
+        for name, head, view in ensemble.keys:
+            if name in choice.plan.imports:
+                ids, probs = all_test_rows(prepared, name, head, ensemble.prior)
+                Predictions(beside / IMPORTED / name).write(TEST, head, view, [(image_id, "") for image_id in ids], probs)
 
 
 def set_aside(bundle: Path) -> Path:

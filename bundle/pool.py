@@ -6,7 +6,7 @@ folds the trials of one configuration and seed, each judged on the photos of its
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -94,13 +94,16 @@ def load_pool(
     Raises:
         UserError: They share no photo of the folds with a label.
     """
+    named = [target.name for target in targets]
     photos = _shared_photos(prepared, targets, members, folds, place)
     labels = prepared.labels(targets[0])[place.task][photos.rows].astype(np.int64)
     known, metric = labels >= 0, targets[0].metric
     if not known.any():
         listed = ", ".join(map(str, folds))
         raise UserError(f"fold {listed} has no photo with a label for {place} that all of its targets share; give another --fold")
-    identity = {member.name: _rows(prepared, member, place, IDENTITY, photos) for member in members}
+    if place.where:  # what a fold holds outside of a subset is not cached while training, so not everybody is ranked
+        members = [member for name in named for member in [m for m in members if m.target == name][:n_whole]]
+    identity = _identities(prepared, members, place, photos, device)
     scores = {name: METRICS[metric](probs[known], labels[known]) for name, probs in identity.items()}
     ranked = sorted(members, key=lambda member: (-scores[member.name], member.name))
     whole, damaged = are_whole(prepared.paths, [member for member in ranked if not member.imported], n_whole)
@@ -129,9 +132,25 @@ def load_pool(
     return Pool(place, arena, kept, tuple(scores[member.name] for member in kept), photos.ids, len(voting))
 
 
-def test_probs(prepared: Prepared, plan: EnsemblePlan) -> Probs:
+def cached_test_probs(prepared: Prepared, plan: EnsemblePlan) -> Probs:
     """The cached test probabilities of all that a plan needs, by (trial_id, head, view)."""
-    return {key: _test_rows(prepared, *key, plan.imports) for key in plan.keys}
+    found: dict[tuple[str, str, str], Rows] = {}
+    for ensemble in plan.tasks:
+        for trial, head, view in ensemble.keys:
+            if trial in plan.imports:
+                found[trial, head, view] = all_test_rows(prepared, trial, head, ensemble.prior)
+            else:
+                found[trial, head, view] = kept_predictions(prepared.paths, trial).read(TEST, head, view)
+    return found
+
+
+def all_test_rows(prepared: Prepared, name: str, task: str, prior: Sequence[float]) -> Rows:
+    """As `rows_of_import` for the test photos; one that cannot be decoded and has no answer gets the prior, as from a trial."""
+    ids, probs = rows_of_import(prepared, name, TEST, task)
+    test = {prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test")}
+    lost = sorted((test & set(prepared.broken)) - set(ids))
+    filled = np.tile(np.array(prior).astype(np.float16), (len(lost), 1))
+    return [*ids, *lost], np.concatenate([probs, filled])
 
 
 def rows_of_import(prepared: Prepared, name: str, part: str, task: str) -> Rows:
@@ -170,6 +189,20 @@ def _shared_photos(
     return _Photos(tuple(ids[row] for row in rows), rows, models)
 
 
+def _identities(
+    prepared: Prepared, members: Sequence[Member], place: Place, photos: _Photos, device: str
+) -> dict[str, NDArray[np.float16]]:
+    """What members say through the identity; what cannot be read is computed again."""
+    found, lost = {}, []
+    for member in members:
+        try:
+            found[member.name] = _rows(prepared, member, place, IDENTITY, photos)
+        except (OSError, ValueError):
+            lost.append(member)
+    complete(prepared, {trial: [IDENTITY] for member in lost for trial in member.trials}, (VALIDATION, OUTSIDE), device)
+    return found | {member.name: _rows(prepared, member, place, IDENTITY, photos) for member in lost}
+
+
 def _fold_rows(prepared: Prepared, target: Target, fold: int) -> NDArray[np.int64]:
     _, validation = prepared.rows(target, fold)
     return np.union1d(validation, prepared.outside(target, fold)) if target.where else validation
@@ -193,9 +226,3 @@ def _rows(prepared: Prepared, member: Member, place: Place, view: str, photos: _
     for here, rows in parts:
         found[here] = rows
     return found
-
-
-def _test_rows(prepared: Prepared, trial: str, head: str, view: str, imports: Mapping[str, str]) -> Rows:
-    if trial in imports:
-        return rows_of_import(prepared, trial, TEST, head)
-    return kept_predictions(prepared.paths, trial).read(TEST, head, view)
