@@ -299,7 +299,9 @@ def _journal(decided: Mapping[Place, Decided], accounts: Sequence[WayAccount], s
     places = {}
     for place, one in decided.items():
         arena, design = one.choosing.arena, one.plain.on()
-        tta = tta_journal(arena, arena.sample(), design, seed=SEED) if len(arena.views) > 1 else None
+        grouped = len(np.unique(arena.groups[arena.labels >= 0])) > 1
+        searched = len(arena.views) > 1 and design.stacking is None and grouped
+        tta = tta_journal(arena, arena.sample(), design, seed=SEED) if searched else None
         places[str(place)] = {
             "members_compared": len(one.pool.members),
             "tta": None if tta is None else tta.to_json(),
