@@ -7,6 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from competitions._rules import rule_faults
 from competitions._settings import WITHOUT_TABLE, reader_faults
 from competitions.manifest import LABEL, RESERVED, SEPARATOR
 from ledger.errors import unknown
@@ -38,6 +39,7 @@ def cross_faults(raw: Mapping[str, Any]) -> list[str]:
     views = _texts(raw.get("views", ["identity"]))
     if views is not None and (views[:1] != ["identity"] or len(set(views)) < len(views)):
         faults.append(f"views must begin with identity and name each view once, got {views}")
+    faults += rule_faults(raw, tasks)
     return faults + _split_faults(raw) + _plugin_faults(raw)
 
 

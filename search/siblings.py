@@ -76,14 +76,14 @@ def by_fold(prepared: Prepared, members: Members, statuses: Mapping[str, str]) -
 
 
 def _told(prepared: Prepared, member: TrialConfig, statuses: Mapping[str, str]) -> dict[str, Any]:
-    folds = []
-    for fold in range(prepared.competition.split.n_folds):
-        trial = replace(member, fold=fold).trial_id
-        score = _score(prepared, trial)
-        if trial in statuses or score is not None:
-            folds.append({"fold": fold, "trial_id": trial, "status": statuses.get(trial, "finished"), "score": score})
-    scores = [one["score"] for one in folds if one["score"] is not None]
-    mean = sum(scores) / len(scores) if scores else None
+    trials = {fold: replace(member, fold=fold).trial_id for fold in range(prepared.competition.split.n_folds)}
+    scores = {fold: score for fold, trial in trials.items() if (score := _score(prepared, trial)) is not None}
+    folds = [
+        {"fold": fold, "trial_id": trial, "status": statuses.get(trial, "finished"), "score": scores.get(fold)}
+        for fold, trial in trials.items()
+        if trial in statuses or fold in scores
+    ]
+    mean = sum(scores.values()) / len(scores) if scores else None
     return {"config_id": member.config_id, "seed": member.seed, "folds": folds, "score": mean}
 
 
