@@ -35,11 +35,10 @@ def cross_faults(raw: Mapping[str, Any]) -> list[str]:
     faults += [_outside(key, raw[key]) for key in ("root", "table", "images", "test_images") if _leaves(raw.get(key))]
     sample = _mapping(raw.get("submission")).get("sample")
     faults += [_outside("submission.sample", str(sample))] if _leaves(sample) else []
-    faults += reader_faults(raw)
+    faults += rule_faults(raw, tasks) + reader_faults(raw)
     views = _texts(raw.get("views", ["identity"]))
     if views is not None and (views[:1] != ["identity"] or len(set(views)) < len(views)):
         faults.append(f"views must begin with identity and name each view once, got {views}")
-    faults += rule_faults(raw, tasks)
     return faults + _split_faults(raw) + _plugin_faults(raw)
 
 

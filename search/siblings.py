@@ -93,10 +93,8 @@ def _score(prepared: Prepared, trial: str) -> float | None:
 
 
 def _base(request: Request, prepared: Prepared) -> Members:
-    config = base_config(prepared.paths, request.base or "")
+    config = _config(request.base or "", request, prepared)
     check_base(config, prepared)
-    if reason := _unfit(config, request, prepared):
-        raise UserError(f"{reason}; give another --base")
     return {config.target: [config]}
 
 
@@ -128,27 +126,36 @@ def _first_fit(ranked: list[str], request: Request, prepared: Prepared) -> tuple
     for trial in ranked:
         if len(fit) == request.n_trials:
             break
-        config = base_config(prepared.paths, trial)
-        if reason := _unfit(config, request, prepared):
-            left.append(reason)
-        else:
-            fit.append(config)
+        try:
+            fit.append(_config(trial, request, prepared))
+        except UserError as error:
+            left += error.faults
     return fit, left
 
 
-def _unfit(config: TrialConfig, request: Request, prepared: Prepared) -> str | None:
-    """Why a trial cannot be trained once more on other photos; `None` where it can."""
+def _config(trial: str, request: Request, prepared: Prepared) -> TrialConfig:
+    """The configuration of a finished trial that can be trained once more on other photos.
+
+    Raises:
+        UserError: Its score is none, this version trains otherwise, its start is not there, or knows the photos it would be judged on.
+    """
+    config = base_config(prepared.paths, trial)
     if config.recipe != RECIPE:
-        return f"trial {config.trial_id} was trained by recipe {config.recipe}, and this Podium trains by recipe {RECIPE}"
+        raise UserError(
+            f"trial {trial} was trained by recipe {config.recipe}, and this Podium trains by recipe {RECIPE}; give another trial"
+        )
     if not config.weights or config.weights.startswith("timm:"):
-        return None
+        return config
     try:
         file = kept_weights(weights_store(prepared), config.weights)
     except UserError as error:
-        return f"trial {config.trial_id}: {error}"
+        raise UserError(f"trial {trial}: {error}") from error
     if request.all_folds and is_trial_start(file):
-        return f"trial {config.trial_id} started from a trial that learned photos of the other folds, on which it could not be judged"
-    return None
+        raise UserError(
+            f"trial {trial} started from a trial that learned photos of the other folds, on which it could not be judged; give another "
+            "trial"
+        )
+    return config
 
 
 def _folds(config: TrialConfig, request: Request, prepared: Prepared) -> list[int]:
