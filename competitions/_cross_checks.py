@@ -7,6 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from competitions._rules import rule_faults
 from competitions._settings import WITHOUT_TABLE, reader_faults
 from competitions.manifest import LABEL, RESERVED, SEPARATOR
 from ledger.errors import unknown
@@ -35,7 +36,7 @@ def cross_faults(raw: Mapping[str, Any]) -> list[str]:
     faults += [_outside(key, raw[key]) for key in ("root", "table", "images", "test_images") if _leaves(raw.get(key))]
     sample = _mapping(raw.get("submission")).get("sample")
     faults += [_outside("submission.sample", str(sample))] if _leaves(sample) else []
-    faults += reader_faults(raw)
+    faults += rule_faults(raw, tasks) + reader_faults(raw)
     views = _texts(raw.get("views", [IDENTITY]))
     if views is not None and (views[:1] != [IDENTITY] or len(set(views)) < len(views)):
         faults.append(f"views must begin with identity and name each view once, got {views}")

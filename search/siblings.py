@@ -12,7 +12,7 @@ from typing import Any
 from competitions.prepare import Prepared
 from competitions.targets import targets
 from ledger.errors import UserError, listed
-from ledger.mending import readable_config, readable_record
+from ledger.mending import readable_record
 from ledger.query import best_trials
 from ledger.studies import StudyFolder, Suggestion, study_folder
 from ledger.trials import ALL_DATA, TrialFolder
@@ -76,14 +76,14 @@ def by_fold(prepared: Prepared, members: Members, statuses: Mapping[str, str]) -
 
 
 def _told(prepared: Prepared, member: TrialConfig, statuses: Mapping[str, str]) -> dict[str, Any]:
-    folds = []
-    for fold in range(prepared.competition.split.n_folds):
-        trial = replace(member, fold=fold).trial_id
-        score = _score(prepared, trial)
-        if trial in statuses or score is not None:
-            folds.append({"fold": fold, "trial_id": trial, "status": statuses.get(trial, "finished"), "score": score})
-    scores = [one["score"] for one in folds if one["score"] is not None]
-    mean = sum(scores) / len(scores) if scores else None
+    trials = {fold: replace(member, fold=fold).trial_id for fold in range(prepared.competition.split.n_folds)}
+    scores = {fold: score for fold, trial in trials.items() if (score := _score(prepared, trial)) is not None}
+    folds = [
+        {"fold": fold, "trial_id": trial, "status": statuses.get(trial, "finished"), "score": scores.get(fold)}
+        for fold, trial in trials.items()
+        if trial in statuses or fold in scores
+    ]
+    mean = sum(scores.values()) / len(scores) if scores else None
     return {"config_id": member.config_id, "seed": member.seed, "folds": folds, "score": mean}
 
 
@@ -93,10 +93,8 @@ def _score(prepared: Prepared, trial: str) -> float | None:
 
 
 def _base(request: Request, prepared: Prepared) -> Members:
-    config = base_config(prepared.paths, request.base or "")
+    config = _config(request.base or "", request, prepared)
     check_base(config, prepared)
-    if reason := _unfit(config, request, prepared):
-        raise UserError(f"{reason}; give another --base")
     return {config.target: [config]}
 
 
@@ -128,29 +126,36 @@ def _first_fit(ranked: list[str], request: Request, prepared: Prepared) -> tuple
     for trial in ranked:
         if len(fit) == request.n_trials:
             break
-        if (readable_config(TrialFolder(prepared.paths.trials / trial)) or {}).get("soup"):
-            continue  # averaged and not trained: its ingredients are ranked too
-        config = base_config(prepared.paths, trial)
-        if reason := _unfit(config, request, prepared):
-            left.append(reason)
-        else:
-            fit.append(config)
+        try:
+            fit.append(_config(trial, request, prepared))
+        except UserError as error:
+            left += error.faults
     return fit, left
 
 
-def _unfit(config: TrialConfig, request: Request, prepared: Prepared) -> str | None:
-    """Why a trial cannot be trained once more on other photos; `None` where it can."""
+def _config(trial: str, request: Request, prepared: Prepared) -> TrialConfig:
+    """The configuration of a finished trial that can be trained once more on other photos.
+
+    Raises:
+        UserError: Its score is none, this version trains otherwise, its start is not there, or knows the photos it would be judged on.
+    """
+    config = base_config(prepared.paths, trial)
     if config.recipe != RECIPE:
-        return f"trial {config.trial_id} was trained by recipe {config.recipe}, and this Podium trains by recipe {RECIPE}"
+        raise UserError(
+            f"trial {trial} was trained by recipe {config.recipe}, and this Podium trains by recipe {RECIPE}; give another trial"
+        )
     if not config.weights or config.weights.startswith("timm:"):
-        return None
+        return config
     try:
         file = kept_weights(weights_store(prepared), config.weights)
     except UserError as error:
-        return f"trial {config.trial_id}: {error}"
+        raise UserError(f"trial {trial}: {error}") from error
     if request.all_folds and is_trial_start(file):
-        return f"trial {config.trial_id} started from a trial that learned photos of the other folds, on which it could not be judged"
-    return None
+        raise UserError(
+            f"trial {trial} started from a trial that learned photos of the other folds, on which it could not be judged; give another "
+            "trial"
+        )
+    return config
 
 
 def _folds(config: TrialConfig, request: Request, prepared: Prepared) -> list[int]:

@@ -266,6 +266,15 @@ def test_unfinished_trials_of_changed_photos_are_given_up_and_others_are_not(des
     assert plan.study.events()[-1]["reason"] == "pixels: 1 photo with other pixels (g02-0)"
 
 
+def test_what_the_rules_allow_and_one_answer_per_group_stop_no_study(desk: Desk) -> None:
+    desk.begin()
+    desk.replace("column: colour,", "column: colour, same_in_group: true,")
+    desk.replace("image_size: 32", "image_size: 32\nallows: [test_shares]\ntest_shares: {shape: {disc: 0.5, square: 0.5}}")
+    plan = desk.go_on()
+    assert plan.prepared.competition.allows == ("test_shares",)
+    assert plan.changes == ()
+
+
 def test_a_study_on_all_data_does_not_go_on_with_other_photos(desk: Desk) -> None:
     begun = desk.begin()
     questions = {name: {**vars(question), "fold": -1} for name, question in begun.questions.items()}

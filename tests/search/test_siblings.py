@@ -139,7 +139,7 @@ def test_what_learned_photos_of_the_other_folds_by_its_start_has_no_siblings_the
 ) -> None:
     leaking = ledger.keep(ledger.started_from_a_trial(), 0.9)
     said = f"trial {leaking.trial_id} started from a trial that learned photos of the other folds"
-    with pytest.raises(UserError, match=f"{said}, on which it could not be judged; give another --base"):
+    with pytest.raises(UserError, match=f"{said}, on which it could not be judged; give another trial"):
         ledger.plan(all_folds=True, base=leaking.trial_id)
     with pytest.raises(UserError, match=f"none of the 1 finished trials of colour on fold 0 will do: {said}"):
         ledger.plan(all_folds=True, targets=("colour",))

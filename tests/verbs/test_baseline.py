@@ -120,7 +120,9 @@ def test_a_member_over_all_folds_goes_on_after_ctrl_c_and_trains_nothing_twice(v
     wanted = {one["fold"]: one["trial_id"] for one in dry["members"]["colour"]}
     assert sorted(wanted) == [1, 2, 3]
     child = desk.start(*asked)
-    eventually(lambda: sum(event["event"] == "finished" for event in desk.events("folds")) >= 1)
+    eventually(
+        lambda: any(event["event"] == "finished" for event in desk.events("folds")), what="the first fold's end", timeout=240.0
+    )
     desk.signal(child, signal.SIGINT)
     assert "--resume folds" in desk.wait(child, code=130).err
     whole = {trial: desk.record(trial) for trial in wanted.values() if (desk.record(trial) or {}).get("epochs_done") == 2}
