@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from competitions.metrics import METRICS
 from ensemble.cascade import Place
 from ensemble.composition import Composition, compose, compose_probs, decompose, decompose_probs
+from ensemble.gain import Judge
 from ensemble.honest import Choose
 from ensemble.joint_prior import fit_joint
 from ensemble.plan import answer_all
@@ -455,3 +457,22 @@ def test_one_way_needs_no_choice_and_no_way_is_refused() -> None:
     assert choose_way(alone, SMALL, SMALL_CLASSES, labels, groups, **options) == (Together("label"), ())  # type: ignore[arg-type]
     with pytest.raises(UserError, match="do not answer the label by any route: mask"):
         choose_way({Place("mask"): choices[Place("mask")]}, SMALL, SMALL_CLASSES, labels, groups, **options)  # type: ignore[arg-type]
+
+
+def test_comparing_more_ways_asks_for_more() -> None:
+    choices, labels, groups = World(DIAGONAL, 1.2).draw(1, SMALL_PLACES)
+    judge = Judge(labels, groups, metric="macro_f1", seed=0, n_resamples=20)
+    before = judge.group_results(choices[Place("label")])
+    truth = fixed(np.eye(6)[labels])
+    several = judge.results_of_several(lambda rows: lambda others: [choices[Place("label")](rows)(others), truth(rows)(others)])
+    after = judge.group_results(truth)
+    np.testing.assert_array_equal(several[0], before)
+    np.testing.assert_array_equal(several[1], after)
+    one, eight = (judge.compare("truth", before, after, n_compared=n) for n in (1, 8))
+    assert eight.low < one.low < one.gain == eight.gain < one.high < eight.high
+
+
+def test_every_way_is_told_in_the_docs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "ensemble.md").read_text(encoding="utf-8")
+    for way in TOGETHER:
+        assert f"`{way}`" in page
