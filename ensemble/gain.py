@@ -7,6 +7,7 @@ choices are made anew on the drawn groups and judged on the same groups left out
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -152,6 +153,12 @@ class Judge:
             times[np.unique(self.place[outside])] += 1
         return [np.rint(total / np.maximum(times, 1) * FIXED) for total in totals]
 
+    @cached_property
+    def draws(self) -> Numbers:
+        """How often each group counts: each once, then as the bootstrap drew it; `(1 + N_DRAWS, G)`."""
+        n_groups = int(self.place.max()) + 1
+        return np.vstack([np.ones(n_groups), group_draws(n_groups, n_resamples=N_DRAWS, seed=self.seed + 1)])
+
     def compare(self, name: str, before: Numbers, after: Numbers, *, n_compared: int = 1) -> Gain:
         """The account of one step, from the groups' results `(G, X)` of both choices.
 
@@ -159,8 +166,7 @@ class Judge:
         without being better is then that of a single one.
         """
         n_groups = len(before)
-        times = np.vstack([np.ones(n_groups), group_draws(n_groups, n_resamples=N_DRAWS, seed=self.seed + 1)])
-        scores = [self._scores(times @ results) for results in (before, after)]
+        scores = [self._scores(self.draws @ results) for results in (before, after)]
         gains = scores[1] - scores[0]
         gains = gains[np.isfinite(gains)]
         n_differing = int((before != after).any(axis=1).sum())
