@@ -1,4 +1,4 @@
-"""All sets of views that members share: probabilities `(M, V, N, C)` -> what members x views answer for each of 2^V - 1 sets.
+"""All sets of views that several members share: probabilities `(M, V, N, C)` -> what members x views answer for each of 2^V - 1 sets.
 
 As `ensemble.view_subsets` does it for one member, by one means more: what the members say through one view is added up first, so that a
 set of views costs the same however many members there are. Whole numbers throughout: answers equal `ensemble.votes` to the last bit.

@@ -27,6 +27,7 @@ N_VERDICT = 1000
 MOST_DRAWN = 1000
 """Of more sets than these only the best get intervals: those of all 4,095 of 12 views would take a minute."""
 INTERVAL, VERDICT = 0.90, 0.95
+DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -180,11 +181,11 @@ def _combinations(
     place = {int(column): number for number, column in enumerate(drawn)}
 
     def gained(column: int, which: int) -> Gained:
-        gain, at = float(scores[column] - scores[bases[which]]), place.get(column)
-        return Gained(gain, None, None) if at is None else Gained(gain, *(float(end[at]) for end in low_high[which]))
+        gain, at = _told(scores[column] - scores[bases[which]]), place.get(column)
+        return Gained(gain, None, None) if at is None else Gained(gain, *(_told(end[at]) for end in low_high[which]))
 
     return tuple(
-        Combination(_names(arena, tried.sets[column]), float(scores[column]), gained(column, 0), gained(column, 1))
+        Combination(_names(arena, tried.sets[column]), _told(scores[column]), gained(column, 0), gained(column, 1))
         for column in order.tolist()
     )
 
@@ -201,7 +202,7 @@ def _effects(arena: Arena, tried: Tried, times: NDArray[np.int64], *, seed: int)
     return tuple(
         ViewEffect(
             view=arena.views[column - 1],
-            without=Gained(float(scores[column] - scores[0]), float(low[column]), float(high[column])),
+            without=Gained(_told(scores[column] - scores[0]), _told(low[column]), _told(high[column])),
             verdict=HURTS if least[column] > 0 else HELPS if most[column] < 0 else UNDECIDED,
         )
         for column in range(1, len(part.sets))
@@ -210,13 +211,11 @@ def _effects(arena: Arena, tried: Tried, times: NDArray[np.int64], *, seed: int)
 
 def _resampled(arena: Arena, tried: Tried, times: NDArray[np.int64], *, seed: int, n_resamples: int) -> Numbers:
     """The scores `(1 + R, T)`: of the sample itself, then of resamples of its groups."""
-    names, place = np.unique(arena.place[tried.rows][times > 0], return_inverse=True)
-    found = [tried.scores(times)]
-    for draw in group_draws(len(names), n_resamples=n_resamples, seed=seed).astype(np.int64):
-        drawn = np.zeros(len(times), dtype=np.int64)
-        drawn[times > 0] = times[times > 0] * draw[place]
-        found.append(tried.scores(drawn))
-    return np.array(found)
+    names, groups = np.unique(arena.place[tried.rows][times > 0], return_inverse=True)
+    place = np.zeros(len(times), dtype=np.int64)  # photos that do not count may stand in any group
+    place[times > 0] = groups
+    draws = group_draws(len(names), n_resamples=n_resamples, seed=seed)
+    return np.vstack([tried.scores(times), tried.resampled(times, place, draws)])
 
 
 def _interval(
@@ -247,6 +246,11 @@ def _wider(n_groups: int, n_differing: NDArray[np.int64], *, level: float) -> Nu
     sure = 0.5 + level / 2
     tails: Numbers = stdtrit(np.maximum(n_differing - 1, 1), sure) / ndtri(sure) * (n_groups / (n_groups - 1)) ** 0.5
     return tails
+
+
+def _told(number: float) -> float:
+    """A number without the digits that depend on the machine: log-losses are sums of logarithms."""
+    return round(float(number), DIGITS) + 0.0
 
 
 def _names(arena: Arena, views: Sequence[int]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from competitions.metrics import METRICS, SMALLEST_PROB
 from ensemble.arena import WHOLE, Arena, Sample
 from ensemble.design import Design
 from ensemble.greedy import DECIMALS
+from ensemble.grouped import group_sums
 from ensemble.shared_subsets import shared_subset_votes, view_sums
 from ensemble.view_subsets import MOST_VIEWS, SubsetVotes
 from ensemble.votes import Ints, Vote
@@ -42,6 +43,16 @@ class SetLogs:
     def scores(self, labels: Ints, *, metric: str, times: Ints) -> NDArray[np.float64]:
         """The log-loss of each set, `float64 (T,)`, each photo counted `times int64 (n,)`."""
         mean: NDArray[np.float64] = times.astype(np.float64) @ self.logs / times.sum()
+        return mean
+
+    def resampled(
+        self, labels: Ints, place: Ints, draws: NDArray[np.float64], *, metric: str, times: Ints
+    ) -> NDArray[np.float64]:
+        """Log-losses `float64 (R, T)` where each group, `place int64 (n,)`, counts as often as it was drawn, `draws (R, G)`."""
+        counted = times.astype(np.float64)[:, None]
+        sums = group_sums(np.hstack([self.logs * counted, counted]), place, draws.shape[1])
+        drawn = draws @ sums
+        mean: NDArray[np.float64] = drawn[:, :-1] / drawn[:, -1:]
         return mean
 
     def of(self, columns: Ints) -> "SetLogs":
@@ -75,6 +86,16 @@ class Tried:
         """What each set scores where each photo counts `times int64 (n,)`: `float64 (T,)`."""
         return self.results.scores(self.labels, metric=self.metric, times=times)
 
+    def resampled(self, times: Ints, place: Ints, draws: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The scores in resamples of groups, `float64 (R, T)`.
+
+        Args:
+            times: `int64 (n,)`, how often each photo counts in its group.
+            place: `int64 (n,)`, the photos' groups, 0..G-1.
+            draws: `float64 (R, G)`, how often each group was drawn.
+        """
+        return self.results.resampled(self.labels, place, draws, metric=self.metric, times=times)
+
     def times(self, sample: Sample) -> Ints:
         """How often the sample counts each of the photos, `int64 (n,)`."""
         times = np.zeros(len(self.rows), dtype=np.int64)
@@ -101,7 +122,8 @@ def own_views(arena: Arena, sample: Sample, design: Design) -> Design:
     """
     if _stays(sample, design):
         return design
-    alone = {member: with_views(design, {member: (0,)}) for member in design.members}
+    now = {member: tuple(view for of, view in design.voters if of == member) for member in design.members}
+    alone = {member: with_views(design, {member: views}) for member, views in now.items()}
     return with_views(design, {member: best_views(arena, sample, one) for member, one in alone.items()})
 
 
@@ -131,10 +153,10 @@ def with_views(design: Design, views: Mapping[int, Views]) -> Design:
 def try_all(arena: Arena, design: Design) -> Tried | None:
     """Every set of views on all labelled photos; `None` where there are too many, or votes do not add up.
 
-    Answers are kept for the next sample. With log-loss sets are voted on one after another, which is ten times slower.
+    Answers are kept for the next sample. With log-loss soft votes are taken one after another, which is slower, and hard ones not at all.
     """
     n_views, voices, logged = len(arena.views), _voices(arena, design), METRICS[arena.metric].of_many is None
-    if voices is None or n_views > (MOST_LOGGED if logged else MOST_VIEWS):
+    if voices is None or (logged and design.rule == "hard") or n_views > (MOST_LOGGED if logged else MOST_VIEWS):
         return None
 
     def made() -> Tried:

@@ -21,6 +21,8 @@ from ledger.errors import UserError, unknown
 MOST_VIEWS = 12
 """4,095 subsets; with more views `ensemble.view_search` goes one view at a time."""
 RULES = ("hard", "soft")
+MOST_CELLS = 4_000_000
+"""Numbers in the groups' confusion matrices that are made at once."""
 Whole = TypeVar("Whole", bound=np.signedinteger[Any])
 
 
@@ -68,6 +70,40 @@ class SubsetVotes:
         pairs = (labels[rows, None] * self.n_classes + np.arange(n_subsets) * cells) + self.named[own]
         split = tally(pairs, counts[rows, None], n_subsets * cells).reshape(n_subsets, cells)
         return of_many((fixed + split).reshape(n_subsets, self.n_classes, self.n_classes))
+
+    def counts(self, labels: Ints, place: Ints, times: Ints) -> NDArray[np.float32]:
+        """Each group's confusion matrices of all subsets: `float32 (G, T, C, C)`, whole numbers.
+
+        Args:
+            labels: `int64 (N,)`, each 0..C-1.
+            place: `int64 (N,)`, the photos' groups, 0..G-1.
+            times: `int64 (N,)`, how often each photo counts.
+        """
+        n_groups, n_subsets, cells = int(place.max()) + 1, self.named.shape[1], self.n_classes**2
+        agreed = times.copy()
+        agreed[self.rows] = 0
+        fixed = tally(place * cells + labels * self.n_classes + self.constant, agreed, n_groups * cells)
+        starts = (place[self.rows, None] * n_subsets + np.arange(n_subsets)) * cells
+        pairs = starts + labels[self.rows, None] * self.n_classes + self.named
+        split = tally(pairs, times[self.rows, None], n_groups * n_subsets * cells)
+        total = split.reshape(n_groups, n_subsets, cells) + fixed.reshape(n_groups, 1, cells)
+        return total.astype(np.float32).reshape(n_groups, n_subsets, self.n_classes, self.n_classes)
+
+    def resampled(
+        self, labels: Ints, place: Ints, draws: NDArray[np.float64], *, metric: str, times: Ints
+    ) -> NDArray[np.float64]:
+        """Scores `float64 (R, T)` where each group counts as often as it was drawn, `draws (R, G)`; other arguments as for `counts`."""
+        of_many, cells = METRICS[metric].of_many, self.n_classes**2
+        if of_many is None:
+            raise UserError(f"{metric} does not judge labels")
+        size = max(1, MOST_CELLS // (draws.shape[1] * cells))
+        scores = np.empty((len(draws), self.named.shape[1]))
+        for start in range(0, scores.shape[1], size):
+            columns = np.arange(start, min(start + size, scores.shape[1]))
+            counts = self.of(columns).counts(labels, place, times).reshape(draws.shape[1], -1)
+            drawn = np.rint(draws.astype(np.float32) @ counts).astype(np.int64)  # whole numbers below 2^24: exact
+            scores[:, columns] = of_many(drawn.reshape(-1, self.n_classes, self.n_classes)).reshape(len(draws), -1)
+        return scores
 
     def of(self, columns: Ints) -> "SubsetVotes":
         """Some of the subsets, by their columns `int64 (T,)` in `named`."""
