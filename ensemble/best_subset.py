@@ -2,7 +2,7 @@
 
 No subset is left out, and none is voted on from the start: a walk over the subsets, most senior member first, carries what the members
 so far amount to, and what each member that could come last would change is counted for all of them at once (`ensemble.subset_walk`).
-Photos for which all voters name the same class are counted once, and photos on which all voters say the same are one.
+Photos for which all voters name the same class are counted once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -199,21 +199,14 @@ def _walk(question: _Question) -> tuple[Walk[Any], Counts]:
     apart = (named != named[0, 0]).any(axis=(0, 1))
     photos = Photos(arena.labels[rows], question.sample.times, arena.n_classes)
     at = np.flatnonzero(~apart)
-    fixed = photos.tally(at, named[0, 0, at])[0].astype(np.int64)
+    fixed = photos.tally(at, named[0, 0, at])[0]
     split = Photos(photos.labels[apart], photos.times[apart], photos.n_classes)
     if question.rule == "soft":
         return SumWalk(_units(arena, members, seats, rows[apart]), split, most), fixed
     if len(seats) == 1:
-        return BallotWalk(*_alike(named[:, 0, apart], split), most), fixed
+        return BallotWalk(named[:, 0, apart], split), fixed
     votes, seniors = _votes(named[:, :, apart], arena.n_classes)
     return SumWalk(votes, split, most, seniors=seniors, n_views=len(seats)), fixed
-
-
-def _alike(named: Whole, photos: Photos) -> tuple[Whole, Photos]:
-    """Photos on which all say the same and that are the same are one, counted as often as all of them."""
-    both, place = np.unique(np.vstack([named, photos.labels]), axis=1, return_inverse=True)
-    times = np.bincount(place, photos.times, both.shape[1]).astype(np.int64)
-    return both[:-1], Photos(both[-1].astype(np.int64), times, photos.n_classes)
 
 
 def _votes(named: Whole, n_classes: int) -> tuple[Whole, Whole]:

@@ -1,8 +1,8 @@
 """What growing sets of members amount to: a state per set, and the confusion matrices of (the set + one more member), many at once.
 
-Members join most senior first, so each state is its parent's and one more vote. `BallotWalk` is for one vote per member: the class that
-leads changes only to the class just named, and a lead of more than one vote holds against whoever comes last. `SumWalk` is for sums of
-any whole numbers: soft votes, or several votes per member. Both hold a vote and its tie rule in one number, so that the largest wins.
+Members join most senior first, so each state is its parent's and one more. `BallotWalk` is for one vote per member, in bits: what the last
+member turns is found by a handful of operations on 64 photos at a time. `SumWalk` is for sums of any whole numbers, soft votes or several
+votes per member, which hold a vote and its tie rule in one number; a photo whose lead the last member cannot turn is counted once.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,10 @@ from ensemble.votes import Ints
 from ledger.errors import UserError
 
 Whole = NDArray[np.integer[Any]]
+Words = NDArray[np.uint64]
 State = TypeVar("State")
+WORD = 64
+ALL = ~np.uint64(0)
 
 
 class Walk(Protocol[State]):
@@ -45,70 +48,110 @@ class Photos:
     times: Ints
     n_classes: int
 
-    def tally(self, at: Whole, named: Whole, set_number: Whole | int = 0, n_sets: int = 1) -> NDArray[np.float64]:
-        """`(n_sets, C * C)` of photos `at`, each with what a set answers; whole numbers."""
+    def tally(self, at: Whole, named: Whole, set_number: Whole | int = 0, n_sets: int = 1) -> NDArray[np.int64]:
+        """`int64 (n_sets, C * C)` of photos `at`, each with what a set answers."""
         cells = self.n_classes**2
         pairs = self.labels[at] * self.n_classes + named + set_number * cells
-        return np.bincount(pairs, self.times[at], n_sets * cells).reshape(n_sets, cells)
+        return np.bincount(pairs, self.times[at], n_sets * cells).reshape(n_sets, cells).astype(np.int64)
 
 
 @dataclass(frozen=True)
-class Counted:
-    """Votes `(C * n,)` by class and photo, the leading class `(n,)` and its number `(n,)`, of a set of `size` members."""
+class Voted:
+    """One vote each of d members. Photos are bits, 64 in a word, so that one operation is about 64 of them.
 
-    total: Whole
-    lead: Whole
-    of_lead: Whole
-    size: int
+    Attributes:
+        ranks: Of the members, most senior first.
+        counts: `uint64 (d, d, W)`: where at least k + 1 members name the class that member j names.
+        raises: `uint64 (d, W)`: where the class that member j names leads, which it does not yet, if one more member names it.
+        lead: `uint64 (C, W)`: where each class leads.
+    """
+
+    ranks: tuple[int, ...]
+    counts: Words
+    raises: Words
+    lead: Words
 
 
 class BallotWalk:
-    """One vote per member.
+    """One vote per member; of classes with equally many votes the one with the most senior voter leads.
 
-    A vote weighs 2^D, D being the largest set, and 2^(D-1-d) more of the member that joins as number d: of classes with equally many
-    votes the one with the most senior voter has more, for all juniors of a voter weigh less than it.
+    Who is named matters only where it turns the vote. Before that it is enough to know where two members name the same.
 
     Args:
         named: `int (P, n)`: what each member names.
         photos: What is judged.
-        most: D.
     """
 
-    def __init__(self, named: Whole, photos: Photos, most: int) -> None:
-        self.named, self.photos, self.most = named.astype(np.int64), photos, most
-        self.seats = np.arange(named.shape[1])
-        self.at = self.named * len(self.seats) + self.seats
-        self.kind = np.min_scalar_type(_fitting((most + 1) << most))
+    def __init__(self, named: Whole, photos: Photos) -> None:
+        rows = np.repeat(np.arange(len(photos.labels)), photos.times)
+        rows = rows[np.argsort(photos.labels[rows], kind="stable")]
+        n_words = -(-np.bincount(photos.labels[rows], minlength=photos.n_classes) // WORD)
+        starts = np.repeat((np.cumsum(n_words) - n_words) * WORD, np.bincount(photos.labels[rows], minlength=photos.n_classes))
+        firsts = np.searchsorted(photos.labels[rows], photos.labels[rows])
+        seats = starts + np.arange(len(rows)) - firsts  # a word holds photos of one class only
+        self.label_of = np.repeat(np.eye(photos.n_classes, dtype=np.float32), n_words, axis=0)
+        spread = np.full((len(named), int(n_words.sum()) * WORD), -1)
+        spread[:, seats] = named[:, rows]
+        self.names = np.stack([_words(member == np.arange(photos.n_classes)[:, None]) for member in spread])
+        self.same = np.stack([_words((member == spread) & (member >= 0)) for member in spread])
 
-    def start(self) -> Counted:
-        """Nobody has voted, and class 0 leads with nothing."""
-        n = len(self.seats)
-        return Counted(np.zeros(self.photos.n_classes * n, self.kind), np.zeros(n, np.int64), np.zeros(n, self.kind), 0)
-
-    def add(self, state: Counted, rank: int) -> Counted:
+    def start(self) -> Voted:
         """See `Walk`."""
-        own = state.total.take(self.at[rank])
-        own += self._weight(state.size)
-        total = state.total.copy()
-        total[self.at[rank]] = own
-        lead = np.where(own > state.of_lead, self.named[rank], state.lead)
-        return Counted(total, lead, np.maximum(own, state.of_lead), state.size + 1)
+        n_words = self.names.shape[2]
+        nothing = np.zeros((0, n_words), dtype=np.uint64)
+        return Voted((), nothing[None], nothing, np.zeros(self.names.shape[1:], dtype=np.uint64))
 
-    def confusions(self, state: Counted, first: int) -> NDArray[np.int64]:
-        """See `Walk`. Who leads by two votes keeps the lead: others have at most what is left, and one more."""
-        open_ = np.flatnonzero(state.of_lead < self.kind.type(((state.size + 1) // 2 + 1) << self.most))
-        own = state.total.take(self.at[first:, open_])
-        own += self._weight(state.size)
-        member, place = np.nonzero(own > state.of_lead[open_])
-        at = open_[place]
-        n = len(self.named) - first
-        counts = self.photos.tally(self.seats, state.lead)
-        counts = counts + self.photos.tally(at, self.named[first + member, at], member, n)
-        counts -= self.photos.tally(at, state.lead[at], member, n)
-        return counts.astype(np.int64)
+    def add(self, state: Voted, rank: int) -> Voted:
+        """See `Walk`."""
+        d, same = len(state.ranks), self.same[list(state.ranks), rank]
+        counts = np.zeros((d + 1, d + 1, same.shape[1]), dtype=np.uint64)
+        counts[0] = ALL
+        if d:
+            raised = state.counts & same
+            counts[1:, :d] = raised
+            counts[:d, :d] |= state.counts
+            np.bitwise_or.reduce(raised, axis=1, out=counts[1:, d])
+        ranks = (*state.ranks, rank)
+        turned = self._turned(state, rank)[0] if d else ALL
+        lead = (state.lead & ~turned) | (self.names[rank] & turned)
+        return Voted(ranks, counts, self._raises(counts, ranks), lead)
 
-    def _weight(self, size: int) -> Any:
-        return self.kind.type((1 << self.most) + (1 << (self.most - 1 - size)))
+    def confusions(self, state: Voted, first: int) -> NDArray[np.int64]:
+        """See `Walk`."""
+        names = self.names[first:]
+        if not state.ranks:
+            return self._counted(names)
+        turned = self._turned(state, slice(first, None))[:, None]
+        return self._counted(state.lead) + self._counted(names & turned) - self._counted(state.lead & turned)
+
+    def _turned(self, state: Voted, ranks: slice | int) -> Words:
+        """Where the vote turns to what a member names, `(J, W)`."""
+        same = self.same[list(state.ranks), ranks].reshape(len(state.ranks), -1, self.same.shape[2])
+        turned: Words = np.bitwise_or.reduce(same & state.raises[:, None], axis=0)
+        return turned
+
+    def _raises(self, counts: Words, ranks: tuple[int, ...]) -> Words:
+        """See `Voted`. A class with as many votes as the first needs one more; one that has one less must have the senior voter."""
+        some = np.bitwise_or.reduce(counts, axis=1)
+        most = counts.copy()
+        most[:-1] &= ~some[1:, None]
+        first = np.bitwise_or.reduce(most, axis=0)  # (d, W): where the class of member j has as many votes as any
+        until = np.bitwise_or.accumulate(first, axis=0)
+        leads = first.copy()
+        leads[1:] &= ~until[:-1]  # the most senior voter of the leading class
+        same = self.same[list(ranks)][:, list(ranks)]
+        raises = first & ~np.bitwise_or.reduce(same & leads[:, None], axis=0)
+        if len(ranks) > 1:
+            level = some[1:].copy()
+            level[:-1] &= ~some[2:]
+            one_less = np.bitwise_or.reduce(counts[:-1] & ~counts[1:] & level[:, None], axis=0)
+            raises |= one_less & ~until
+        return raises
+
+    def _counted(self, where: Words) -> NDArray[np.int64]:
+        """From where each class is answered, `(..., C, W)`, to confusion matrices `(..., C * C)`. Exact below 2^24 photos."""
+        by_answer = np.bitwise_count(where).astype(np.float32) @ self.label_of
+        return by_answer.swapaxes(-1, -2).astype(np.int64).reshape(*where.shape[:-2], -1)
 
 
 @dataclass(frozen=True)
@@ -165,9 +208,8 @@ class SumWalk:
                 sums[number] += self.seniors[first:, number].take(at, axis=1) * self._senior(state.size)
             sums[number] += state.total[number, at]
         named = _first_of_largest(sums)[0]
-        counts = self.photos.tally(closed, lead[closed])
-        counts = counts + self.photos.tally(np.tile(at, n), named.ravel(), np.repeat(np.arange(n), len(at)), n)
-        return counts.astype(np.int64)
+        counts = self.photos.tally(np.tile(at, n), named.ravel(), np.repeat(np.arange(n), len(at)), n)
+        return self.photos.tally(closed, lead[closed]) + counts
 
     def _senior(self, size: int) -> Any:
         return self.kind.type(self.base ** (self.most - 1 - size))
@@ -181,6 +223,11 @@ def _first_of_largest(sums: Whole) -> tuple[Ints, Whole]:
         np.copyto(named, number, where=sums[number] > largest)
         np.maximum(largest, sums[number], out=largest)
     return named, largest
+
+
+def _words(bits: NDArray[np.bool_]) -> Words:
+    """`(..., 64 W)` -> `uint64 (..., W)`."""
+    return np.packbits(bits, axis=-1).view(np.uint64)
 
 
 def _fitting(largest: int) -> int:
