@@ -150,8 +150,9 @@ class BallotWalk:
 
     def _counted(self, where: Words) -> NDArray[np.int64]:
         """From where each class is answered, `(..., C, W)`, to confusion matrices `(..., C * C)`. Exact below 2^24 photos."""
-        by_answer = np.bitwise_count(where).astype(np.float32) @ self.label_of
-        return by_answer.swapaxes(-1, -2).astype(np.int64).reshape(*where.shape[:-2], -1)
+        by_word = np.bitwise_count(where).astype(np.float32).reshape(-1, where.shape[-1])  # one product, not one per set
+        by_answer = (by_word @ self.label_of).astype(np.int64).reshape(*where.shape[:-1], -1)
+        return by_answer.swapaxes(-1, -2).reshape(*where.shape[:-2], -1)
 
 
 @dataclass(frozen=True)
