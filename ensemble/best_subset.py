@@ -176,9 +176,7 @@ def _best_from(question: _Question, walk: Walk[State], fixed: Counts, start: Ran
     return best
 
 
-def _last_members(
-    question: _Question, walk: Walk[State], state: State, ranks: Ranks
-) -> Iterator[tuple[Ranks, int, Counts]]:
+def _last_members(question: _Question, walk: Walk[State], state: State, ranks: Ranks) -> Iterator[tuple[Ranks, int, Counts]]:
     """A set, the first rank that could come last, and the confusion matrices with each from there on; below `ranks`."""
     size, n_members = len(ranks) + 1, len(question.ranked)
     first = ranks[-1] + 1 if ranks else 0

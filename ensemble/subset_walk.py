@@ -6,6 +6,7 @@ votes per member, which hold a vote and its tie rule in one number; a photo whos
 """
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -150,9 +151,10 @@ class BallotWalk:
 
     def _counted(self, where: Words) -> NDArray[np.int64]:
         """From where each class is answered, `(..., C, W)`, to confusion matrices `(..., C * C)`. Exact below 2^24 photos."""
-        by_word = np.bitwise_count(where).astype(np.float32).reshape(-1, where.shape[-1])  # one product, not one per set
-        by_answer = (by_word @ self.label_of).astype(np.int64).reshape(*where.shape[:-1], -1)
-        return by_answer.swapaxes(-1, -2).reshape(*where.shape[:-2], -1)
+        *sets, n_classes, n_words = where.shape
+        by_word = np.bitwise_count(where).astype(np.float32).reshape(prod(sets) * n_classes, n_words)
+        by_answer = (by_word @ self.label_of).astype(np.int64)  # one product, not one per set
+        return by_answer.reshape(*sets, n_classes, n_classes).swapaxes(-1, -2).reshape(*sets, n_classes**2)
 
 
 @dataclass(frozen=True)
