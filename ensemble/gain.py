@@ -55,9 +55,10 @@ class Gain:
         gain: Their difference.
         low: Where the 90 % interval of the difference begins.
         high: Where it ends.
-        kept: Whether the interval lies above 0.
+        kept: Whether it lies above 0; of several compared at once, whether it does when it is widened for their number.
         metric: The metric's name.
         n_resamples: How often both were chosen anew.
+        n_compared: How many choices were compared with the same one at once.
     """
 
     step: str
@@ -69,6 +70,7 @@ class Gain:
     kept: bool
     metric: str
     n_resamples: int
+    n_compared: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """The account as a JSON value."""
@@ -145,15 +147,21 @@ class Judge:
         mean: Numbers = np.rint(total / np.maximum(times, 1) * FIXED)
         return mean
 
-    def compare(self, name: str, before: Numbers, after: Numbers) -> Gain:
-        """The account of one step, from the groups' results `(G, X)` of both choices."""
+    def compare(self, name: str, before: Numbers, after: Numbers, *, n_compared: int = 1) -> Gain:
+        """The account of one step, from the groups' results `(G, X)` of both choices.
+
+        Of `n_compared` steps compared with the same choice at once, the best is kept by chance more often than each alone. So
+        `kept` asks for Bonferroni's level: 5 % divided by their number stays above the interval, the wider one by Student's t.
+        """
         n_groups = len(before)
         times = np.vstack([np.ones(n_groups), group_draws(n_groups, n_resamples=N_DRAWS, seed=self.seed + 1)])
         scores = [self._scores(times @ results) for results in (before, after)]
         gains = scores[1] - scores[0]
         gains = gains[np.isfinite(gains)]
         n_differing = int((before != after).any(axis=1).sum())
-        low, high = gains[0] + _wider(n_groups, n_differing) * (np.percentile(gains[1:], INTERVAL) - gains[0])
+        spread = np.percentile(gains[1:], INTERVAL) - gains[0]
+        low, high = gains[0] + _wider(n_groups, n_differing) * spread
+        least = gains[0] + _wider(n_groups, n_differing, n_compared) * spread[0]
         return Gain(
             step=name,
             before=float(scores[0][0]),
@@ -161,10 +169,15 @@ class Judge:
             gain=float(gains[0]),
             low=float(low),
             high=float(high),
-            kept=bool(low > 0),
+            kept=bool(least > 0),
             metric=self.metric,
             n_resamples=len(self.resamples),
+            n_compared=n_compared,
         )
+
+    def score(self, results: Numbers) -> float:
+        """The out-of-bag score of a choice, from its groups' results `(G, X)`."""
+        return float(self._scores(results.sum(axis=0, keepdims=True))[0])
 
     def _results(self, vote: Vote, outside: Ints, n_groups: int) -> Numbers:
         """Of one decision: confusion matrices of the groups, flat, or sums of log-probabilities and of photos."""
@@ -196,9 +209,9 @@ def _log_probs(shares: Numbers, labels: Ints) -> Numbers:
     return found
 
 
-def _wider(n_groups: int, n_differing: int) -> float:
+def _wider(n_groups: int, n_differing: int, n_compared: int = 1) -> float:
     """How much wider an interval must be than the bootstrap's own."""
     from scipy.special import stdtrit
 
-    tails = stdtrit(max(1, n_differing - 1), SURE) / stdtrit(np.inf, SURE)
+    tails = stdtrit(max(1, n_differing - 1), 1 - (1 - SURE) / n_compared) / stdtrit(np.inf, SURE)
     return float(ANEW * tails * (n_groups / (n_groups - 1)) ** 0.5)
