@@ -129,7 +129,7 @@ class Judge:
         self.labels, self.metric, self.seed = labels[self.rows], metric, seed
         names, self.place = np.unique(np.asarray(groups)[self.rows], return_inverse=True)
         self.class_weights = None if class_weights is None else np.array(class_weights)
-        judged = {name for name, known in METRICS.items() if known.of_counts or name == LOG_LOSS}
+        judged = {name for name, known in METRICS.items() if known.of_many or name == LOG_LOSS}
         faults = [] if metric in judged else [unknown("metric", metric, judged)]
         faults += [] if len(names) > 1 else [f"a gain needs labelled photos of at least two groups, got {len(names)}"]
         self.resamples = list(out_of_bag(self.place, n_resamples=n_resamples, seed=seed)) if not faults else []
@@ -193,13 +193,15 @@ class Judge:
 
     def _scores(self, totals: Numbers) -> Numbers:
         """The metric `(R,)` of summed results `(R, X)`; NaN where nothing was drawn."""
-        of_counts = METRICS[self.metric].of_counts
-        if of_counts is None:
+        of_many = METRICS[self.metric].of_many
+        if of_many is None:
             mean: Numbers = np.divide(totals[:, 0], totals[:, 1], out=np.full(len(totals), np.nan), where=totals[:, 1] > 0)
             return mean
         n_classes = int(totals.shape[1] ** 0.5)
-        matrices = totals.astype(np.int64).reshape(-1, n_classes, n_classes)
-        return np.array([of_counts(matrix) if matrix.any() else np.nan for matrix in matrices])
+        drawn = totals.any(axis=1)
+        scores = np.full(len(totals), np.nan)
+        scores[drawn] = of_many(totals[drawn].astype(np.int64).reshape(-1, n_classes, n_classes))
+        return scores
 
 
 def _log_probs(shares: Numbers, labels: Ints) -> Numbers:

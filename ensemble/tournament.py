@@ -131,8 +131,8 @@ def champion(entries: Sequence[Entry], *, default: str = DEFAULT) -> str:
     return max(better, key=lambda entry: entry.score).way if better else default
 
 
-def smallest_if_equal(arena: Arena, *, most: int, judge: Judge, rule: str = "hard") -> Smallest:
-    """Of the best 1 to `most` members, all views of each, the fewest that lose nothing beyond noise against the best number.
+def smallest_if_equal(arena: Arena, *, most: int, judge: Judge, way: str = DEFAULT) -> Smallest:
+    """Of the best 1 to `most` members the fewest that lose nothing beyond noise against the best number.
 
     Which members are the best is asked anew in each resample. Few are the default: the best number must win against each smaller one
     beyond the noise of `most` - 1 comparisons.
@@ -141,10 +141,10 @@ def smallest_if_equal(arena: Arena, *, most: int, judge: Judge, rule: str = "har
         arena: The members.
         most: K; no more than there are.
         judge: Of the arena's labels and groups.
-        rule: One of `votes.RULES`.
+        way: Of those of `ways.WAYS` that take the best k.
     """
     numbers = range(1, min(most, len(arena.members)) + 1)
-    results = {k: judge.group_results(Choosing(arena, rule, (k,))) for k in numbers}
+    results = {k: judge.group_results(Choosing(arena, way, (k,))) for k in numbers}
     scores = {k: judge.score(results[k]) for k in numbers}
     best = max(numbers, key=lambda k: (scores[k], -k))
     compared = partial(judge.compare, after=results[best], n_compared=max(1, len(numbers) - 1))
