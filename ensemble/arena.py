@@ -21,6 +21,8 @@ from ledger.errors import UserError, unknown
 Made = TypeVar("Made")
 Part = tuple[int, tuple[int, ...], int]
 """A member, its views and its weight."""
+MOST_CELLS = 30_000_000
+"""Groups' confusion matrices are kept up to so many numbers (120 MB): a resample of whole groups is then one product with them."""
 WHOLE = ("hard", "soft")
 """Rules whose sums are kept per member."""
 
@@ -127,6 +129,10 @@ class Arena:
             rows, labels = np.repeat(sample.rows, sample.times), np.repeat(labels, sample.times)
             return np.array([metric(member[0][rows], labels) for member in self.probs])
         n, cells = len(self.members), self.n_classes**2
+        drawn = self._drawn(sample)
+        if drawn is not None and n * cells * len(drawn) <= MOST_CELLS:
+            counts = drawn @ self._once("of groups", self._of_groups)
+            return metric.of_many(np.rint(counts).astype(np.int64).reshape(n, self.n_classes, -1))
         pairs = self._once("pairs", self._pairs)[sample.rows]
         return metric.of_many(tally(pairs, sample.times[:, None], n * cells).reshape(n, self.n_classes, -1))
 
@@ -234,6 +240,24 @@ class Arena:
         cells = np.arange(len(self.members)) * self.n_classes**2
         pairs: Ints = cells + self.labels[:, None] * self.n_classes + self.named[:, 0].T.astype(np.int64)
         return pairs
+
+    def _drawn(self, sample: Sample) -> NDArray[np.float32] | None:
+        """How often each group was drawn, `float32 (G,)`, where the sample is of whole groups; else `None`."""
+        times = np.zeros(len(self.labels), dtype=np.int64)
+        times[sample.rows] = sample.times
+        known = self.labels >= 0
+        drawn = np.zeros(int(self.place.max()) + 1, dtype=np.int64)
+        drawn[self.place[known]] = times[known]
+        return drawn.astype(np.float32) if (drawn[self.place] == times)[known].all() else None
+
+    def _of_groups(self) -> NDArray[np.float32]:
+        """Each group's confusion matrices of all members, `float32 (G, M * C * C)`: whole numbers, and so are sums below 2^24."""
+        n_groups, n_cells = int(self.place.max()) + 1, len(self.members) * self.n_classes**2
+        found = np.zeros((n_groups, n_cells), dtype=np.float32)
+        pairs = self._once("pairs", self._pairs)
+        for photo in np.flatnonzero(self.labels >= 0):
+            found[self.place[photo], pairs[photo]] += 1
+        return found
 
     def _once(self, key: Any, make: Callable[[], Made]) -> Made:
         if key not in self._kept:
