@@ -123,7 +123,7 @@ def tournament(
 
 
 def champion(entries: Sequence[Entry], *, default: str = DEFAULT) -> str:
-    """The way of the greatest score whose gain over the default lies above 0 beyond noise, widened for the number of ways; else the default.
+    """The way of the greatest score whose gain over the default lies above 0, widened for how many were compared; else the default.
 
     Nominally a way that is no better is taken in at most 5 % of tournaments, however many ways take part (Bonferroni).
     """
