@@ -74,8 +74,10 @@ def _show_compared(value: dict[str, Any]) -> None:
             print(f"{place}: these views hurt: {', '.join(views)}")
     for place, found in value["tournament"].items():
         print(f"{place}, every way to choose:")
-        kept = [[row["way"], row["score"], row["gain"], row["low"], row["high"], row["seconds"]] for row in found["rows"]]
-        print(verbs.table(kept, ["way", "honest score", "gain over hard", "from", "to", "seconds"]))
+        rows = [
+            [one["way"], one["score"], _interval(one["gain"]), len(one["members"]), one["seconds"]] for one in found["entries"]
+        ]
+        print(verbs.table(rows, ["way", "honest score", f"gain over {found['default']}", "members", "seconds"]))
     ways = [[row["way"] + (" (taken)" if row["kept"] else ""), row["score"], row["gain"]] for row in value["together"]]
     if ways:
         print(verbs.table(ways, ["way to the label", "honest score", "gain"]))
@@ -93,6 +95,10 @@ def _show_compared(value: dict[str, Any]) -> None:
             for name, point in points
         ]
         print(verbs.table(rows, ["", "honest score", "seconds per 1,000", "megabytes", "what votes"]))
+
+
+def _interval(gain: dict[str, Any] | None) -> str:
+    return "" if gain is None else f"{gain['gain']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f})"
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

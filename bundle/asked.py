@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from competitions.prepare import Prepared
-from ensemble.together import TOGETHER
+from ensemble.together_ways import TOGETHER
 from ensemble.ways import WAYS
 from ledger.errors import UserError, unknown
 from trainables.catalog import check_views

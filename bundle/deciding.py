@@ -22,7 +22,7 @@ from ensemble.gain import Gain, Judge, Step, keep_what_wins
 from ensemble.offsets import PER_CLASS
 from ensemble.priors import PriorEstimate, estimate_prior
 from ensemble.refine import calibrated, corrected, offset, same_for_group, with_quota
-from ensemble.tournament import Tournament, tournament
+from ensemble.tournament import Smallest, Tournament, smallest_if_equal, tournament
 from ensemble.view_search import own_views, shared_views
 from ensemble.voters import align
 
@@ -64,6 +64,7 @@ class Decided:
         refined: Those that won, in their order.
         shares: What is known of the test photos' class shares.
         tournament: Of all ways, where it was asked for.
+        smallest: The fewest members that lose nothing beyond noise, where the number was free.
     """
 
     pool: Pool
@@ -73,6 +74,7 @@ class Decided:
     refined: tuple[tuple[str, Refine], ...] = ()
     shares: Shares = field(default_factory=Shares)
     tournament: Tournament | None = None
+    smallest: Smallest | None = None
 
 
 def decide_place(prepared: Prepared, pool: Pool, asked: Asked, shares: Shares) -> Decided:
@@ -84,11 +86,12 @@ def decide_place(prepared: Prepared, pool: Pool, asked: Asked, shares: Shares) -
         return Decided(pool, plain, plain, shares=shares)
     if asked.thorough or asked.vote == BEST:
         judge = Judge(arena.labels, arena.groups, metric=arena.metric, seed=SEED, n_resamples=TRIED)
-        held = tournament(lambda way: _base(pool, way, asked.sizes), judge)
+        held = tournament(pool.whole, sizes=asked.sizes, judge=judge)
         way = held.champion if asked.vote == BEST else way
     plain = _base(pool, way, asked.sizes)
+    smallest = _smallest(pool, asked, way)
     if asked.plain:
-        return Decided(pool, plain, plain, shares=shares, tournament=held)
+        return Decided(pool, plain, plain, shares=shares, tournament=held, smallest=smallest)
     judge = Judge(
         arena.labels,
         arena.groups,
@@ -101,7 +104,7 @@ def decide_place(prepared: Prepared, pool: Pool, asked: Asked, shares: Shares) -
     steps = [Step(name, partial(_then, refine)) for name, refine in refinements.items()]
     choosing, accounts = keep_what_wins(plain, steps, judge)
     refined = tuple((account.step, refinements[account.step]) for account in accounts if account.kept)
-    return Decided(pool, plain, choosing, accounts, refined, shares, held)
+    return Decided(pool, plain, choosing, accounts, refined, shares, held, smallest)
 
 
 def known_shares(prepared: Prepared, pool: Pool, *, shift: str | None, device: str) -> Shares:
@@ -164,6 +167,14 @@ def _base(pool: Pool, way: str, sizes: Sequence[int]) -> Choosing:
     """A way without refinements; ways that do not rank see only members that were computed through all views."""
     arena = pool.arena if way in RANKED_WIDE else pool.whole
     return Choosing(arena, way, sizes)
+
+
+def _smallest(pool: Pool, asked: Asked, way: str) -> Smallest | None:
+    if asked.top is not None or way not in ("hard", "soft", "geometric", "rank"):
+        return None
+    arena = pool.arena
+    judge = Judge(arena.labels, arena.groups, metric=arena.metric, seed=SEED, n_resamples=TRIED)
+    return smallest_if_equal(arena, most=max(asked.sizes), judge=judge, way=way)
 
 
 def _then(refine: Refine, choosing: Choosing) -> Choosing:

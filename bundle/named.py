@@ -66,7 +66,7 @@ def _voters(pool: Pool, design: Design) -> tuple[list[Voter], tuple[float, ...] 
     rows: dict[Voter, Row] = {}
     for at, (member, view) in enumerate(design.voters):
         weight = 1.0 if given is None else given[at]
-        row = tuple(map(float, weight)) if isinstance(weight, Sequence) else (float(weight),)  # type: ignore[arg-type]  # K numbers or K rows
+        row = tuple(map(float, weight)) if isinstance(weight, Sequence) else (float(weight),)
         one = pool.members[member]
         voter = Voter(one.name, IDENTITY if one.imported else pool.arena.views[view])
         rows[voter] = tuple(a + b for a, b in zip(rows[voter], row, strict=True)) if voter in rows else row

@@ -143,20 +143,29 @@ def say(
         "gap": None if honest is None else vote - honest["mean"],
         "against_best_single": None if against is None else against.to_json(),
         "members": {str(place): len(one.choosing.on().members) for place, one in own.items()},
+        "enough": {str(place): one.smallest.k for place, one in own.items() if one.smallest is not None},
     }
 
 
 def verdict(said: Mapping[str, Any]) -> str:
-    """Whether the ensemble is better than its best single trial, in words, and what to do where it is not."""
+    """Whether the ensemble is better than its best single trial, in words, and what is as good where it is not."""
     gain = said["against_best_single"]
     if gain is None:
         return "photos of at least two groups are needed to say whether the vote helps"
     by = f"{gain['gain']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f})"
     if gain["low"] > 0:
-        return f"better than the best single trial: {by}"
+        return f"better than the best single trial: {by}{_fewer(said)}"
     if gain["high"] < 0:
-        return f"worse than the best single trial: {by}; take --top 1 --plain"
-    return f"no gain beyond noise over the best single trial: {by}; the smaller ensemble (--top 1) is as good and costs less"
+        return f"worse than the best single trial: {by}; take --vote single --plain"
+    smaller = _fewer(said) or "; --vote single is as good and costs less"
+    return f"no gain beyond noise over the best single trial: {by}{smaller}"
+
+
+def _fewer(said: Mapping[str, Any]) -> str:
+    """Whether fewer members would do."""
+    most = max(said["members"].values())
+    enough = max(said["enough"].values(), default=most)
+    return f"; {enough} of {most} members would do as well (--top {enough})" if enough < most else ""
 
 
 def _against(whole: Choose, single: Choose, asked: Asking, metric: str) -> Gain:

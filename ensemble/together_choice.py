@@ -30,7 +30,7 @@ class WayAccount:
         way: One of `together_ways.TOGETHER`.
         score: Its score on the composed label, greater is better.
         gain: Its score less the default's; 0 for the default itself.
-        low: Where the interval of the gain begins: 90 %, wider by Bonferroni for as many ways as are compared.
+        low: Where the 90 % interval of the gain begins; to be taken a way needs a wider one above 0, by Bonferroni (`ensemble.gain`).
         high: Where it ends.
         kept: Whether it is the way that is taken. More ways than one may lie above 0; the best of them is taken.
     """
