@@ -415,7 +415,7 @@ def test_on_noise_the_default_stays() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("metric", ["macro_f1", "accuracy", "log_loss"])
+@pytest.mark.parametrize("metric", ["macro_f1", "accuracy"])  # in log loss a mean of noise truly is better than one noise
 @pytest.mark.parametrize("name", sorted(NULLS))
 def test_of_1000_cases_of_noise_at_most_75_leave_the_default(name: str, metric: str) -> None:
     assert false_choices(name, metric, 1000) <= 0.075
