@@ -26,7 +26,7 @@ def cross_faults(raw: Mapping[str, Any]) -> list[str]:
         if t in RESERVED
     ]
     faults += _column_faults(tasks)
-    faults += _label_faults(tasks, _texts(raw.get("label")))
+    faults += _label_faults(tasks, _texts(raw.get("label"))) + rule_faults(raw, tasks)
     for name, target in _mapping(raw.get("targets")).items():
         faults += _target_faults(str(name), _mapping(target), tasks, _texts(raw.get("label")) or list(tasks))
     answers = _mapping(_mapping(raw.get("submission")).get("answers")).values()
@@ -35,7 +35,7 @@ def cross_faults(raw: Mapping[str, Any]) -> list[str]:
     faults += [_outside(key, raw[key]) for key in ("root", "table", "images", "test_images") if _leaves(raw.get(key))]
     sample = _mapping(raw.get("submission")).get("sample")
     faults += [_outside("submission.sample", str(sample))] if _leaves(sample) else []
-    faults += rule_faults(raw, tasks) + reader_faults(raw)
+    faults += reader_faults(raw)
     views = _texts(raw.get("views", ["identity"]))
     if views is not None and (views[:1] != ["identity"] or len(set(views)) < len(views)):
         faults.append(f"views must begin with identity and name each view once, got {views}")
