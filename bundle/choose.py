@@ -1,7 +1,7 @@
 """The choice: pools of all places to a plan, what it scores, and what it answers for the test photos."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,8 @@ class Choice:
         forecast: Whether to expect the honest score on the test photos, and why (not).
         journal: What was compared on the way: views, refinements, ways, members.
         budget: Cost of members along the front, where it was asked for.
+        beside: Plans of what is always shown beside the exported one: `single`, the best trial of each place through one view, and
+            the `hard` and the `soft` vote of all views of the members, without refinements.
     """
 
     plan: EnsemblePlan
@@ -59,6 +61,7 @@ class Choice:
     forecast: dict[str, Any] = field(default_factory=dict)
     journal: dict[str, Any] = field(default_factory=dict)
     budget: dict[str, Any] | None = None
+    beside: dict[str, EnsemblePlan] = field(default_factory=dict)
 
 
 def choose(prepared: Prepared, asked: Asked | None = None, *, tell: Report = lambda text: None) -> Choice:
@@ -108,12 +111,26 @@ def choose(prepared: Prepared, asked: Asked | None = None, *, tell: Report = lam
     return Choice(
         plan=plan,
         scores=scores,
-        answers=_answers(prepared, plan, ids, asked.device),
+        answers=answer(prepared, plan, ids, asked.device),
         image_ids=ids,
         forecast=_forecast(prepared, decided, scores, shift, asked, targets),
         journal=_journal(decided, accounts, shift),
         budget=None if budget is None else budget.to_json(),
+        beside={name: _plan(prepared, places, own, asked, default, table) for name, own in _beside(decided).items()},
     )
+
+
+def answer(prepared: Prepared, plan: EnsemblePlan, ids: tuple[str, ...], device: str = "cpu") -> dict[str, NDArray[np.int64]]:
+    """What a plan answers for test photos `ids`: task -> class numbers `(N,)`. What is not cached is computed."""
+    if not ids:
+        return {}
+    views: dict[str, list[str]] = {}
+    for trial, _, view in plan.keys:
+        if trial not in plan.imports and view not in views.setdefault(trial, []):
+            views[trial].append(view)
+    complete(prepared, views, (TEST,), device)
+    groups = dict(zip(prepared.manifest.image_ids, prepared.manifest.groups, strict=True))
+    return decide(plan, cached_test_probs(prepared, plan), ids, [groups[image_id] for image_id in ids])
 
 
 def _check_places(prepared: Prepared, places: Sequence[Place], table: Composition) -> None:
@@ -243,23 +260,24 @@ def _plan(
     return EnsemblePlan(competition.name, competition.metric, tuple(tasks), table, competition.submission, imports, kept)
 
 
+def _beside(decided: Mapping[Place, Decided]) -> dict[str, dict[Place, Decided]]:
+    """The choices that are shown beside the exported one."""
+
+    def by(rule: str) -> dict[Place, Decided]:
+        sizes = {place: 1 if rule == "single" else len(one.plain.on().members) for place, one in decided.items()}
+        return {
+            place: replace(one, choosing=one.plain.by(rule, (sizes[place],)), accounts=(), refined=())
+            for place, one in decided.items()
+        }
+
+    return {rule: by(rule) for rule in ("single", "hard", "soft")}
+
+
 def _own_score(one: Decided) -> float:
     """What a place's vote scores on the photos it is asked about."""
     arena = one.choosing.arena
     known = np.flatnonzero(arena.labels >= 0)
     return vote_score(arena.vote(one.choosing.on(), known), arena.labels[known], metric=arena.metric)
-
-
-def _answers(prepared: Prepared, plan: EnsemblePlan, ids: tuple[str, ...], device: str) -> dict[str, NDArray[np.int64]]:
-    if not ids:
-        return {}
-    views: dict[str, list[str]] = {}
-    for trial, _, view in plan.keys:
-        if trial not in plan.imports and view not in views.setdefault(trial, []):
-            views[trial].append(view)
-    complete(prepared, views, (TEST,), device)
-    groups = dict(zip(prepared.manifest.image_ids, prepared.manifest.groups, strict=True))
-    return decide(plan, cached_test_probs(prepared, plan), ids, [groups[image_id] for image_id in ids])
 
 
 def _answered(plan: EnsemblePlan) -> list[str]:

@@ -66,6 +66,8 @@ def export(prepared: Prepared, choice: Choice, to: Path) -> dict[str, Any]:
         replace_json(paths.ensembles / plan.plan_id / "scores.json", choice.scores)
         replace_json(paths.ensembles / plan.plan_id / "forecast.json", choice.forecast)
         replace_json(paths.ensembles / plan.plan_id / "journal.json", choice.journal)
+        beside = {name: one.to_json() for name, one in choice.beside.items()}
+        replace_json(paths.ensembles / plan.plan_id / "beside.json", beside)
     except FullDiskError:
         raise
     except OSError as error:

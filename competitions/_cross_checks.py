@@ -27,7 +27,7 @@ def cross_faults(raw: Mapping[str, Any]) -> list[str]:
         if t in RESERVED
     ]
     faults += _column_faults(tasks)
-    faults += _label_faults(tasks, _texts(raw.get("label")))
+    faults += _label_faults(tasks, _texts(raw.get("label"))) + rule_faults(raw, tasks)
     for name, target in _mapping(raw.get("targets")).items():
         faults += _target_faults(str(name), _mapping(target), tasks, _texts(raw.get("label")) or list(tasks))
     answers = _mapping(_mapping(raw.get("submission")).get("answers")).values()
