@@ -37,7 +37,8 @@ class ViewSums:
 
     def answers(self, views: Sequence[int]) -> NDArray[np.int16]:
         """What is decided through some of the views: `int16 (n,)`."""
-        return self._totals(views).argmax(axis=1).astype(np.int16)
+        named: NDArray[np.int16] = self._totals(views).argmax(axis=1).astype(np.int16)
+        return named
 
     def logs(self, views: Sequence[int]) -> NDArray[np.float64]:
         """The logarithm of the true class's share of a soft vote through some of the views, as log-loss counts it: `float64 (n,)`."""
@@ -47,7 +48,7 @@ class ViewSums:
         return found
 
     def _totals(self, views: Sequence[int]) -> Signed:
-        total = self.units[:, :, list(views)].sum(axis=2)
+        total: Signed = self.units[:, :, list(views)].sum(axis=2)
         return total if self.ranks is None else total - self.ranks[:, :, list(views)].min(axis=2)
 
 
