@@ -80,9 +80,10 @@ class Tried:
 
     def times(self, sample: Sample) -> Ints:
         """How often the sample counts each of the photos, `int64 (n,)`."""
-        times = np.zeros(len(self.rows), dtype=np.int64)
-        times[np.searchsorted(self.rows, sample.rows)] = sample.times
-        return times
+        times = np.zeros(int(self.rows.max()) + 1, dtype=np.int64)
+        times[sample.rows] = sample.times
+        found: Ints = times[self.rows]
+        return found
 
     def of(self, columns: Ints) -> "Tried":
         """Some of the sets, by their numbers `int64`."""
