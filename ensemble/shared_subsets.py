@@ -37,8 +37,8 @@ class ViewSums:
 
     def answers(self, views: Sequence[int]) -> NDArray[np.int16]:
         """What is decided through some of the views: `int16 (n,)`."""
-        found: NDArray[np.int16] = self._totals(views).argmax(axis=1).astype(np.int16)
-        return found
+        named: NDArray[np.int16] = self._totals(views).argmax(axis=1).astype(np.int16)
+        return named
 
     def logs(self, views: Sequence[int]) -> NDArray[np.float64]:
         """The logarithm of the true class's share of a soft vote through some of the views, as log-loss counts it: `float64 (n,)`."""

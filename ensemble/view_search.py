@@ -7,8 +7,7 @@ met so the best is taken. (To stop at the first view that wins nothing would alw
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations
+from dataclasses import replace
 from math import gcd
 from typing import Any
 
@@ -19,92 +18,17 @@ from competitions.metrics import METRICS, SMALLEST_PROB
 from ensemble.arena import WHOLE, Arena, Sample
 from ensemble.design import Design
 from ensemble.greedy import DECIMALS
-from ensemble.grouped import group_sums
 from ensemble.shared_subsets import shared_subset_votes, view_sums
+from ensemble.view_sets import SetLogs, Tried, Views, all_sets, sorted_sets
 from ensemble.view_subsets import MOST_VIEWS, SubsetVotes
 from ensemble.votes import Ints, Vote
 
-Views = tuple[int, ...]
-"""View numbers, ascending."""
 Answer = Callable[[Views], NDArray[Any]]
 """From a set of views to what the vote is judged by: answers `int16 (n,)`, or logarithms of the true class's share `float64 (n,)`."""
 MOST_LOGGED = 8
 """Log-loss needs a float64 per photo and set, so only up to 255 sets are all tried."""
-MOST_KEPT = 1 << 14
-"""Sets whose answers are kept for other resamples: those of 64 groups of members with 8 views, of 4 with 12."""
-
-
-@dataclass(frozen=True)
-class SetLogs:
-    """The logarithms of the true class's share through T sets of views, `float64 (n, T)`: what log-loss is the mean of."""
-
-    logs: NDArray[np.float64]
-
-    def scores(self, labels: Ints, *, metric: str, times: Ints) -> NDArray[np.float64]:
-        """The log-loss of each set, `float64 (T,)`, each photo counted `times int64 (n,)`."""
-        mean: NDArray[np.float64] = times.astype(np.float64) @ self.logs / times.sum()
-        return mean
-
-    def resampled(
-        self, labels: Ints, place: Ints, draws: NDArray[np.float64], *, metric: str, times: Ints
-    ) -> NDArray[np.float64]:
-        """Log-losses `float64 (R, T)` where each group, `place int64 (n,)`, counts as often as it was drawn, `draws (R, G)`."""
-        counted = times.astype(np.float64)[:, None]
-        sums = group_sums(np.hstack([self.logs * counted, counted]), place, draws.shape[1])
-        drawn = draws @ sums
-        mean: NDArray[np.float64] = drawn[:, :-1] / drawn[:, -1:]
-        return mean
-
-    def of(self, columns: Ints) -> "SetLogs":
-        """Some of the sets."""
-        return SetLogs(self.logs[:, columns])
-
-    def differing(self, column: int) -> tuple[Ints, NDArray[np.bool_]]:
-        """All photos `(n,)`, and where each set says otherwise than one of them: `bool (n, T)`."""
-        return np.arange(len(self.logs)), self.logs != self.logs[:, column : column + 1]
-
-
-@dataclass(frozen=True)
-class Tried:
-    """Sets of views and what a vote through each of them says.
-
-    Attributes:
-        sets: T sets, fewer views first, of equally many the more senior ones: of sets that score equally the first is taken.
-        rows: `int64 (n,)`, labelled photos.
-        labels: `int64 (n,)`.
-        metric: One of `competitions.metrics.METRICS`.
-        results: Of the T sets on the n photos.
-    """
-
-    sets: tuple[Views, ...]
-    rows: Ints
-    labels: Ints
-    metric: str
-    results: SubsetVotes | SetLogs
-
-    def scores(self, times: Ints) -> NDArray[np.float64]:
-        """What each set scores where each photo counts `times int64 (n,)`: `float64 (T,)`."""
-        return self.results.scores(self.labels, metric=self.metric, times=times)
-
-    def resampled(self, times: Ints, place: Ints, draws: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The scores in resamples of groups, `float64 (R, T)`.
-
-        Args:
-            times: `int64 (n,)`, how often each photo counts in its group.
-            place: `int64 (n,)`, the photos' groups, 0..G-1.
-            draws: `float64 (R, G)`, how often each group was drawn.
-        """
-        return self.results.resampled(self.labels, place, draws, metric=self.metric, times=times)
-
-    def times(self, sample: Sample) -> Ints:
-        """How often the sample counts each of the photos, `int64 (n,)`."""
-        times = np.zeros(len(self.rows), dtype=np.int64)
-        times[np.searchsorted(self.rows, sample.rows)] = sample.times
-        return times
-
-    def of(self, columns: Ints) -> "Tried":
-        """Some of the sets, by their numbers `int64`."""
-        return replace(self, sets=tuple(self.sets[column] for column in columns), results=self.results.of(columns))
+MOST_KEPT = 1 << 15
+"""Sets whose answers are kept for other resamples: those of 128 groups of members with 8 views, of 8 with 12."""
 
 
 def shared_views(arena: Arena, sample: Sample, design: Design) -> Design:
@@ -189,20 +113,6 @@ def try_these(arena: Arena, design: Design, sets: Sequence[Views], rows: Ints) -
     """These sets of views, voted on one after another, on labelled photos `int64 (n,)`."""
     answer = _answering(arena, design, rows)
     return _collected(arena, {views: answer(views) for views in sorted_sets(sets)}, rows)
-
-
-def all_sets(n_views: int) -> tuple[Views, ...]:
-    """All sets of views but the empty one, in the order of `sorted_sets`.
-
-    >>> all_sets(2)
-    ((0,), (1,), (0, 1))
-    """
-    return tuple(views for size in range(1, n_views + 1) for views in combinations(range(n_views), size))
-
-
-def sorted_sets(sets: Sequence[Views] | set[Views] | Mapping[Views, Any]) -> tuple[Views, ...]:
-    """Sets of views, once each: fewer views first, of equally many the more senior ones."""
-    return tuple(sorted(set(sets), key=lambda views: (len(views), views)))
 
 
 def _stays(sample: Sample, design: Design) -> bool:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ensemble.arena import Arena
 from ensemble.shared_subsets import shared_subset_votes, view_sums
-from ensemble.view_search import all_sets
+from ensemble.view_sets import all_sets
 from ensemble.votes import RULES
 
 

@@ -7,13 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from competitions.metrics import METRICS
 from ensemble.arena import Arena
 from ensemble.design import Design
 from ensemble.greedy import DECIMALS
 from ensemble.paired import HURTS, UNDECIDED
 from ensemble.stacking import Stacking
 from ensemble.view_journal import Gained, Journal, tta_journal
-from ensemble.view_search import MOST_VIEWS, all_sets, shared_views, try_all, with_views
+from ensemble.view_search import shared_views, try_all, with_views
+from ensemble.view_sets import all_sets
+from ensemble.view_subsets import MOST_VIEWS
 from ledger.errors import UserError
 from tests.ensemble.test_shared_subsets import coarse_arena
 from tests.ensemble.test_view_search import design_of, planted, score_of
@@ -107,8 +110,10 @@ def test_every_row_says_what_its_set_scores_and_gains(rule: str, metric: str) ->
     assert json.loads(json.dumps(journal.to_json()))["hurts"] == list(journal.hurts)
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "macro_f1", "log_loss"])
-def test_resamples_score_what_the_drawn_photos_score(metric: str) -> None:
+@pytest.mark.parametrize("cells_per_photo", [0, 60])
+@pytest.mark.parametrize("metric", sorted(METRICS))
+def test_resamples_score_what_the_drawn_photos_score(metric: str, cells_per_photo: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ensemble.view_subsets.CELLS_PER_PHOTO", cells_per_photo)
     arena = coarse_arena(2, metric=metric)
     tried = try_all(arena, Design(((0, 0), (1, 0)), "soft"))
     assert tried is not None

@@ -14,7 +14,9 @@ from ensemble.calibration import Calibration
 from ensemble.design import Design
 from ensemble.greedy import DECIMALS
 from ensemble.stacking import Stacking
-from ensemble.view_search import MOST_VIEWS, all_sets, own_views, shared_views, sorted_sets, try_all, try_forward, with_views
+from ensemble.view_search import own_views, shared_views, try_all, try_forward, with_views
+from ensemble.view_sets import all_sets, sorted_sets
+from ensemble.view_subsets import MOST_VIEWS
 from tests.ensemble.test_shared_subsets import coarse_arena
 
 WEIGHTS = ["none", "by member", "by voter", "by class"]
