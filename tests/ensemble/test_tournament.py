@@ -7,13 +7,13 @@ import pytest
 
 from ensemble.arena import Arena
 from ensemble.choosing import Choosing
-from ensemble.gain import Judge
+from ensemble.gain import Gain, Judge
 from ensemble.tournament import Tournament, smallest_if_equal, tournament
 from ensemble.ways import WAYS
 from ledger.errors import UserError
 
-SLOW = ("stacked", "bagged-greedy-soft", "bagged-greedy-hard")
-"""Fitted, or selected ten times: tenths of a second in each resample. They take part in the planted case."""
+SLOW = ("greedy-soft", "greedy-hard", "bagged-greedy-soft", "bagged-greedy-hard", "stacked")
+"""Tenths of a second to seconds for 25 resamples even here. They take part in the planted case."""
 QUICK = tuple(way for way in WAYS if way not in SLOW)
 SIZES = (1, 3, 5)
 
@@ -50,22 +50,25 @@ def held(seed: int, ways: tuple[str, ...]) -> Tournament:
     return tournament(arena, sizes=SIZES, judge=judge_of(arena, seed), ways=ways)
 
 
+def champion_on_noise(seed: int, ways: tuple[str, ...]) -> tuple[str, Gain]:
+    """The champion where nothing is to be won, and its gain over the best member alone."""
+    arena = noise(seed)
+    judge = judge_of(arena, seed)
+    champion = tournament(arena, sizes=SIZES, judge=judge, ways=ways).champion
+    single, chosen = (judge.group_results(Choosing(arena, way, SIZES)) for way in ("single", champion))
+    return champion, judge.compare("champion for single", single, chosen)
+
+
 def check_promise(n: int, ways: tuple[str, ...], replaced_at_most: float, covered_at_least: float) -> None:
-    replaced, covered = 0, 0
-    for seed in range(n):
-        arena = noise(seed)
-        judge = judge_of(arena, seed)
-        found = tournament(arena, sizes=SIZES, judge=judge, ways=ways)
-        replaced += found.champion != "hard"
-        sides = [judge.group_results(Choosing(arena, way, SIZES)) for way in ("single", found.champion)]
-        gain = judge.compare("champion for single", *sides)
-        covered += gain.low <= 0 <= gain.high
-    assert replaced <= replaced_at_most * n, f"the default was replaced in {replaced} of {n}"
-    assert covered >= covered_at_least * n, f"the interval held the true gain in {covered} of {n}"
+    outcomes = [champion_on_noise(seed, ways) for seed in range(n)]
+    replaced = np.mean([champion != "hard" for champion, _ in outcomes])
+    covered = np.mean([gain.low <= 0 <= gain.high for _, gain in outcomes])
+    assert replaced <= replaced_at_most, f"the default was replaced in {replaced:.1%} of {n}"
+    assert covered >= covered_at_least, f"the interval held the true gain in {covered:.1%} of {n}"
 
 
 def test_on_noise_the_default_stays() -> None:
-    check_promise(20, ("single", "soft", "subset", "diverse"), replaced_at_most=0.15, covered_at_least=0.75)
+    check_promise(20, ("single", "soft", "weighted"), replaced_at_most=0.15, covered_at_least=0.75)
 
 
 @pytest.mark.long
