@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.greedy import ONE
+from ensemble.kernels import ONE
 from ensemble.votes import RULES, Floats, Ints, Vote, ballots, hard_outcome, to_half
 
 Votes = Callable[[Sequence[int], Sequence[int], Ints], Iterator[Vote]]
