@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from competitions.metrics import METRICS
 from ensemble.counts import tally
 from ensemble.design import Design, decide_by, decide_together, mean_of_models, prepare_rows
-from ensemble.greedy import ONE, Library
+from ensemble.greedy import Library
+from ensemble.kernels import ONE
 from ensemble.votes import Ints, Vote, ballots, hard_outcome, to_half
 from ledger.errors import UserError, unknown
 
