@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from competitions.metrics import SMALLEST_PROB
 from ensemble.arena import Arena
-from ensemble.greedy import BLOCK, ONE
+from ensemble.greedy import BLOCK
+from ensemble.kernels import ONE
 from ensemble.view_subsets import SubsetVotes, subset_sums
 from ensemble.votes import Ints, to_half
 
