@@ -154,7 +154,8 @@ class BallotWalk:
         *sets, n_classes, n_words = where.shape
         by_word = np.bitwise_count(where).astype(np.float32).reshape(prod(sets) * n_classes, n_words)
         by_answer = (by_word @ self.label_of).astype(np.int64)  # one product, not one per set
-        return by_answer.reshape(*sets, n_classes, n_classes).swapaxes(-1, -2).reshape(*sets, n_classes**2)
+        counted: NDArray[np.int64] = by_answer.reshape(*sets, n_classes, n_classes).swapaxes(-1, -2).reshape(*sets, n_classes**2)
+        return counted
 
 
 @dataclass(frozen=True)
@@ -230,7 +231,8 @@ def _first_of_largest(sums: Whole) -> tuple[Ints, Whole]:
 
 def _words(bits: NDArray[np.bool_]) -> Words:
     """`(..., 64 W)` -> `uint64 (..., W)`."""
-    return np.packbits(bits, axis=-1).view(np.uint64)
+    words: Words = np.packbits(bits, axis=-1).view(np.uint64)
+    return words
 
 
 def _fitting(largest: int) -> int:
