@@ -4,7 +4,7 @@ Every refinement is fitted on the photos that choose and kept only if it wins on
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from bundle.asked import BEST, Asked
 from bundle.members import complete, kept_predictions
 from bundle.pool import IDENTITY, TEST, Pool
 from competitions.prepare import Prepared
+from ensemble.arena import Arena
 from ensemble.calibration import calibrate
 from ensemble.choosing import Choosing, Refine
 from ensemble.design import Design, mean_of_models
@@ -26,6 +27,8 @@ from ensemble.tournament import Smallest, Tournament, smallest_if_equal, tournam
 from ensemble.view_search import own_views, shared_views
 from ensemble.voters import align
 
+MOST_JUDGED = 6000
+"""Labelled photos on which refinements and ways are judged: of more, whole groups are left out. Noise is small then, and time is not."""
 TRIED = 50
 """Resamples in which a refinement is fitted anew; each group is left out of a third of them."""
 SEED = 1
@@ -79,17 +82,17 @@ class Decided:
 
 def decide_place(prepared: Prepared, pool: Pool, asked: Asked, shares: Shares) -> Decided:
     """Choose members, then try the refinements in their order, each on top of those that won before it."""
-    arena, held = pool.arena, None
+    arena, held = pool.arena.fewer(MOST_JUDGED), None
     way = asked.vote if asked.vote != BEST else "hard"
     if len(np.unique(arena.groups[arena.labels >= 0])) < 2:
         plain = _base(pool, way, asked.sizes)
         return Decided(pool, plain, plain, shares=shares)
     if asked.thorough or asked.vote == BEST:
         judge = Judge(arena.labels, arena.groups, metric=arena.metric, seed=SEED, n_resamples=TRIED)
-        held = tournament(pool.whole, sizes=asked.sizes, judge=judge)
+        held = tournament(pool.whole.fewer(MOST_JUDGED), sizes=asked.sizes, judge=judge)
         way = held.champion if asked.vote == BEST else way
     plain = _base(pool, way, asked.sizes)
-    smallest = _smallest(pool, asked, way)
+    smallest = _smallest(arena, asked, way)
     if asked.plain:
         return Decided(pool, plain, plain, shares=shares, tournament=held, smallest=smallest)
     judge = Judge(
@@ -102,8 +105,12 @@ def decide_place(prepared: Prepared, pool: Pool, asked: Asked, shares: Shares) -
     )
     refinements = _refinements(prepared, pool, shares)
     steps = [Step(name, partial(_then, refine)) for name, refine in refinements.items()]
-    choosing, accounts = keep_what_wins(plain, steps, judge)
+    judged = replace(plain, arena=plain.arena.fewer(MOST_JUDGED), _made={}, _voted={})
+    _, accounts = keep_what_wins(judged, steps, judge)
     refined = tuple((account.step, refinements[account.step]) for account in accounts if account.kept)
+    choosing = plain
+    for _, refine in refined:
+        choosing = choosing.then(refine)
     return Decided(pool, plain, choosing, accounts, refined, shares, held, smallest)
 
 
@@ -169,10 +176,9 @@ def _base(pool: Pool, way: str, sizes: Sequence[int]) -> Choosing:
     return Choosing(arena, way, sizes)
 
 
-def _smallest(pool: Pool, asked: Asked, way: str) -> Smallest | None:
+def _smallest(arena: Arena, asked: Asked, way: str) -> Smallest | None:
     if asked.top is not None or way not in ("hard", "soft", "geometric", "rank"):
         return None
-    arena = pool.arena
     judge = Judge(arena.labels, arena.groups, metric=arena.metric, seed=SEED, n_resamples=TRIED)
     return smallest_if_equal(arena, most=max(asked.sizes), judge=judge, way=way)
 

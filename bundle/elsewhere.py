@@ -11,7 +11,7 @@ from bundle.pool import IDENTITY, TEST, VALIDATION, Pool
 from competitions.looks import looks
 from competitions.prepare import Prepared
 from ensemble.cascade import Place
-from ensemble.drawn_sides import Side
+from ensemble.drawn_sides import MOST_PHOTOS, Side
 from ensemble.matching import matched_weights, shares_elsewhere
 from ensemble.shift import Evidence, Shift, blocks_of, compare_sides, judge
 from ensemble.voters import align
@@ -84,7 +84,7 @@ def _other_shares(
 
 def _looks(prepared: Prepared, shares: Mapping[str, Numbers], test: Ints) -> tuple[Side, Side]:
     manifest, images = prepared.manifest, prepared.cache(prepared.competition.image_size).images
-    labelled = np.flatnonzero(prepared.usable())
+    labelled, test = (_some(prepared, rows) for rows in (np.flatnonzero(prepared.usable()), test))
     sides = [
         Side(
             [manifest.image_ids[row] for row in rows],
@@ -96,6 +96,14 @@ def _looks(prepared: Prepared, shares: Mapping[str, Numbers], test: Ints) -> tup
     labels = {task: manifest.labels[task][labelled].astype(np.int64) for task in shares if task in manifest.labels}
     weights = matched_weights(labels, {task: shares[task] for task in labels}) if labels else None
     return replace(sides[0], weights=weights), sides[1]
+
+
+def _some(prepared: Prepared, rows: Ints) -> Ints:
+    """The photos of every k-th group, in the order of names: no more are looked at than `ensemble.drawn_sides` would."""
+    names, place = np.unique(np.array([prepared.manifest.groups[row] for row in rows]), return_inverse=True)
+    step = max(1, -(-len(names) * 2 // MOST_PHOTOS))
+    kept: Ints = rows[place % step == 0]
+    return kept
 
 
 def _blocks(prepared: Prepared, trial: str, task: str, part: str, ids: Sequence[str]) -> tuple[Floats, ...]:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +61,7 @@ class Pool:
     def whole(self) -> Arena:
         """Those that look through all views."""
         n = self.n_whole
-        return replace(self.arena, members=self.arena.members[:n], probs=self.arena.probs[:n], _kept={})
+        return replace(self.arena, members=self.arena.members[:n], probs=self.arena.probs[:n], _kept={}, _lock=Lock())
 
     def member(self, name: str) -> Member:
         """The member of this name."""
@@ -221,7 +222,8 @@ def _rows(prepared: Prepared, member: Member, place: Place, view: str, photos: _
             more, outside = kept.read(OUTSIDE, place.task, view)
             have, probs = (*have, *more), np.concatenate([probs, outside])
         here = np.flatnonzero(photos.models == at)
-        parts.append((here, align([photos.ids[n] for n in here], have, probs, member=trial)))
+        wanted = photos.ids if len(here) == len(photos.ids) else [photos.ids[n] for n in here]
+        parts.append((here, align(wanted, have, probs, member=trial)))
     found = np.empty((len(photos.ids), parts[0][1].shape[1]), dtype=np.float16)
     for here, rows in parts:
         found[here] = rows

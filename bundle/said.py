@@ -63,6 +63,16 @@ def asking(prepared: Prepared, decided: Mapping[Place, Decided], places: Sequenc
     )
 
 
+def fewer(asked: Asking, most: int) -> Asking:
+    """The same on the photos of every k-th group, in the order of names, so that about `most` are left."""
+    names, place = np.unique(asked.groups, return_inverse=True)
+    step = min(-(-len(asked.labels) // most), len(names))
+    if step < 2:
+        return asked
+    kept = np.flatnonzero(place % step == 0)
+    return Asking(asked.task, asked.labels[kept], asked.groups[kept], {p: seats[kept] for p, seats in asked.seats.items()})
+
+
 def needed(ways: Sequence[Together], table: Composition, places: Sequence[Place], task: str) -> tuple[Place, ...]:
     """The places whose votes decide a task, or the label, in one of these ways."""
     found: set[Place] = set()

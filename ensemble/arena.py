@@ -6,6 +6,7 @@ through some views) is counted once and kept. Votes equal those of `ensemble.vot
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
@@ -66,6 +67,7 @@ class Arena:
     metric: str
     models: Ints | None = None
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         shape = (len(self.members), len(self.views), len(self.labels))
@@ -103,7 +105,14 @@ class Arena:
             groups=self.groups[rows],
             models=None if self.models is None else self.models[rows],
             _kept={},
+            _lock=Lock(),
         )
+
+    def fewer(self, most: int) -> "Arena":
+        """The same members on the photos of every k-th group, in the order of names, so that about `most` labelled ones are left."""
+        known = self.labels >= 0
+        step = min(-(-int(known.sum()) // most), len(np.unique(self.place[known])))
+        return self if step < 2 else self.at(np.flatnonzero(self.place % step == 0))
 
     def sample(self, rows: Ints | None = None) -> Sample:
         """The labelled ones of these rows, a row as often as it stands; each labelled photo once for `None`."""
@@ -169,10 +178,13 @@ class Arena:
     def lately(self, key: Any, make: Callable[[], Made], *, most: int) -> Made:
         """What was made for this key; made anew where `most` other things were asked for since: large things are not kept for ever."""
         kept: dict[Any, Any] = self._once("lately", dict)
-        made: Made = kept.pop(key) if key in kept else make()
-        kept[key] = made
-        for oldest in list(kept)[:-most]:
-            del kept[oldest]
+        held = kept.get(key)
+        made: Made = make() if held is None else held
+        with self._lock:
+            kept.pop(key, None)
+            kept[key] = made
+            for oldest in list(kept)[:-most]:
+                del kept[oldest]
         return made
 
     def library(self, views: Sequence[int]) -> tuple[Library, Ints]:
@@ -283,7 +295,7 @@ class Arena:
 
     def _once(self, key: Any, make: Callable[[], Made]) -> Made:
         if key not in self._kept:
-            self._kept[key] = make()
+            self._kept.setdefault(key, make())  # asked by two threads at once it is made twice, and the first one stays
         made: Made = self._kept[key]
         return made
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from competitions.metrics import METRICS, SMALLEST_PROB
 from ensemble.grouped import Groups, group_draws, out_of_bag
 from ensemble.honest import Choose, Decide
+from ensemble.side_by_side import side_by_side
 from ensemble.votes import Ints, Vote
 from ledger.errors import UserError, unknown
 
@@ -151,8 +152,13 @@ class Judge:
         n_groups = int(self.place.max()) + 1
         totals: list[Numbers] = []
         times = np.zeros((n_groups, 1))
-        for inside, outside in self.resamples:
-            votes = choose(self.rows[inside])(self.rows[outside])
+
+        def ask(resample: tuple[Ints, Ints]) -> list[Vote]:
+            votes = choose(self.rows[resample[0]])(self.rows[resample[1]])
+            return list(votes) if self.metric == LOG_LOSS else [Vote(vote.labels, vote.shares[:0]) for vote in votes]
+
+        asked = side_by_side(ask, self.resamples)
+        for (_, outside), votes in zip(self.resamples, asked, strict=True):
             totals = totals or [np.zeros((n_groups, self._width(vote))) for vote in votes]
             for total, vote in zip(totals, votes, strict=True):
                 self._add(total, vote, outside)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from competitions.metrics import METRICS, score_labels
 from ensemble.cascade import Place
 from ensemble.grouped import out_of_bag
+from ensemble.side_by_side import side_by_side
 from ensemble.votes import Ints, Vote
 from ledger.errors import UserError, unknown
 
@@ -73,10 +74,12 @@ def honest_score(
         faults.append(f"an honest score needs labelled photos of at least two groups, got {len(names)}")
     if faults:
         raise UserError(*faults)
-    scores = [
-        vote_score(choose(used[inside])(used[outside]), labels[used[outside]], metric=metric)
-        for inside, outside in out_of_bag(place, n_resamples=n_resamples, seed=seed)
-    ]
+
+    def score(resample: tuple[Ints, Ints]) -> float:
+        inside, outside = resample
+        return vote_score(choose(used[inside])(used[outside]), labels[used[outside]], metric=metric)
+
+    scores = side_by_side(score, out_of_bag(place, n_resamples=n_resamples, seed=seed))
     if not scores:
         raise UserError(f"none of {n_resamples} resamples left out a group: too few groups or resamples for an honest score")
     low, high = np.percentile(scores, [5, 95])

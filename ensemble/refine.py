@@ -13,7 +13,7 @@ from ensemble.design import Correction, Design
 from ensemble.offsets import fit_offsets
 from ensemble.votes import Ints
 
-MOST_FITTED = 3000
+MOST_FITTED = 2000
 """Calibration and offsets have a few dozen parameters; they are fitted on the photos of so many at most, whole groups of them."""
 STRENGTH = (0.1,)
 """Of the pull on a calibration's slopes. Chosen once: to choose it anew in hundreds of resamples costs twenty fits each."""
