@@ -167,6 +167,15 @@ class Arena:
             rule, before = design.rule, parts
             yield self._finished(self._outcome(rule, parts, total, rows), design, rows)
 
+    def lately(self, key: Any, make: Callable[[], Made], *, most: int) -> Made:
+        """What was made for this key; made anew where `most` other things were asked for since: large things are not kept for ever."""
+        kept: dict[Any, Any] = self._once("lately", dict)
+        made: Made = kept.pop(key) if key in kept else make()
+        kept[key] = made
+        for oldest in list(kept)[:-most]:
+            del kept[oldest]
+        return made
+
     def library(self, views: Sequence[int]) -> tuple[Library, Ints]:
         """The labelled photos laid out for greedy selection, each member as the mean of these views, and their rows."""
         return self._once(("library", tuple(views)), lambda: self._library(tuple(views)))

@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 
 from ensemble.arena import Arena, Sample
+from ensemble.best_subset import best_subset
 from ensemble.design import Design
 from ensemble.greedy import select
 from ensemble.stacking import fit_stacking
@@ -21,6 +22,14 @@ ROUNDS = 25
 """Greedy selection hardly changes after the members of a handful have joined a few times each."""
 PER_UNIT = 100
 """Weights are rounded to hundredths and counted in these, so that they are whole numbers."""
+BAGS, BAG_SEED = 10, 0
+"""More bags hardly change the sums of weights."""
+LARGEST, AMONG = 5, 12
+"""At most 5 of the best 12 members are 1,585 subsets, few enough to be compared anew in each resample."""
+WALKED = 30
+"""Pairs of members are compared among so many of the best."""
+CEILINGS = (1.0, 0.75, 0.5, 0.25)
+"""Quantiles of the agreements of pairs; 1 lets everyone pass."""
 UNSEEN = 0.5
 """Added to both sides of a count of right and wrong answers (Haldane 1956), so that no weight is infinite."""
 
@@ -83,6 +92,60 @@ def greedy(arena: Arena, sample: Sample, sizes: Sizes, *, rule: str) -> Design:
     return Design(voters, rule, tuple(float(chosen[member]) for member, _ in voters))
 
 
+def bagged(arena: Arena, sample: Sample, sizes: Sizes, *, rule: str) -> Design:
+    """Greedy selection among a random half of the members, ten times; weights are summed.
+
+    Caruana et al. 2004, section 2.3: a member that is best by luck is in half of the bags only.
+    """
+    if not len(sample.rows):
+        return top(arena, sample, sizes, rule=rule)
+    views, ranked = tuple(range(len(arena.views))), arena.ranked(sample)
+    library, rows = arena.library(views)
+    rng, times = np.random.default_rng(BAG_SEED), _times(rows, sample)
+    joined = dict.fromkeys(ranked, 0)
+    for _ in range(BAGS):
+        bag = sorted(ranked[rank] for rank in rng.permutation(len(ranked))[: -(-len(ranked) // 2)])
+        chosen = select(library, metric=arena.metric, rounds=ROUNDS, times=times, among=bag).weights
+        for member, weight in chosen.items():
+            joined[member] += weight
+    order = sorted((member for member in ranked if joined[member]), key=lambda member: -joined[member])
+    voters = tuple((member, view) for member in order for view in views)
+    return Design(voters, rule, tuple(float(joined[member]) for member, _ in voters))
+
+
+def subset(arena: Arena, sample: Sample, sizes: Sizes) -> Design:
+    """All views of the best subset of at most 5 of the best 12 members, exactly; larger allowed numbers are not looked at.
+
+    Where only larger ones are allowed, or there is nothing to choose on, it is the best k.
+    """
+    allowed = [k for k in _there(arena, sizes) if k <= LARGEST]
+    if not allowed or not len(sample.rows):
+        return top(arena, sample, sizes, rule="hard")
+    return best_subset(arena, sample, sizes=allowed, among=arena.ranked(sample)[:AMONG]).design
+
+
+def diverse(arena: Arena, sample: Sample, sizes: Sizes) -> Design:
+    """The hard vote of the best k of those who differ enough: best first, a member is passed over if it agrees too often with one taken.
+
+    How often is too often is one of the quantiles `CEILINGS` of the agreements of all pairs of the best 30, through their first view;
+    the one that votes best, of equals the most permissive. Where too few pass, there are fewer members.
+    """
+    ranked = arena.ranked(sample)[: max(WALKED, *_there(arena, sizes))]
+    if len(ranked) < 2 or not len(sample.rows):
+        return top(arena, sample, sizes, rule="hard")
+    agreed = _agreements(arena, sample, ranked)
+    pairs = np.sort(agreed[np.triu_indices(len(ranked), 1)])
+    designs = []
+    for ceiling in (pairs[round(share * (len(pairs) - 1))] for share in CEILINGS):
+        taken: list[int] = []
+        for rank in range(len(ranked)):
+            if all(agreed[rank, other] <= ceiling for other in taken):
+                taken.append(rank)
+        sizes_there = sorted({min(k, len(taken)) for k in sizes})
+        designs += [_all_views(arena, [ranked[rank] for rank in taken[:k]], "hard") for k in sizes_there]
+    return _best(arena, sample, designs)
+
+
 def stacked(arena: Arena, sample: Sample, sizes: Sizes) -> Design:
     """A regularised logistic regression on the best members' log-probabilities, first view (`ensemble.stacking`).
 
@@ -121,6 +184,12 @@ def _times(rows: Ints, sample: Sample) -> Ints:
     return times
 
 
+def _agreements(arena: Arena, sample: Sample, members: Sequence[int]) -> Ints:
+    """How many photos of the sample each two members name the same class for, through the first view: `int64 (m, m)`."""
+    named = arena.named[list(members), 0][:, sample.rows]
+    return np.stack([np.where(one == named, sample.times, 0).sum(axis=1) for one in named])
+
+
 def _right_wrong(arena: Arena, sample: Sample, member: int) -> tuple[float, float]:
     right = arena.named[member, 0, sample.rows] == arena.labels[sample.rows]
     return float(sample.times[right].sum()), float(sample.times[~right].sum())
@@ -148,5 +217,9 @@ WAYS: dict[str, Way] = {
     "class-weighted": Way("hard vote, each word weighing the log-odds of being right for its class", weighted_by_class),
     "greedy-soft": Way("greedy selection with replacement, mean probabilities", partial(greedy, rule="soft")),
     "greedy-hard": Way("greedy selection with replacement, hard vote", partial(greedy, rule="hard")),
+    "bagged-greedy-soft": Way("greedy selection in ten random halves, mean probabilities", partial(bagged, rule="soft")),
+    "bagged-greedy-hard": Way("greedy selection in ten random halves, hard vote", partial(bagged, rule="hard")),
+    "subset": Way("hard vote of the best subset of the best 12 trials, exactly", subset),
+    "diverse": Way("hard vote of the best trials that agree seldom enough", diverse),
     "stacked": Way("logistic regression on log-probabilities", stacked),
 }
