@@ -162,6 +162,7 @@ def main() -> None:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--peer", metavar="PYTHON", help="an interpreter that has autogluon.core==1.6.3")
     made.add_argument("--repeats", type=int, default=5)
+    made.add_argument("--only", choices=["greedy", "subsets"], help="one of the two (default: both)")
     made.add_argument("--fresh", metavar="POOL", help=argparse.SUPPRESS)
     given = made.parse_args()
     if given.fresh:
@@ -169,10 +170,12 @@ def main() -> None:
         seconds, order = selected(pool["probs"], pool["labels"])
         print(json.dumps({"seconds": seconds, "order": order}))
         return
-    for n_classes in (3, CLASSES):
-        for rule in ("hard", "soft"):
-            subsets(n_classes, rule, given.repeats)
-    greedy(given.peer, given.repeats)
+    if given.only != "greedy":
+        for n_classes in (3, CLASSES):
+            for rule in ("hard", "soft"):
+                subsets(n_classes, rule, given.repeats)
+    if given.only != "subsets":
+        greedy(given.peer, given.repeats)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Both ways judge a group by others only, never by itself: photos of one group alw
 once for the true sides and once for each assignment drawn in its place, so all that does not depend on sides is computed ahead.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +48,7 @@ class Looker:
         self._pool, self._n_groups = pool, len(pool.labelled)
         self._nearest = _nearest(pool.columns, pool.place, self._n_groups)
         self._order = np.argsort(self._nearest, axis=1, kind="stable")[:, :NEAREST]
+        self._ahead = np.take_along_axis(self._nearest, self._order, axis=1)
         self._components = _principal(pool.columns, pool.weights)
         self._sums = _sums(self._components, pool.place, pool.weights, self._n_groups)
 
@@ -75,11 +77,12 @@ class Looker:
         """The distances `(n, 2)` of photos to the nearest two of these groups, their own left out; infinite where there is none."""
         asked = np.zeros(self._n_groups, dtype=bool)
         asked[groups] = True
-        hits = asked[self._order[rows]]
-        count = np.cumsum(hits, axis=1)
-        places = np.stack([(count == 1).argmax(axis=1), (count == 2).argmax(axis=1)], axis=1)
-        found = np.take_along_axis(self._nearest[rows[:, None], self._order[rows]], places, axis=1).astype(np.float64)
-        short = np.flatnonzero(count[:, -1] < 2)
+        hits, seats = asked[self._order[rows]], np.arange(len(rows))
+        first = hits.argmax(axis=1)
+        hits[seats, first] = False
+        second = hits.argmax(axis=1)
+        found = np.stack([self._ahead[rows, first], self._ahead[rows, second]], axis=1).astype(np.float64)
+        short = np.flatnonzero(~hits[seats, second])
         if len(short):
             padded = np.column_stack([self._nearest[np.ix_(rows[short], groups)], np.full((len(short), 2), np.inf)])
             found[short] = np.partition(padded, 1, axis=1)[:, :2]
@@ -90,24 +93,31 @@ class Looker:
         n_parts = min(PARTS, len(labelled), len(tested))
         if n_parts < 2:
             return np.nan
-        parts = [[rng.permutation(len(side)) % n_parts for side in (labelled, tested)] for _ in range(ROUNDS)]
-        splits = [(one, part) for one in parts for part in range(n_parts)]
-        taught = np.zeros((2, len(splits), self._n_groups))
-        for at, ((mine, theirs), part) in enumerate(splits):
-            for side, shares, groups in (
-                (0, self._pool.labelled, labelled[mine != part]),
-                (1, self._pool.tested, tested[theirs != part]),
-            ):
-                taught[side, at, groups] = shares[groups]
-        sums = taught @ self._sums  # of all splits at once: the groups' sums are read once, not twice for each
+        cuts = [[rng.permutation(len(side)) % n_parts for side in (labelled, tested)] for _ in range(ROUNDS)]
+        asked = [
+            [side[own == part] for side, own in zip((labelled, tested), cut, strict=True)]
+            for cut in cuts
+            for part in range(n_parts)
+        ]
+        directions = self._discriminants(labelled, tested, asked)
         found = []
-        for at, ((mine, theirs), part) in enumerate(splits):
-            asked = self._rows(labelled[mine == part]), self._rows(tested[theirs == part])
-            direction = _discriminant(sums[0, at], sums[1, at])
-            found.append(
-                self._auc(asked[0], self._components[asked[0]] @ direction, asked[1], self._components[asked[1]] @ direction)
-            )
+        for groups, direction in zip(asked, directions, strict=True):
+            mine, theirs = (self._rows(side) for side in groups)
+            found.append(self._auc(mine, self._components[mine] @ direction, theirs, self._components[theirs] @ direction))
         return float(np.mean(found))
+
+    def _discriminants(self, labelled: Ints, tested: Ints, left_out: Sequence[Sequence[Ints]]) -> list[Numbers]:
+        """Fisher's direction `(D,)` with a ridge, once for each pair of groups of both sides that are left out.
+
+        Each group's sums are there already, so a refit reads no photo; all refits are one product with them.
+        """
+        shares = np.zeros((2, len(left_out), self._n_groups))
+        for side, groups, own in ((0, labelled, self._pool.labelled), (1, tested, self._pool.tested)):
+            shares[side][:, groups] = own[groups]
+            for row, pair in zip(shares[side], left_out, strict=True):
+                row[pair[side]] = 0.0
+        sums = (shares.reshape(-1, self._n_groups) @ self._sums).reshape(2, len(left_out), -1)
+        return [_discriminant(one, other) for one, other in zip(*sums, strict=True)]
 
     def _rows(self, groups: Ints) -> Ints:
         there = np.zeros(self._n_groups, dtype=bool)
@@ -166,6 +176,15 @@ def _sums(columns: Numbers, place: Ints, weights: Numbers, n_groups: int) -> Num
     products = np.stack([w.T @ x for w, x in zip(np.split(weighted, starts[1:]), np.split(columns, starts[1:]), strict=True)])
     sums = np.add.reduceat(np.column_stack([weights, weighted]), starts, axis=0)
     return np.column_stack([sums, products.reshape(n_groups, -1)])
+
+
+def _discriminant(one: Numbers, other: Numbers) -> Numbers:
+    """Fisher's direction `(D,)` from the sums of both sides."""
+    (mean_one, spread_one), (mean_other, spread_other) = _moments(one), _moments(other)
+    spread = (spread_one + spread_other) / 2
+    ridge = RIDGE * np.trace(spread) / len(spread) + 1e-9
+    direction: Numbers = np.linalg.solve(spread + ridge * np.eye(len(spread)), mean_other - mean_one)
+    return direction
 
 
 def _moments(sums: Numbers) -> tuple[Numbers, Numbers]:

@@ -5,6 +5,7 @@ This is the border: behind it rows mean the same photo everywhere, and nothing i
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -50,9 +51,10 @@ def align(ids_wanted: Sequence[str], ids_have: Sequence[str], array: NDArray[Any
     """
     if len(ids_have) != len(array):
         raise UserError(f"{member}: {len(ids_have)} image ids for {len(array)} rows; {DAMAGED}")
-    if (n_different := len(set(ids_have))) != len(ids_have):
-        raise UserError(f"{member}: {len(ids_have) - n_different} image ids stand twice; {DAMAGED}")
-    if ids_wanted is ids_have or list(ids_wanted) == list(ids_have):
+    place = _places(tuple(ids_have))
+    if len(place) != len(ids_have):
+        raise UserError(f"{member}: {len(ids_have) - len(place)} image ids stand twice; {DAMAGED}")
+    if list(ids_wanted) == list(ids_have):
         return array
     place = {image_id: row for row, image_id in enumerate(ids_have)}
     missing = [image_id for image_id in ids_wanted if image_id not in place]
@@ -61,6 +63,11 @@ def align(ids_wanted: Sequence[str], ids_have: Sequence[str], array: NDArray[Any
         raise UserError(f"{member}: {len(missing)} of {len(ids_wanted)} photos have no prediction, among them {some}")
     taken: NDArray[Any] = array[np.array([place[image_id] for image_id in ids_wanted], dtype=np.int64)]
     return taken
+
+
+@lru_cache(maxsize=8)  # most trials have the same photos
+def _places(ids: tuple[str, ...]) -> dict[str, int]:
+    return {image_id: row for row, image_id in enumerate(ids)}
 
 
 def stack(ids_wanted: Sequence[str], predictions: Mapping[str, Rows]) -> Floats:

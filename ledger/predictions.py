@@ -88,11 +88,11 @@ class Predictions:
 
     def ids(self, part: str) -> tuple[str, ...]:
         """The image ids of the part's rows, in order."""
-        return _ids_of(self._photos(part) or b"")
+        return _ids(self._photos(part) or b"")
 
     def photos(self, part: str) -> tuple[tuple[str, str], ...]:
         """Image id and pixel hash of the part's rows, in order."""
-        return _photos_of(self._photos(part) or b"")
+        return _pairs(self._photos(part) or b"")
 
     def read(self, part: str, head: str, view: str) -> tuple[tuple[str, ...], NDArray[np.float16]]:
         """The ids (N) and the probabilities `(N, C) float16`.
@@ -102,7 +102,7 @@ class Predictions:
         """
         path, listing = self._array(part, head, view), self._photos(part) or b""
         probs, rows_of = _opened(path)
-        ids = _ids_of(listing)
+        ids = _ids(listing)
         if rows_of not in (None, _digest(listing)):
             raise ValueError(f"{part}{PHOTOS_END} is not the list that the rows of {path.name} belong to; export again")
         if probs.dtype != np.float16 or probs.ndim != 2 or len(probs) != len(ids):
@@ -149,6 +149,17 @@ def _ids_of(listing: bytes) -> tuple[str, ...]:
 
 def _listing(photos: Photos) -> bytes:
     return "".join(f"{image_id}\t{pixels}\n" for image_id, pixels in photos).encode()
+
+
+@lru_cache(maxsize=8)  # hundreds of trials list the same photos: to parse them anew took half of an export's reading
+def _pairs(listing: bytes) -> tuple[tuple[str, str], ...]:
+    lines = (line.rpartition("\t") for line in listing.decode().split("\n")[:-1])
+    return tuple((image_id, pixels) for image_id, _, pixels in lines)
+
+
+@lru_cache(maxsize=8)
+def _ids(listing: bytes) -> tuple[str, ...]:
+    return tuple(image_id for image_id, _ in _pairs(listing))
 
 
 def predictions_of(folder: Path, weights: str) -> Predictions:
