@@ -131,15 +131,6 @@ class Looker:
         )
 
 
-def _discriminant(one: Numbers, other: Numbers) -> Numbers:
-    """Fisher's direction `(D,)` with a ridge, from the sums of both sides (`_moments`); a refit reads no photo."""
-    (mean_one, spread_one), (mean_other, spread_other) = _moments(one), _moments(other)
-    spread = (spread_one + spread_other) / 2
-    ridge = RIDGE * np.trace(spread) / len(spread) + 1e-9
-    direction: Numbers = np.linalg.solve(spread + ridge * np.eye(len(spread)), mean_other - mean_one)
-    return direction
-
-
 def weighted_auc(low: Numbers, high: Numbers, low_weights: Numbers, high_weights: Numbers) -> float:
     """The share of pairs, by weight, in which a value of `high (m,)` exceeds one of `low (n,)`; equal values count half."""
     order = np.argsort(low, kind="stable")
