@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Choose the best trials of each task, let their views vote, and export submission and bundle."""
+"""Choose the best trials of each task, let their views vote, say what to expect, and export submission and bundle."""
 
 import argparse
 import sys
@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ledger import verbs
+from ledger.errors import UserError
 
 
 def call(given: argparse.Namespace) -> dict[str, Any]:
+    from bundle.asked import ALL_FOLDS, Asked
     from bundle.choose import choose
     from bundle.export import check_target, export
     from competitions.competition import load_competition
@@ -22,17 +24,24 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
     paths = competition_paths(competition.name, given.storage)
     check_writable(paths.root)
     prepared = prepare(competition, paths, progress=Counting("decoding photos"))
-    choice = choose(
-        prepared,
+    asked = Asked(
         top=given.top,
-        rule=given.vote,
-        targets=given.targets.split(",") if given.targets is not None else None,
+        vote=given.vote,
+        targets=_names(given.targets),
         study=given.study,
-        fold=given.fold,
+        fold=given.fold if given.fold == ALL_FOLDS else _fold(given.fold),
         all_data=given.all_data,
+        imports=() if given.imports == "none" else _names(given.imports),
+        together=given.together,
+        thorough=given.thorough,
+        plain=given.plain,
+        soup=given.soup,
+        front=given.front,
+        max_seconds=given.max_seconds_per_1000,
+        max_megabytes=given.max_megabytes,
         device=given.device,
     )
-    return export(prepared, choice, Path(given.to))
+    return export(prepared, choose(prepared, asked, tell=_tell), Path(given.to))
 
 
 def show(value: dict[str, Any]) -> None:
@@ -40,12 +49,70 @@ def show(value: dict[str, Any]) -> None:
     for task, facts in value["scores"].items():
         honest = facts["honest"]
         interval = f"{honest['mean']:.4f} ({honest['low']:.4f} to {honest['high']:.4f})" if honest else "needs two groups"
-        rows.append([task, facts["best_single"]["score"], facts["hard"], facts["soft"], interval])
-    print("on the validation photos that also chose:           | on groups left out of the choice:")
-    print(verbs.table(rows, ["task", "best single", "hard vote", "soft vote", "honest (90 %)"]))
+        gap = "" if facts["gap"] is None else f"{facts['gap']:+.4f}"
+        rows.append([task, facts["best_single"]["score"], facts["hard"], facts["soft"], facts["vote"], interval, gap])
+    print("on the validation photos that also chose:                        | on groups left out of the choice:")
+    print(verbs.table(rows, ["task", "best single", "hard vote", "soft vote", "exported", "honest (90 %)", "too good by"]))
+    for task, facts in value["scores"].items():
+        print(f"{task}: {facts['verdict']}")
+    _show_compared(value)
+    looked = ", ".join(f"{target} {n}" for target, n in value["forecast"]["validation_looked_at"].items())
+    print(f"times the validation photos were looked at while training: {looked}")
+    print(value["forecast"]["words"])
     voters = ", ".join(f"{task} {n}" for task, n in value["voters"].items())
     print(f"voters: {voters}")
     print(f"submission: {value['submission'] or 'none, there are no test photos'}\nbundle: {value['bundle']}")
+
+
+def _show_compared(value: dict[str, Any]) -> None:
+    for place, tried in value["refinements"].items():
+        for account in tried:
+            what = "kept" if account["kept"] else "not kept"
+            print(f"{place}: {account['step']} {what}: {account['gain']:+.4f} ({account['low']:+.4f} to {account['high']:+.4f})")
+    for place, views in value["views_that_hurt"].items():
+        if views:
+            print(f"{place}: these views hurt: {', '.join(views)}")
+    for place, found in value["tournament"].items():
+        print(f"{place}, every way to choose:")
+        rows = [
+            [one["way"], one["score"], _interval(one["gain"]), len(one["members"]), one["seconds"]] for one in found["entries"]
+        ]
+        print(verbs.table(rows, ["way", "honest score", f"gain over {found['default']}", "members", "seconds"]))
+    ways = [[row["way"] + (" (taken)" if row["kept"] else ""), row["score"], row["gain"]] for row in value["together"]]
+    if ways:
+        print(verbs.table(ways, ["way to the label", "honest score", "gain"]))
+    if value["budget"] is not None:
+        budget = value["budget"]
+        points = [("unlimited", budget["unlimited"]), *(("", point) for point in budget["front"])]
+        rows = [
+            [
+                "chosen" if point == budget["chosen"] else name,
+                point["score"],
+                point["seconds_per_1000"],
+                point["megabytes"],
+                "; ".join(f"{place}: {option}" for place, option in point["choice"].items()),
+            ]
+            for name, point in points
+        ]
+        print(verbs.table(rows, ["", "honest score", "seconds per 1,000", "megabytes", "what votes"]))
+
+
+def _interval(gain: dict[str, Any] | None) -> str:
+    return "" if gain is None else f"{gain['gain']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f})"
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(text.split(","))
+
+
+def _fold(text: str) -> int:
+    if not text.isdigit():
+        raise UserError(f"--fold must be a number of a fold, or all, got {text!r}")
+    return int(text)
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def main() -> int:
@@ -53,16 +120,30 @@ def main() -> int:
     made.add_argument("competition", help="name of a file in competitions/, without .yaml")
     made.add_argument("--to", required=True, metavar="DIR", help="folder for submission.csv and bundle/")
     made.add_argument("--top", type=int, metavar="K", help="trials per task that vote (default: 1 to 5, as many as vote best)")
-    made.add_argument("--vote", default="hard", metavar="RULE", help="hard or soft (default: hard)")
+    made.add_argument(
+        "--vote", default="hard", metavar="WAY", help="hard, soft, another of docs/ensemble.md, or best: the tournament's winner"
+    )
     made.add_argument(
         "--targets", metavar="A,B", help="whose trials vote, together answering the label (default: one target per task)"
     )
+    made.add_argument(
+        "--together", metavar="WAY", help="how tasks become the label (default: as they are, unless another way wins)"
+    )
+    made.add_argument(
+        "--imports", metavar="A,B", help="files from outside that vote; none (default: those that answer the whole fold)"
+    )
     made.add_argument("--study", help="only trials of this study (default: the whole ledger)")
-    made.add_argument("--fold", type=int, default=0, help="the validation fold the trials share (default: 0)")
+    made.add_argument("--fold", default="0", metavar="F", help="the validation fold the trials share, or all (default: 0)")
     made.add_argument("--split", metavar="NAME", help="one of the competition's splits (default: its `split`)")
     made.add_argument(
         "--all-data", action="store_true", help="the chosen trials' siblings that learned from all photos vote on the test photos"
     )
+    made.add_argument("--thorough", action="store_true", help="compare every way to choose, over a wider pool: minutes")
+    made.add_argument("--plain", action="store_true", help="votes as they are: no views left out, no calibration, no offsets")
+    made.add_argument("--soup", action="store_true", help="average the weights of trials that share backbone and start")
+    made.add_argument("--front", action="store_true", help="measure what members cost and print score against cost")
+    made.add_argument("--max-seconds-per-1000", type=float, metavar="S", help="the best choice whose networks take at most this")
+    made.add_argument("--max-megabytes", type=float, metavar="MB", help="the best choice whose weights take at most this")
     made.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="where missing views are computed (default: cpu)")
     return verbs.run(made, call, show)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Bring a team-mate's trials, predictions and studies into this storage. Nothing is overwritten: conflicts are kept and shown."""
+"""Bring a team-mate's trials, predictions, studies and imports into this storage. Nothing is overwritten: conflicts are kept and shown."""
 
 import argparse
 import sys
@@ -35,6 +35,7 @@ def show(report: dict[str, Any]) -> None:
             for study in report["studies"]
         ]
     )
+    _list([f"{told['what']}: import {told['name']} ({told['id']}) by {told['author'] or '?'}" for told in report["imports"]])
     for kind, why in (("conflicts", "conflict"), ("alike", "within what two kinds of machine may differ")):
         _list([f"{why}: {_difference(found)}" for found in report[kind]])
     if report["conflicts"] or report["alike"]:

@@ -19,6 +19,7 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
         Path(given.out),
         ids=Path(given.ids) if given.ids else None,
         path_column=given.path_column,
+        group_column=given.group_column,
         device=given.device,
         progress=Counting("predicting photos"),
     )
@@ -26,6 +27,8 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
 
 def show(value: dict[str, Any]) -> None:
     print(f"{value['rows']} rows in {value['seconds']} s: {value['out']}")
+    if value["without_imports"]:
+        print(f"  {value['without_imports']} photos have no answer in an imported file: only trained members voted on them")
     for image_id, reason in value["broken_photos"].items():
         print(f"  broken, answered from the prior: {image_id}: {reason}")
 
@@ -37,6 +40,9 @@ def main() -> int:
     made.add_argument("--out", required=True, metavar="FILE", help="the file to write")
     made.add_argument("--ids", metavar="CSV", help="a table with the competition's id column: which photos, in which order")
     made.add_argument("--path-column", metavar="NAME", help="that table's column of paths, where the ids are no paths")
+    made.add_argument(
+        "--group-column", metavar="NAME", help="that table's column of groups, where the plan gives a group one answer"
+    )
     made.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="default: cpu")
     return verbs.run(made, call, show)
 

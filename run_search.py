@@ -28,6 +28,7 @@ NEW_STUDY = {
     "base": None,
     "vary": None,
     "all_data": False,
+    "all_folds": False,
     "warm_start": False,
 }
 """What only a new study can be told -> the flag's default; a study around a base takes some of them from it."""
@@ -35,7 +36,7 @@ OF_A_RUN = ("storage", "address", "hours", "loader_workers", "track", "retry_fai
 """What a study does not remember: whoever goes on says it again."""
 CHANGES = ("trials", "keep", "gpus_per_trial", "accept_change")
 """What a study that goes on is told anew, and remembers as soon as its plan is written."""
-FIXED_ON_ALL_DATA = ("space", "seed", "cpus_per_trial", "searcher", "scheduler", "init_from")
+FIXED_FOR_SIBLINGS = ("space", "seed", "cpus_per_trial", "searcher", "scheduler", "init_from")
 
 
 def call(given: argparse.Namespace) -> dict[str, Any]:
@@ -69,6 +70,7 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
         base=given.base,
         vary=tuple(given.vary.split(",")) if given.vary is not None else (),
         all_data=given.all_data,
+        all_folds=given.all_folds,
         keep=given.keep,
         warm_start=given.warm_start,
         retry_failed=given.retry_failed,
@@ -95,6 +97,9 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
 
 def show(value: dict[str, Any]) -> None:
     if "for_example" in value:
+        for target, members in value["members"].items():
+            told = ", ".join(f"{one['trial_id']} (fold {_fold(one['fold'])})" for one in members)
+            print(f"{target}: {len(members)} trials with settings that are known: {told}")
         print(f"study {value['study']} would train, for example:")
         for target, drawn in value["for_example"].items():
             print(f"  {target}: {drawn['trial_id']} {json.dumps(drawn['config'], sort_keys=True)}")
@@ -105,7 +110,10 @@ def show(value: dict[str, Any]) -> None:
         trials = ", ".join(f"{n} {status}" for status, n in sorted(facts["trials"].items())) or "none"
         score = f"best {best['score']:.4f} ({best['trial_id']})" if best else "no finished trial"
         score = "trained on all data, no score" if facts["on_all_data"] else score
+        score = f"{len(facts['members'])} over all folds:" if "members" in facts else score
         print(f"  {target}: {trials}; {facts['epochs']} epochs; {score}")
+        for member in facts.get("members", ()):
+            print(f"    {_over_folds(member)}")
     if value["freed_bytes"]:
         print(f"  --keep dropped weights of {bytes_text(value['freed_bytes'])}")
     for reason in value["failures"]:
@@ -114,6 +122,20 @@ def show(value: dict[str, Any]) -> None:
         from search.against import table
 
         print(f"against {value['base']}:\n{table(value['against'])}")
+
+
+def _over_folds(member: dict[str, Any]) -> str:
+    """A member's trials by fold, and what they come to together."""
+    scores = {one["trial_id"]: one["status"] if one["score"] is None else f"{one['score']:.4f}" for one in member["folds"]}
+    told = ", ".join(f"fold {one['fold']} {scores[one['trial_id']]} ({one['trial_id']})" for one in member["folds"])
+    mean = "" if member["score"] is None else f"; mean {member['score']:.4f}"
+    return f"{member['config_id']} seed {member['seed']}: {told}{mean}"
+
+
+def _fold(fold: int) -> str:
+    from ledger.trials import ALL_DATA
+
+    return "all" if fold == ALL_DATA else str(fold)
 
 
 def _against(plan: Any) -> dict[str, Any]:
@@ -138,7 +160,7 @@ def _check_not_driven(given: argparse.Namespace) -> None:
 
 
 def _check_flags(given: argparse.Namespace) -> None:
-    """A study goes on as it was started, and a final member has its trial's settings: flags that say otherwise are refused."""
+    """A study goes on as it was started, and a sibling has its trial's settings: flags that say otherwise are refused."""
     told = [name for name in NEW_STUDY if getattr(given, name) is not None]
     stays = [name for name in told if name != "gpus_per_trial" or not given.gpus_per_trial > 0]  # more or fewer GPUs, not none
     faults = []
@@ -152,12 +174,13 @@ def _check_flags(given: argparse.Namespace) -> None:
         )
     if given.accept_change and given.resume is None:
         faults.append("--accept-change goes on with a study that stopped at a change; give it with --resume STUDY")
-    fixed = [name for name in told if name in FIXED_ON_ALL_DATA or (name == "fold" and given.base is not None)]
-    if given.all_data and fixed:
+    fixed = [name for name in told if name in FIXED_FOR_SIBLINGS or (name == "fold" and given.base is not None)]
+    siblings = "--all-data" if given.all_data else "--all-folds" if given.all_folds else None
+    if siblings and fixed:
         faults.append(
-            f"{_flags(fixed)} would have no effect with --all-data: a final member has its trial's own settings; leave it out"
+            f"{_flags(fixed)} would have no effect with {siblings}: what is trained has its trial's own settings; leave it out"
         )
-    if given.base is not None and given.init_from is not None and not given.all_data:
+    if given.base is not None and given.init_from is not None and not siblings:
         faults.append("--init-from would have no effect with --base: variations start as the base did; leave it out")
     if faults:
         raise UserError(*faults)
@@ -224,6 +247,7 @@ def main() -> int:
     made.add_argument("--base", metavar="TRIAL_ID", help="search around this finished trial, with --vary")
     made.add_argument("--vary", metavar="A,B", help="settings to change one at a time, as the space draws them")
     made.add_argument("--all-data", action="store_true", help="train --base, or the best --trials N (1), on all photos: no score")
+    made.add_argument("--all-folds", action="store_true", help="train --base, or the best --trials N (1), on every other fold")
     made.set_defaults(**dict.fromkeys(NEW_STUDY))  # what was not said stays None
     return verbs.run(made, call, show)
 

@@ -76,6 +76,20 @@ def all_data_sibling(paths: CompetitionPaths, trial_id: str) -> str | None:
     return None
 
 
+def fold_siblings(paths: CompetitionPaths, trial_id: str) -> dict[int, str]:
+    records = {folder.id: readable_record(folder) for folder in trial_folders(paths.trials)}
+    own, found = records[trial_id], dict[int, str]()
+    if own is None:
+        return found
+    for name in sorted(records, key=lambda name: (name != trial_id, name)):
+        record = records[name]
+        if record is None or not record.finished or record.score is None:
+            continue
+        if (record.config_id, record.seed) == (own.config_id, own.seed):
+            found.setdefault(record.fold, name)
+    return found
+
+
 def _rows(paths: CompetitionPaths, studies: list[StudyFolder], *, strays: bool) -> list[Row]:
     folders = {folder.id: folder for folder in trial_folders(paths.trials)}
     rows, seen = [], set()

@@ -3,8 +3,8 @@
     python -m benchmarks.best_subset_speed
 
 142,506 subsets, hard vote, one vote per member, macro-F1, 20,000 photos x 3 and x 18 classes on which members disagree (83 % and 99 % of
-the photos: hard ones); process CPU-seconds of two threads, and wall seconds, which fall to half of that where two cores are free.
-The counterpart votes each subset by `ensemble.votes`, on a few subsets, counted up. Goal: at most 8 s on two cores.
+the photos: hard ones); process CPU-seconds of two threads, and wall seconds, which fall to half of that where two cores are free. The
+counterpart votes each subset by `ensemble.votes` on the ballots' probabilities, on a few subsets, counted up. Goal: 8 s on two cores.
 """
 
 import argparse

@@ -31,7 +31,7 @@ REPOSITORY = Path(__file__).parents[1]
 def journey(given: argparse.Namespace) -> dict[str, Any]:
     """Run the verbs one after another and score the answers."""
     from competitions.competition import load_competition
-    from competitions.prepare import root_of
+    from competitions.prepare import prepare, root_of
     from ledger.paths import competition_paths
 
     started = time.monotonic()
@@ -54,7 +54,7 @@ def journey(given: argparse.Namespace) -> dict[str, Any]:
         "3/3 bundle", "predict.py", [str(to / "bundle"), str(photos), "--ids", str(truth_file), "--out", str(again), *storage]
     )
     seconds = time.monotonic() - started
-    rows = score(competition, paths, exported, truth_file)
+    rows = score(prepare(competition, paths), exported, truth_file)
     return {
         "competition": competition.name,
         "space": given.space,
@@ -71,41 +71,34 @@ def journey(given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def score(competition: Any, paths: Any, exported: Mapping[str, Any], truth_file: Path) -> list[dict[str, Any]]:
-    """Per task and for the label: validation and truth scores of the best single trial, the hard and the soft vote."""
-    from dataclasses import replace
+def score(prepared: Any, exported: Mapping[str, Any], truth_file: Path) -> list[dict[str, Any]]:
+    """Per task and for the label: validation and truth scores of the best single trial, the plain votes and what was exported."""
+    from bundle.choose import answer
+    from competitions.metrics import score_labels
+    from ensemble.plan import EnsemblePlan
+    from ledger.files import read_json
 
-    from bundle.pool import cached_test_probs
-    from ensemble.honest import vote_score
-    from ensemble.plan import EnsemblePlan, vote_all
-    from ensemble.voters import Voter
-    from ensemble.votes import RULES
-
-    plan = EnsemblePlan.from_json(exported["plan"])
-    probs = cached_test_probs(paths, [key for ensemble in plan.tasks for key in ensemble.keys])
+    competition = prepared.competition
     ids, truth = read_truth(truth_file, competition)
-    variants = {
-        "hard": plan,
-        "soft": replace(
-            plan, tasks=tuple(replace(e, rule="soft", tie_rule=RULES["soft"].tie_rule, score=None) for e in plan.tasks)
-        ),
-        "single": replace(plan, tasks=tuple(replace(e, voters=(Voter(e.voters[0].member, "identity"),)) for e in plan.tasks)),
-    }
-    votes = {name: vote_all(one, probs, ids) for name, one in variants.items()}
+    beside = read_json(prepared.paths.ensembles / exported["ensemble"] / "beside.json")
+    plans = {name: EnsemblePlan.from_json(value) for name, value in {**beside, "exported": exported["plan"]}.items()}
+    votes = {name: answer(prepared, plan, ids) for name, plan in plans.items()}
     rows = []
     for task in [*competition.tasks, *(["label"] if len(competition.tasks) > 1 else [])]:
-        labels, said = truth[task], exported["scores"][task]
-        true = {name: vote_score(vote[task], labels, metric=competition.metric) for name, vote in votes.items()}
+        labels, said, n = truth[task], exported["scores"][task], len(competition.classes(task))
+        true = {name: score_labels(competition.metric, vote[task], labels, n) for name, vote in votes.items()}
         rows.append(
             {
                 "task": task,
-                "classes": len(competition.classes(task)),
+                "classes": n,
                 "single_validation": said["best_single"]["score"],
                 "hard_validation": said["hard"],
                 "honest": said["honest"],
+                "verdict": said["verdict"],
                 "single_truth": true["single"],
                 "hard_truth": true["hard"],
                 "soft_truth": true["soft"],
+                "exported_truth": true["exported"],
             }
         )
     return rows
@@ -131,7 +124,15 @@ def show(result: dict[str, Any]) -> None:
         f"\n{result['competition']}: space {result['space']}, {result['trials']} trials per target, seed {result['seed']}, "
         f"{clock(result['seconds'])} on this machine"
     )
-    header = ["", "best single, validation", "honest vote (90 %)", "best single, truth", "hard vote, truth", "soft vote, truth"]
+    header = [
+        "",
+        "best single, validation",
+        "honest (90 %)",
+        "best single, truth",
+        "hard vote, truth",
+        "soft vote, truth",
+        "exported, truth",
+    ]
     rows = [
         [
             row["task"] if row["task"] != "label" else f"composed label ({row['classes']})",
@@ -140,6 +141,7 @@ def show(result: dict[str, Any]) -> None:
             row["single_truth"],
             row["hard_truth"],
             row["soft_truth"],
+            row["exported_truth"],
         ]
         for row in result["rows"]
     ]

@@ -1,33 +1,40 @@
 """What choosing an ensemble costs: greedy selection against AutoGluon's, and all subsets of views against one vote after the other.
 
     python -m benchmarks.selection_speed --peer PYTHON      PYTHON: an interpreter that has autogluon.core==1.6.3
-    python -m benchmarks.selection_speed                    only the subsets of views
+    python -m benchmarks.selection_speed                    the same without that counterpart
 
-Greedy: 200 members x 20,000 photos x 18 classes, 50 rounds, macro-F1; from float16 probabilities to the order; both sides in process
-CPU-seconds on one thread, in turn. AutoGluon takes its first of equal members (its `random_state`), as we do, so that orders compare.
-Goal: at least 30 times faster, same members in the same order.
+Greedy: 200 members x 20,000 photos x 18 classes, 50 rounds, macro-F1; from float16 probabilities to the order; all sides in process
+CPU-seconds on one thread, in turn: numpy alone, the loops that numba compiled before (where it is installed), AutoGluon; and a fresh
+process as a user has it, importing numba and compiling included. AutoGluon takes its first of equal members (its `random_state`), as we
+do, so that orders compare. Goal: at least 30 times faster than AutoGluon, numpy alone 8 times, same members in the same order.
 Subsets: 8 views x 200 trials x 20,000 photos x 3 and x 18 classes, views disagreeing on about a tenth of the photos; wall seconds on
-two threads. The counterpart votes each of the 255 subsets by `ensemble.votes`, on fewer trials, counted up. Goal: at most 1 s.
+two threads, and CPU-seconds beside them. The counterpart votes some of the 255 subsets one by one by `ensemble.votes`, counted up to all.
+Goal: at most 1 s.
 """
 
 import argparse
 import json
 import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks._sides import Sides, in_turn
+from benchmarks._sides import Sides, spread
 from competitions.metrics import score_labels
 from ensemble.greedy import Library, select
+from ensemble.kernels import installed, only
 from ensemble.view_subsets import subset_votes
 from ensemble.votes import RULES, Floats, Ints
 
 MEMBERS, PHOTOS, CLASSES, ROUNDS = 200, 20_000, 18, 50
 VIEWS, TRIALS, DIFFERENT = 8, 200, 4
+WAYS = ("numpy", "numba") if installed() else ("numpy",)
 PEER = """
 import json, sys, time
 import numpy as np
@@ -75,28 +82,43 @@ def _softmax(logits: Floats) -> Floats:
     return whole
 
 
-def greedy(peer: str, repeats: int) -> None:
+def selected(probs: Floats, labels: Ints) -> tuple[float, list[int]]:
+    """CPU-seconds from probabilities to the order of members, and the order."""
+    started = time.process_time()
+    chosen = select(Library.of(probs, labels), metric="macro_f1", rounds=ROUNDS)
+    return time.process_time() - started, list(chosen.order)
+
+
+def told(command: list[str]) -> tuple[float, list[int]]:
+    """The same from another process, which says so in its last line."""
+    said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    return float(said["seconds"]), said["order"]
+
+
+def greedy(peer: str | None, repeats: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         probs, labels = members(0)
-        np.savez(Path(folder) / "pool.npz", probs=probs, labels=labels)
-        orders: list[list[int]] = []
+        pool = str(Path(folder) / "pool.npz")
+        np.savez(pool, probs=probs, labels=labels)
 
-        def ours() -> float:
-            started = time.process_time()
-            chosen = select(Library.of(probs, labels), metric="macro_f1", rounds=ROUNDS)
-            seconds = time.process_time() - started
-            orders.append(list(chosen.order))
-            return seconds
+        def way(who: str) -> tuple[float, list[int]]:
+            with only(who):
+                return selected(probs, labels)
 
-        def theirs() -> float:
-            command = [peer, "-c", PEER, str(Path(folder) / "pool.npz"), str(ROUNDS)]
-            told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-            orders.append(told["order"])
-            return float(told["seconds"])
-
-        sides = in_turn(ours, theirs, repeats=repeats, warm_up=0)
-        print(sides.line(f"greedy, {MEMBERS} members x {PHOTOS} x {CLASSES}, {ROUNDS} rounds", "AutoGluon", "CPU-s"))
-        print(f"  same members in the same order: {all(order == orders[0] for order in orders)}, {len(orders[0])} members")
+        sides: dict[str, Callable[[], tuple[float, list[int]]]] = {who: partial(way, who) for who in WAYS}
+        sides["a fresh process"] = partial(told, [sys.executable, "-m", "benchmarks.selection_speed", "--fresh", pool])
+        if peer:
+            sides["AutoGluon"] = partial(told, [peer, "-c", PEER, pool, str(ROUNDS)])
+        for who in WAYS:
+            way(who)  # warm: compiled
+        rounds = [{name: one() for name, one in sides.items()} for _ in range(repeats)]
+    print(f"greedy, {MEMBERS} members x {PHOTOS} x {CLASSES}, {ROUNDS} rounds, CPU-seconds (n={repeats})")
+    seconds = {name: tuple(found[name][0] for found in rounds) for name in sides}
+    for name, own in seconds.items():
+        ratio = f", AutoGluon / this {spread([b / a for a, b in zip(own, seconds['AutoGluon'], strict=True)])}" if peer else ""
+        print(f"  {name}: {spread(own)}{ratio}")
+    orders = [found[name][1] for found in rounds for name in sides]
+    print(f"  same members in the same order: {all(order == orders[0] for order in orders)}, {len(orders[0])} members")
 
 
 def subsets(n_classes: int, rule: str, repeats: int) -> None:
@@ -106,14 +128,17 @@ def subsets(n_classes: int, rule: str, repeats: int) -> None:
         probs, labels = trials[number % DIFFERENT]
         return subset_votes(probs, rule).scores(labels, metric="macro_f1")
 
-    def ours() -> float:
-        started = time.perf_counter()
-        with ThreadPoolExecutor(2) as pool:
+    def ours(who: str) -> tuple[float, float]:
+        started = time.perf_counter(), time.process_time()
+        with only(who), ThreadPoolExecutor(2) as pool:
             list(pool.map(one, range(TRIALS)))
-        return time.perf_counter() - started
+        return time.perf_counter() - started[0], time.process_time() - started[1]
 
-    found = [one(number) for number in range(DIFFERENT)]
-    equal = []
+    found = {}
+    for who in WAYS:
+        with only(who):
+            found[who] = [one(number) for number in range(DIFFERENT)]  # warm: compiled
+    equal = [bool((found[who][n] == found["numpy"][n]).all()) for who in WAYS for n in range(DIFFERENT)]
 
     def plain() -> float:
         probs, labels = trials[0]
@@ -122,11 +147,14 @@ def subsets(n_classes: int, rule: str, repeats: int) -> None:
         for subset in some:
             chosen = [view for view in range(VIEWS) if subset >> view & 1]
             score = score_labels("macro_f1", RULES[rule].vote(probs[chosen], None).labels, labels, n_classes)
-            equal.append(score == found[0][subset - 1])
+            equal.append(score == found["numpy"][0][subset - 1])
         return (time.perf_counter() - started) / len(some) * ((1 << VIEWS) - 1) * TRIALS / 2
 
-    sides: Sides = in_turn(ours, plain, repeats=repeats)
-    print(sides.line(f"{(1 << VIEWS) - 1} subsets x {TRIALS} trials x {PHOTOS} x {n_classes}, {rule}", "one by one, two threads"))
+    rounds = [({who: ours(who) for who in WAYS}, plain()) for _ in range(repeats)]
+    print(f"{(1 << VIEWS) - 1} subsets x {TRIALS} trials x {PHOTOS} x {n_classes}, {rule}, two threads")
+    for who in WAYS:
+        sides = Sides(tuple(mine[who][0] for mine, _ in rounds), tuple(other for _, other in rounds))
+        print(f"  {sides.line(who, 'one by one')}; {spread([mine[who][1] for mine, _ in rounds])} CPU-s")
     print(f"  equal scores: {all(equal)}")
 
 
@@ -134,12 +162,17 @@ def main() -> None:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--peer", metavar="PYTHON", help="an interpreter that has autogluon.core==1.6.3")
     made.add_argument("--repeats", type=int, default=5)
+    made.add_argument("--fresh", metavar="POOL", help=argparse.SUPPRESS)
     given = made.parse_args()
+    if given.fresh:
+        pool = np.load(given.fresh)
+        seconds, order = selected(pool["probs"], pool["labels"])
+        print(json.dumps({"seconds": seconds, "order": order}))
+        return
     for n_classes in (3, CLASSES):
         for rule in ("hard", "soft"):
             subsets(n_classes, rule, given.repeats)
-    if given.peer:
-        greedy(given.peer, given.repeats)
+    greedy(given.peer, given.repeats)
 
 
 if __name__ == "__main__":

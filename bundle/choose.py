@@ -1,31 +1,42 @@
 """The choice: pools of all places to a plan, what it scores, and what it answers for the test photos."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.pool import TEST, VALIDATION, Pool, cached_test_probs, complete, find_trials, load_pool, places_of
+from bundle.asked import Asked, check
+from bundle.budget import within_budget
+from bundle.deciding import Decided, Shares, decide_place, known_shares, shares_json
+from bundle.elsewhere import look_elsewhere
+from bundle.members import Member, complete, find_members, siblings_on_all_data
+from bundle.named import named
+from bundle.outside import importing
+from bundle.pool import TEST, Pool, cached_test_probs, load_pool, places_of
+from bundle.said import asking, needed, say, verdict
+from bundle.soups import with_soups, without_soups
 from competitions.manifest import LABEL
 from competitions.prepare import Prepared
 from competitions.targets import Target, choose_targets
-from ensemble.cascade import Place, answer_tasks, needed_places, place_faults
+from ensemble.cascade import Place, place_faults
 from ensemble.composition import Composition
-from ensemble.honest import Choose, best_size, choose_together, choose_top_k, honest_score, vote_score
-from ensemble.plan import EnsemblePlan, TaskEnsemble, answer_all, decide
-from ensemble.voters import Voter
-from ensemble.votes import RULES, Vote
-from ledger.errors import UserError, unknown
-from ledger.predictions import OUTSIDE
-from ledger.query import all_data_sibling
+from ensemble.honest import vote_score
+from ensemble.joint_prior import fit_joint
+from ensemble.plan import EnsemblePlan, decide
+from ensemble.shift import Shift
+from ensemble.together import Together, asked_places, asks_joint, default_way, ways
+from ensemble.together_choice import WayAccount, choose_way
+from ensemble.view_journal import tta_journal
+from ledger.errors import UserError
+from ledger.query import count_looks
 from ledger.trials import ALL_DATA
-from trainables.catalog import check_views
 
-RESAMPLES = 200
-MOST = 5
-"""Without a number of its own, an ensemble takes as many of its best members, up to this, as vote best."""
+WIDTH, WIDE = 3, 8
+"""So many times as many members as are asked for are computed through all views: what could be chosen in a resample; `--thorough`."""
+SEED = 3
+Report = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -33,137 +44,240 @@ class Choice:
     """A plan and what is known about it.
 
     Attributes:
-        scores: Per task, and for the composed `label`, validation scores: the best single trial, the vote, the soft vote beside
-            it, and the honest score of the whole choice (`ensemble.honest` says what it leaves out).
+        scores: Per task, and for the composed `label`, what `bundle.said.say` says.
         answers: Task -> class numbers of the test photos `(N,)`, the composed `label` included.
         image_ids: The N test photos in the manifest's order.
+        forecast: Whether to expect the honest score on the test photos, and why (not).
+        journal: What was compared on the way: views, refinements, ways, members.
+        budget: Cost of members along the front, where it was asked for.
+        beside: Plans of what is always shown beside the exported one: `single`, the best trial of each place through one view, and
+            the `hard` and the `soft` vote of all views of the members, without refinements.
     """
 
     plan: EnsemblePlan
     scores: dict[str, dict[str, Any]]
     answers: dict[str, NDArray[np.int64]]
     image_ids: tuple[str, ...]
+    forecast: dict[str, Any] = field(default_factory=dict)
+    journal: dict[str, Any] = field(default_factory=dict)
+    budget: dict[str, Any] | None = None
+    beside: dict[str, EnsemblePlan] = field(default_factory=dict)
 
 
-def choose(
-    prepared: Prepared,
-    *,
-    top: int | None = None,
-    rule: str = "hard",
-    targets: Sequence[str] | None = None,
-    study: str | None = None,
-    fold: int = 0,
-    all_data: bool = False,
-    device: str = "cpu",
-) -> Choice:
-    """Let all views of the best trials for each place vote, and measure that choice.
+def choose(prepared: Prepared, asked: Asked | None = None, *, tell: Report = lambda text: None) -> Choice:
+    """Let the best members for each place vote, refine what wins, and measure that choice.
 
     Args:
         prepared: The competition's data.
-        top: Members per place; for `None` as many, from 1 to `MOST`, as vote best on the validation photos.
-        rule: One of `ensemble.votes.RULES`.
-        targets: Whose trials vote; one per task for `None`. Together they answer the label: tasks, several heads, the label
-            itself, or a task by its subsets, which makes a cascade. Several targets that answer one task share a pool.
-        study: Only trials that this study asked for; the whole ledger for `None`.
-        fold: The validation fold the trials share.
-        all_data: Let each chosen trial hand its vote on the test photos to the one that learned with its settings from all
-            labelled photos. The scores stay those of the chosen trials: their siblings have none.
-        device: Where missing predictions are computed.
+        asked: What is asked for.
+        tell: Told what is being done.
 
     Raises:
-        UserError: A number or name is out of range, the targets do not answer everything once, one has no finished trial, or a
-            chosen one has no sibling that learned from all photos.
+        UserError: A number or name is out of range, the targets do not answer everything, one has no finished trial, or a chosen
+            one has no sibling that learned from all photos.
     """
-    faults = [] if top is None or top >= 1 else [f"top must be 1 or more, got {top}; give --top K"]
-    faults += [] if rule in RULES else [unknown("voting rule", rule, dict(RULES))]
-    folds = prepared.competition.split.n_folds
-    faults += [] if 0 <= fold < folds else [f"fold must be 0..{folds - 1}, got {fold}"]
-    if faults:
-        raise UserError(*faults)
-    check_views(prepared.competition.views)
-    asked = choose_targets(prepared.competition, targets)
-    places = places_of(prepared, asked)
-    _check_places(prepared, list(places))
-    trials = find_trials(prepared, asked, k=top or MOST, fold=fold, study=study)
-    complete(prepared, [trial for found in trials.values() for trial in found], (VALIDATION, OUTSIDE), device)
-    pools = {place: load_pool(prepared, place, own, trials, fold) for place, own in places.items()}
-    sizes = [top] if top else range(1, MOST + 1)
-    chosen = {place: _size(pool, sizes, rule) for place, pool in pools.items()}
-    members = {place: pool.members[: chosen[place]] for place, pool in pools.items()}
-    if all_data:
-        members = _siblings(prepared, members)
-    taught = {place: prepared.rows(own[0], ALL_DATA if all_data else fold)[0] for place, own in places.items()}
-    priors = {place: prepared.priors(own[0], taught[place])[place.task] for place, own in places.items()}
-    plan = _plan(prepared, pools, chosen, members, priors, rule)
-    scores = {task: found for task in _answered(plan) if (found := _scores(prepared, plan, pools, chosen, sizes, rule, task))}
+    asked = Asked() if asked is None else asked
+    check(asked, prepared)
+    targets = choose_targets(prepared.competition, asked.targets)
+    places = places_of(prepared, targets)
+    table = Composition.of(prepared.competition)
+    _check_places(prepared, list(places), table)
+    pools = _pools(prepared, asked, targets, places, tell)
+    tell("comparing labelled and test photos")
+    shift = look_elsewhere(prepared, pools, asked.device)
+    decided: dict[Place, Decided] = {}
+    for place, pool in pools.items():
+        tell(f"choosing for {place}")
+        shares = Shares() if asked.plain else known_shares(prepared, pool, shift=_reason(shift), device=asked.device)
+        decided[place] = decide_place(prepared, pool, asked, shares)
+    budget = None
+    if asked.front or asked.has_budget:
+        tell("measuring what members cost")
+        decided, budget = within_budget(prepared, decided, asked)
+    tell("comparing ways to the label")
+    together, default, accounts = _together(prepared, decided, asked, table)
+    plan = _plan(prepared, places, decided, asked, together, table)
+    classes = plan.known_classes
+    scores = {}
+    for task in _answered(plan):
+        tell(f"honest score of {task}")
+        own = needed((together, default), table, list(decided), task)
+        photos = asking(prepared, decided, own, task)
+        if len(photos.labels):
+            scores[task] = say(decided, photos, together, default, table, classes, metric=plan.metric)
+            scores[task]["verdict"] = verdict(scores[task])
     ids = tuple(prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test"))
-    return Choice(plan, scores, _answers(prepared, plan, ids, device), ids)
+    tell("answering the test photos")
+    return Choice(
+        plan=plan,
+        scores=scores,
+        answers=answer(prepared, plan, ids, asked.device),
+        image_ids=ids,
+        forecast=_forecast(prepared, decided, scores, shift, asked, targets),
+        journal=_journal(decided, accounts, shift),
+        budget=None if budget is None else budget.to_json(),
+        beside={name: _plan(prepared, places, own, asked, default, table) for name, own in _beside(decided).items()},
+    )
 
 
-def _check_places(prepared: Prepared, places: Sequence[Place]) -> None:
-    """Refuse targets that do not answer everything the file asks for, each thing once."""
-    competition = prepared.competition
+def answer(prepared: Prepared, plan: EnsemblePlan, ids: tuple[str, ...], device: str = "cpu") -> dict[str, NDArray[np.int64]]:
+    """What a plan answers for test photos `ids`: task -> class numbers `(N,)`. What is not cached is computed."""
+    if not ids:
+        return {}
+    views: dict[str, list[str]] = {}
+    for trial, _, view in plan.keys:
+        if trial not in plan.imports and view not in views.setdefault(trial, []):
+            views[trial].append(view)
+    complete(prepared, views, (TEST,), device)
+    groups = dict(zip(prepared.manifest.image_ids, prepared.manifest.groups, strict=True))
+    return decide(plan, cached_test_probs(prepared, plan), ids, [groups[image_id] for image_id in ids])
+
+
+def _check_places(prepared: Prepared, places: Sequence[Place], table: Composition) -> None:
+    """Refuse targets that do not answer everything the file asks for, or of which one has no say."""
+    competition, there = prepared.competition, ways(places, table)
     answered = {place.task for place in places}
-    faults = place_faults(places, {task: task_of.classes for task, task_of in competition.tasks.items()})
-    if LABEL in answered:
-        both = sorted(answered & set(competition.composed))
-        faults += [f"{', '.join(both)} and the label itself are both answered; choose one way"] if both else []
-        answered |= set(competition.composed)
-    wanted = {task for task in competition.submission.answers.values() if task != LABEL} | set(competition.composed)
+    wanted = {task for task in competition.submission.answers.values() if task != LABEL and task not in table.tasks}
+    if not there:
+        wanted |= set(table.tasks)
     missing = [task for task in competition.tasks if task in wanted and task not in answered]
-    faults += [f"no target answers {', '.join(missing)}"] if missing else []
+    faults = [f"no target answers {', '.join(missing)}"] if missing else []
+    classes = {task: one.classes for task, one in competition.tasks.items()}
+    faults += place_faults([place for place in places if place.where or place.task not in _split(places)], classes)
+    asked = {place for way in there for place in asked_places(way, places, table)}
+    idle = [str(place) for place in places if place not in asked] if there else []
+    faults += (
+        [f"{', '.join(idle)} would have no say: no way to the label asks them; leave them out, or add what is missing"]
+        if idle
+        else []
+    )
     if faults:
         raise UserError(*(f"--targets: {fault}" for fault in faults))
 
 
-def _siblings(prepared: Prepared, members: Mapping[Place, tuple[str, ...]]) -> dict[Place, tuple[str, ...]]:
-    """The members' siblings that learned from all data, seniority unchanged."""
-    trials = dict.fromkeys(trial for own in members.values() for trial in own)
-    of = {trial: all_data_sibling(prepared.paths, trial) for trial in trials}
-    missing = [trial for trial, sibling in of.items() if sibling is None]
-    if missing:
-        command = f"python run_search.py {prepared.competition.name} --all-data --base"
-        raise UserError(*(f"trial {trial} has not been trained on all data; run: {command} {trial}" for trial in missing))
-    return {place: tuple(of[trial] or trial for trial in own) for place, own in members.items()}
+def _split(places: Sequence[Place]) -> set[str]:
+    """Tasks that are answered by subsets: their own ensemble may stand beside those."""
+    return {place.task for place in places if place.where}
+
+
+def _pools(
+    prepared: Prepared, asked: Asked, targets: Sequence[Target], places: Mapping[Place, Sequence[Target]], tell: Report
+) -> dict[Place, Pool]:
+    folds = asked.folds(prepared.competition.split.n_folds)
+    members = find_members(prepared, targets, folds=folds, study=asked.study)
+    if asked.all_data:
+        members = without_soups(prepared, members)
+    elif asked.soup:
+        tell("averaging weights")
+        members = with_soups(prepared, members, fold=folds[0], device=asked.device)
+    width = (WIDE if asked.thorough else WIDTH) * max(asked.sizes)
+    pools = {}
+    for place, own in places.items():
+        tell(f"reading the predictions for {place}")
+        natives = [member for target in own for member in members[target.name]]
+        outside = importing(prepared, place, own, folds, asked.imports)
+        pools[place] = load_pool(
+            prepared,
+            place,
+            own,
+            [*natives, *outside],
+            folds=folds,
+            views=prepared.competition.views_for(place.task),
+            n_whole=width,
+            device=asked.device,
+        )
+    return pools
+
+
+def _together(
+    prepared: Prepared, decided: Mapping[Place, Decided], asked: Asked, table: Composition
+) -> tuple[Together, Together, tuple[WayAccount, ...]]:
+    """How the places come to the label, how they would without comparing, and what was compared."""
+    places = list(decided)
+    default = Together(default_way(places, table))
+    classes = {place.task: prepared.competition.classes(place.task) for place in places}
+    joint = _joint_prior(prepared, asked, table)
+    if asked.together is not None:
+        if asked.together not in ways(places, table):
+            raise UserError(f"--together {asked.together}: these targets allow {', '.join(ways(places, table))}")
+        return Together(asked.together, joint if asks_joint(asked.together, places, table) else None), default, ()
+    photos = asking(prepared, decided, _label_places(places, table), LABEL)
+    if asked.plain or len(table.tasks) < 2 or len(np.unique(photos.groups)) < 2:
+        return default, default, ()
+    choices = {place: decided[place].choosing.at(photos.seats[place]) for place in photos.seats}
+    together, accounts = choose_way(
+        choices, table, classes, photos.labels, photos.groups, metric=prepared.competition.metric, seed=SEED, joint=joint
+    )
+    return together, default, accounts
+
+
+def _label_places(places: Sequence[Place], table: Composition) -> tuple[Place, ...]:
+    inside = [place for place in places if place.task in (*table.tasks, LABEL)]
+    routers = {router for place in inside for router, _ in place.where}
+    return tuple(place for place in places if place in inside or place.task in routers)
+
+
+def _joint_prior(prepared: Prepared, asked: Asked, table: Composition) -> tuple[float, ...]:
+    """Of the photos that the members of the first fold learned from."""
+    composed = tuple((name, len(prepared.competition.classes(name))) for name in table.tasks)
+    target = Target(LABEL, {LABEL: table.n_classes}, prepared.competition.metric, composed=composed)
+    fold = ALL_DATA if asked.all_data or asked.fold == "all" else int(asked.fold)
+    taught, _ = prepared.rows(target, fold)
+    return fit_joint(table, prepared.labels(target)[LABEL][taught].astype(np.int64))
 
 
 def _plan(
     prepared: Prepared,
-    pools: Mapping[Place, Pool],
-    chosen: Mapping[Place, int],
-    members: Mapping[Place, tuple[str, ...]],
-    priors: Mapping[Place, NDArray[np.float64]],
-    rule: str,
+    places: Mapping[Place, Sequence[Target]],
+    decided: Mapping[Place, Decided],
+    asked: Asked,
+    together: Together,
+    table: Composition,
 ) -> EnsemblePlan:
     competition = prepared.competition
-    tasks = tuple(
-        TaskEnsemble(
-            task=place.task,
-            classes=competition.classes(place.task),
-            voters=tuple(Voter(trial, view) for trial in members[place] for view in pool.views),
-            prior=tuple(float(share) for share in priors[place]),
-            rule=rule,
-            tie_rule=RULES[rule].tie_rule,
-            score=_own_score(pool, chosen[place], rule),
-            where=place.where,
+    decided = {place: decided[place] for place in asked_places(together.way, list(decided), table)}
+    chosen = {place: [one.pool.members[m] for m in one.choosing.on().members] for place, one in decided.items()}
+    everyone: dict[str, Member] = {member.name: member for own in chosen.values() for member in own}
+    siblings = siblings_on_all_data(prepared, everyone.values()) if asked.all_data else {}
+    whole_fold = ALL_DATA if asked.all_data or asked.fold == "all" else int(asked.fold)
+    tasks = []
+    for place, one in decided.items():
+        target = places[place][0]
+        taught, _ = prepared.rows(target, whole_fold)
+        tasks.append(
+            named(
+                one.pool,
+                one.choosing.on(),
+                classes=competition.classes(place.task),
+                prior=prepared.priors(target, taught)[place.task].tolist(),
+                score=_own_score(one),
+                accounts=one.accounts,
+                siblings=siblings,
+            )
         )
-        for place, pool in pools.items()
-    )
-    return EnsemblePlan(competition.name, competition.metric, tasks, Composition.of(competition), competition.submission)
+    imports = {member.name: member.imported for member in everyone.values() if member.imported}
+    kept = None if together.way == default_way(list(decided), table) else together
+    return EnsemblePlan(competition.name, competition.metric, tuple(tasks), table, competition.submission, imports, kept)
 
 
-def _own_score(pool: Pool, k: int, rule: str) -> float:
+def _beside(decided: Mapping[Place, Decided]) -> dict[str, dict[Place, Decided]]:
+    """The choices that are shown beside the exported one."""
+
+    def by(rule: str) -> dict[Place, Decided]:
+        sizes = {place: 1 if rule == "single" else len(one.plain.on().members) for place, one in decided.items()}
+        return {
+            place: replace(one, choosing=one.plain.by(rule, (sizes[place],)), accounts=(), refined=())
+            for place, one in decided.items()
+        }
+
+    return {rule: by(rule) for rule in ("single", "hard", "soft")}
+
+
+def _own_score(one: Decided) -> float:
     """What a place's vote scores on the photos it is asked about."""
-    known = np.flatnonzero(pool.labels >= 0)
-    return vote_score(_fixed(pool, k, rule)(known)(known), pool.labels[known], metric=pool.metric)
-
-
-def _answers(prepared: Prepared, plan: EnsemblePlan, ids: tuple[str, ...], device: str) -> dict[str, NDArray[np.int64]]:
-    if not ids:
-        return {}
-    complete(prepared, [voter.member for voter in plan.voters], (TEST,), device)
-    probs = cached_test_probs(prepared.paths, [key for ensemble in plan.tasks for key in ensemble.keys])
-    return decide(plan, probs, ids)
+    arena = one.choosing.arena
+    known = np.flatnonzero(arena.labels >= 0)
+    return vote_score(arena.vote(one.choosing.on(), known), arena.labels[known], metric=arena.metric)
 
 
 def _answered(plan: EnsemblePlan) -> list[str]:
@@ -171,100 +285,49 @@ def _answered(plan: EnsemblePlan) -> list[str]:
     return list(dict.fromkeys([*plan.composition.tasks, *(e.task for e in plan.tasks if e.task != LABEL), LABEL]))
 
 
-def _scores(
+def _forecast(
     prepared: Prepared,
-    plan: EnsemblePlan,
-    pools: Mapping[Place, Pool],
-    chosen: Mapping[Place, int],
-    sizes: Sequence[int],
-    rule: str,
-    task: str,
+    decided: Mapping[Place, Decided],
+    scores: Mapping[str, Mapping[str, Any]],
+    shift: Shift,
+    asked: Asked,
+    targets: Sequence[Target],
 ) -> dict[str, Any]:
-    """What is known about one answer, on the photos that all places it depends on have; nothing where none has a label for it."""
-    needed = _needed(plan, task)
-    labels, groups, aligned = _shared(prepared, {place: pools[place] for place in needed}, task)
-    if not len(labels):
-        return {}
-    metric, rows = plan.metric, np.arange(len(labels))
-
-    def answer(places: Sequence[Place], votes: Sequence[Vote]) -> Vote:
-        derived = task == LABEL or any(place.task == LABEL for place in places)
-        whole = answer_all(plan.composition, places, votes, plan.known_classes) if derived else {}
-        return (whole or answer_tasks(places, votes, plan.known_classes))[task]
-
-    def score(choices: Mapping[Place, Choose]) -> float:
-        return vote_score(choose_together(choices, answer)(rows)(rows), labels, metric=metric)
-
-    by_rule = {
-        name: score({place: _fixed(pool, chosen[place], name) for place, pool in aligned.items()})
-        for name in dict.fromkeys((rule, "hard", "soft"))
+    """The honest score as a forecast for the test photos, with what it rests on."""
+    folds = asked.folds(prepared.competition.split.n_folds)
+    looked = {
+        target.name: count_looks(prepared.paths, target.name, prepared.data_fingerprint(target), folds) for target in targets
     }
-    single = score({place: _fixed(pool, 1, "soft", views=1) for place, pool in aligned.items()})
-    whole = choose_together({place: _choice(pool, sizes, rule) for place, pool in aligned.items()}, answer)
     return {
-        "best_single": {
-            "trial_id": "+".join(dict.fromkeys(pool.members[0] for pool in aligned.values())),
-            "score": single,
-        },
-        "vote": by_rule[rule],
-        "hard": by_rule["hard"],
-        "soft": by_rule["soft"],
-        "optimistic": by_rule[rule],
-        "honest": _honest(whole, labels, groups, metric),
-        "members": {str(place): chosen[place] for place in needed},
+        "scores": {task: found["honest"] for task, found in scores.items()},
+        "metric": prepared.competition.metric,
+        "holds": not shift.announced,
+        "words": (
+            f"the forecast does not hold: {shift.words}"
+            if shift.announced
+            else f"expect the honest score, give or take; {shift.words}"
+        ),
+        "shift": shift.to_json(),
+        "test_shares": shares_json({str(place): one.shares for place, one in decided.items()}),
+        "validation_looked_at": looked,
     }
 
 
-def _needed(plan: EnsemblePlan, task: str) -> list[Place]:
-    """The places that decide a task, or the label."""
-    places = [ensemble.place for ensemble in plan.tasks]
-    whole = [place for place in places if place.task == LABEL]
-    if whole and (task == LABEL or task in plan.composition.tasks):
-        return list(needed_places(LABEL, places))
-    tasks = plan.composition.tasks if task == LABEL else (task,)
-    return list(dict.fromkeys(place for one in tasks for place in needed_places(one, places)))
+def _journal(decided: Mapping[Place, Decided], accounts: Sequence[WayAccount], shift: Shift) -> dict[str, Any]:
+    places = {}
+    for place, one in decided.items():
+        arena, design = one.choosing.arena, one.plain.on()
+        grouped = len(np.unique(arena.groups[arena.labels >= 0])) > 1
+        searched = len(arena.views) > 1 and design.stacking is None and grouped
+        tta = tta_journal(arena, arena.sample(), design, seed=SEED) if searched else None
+        places[str(place)] = {
+            "members_compared": len(one.pool.members),
+            "tta": None if tta is None else tta.to_json(),
+            "refinements": [account.to_json() for account in one.accounts],
+            "tournament": None if one.tournament is None else one.tournament.to_json(),
+        }
+    return {"places": places, "together": [account.to_json() for account in accounts], "shift": shift.to_json()}
 
 
-def _honest(choice: Choose, labels: NDArray[np.int64], groups: Sequence[str], metric: str) -> dict[str, Any] | None:
-    """The honest score, or `None` where the fold has fewer than two groups to choose on and to score."""
-    if len(set(groups)) < 2:
-        return None
-    return asdict(honest_score(choice, labels, groups, metric=metric, seed=0, n_resamples=RESAMPLES))
-
-
-def _size(pool: Pool, sizes: Sequence[int], rule: str) -> int:
-    there = sorted({min(k, len(pool.members)) for k in sizes})
-    return best_size(pool.probs, pool.labels, sizes=there, metric=pool.metric, rule=rule)
-
-
-def _choice(pool: Pool, sizes: Sequence[int], rule: str) -> Choose:
-    there = sorted({min(k, len(pool.members)) for k in sizes})
-    return choose_top_k(pool.probs, pool.labels, members=pool.members, sizes=there, metric=pool.metric, rule=rule)
-
-
-def _fixed(pool: Pool, k: int, rule: str, views: int | None = None) -> Choose:
-    """No choice at all: the pool's first `k` members, whatever the rows."""
-    probs = pool.probs[:k, :views]
-
-    def decide_rows(rows: NDArray[np.int64]) -> Vote:
-        voters = probs[:, :, rows]
-        return RULES[rule].vote(voters.reshape(-1, *voters.shape[2:]), None)
-
-    return lambda rows: decide_rows
-
-
-def _shared(prepared: Prepared, pools: Mapping[Place, Pool], task: str) -> tuple[NDArray[np.int64], list[str], dict[Place, Pool]]:
-    """For the photos that every pool has and that have a label for `task`: labels, groups, and the pools cut to them by id."""
-    manifest, competition = prepared.manifest, prepared.competition
-    composed = tuple((name, len(competition.classes(name))) for name in competition.composed)
-    asked = Target(task, {task: len(competition.classes(task))}, competition.metric, composed=composed)
-    label_of = dict(zip(manifest.image_ids, prepared.labels(asked)[task].tolist(), strict=True))
-    seats = {place: {image_id: seat for seat, image_id in enumerate(pool.image_ids)} for place, pool in pools.items()}
-    first = next(iter(pools.values()))
-    ids = [i for i in first.image_ids if label_of[i] >= 0 and all(i in seat for seat in seats.values())]
-    aligned = {}
-    for place, pool in pools.items():
-        rows = np.array([seats[place][i] for i in ids], dtype=np.int64)
-        aligned[place] = replace(pool, image_ids=tuple(ids), labels=pool.labels[rows], probs=pool.probs[:, :, rows])
-    group_of = dict(zip(first.image_ids, first.groups, strict=True))
-    return np.array([label_of[i] for i in ids], dtype=np.int64), [group_of[i] for i in ids], aligned
+def _reason(shift: Shift) -> str | None:
+    return "the test photos come from elsewhere" if shift.announced else None

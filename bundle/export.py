@@ -2,22 +2,27 @@
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from bundle.choose import Choice
+from bundle.licences import licence_notes
+from bundle.pool import TEST, all_test_rows
 from competitions.prepare import Prepared
 from ledger.disk import FullDiskError, writing
 from ledger.errors import UserError
 from ledger.files import copy_file, file_hash, replace_bytes, replace_json, sweep
+from ledger.imports import find_import
 from ledger.mending import readable_record, readable_sessions
-from ledger.paths import CompetitionPaths
+from ledger.predictions import Predictions
 from ledger.trials import TrialFolder
 from submissions.format import write_submission
 from trainables.best_weights import lost_weights
+from trainables.config import TrialConfig
 
 SCHEMA = 1
-CHECKSUMS = "checksums.json"
+CHECKSUMS, IMPORTED = "checksums.json", "imported"
 README = """This folder predicts for competition {competition}. With Podium installed:
 
     python predict.py {name} PHOTOS --out submission.csv
@@ -28,8 +33,8 @@ or, in Python:
     answers = open_bundle("{name}").predict("PHOTOS")
     print(answers.image_ids, answers.labels["label"])
 
-plan.json says who votes how, models.json how each network was made, provenance.json where the weights come from. The weights were
-trained from the competition's photos: its licence, and that of any published start weights named there, apply to them.
+plan.json says who votes how, models.json how each network was made, provenance.json where the weights come from, forecast.json what
+to expect of the answers and whether it holds, LICENCES.md whose licences apply.
 """
 
 
@@ -50,7 +55,7 @@ def export(prepared: Prepared, choice: Choice, to: Path) -> dict[str, Any]:
     """
     plan, paths = choice.plan, prepared.paths
     try:
-        bundle = _write_bundle(paths, choice, to)
+        bundle = _write_bundle(prepared, choice, to)
         submission = None
         if choice.image_ids:
             submission = to / "submission.csv"
@@ -59,6 +64,10 @@ def export(prepared: Prepared, choice: Choice, to: Path) -> dict[str, Any]:
             sweep(folder)
         replace_json(paths.ensembles / plan.plan_id / "plan.json", plan.to_json())
         replace_json(paths.ensembles / plan.plan_id / "scores.json", choice.scores)
+        replace_json(paths.ensembles / plan.plan_id / "forecast.json", choice.forecast)
+        replace_json(paths.ensembles / plan.plan_id / "journal.json", choice.journal)
+        beside = {name: one.to_json() for name, one in choice.beside.items()}
+        replace_json(paths.ensembles / plan.plan_id / "beside.json", beside)
     except FullDiskError:
         raise
     except OSError as error:
@@ -68,8 +77,22 @@ def export(prepared: Prepared, choice: Choice, to: Path) -> dict[str, Any]:
         "plan": plan.to_json(),
         "voters": {str(ensemble.place): len(ensemble.voters) for ensemble in plan.tasks},
         "scores": choice.scores,
+        "forecast": choice.forecast,
+        **_compared(choice.journal),
+        "budget": choice.budget,
         "submission": None if submission is None else str(submission),
         "bundle": str(bundle),
+    }
+
+
+def _compared(journal: Mapping[str, Any]) -> dict[str, Any]:
+    """What was compared, without the rows of every combination: those stand in the ensemble's `journal.json`."""
+    places = journal["places"]
+    return {
+        "refinements": {place: found["refinements"] for place, found in places.items()},
+        "views_that_hurt": {place: found["tta"]["hurts"] for place, found in places.items() if found["tta"]},
+        "tournament": {place: found["tournament"] for place, found in places.items() if found["tournament"]},
+        "together": journal["together"],
     }
 
 
@@ -84,7 +107,7 @@ def check_target(to: Path) -> None:
         raise UserError(f"--to must be a folder for exports, and {there} is there and is not a bundle; give another folder")
 
 
-def _write_bundle(paths: CompetitionPaths, choice: Choice, to: Path) -> Path:
+def _write_bundle(prepared: Prepared, choice: Choice, to: Path) -> Path:
     """Everything is written beside and then renamed, so that a half bundle is never taken for one.
 
     Between the two renames there is none by its name; until the next export, `open_bundle` finds the old one.
@@ -96,7 +119,7 @@ def _write_bundle(paths: CompetitionPaths, choice: Choice, to: Path) -> Path:
         shutil.rmtree(left, ignore_errors=True)
     try:
         with writing(to):
-            _fill_bundle(paths, choice, beside)
+            _fill_bundle(prepared, choice, beside)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
@@ -107,22 +130,42 @@ def _write_bundle(paths: CompetitionPaths, choice: Choice, to: Path) -> Path:
     return final
 
 
-def _fill_bundle(paths: CompetitionPaths, choice: Choice, beside: Path) -> None:
+def _fill_bundle(prepared: Prepared, choice: Choice, beside: Path) -> None:
     (beside / "weights").mkdir(parents=True)
-    models, sources = {}, {}
-    for trial in sorted({voter.member for voter in choice.plan.voters}):
-        folder = TrialFolder(paths.trials / trial)
+    models: dict[str, Any] = {}
+    sources: dict[str, Any] = {}
+    for trial in sorted(choice.plan.trials):
+        folder = TrialFolder(prepared.paths.trials / trial)
         copied = copy_file(folder.best, beside / "weights" / f"{trial}.safetensors") if folder.best.is_file() else ""
         if (record := readable_record(folder)) is None or copied != record.weights:
             raise UserError(lost_weights(folder))
         models[trial] = {"config": folder.config(), "preprocessing": _preprocessing(folder)}
         sources[trial] = _source(folder)
+    imports = {name: find_import(prepared.paths, name) for name in sorted(choice.plan.imports)}
+    sources |= {name: asdict(found.source) for name, found in imports.items()}
+    _keep_imported(prepared, choice, beside)
     replace_json(beside / "plan.json", choice.plan.to_json())
     replace_json(beside / "models.json", {"schema": SCHEMA, "models": models})
     replace_json(beside / "provenance.json", sources)
     replace_json(beside / "scores.json", choice.scores)
+    replace_json(beside / "forecast.json", choice.forecast)
+    named = {
+        found.name: "; ".join(filter(None, [*(f.name for f in found.source.files), found.source.note]))
+        for found in imports.values()
+    }
+    configs = {trial: TrialConfig.from_json(facts["config"]) for trial, facts in models.items()}
+    replace_bytes(beside / "LICENCES.md", licence_notes(configs, named, prepared.paths).encode())
     replace_bytes(beside / "README.txt", README.format(competition=choice.plan.competition, name="bundle").encode())
     replace_json(beside / CHECKSUMS, checksums(beside))
+
+
+def _keep_imported(prepared: Prepared, choice: Choice, beside: Path) -> None:
+    """The test answers of the imports that vote: all that they have in place of weights."""
+    for ensemble in choice.plan.tasks:
+        for name, head, view in ensemble.keys:
+            if name in choice.plan.imports:
+                ids, probs = all_test_rows(prepared, name, head, ensemble.prior)
+                Predictions(beside / IMPORTED / name).write(TEST, head, view, [(image_id, "") for image_id in ids], probs)
 
 
 def set_aside(bundle: Path) -> Path:
@@ -137,9 +180,6 @@ def checksums(folder: Path) -> dict[str, str]:
 
 
 def _preprocessing(folder: TrialFolder) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from trainables.config import TrialConfig
     from trainables.prediction import load_network
 
     _, wanted = load_network(TrialConfig.from_json(folder.config()), folder.best)
@@ -147,8 +187,6 @@ def _preprocessing(folder: TrialFolder) -> dict[str, Any]:
 
 
 def _source(folder: TrialFolder) -> Mapping[str, Any]:
-    from dataclasses import asdict
-
     record = readable_record(folder)
     sessions = [{name: value for name, value in session.items() if name != "diff"} for session in readable_sessions(folder)]
     return {"record": None if record is None else asdict(record), "sessions": sessions}

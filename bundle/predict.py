@@ -9,9 +9,9 @@ import io
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from bundle.export import CHECKSUMS, SCHEMA, checksums, set_aside
+from bundle.export import CHECKSUMS, IMPORTED, SCHEMA, checksums, set_aside
 from competitions.decode import BrokenImage, find_file, read_image, resize, split_member
-from ensemble.plan import EnsemblePlan, decide
+from ensemble.design import decide_together
+from ensemble.plan import EnsemblePlan, answer_places
+from ensemble.task_ensemble import TaskEnsemble, vote_alone, without
+from ensemble.voters import Rows
+from ensemble.votes import Vote
 from ledger.disk import FullDiskError
 from ledger.errors import UserError, unknown
 from ledger.files import read_json
+from ledger.predictions import Predictions
 from trainables.backbones import Preprocessing
 from trainables.config import TrialConfig
 from trainables.prediction import BATCH, Probs, load_network, predict
@@ -45,17 +50,19 @@ class Answers:
         labels: Task -> class numbers `int64 (N,)`; the composed one is called `label`.
         broken: Id -> why the photo could not be decoded; it was answered from the prior.
         close: How many photos have a voter whose two best classes are nearer than `CLOSE_MARGIN`.
+        without_imports: How many photos an imported file has no answer for: there only trained members voted.
     """
 
     image_ids: tuple[str, ...]
     labels: dict[str, NDArray[np.int64]]
     broken: dict[str, str]
     close: int
+    without_imports: int = 0
 
 
 @dataclass(frozen=True)
 class Model:
-    """One member's network, ready to run."""
+    """One trial's network, ready to run."""
 
     config: TrialConfig
     network: nn.Module
@@ -65,11 +72,19 @@ class Model:
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle."""
+    """An opened bundle.
+
+    Attributes:
+        plan: Who votes and how.
+        models: Trial -> its network.
+        imported: (import, head, view) -> ids and probabilities of the photos that a file from outside has answers for.
+        device: Where the networks are.
+    """
 
     plan: EnsemblePlan
     models: dict[str, Model]
     device: str
+    imported: Mapping[tuple[str, str, str], Rows] = field(default_factory=dict)
 
     def predict(
         self,
@@ -77,14 +92,16 @@ class Bundle:
         ids: Sequence[str] | None = None,
         paths: Sequence[str] | None = None,
         progress: Callable[[int, int], None] | None = None,
+        groups: Sequence[str] | None = None,
     ) -> Answers:
-        """Answer every photo.
+        """Answer every photo, a few hundred at a time.
 
         Args:
             photos: A folder.
             ids: N ids in the order of the answers; the path of every image file, sorted, for `None`.
             paths: Where each photo stands below the folder; the ids themselves for `None`.
             progress: Told (done, total).
+            groups: N group names, where the plan gives a group one answer; without them each photo is its own group.
 
         Raises:
             UserError: The folder is missing or has no photos, or photos that are asked for are not there.
@@ -93,28 +110,55 @@ class Bundle:
         names = tuple(ids) if ids is not None else find_photos(root)
         places = dict(zip(names, paths if paths is not None else names, strict=True))
         check_there(root, tuple(places.values()))
-        parts: list[dict[str, NDArray[np.int64]]] = []
+        known = self._known_to_imports(names)
+        parts: list[list[Vote]] = []
         broken: dict[str, str] = {}
         close = 0
         for start in range(0, len(names), CHUNK):
             chunk = names[start : start + CHUNK]
-            labels, bad, near = self._chunk(root, chunk, [places[name] for name in chunk])
-            parts.append(labels)
+            votes, bad, near = self._chunk(root, chunk, [places[name] for name in chunk], known[start : start + CHUNK])
+            parts.append(votes if self._keeps_shares else [Vote(vote.labels, vote.shares[:0]) for vote in votes])
             broken |= bad
             close += near
             if progress:
                 progress(start + len(chunk), len(names))
-        merged = {task: np.concatenate([part[task] for part in parts]) for task in parts[0]}
-        return Answers(names, merged, broken, close)
+        labels = self._answer(parts, names, groups)
+        return Answers(names, labels, broken, close, int((~known).sum()))
+
+    @property
+    def _keeps_shares(self) -> bool:
+        """Whether an answer needs the shares of all photos, and not their labels alone."""
+        return self.plan.together is not None or any(ensemble.decides_together for ensemble in self.plan.tasks)
+
+    def _answer(
+        self, parts: Sequence[Sequence[Vote]], names: Sequence[str], groups: Sequence[str] | None
+    ) -> dict[str, NDArray[np.int64]]:
+        votes = []
+        for number, ensemble in enumerate(self.plan.tasks):
+            labels = np.concatenate([part[number].labels for part in parts])
+            if self._keeps_shares:
+                whole = Vote(labels, np.concatenate([part[number].shares for part in parts]))
+                whole = decide_together(whole, names, groups, same_group=ensemble.same_group, quota=ensemble.quota)
+            else:  # labels are all that is looked at, so these shares are never read
+                whole = Vote(labels, np.zeros((len(labels), len(ensemble.classes))))
+            votes.append(whole)
+        return {task: vote.labels for task, vote in answer_places(self.plan, votes).items()}
+
+    def _known_to_imports(self, names: Sequence[str]) -> NDArray[np.bool_]:
+        """`(N,) bool`: photos that every import has an answer for."""
+        there = set(names)
+        for ids, _ in self.imported.values():
+            there &= set(ids)
+        return np.array([name in there for name in names], dtype=bool)
 
     def _chunk(
-        self, root: Path, names: tuple[str, ...], places: Sequence[str]
-    ) -> tuple[dict[str, NDArray[np.int64]], dict[str, str], int]:
+        self, root: Path, names: tuple[str, ...], places: Sequence[str], known: NDArray[np.bool_]
+    ) -> tuple[list[Vote], dict[str, str], int]:
         sizes = {model.config.image_size for model in self.models.values()}
         images, reasons = _decode(root, places, sizes)
         broken = {name: reasons[place] for name, place in zip(names, places, strict=True) if place in reasons}
         lost = np.array([place for place, name in enumerate(names) if name in broken], dtype=np.int64)
-        probs: dict[tuple[str, str, str], tuple[tuple[str, ...], NDArray[np.float16]]] = {}
+        probs: dict[tuple[str, str, str], Rows] = {}
         with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if self.device == "cpu" else 1) as pool:
             found = pool.map(lambda model: self._run(model, images[model.config.image_size]), self.models.values())
             for trial, arrays in zip(self.models, found, strict=True):
@@ -124,10 +168,25 @@ class Bundle:
         for ensemble in self.plan.tasks:
             prior = np.array(ensemble.prior).astype(np.float16)
             for key in ensemble.keys:
-                array = probs[key][1]
-                array[lost] = prior
-                close |= _margin(array) < CLOSE_MARGIN
-        return decide(self.plan, probs, names), broken, int(close.sum())
+                if key in probs:
+                    array = probs[key][1]
+                    array[lost] = prior
+                    close |= _margin(array) < CLOSE_MARGIN
+        votes = [self._vote(ensemble, {**self.imported, **probs}, names, known) for ensemble in self.plan.tasks]
+        return votes, broken, int(close.sum())
+
+    def _vote(
+        self, ensemble: TaskEnsemble, probs: Mapping[tuple[str, str, str], Rows], names: Sequence[str], known: NDArray[np.bool_]
+    ) -> Vote:
+        """The votes on a chunk; where an import has no answer, those of the trained members alone."""
+        if known.all() or not set(ensemble.members) & set(self.plan.imports):
+            return vote_alone(ensemble, probs, names)
+        labels, shares = np.zeros(len(names), dtype=np.int64), np.zeros((len(names), len(ensemble.classes)))
+        for here, asked in ((known, ensemble), (~known, without(ensemble, self.plan.imports))):
+            if here.any():
+                vote = vote_alone(asked, probs, [name for name, own in zip(names, here, strict=True) if own])
+                labels[here], shares[here] = vote.labels, vote.shares
+        return Vote(labels, shares)
 
     def _run(self, model: Model, images: NDArray[np.uint8]) -> Probs:
         torch.set_num_threads(model.config.threads)
@@ -164,9 +223,11 @@ def open_bundle(folder: str | Path, device: str = "cpu") -> Bundle:
         network, _ = load_network(config, root / "weights" / f"{trial}.safetensors", device)
         stated = facts["preprocessing"]
         wanted = Preprocessing(stated["image_size"], tuple(stated["mean"]), tuple(stated["std"]))
-        views = tuple(dict.fromkeys(voter.view for voter in plan.voters if voter.member == trial))
+        views = tuple(dict.fromkeys(view for own, _, view in plan.keys if own == trial))
         models[trial] = Model(config, network.eval(), wanted, views)
-    return Bundle(plan, models, device)
+    keys = [key for key in plan.keys if key[0] in plan.imports]
+    imported = {key: Predictions(root / IMPORTED / key[0]).read("test", key[1], key[2]) for key in keys}
+    return Bundle(plan, models, device, imported)
 
 
 def find_photos(root: Path) -> tuple[str, ...]:
@@ -200,8 +261,17 @@ def check_there(root: Path, places: Sequence[str]) -> None:
         )
 
 
-def read_ids(path: Path, column: str, path_column: str | None = None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The ids in a table's column, in order, and the photos' paths, which are the ids where no column is named.
+@dataclass(frozen=True)
+class Table:
+    """Which photos are asked for: ids in their order, their paths, and their groups where a column names them."""
+
+    ids: tuple[str, ...]
+    paths: tuple[str, ...]
+    groups: tuple[str, ...] | None = None
+
+
+def read_ids(path: Path, column: str, path_column: str | None = None, group_column: str | None = None) -> Table:
+    """The photos in a table, in its order; paths are the ids where no column is named.
 
     Raises:
         UserError: No such file or column, an empty table, an id that stands twice, or a path that leaves the folder.
@@ -214,7 +284,7 @@ def read_ids(path: Path, column: str, path_column: str | None = None) -> tuple[t
     header = list(reader.fieldnames or [])
     absent = [
         unknown("column", name, header) + f"; {path.name} needs it"
-        for name in (column, path_column)
+        for name in (column, path_column, group_column)
         if name and name not in header
     ]
     if absent:
@@ -229,7 +299,8 @@ def read_ids(path: Path, column: str, path_column: str | None = None) -> tuple[t
     faults += [f"photos must be paths below PHOTOS, got {place!r}" for place in outside[:10]]
     if faults:
         raise UserError(*faults)
-    return ids, places
+    groups = tuple(row[group_column] or own for row, own in zip(rows, ids, strict=True)) if group_column else None
+    return Table(ids, places, groups)
 
 
 def predict_to_file(
@@ -239,6 +310,7 @@ def predict_to_file(
     *,
     ids: Path | None,
     path_column: str | None,
+    group_column: str | None,
     device: str,
     progress: Callable[[int, int], None],
 ) -> dict[str, Any]:
@@ -247,8 +319,11 @@ def predict_to_file(
 
     started = time.monotonic()
     bundle = open_bundle(folder, device)
-    wanted, places = read_ids(ids, bundle.plan.submission.id_column, path_column) if ids else (None, None)
-    answers = bundle.predict(photos, wanted, places, progress)
+    if group_column and not any(ensemble.same_group for ensemble in bundle.plan.tasks):
+        raise UserError("--group-column would have no effect: this bundle answers photo by photo; leave it out")
+    table = read_ids(ids, bundle.plan.submission.id_column, path_column, group_column) if ids else None
+    wanted, places, groups = (None, None, None) if table is None else (table.ids, table.paths, table.groups)
+    answers = bundle.predict(photos, wanted, places, progress, groups)
     if len(answers.broken) == len(answers.image_ids):
         some = "; ".join(f"{name}: {reason}" for name, reason in list(answers.broken.items())[:3])
         raise UserError(f"not one of {len(answers.image_ids)} photos can be decoded ({some}); is PHOTOS the right folder?")
@@ -262,6 +337,7 @@ def predict_to_file(
         "rows": len(answers.image_ids),
         "broken_photos": answers.broken,
         "close_calls": answers.close,
+        "without_imports": answers.without_imports,
         "seconds": round(time.monotonic() - started, 2),
         "out": str(out),
     }

@@ -7,6 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from competitions._rules import rule_faults
 from competitions._settings import WITHOUT_TABLE, reader_faults
 from competitions.manifest import LABEL, RESERVED, SEPARATOR
 from ledger.errors import unknown
@@ -14,6 +15,7 @@ from ledger.errors import unknown
 MOST_CLASSES = 32767  # class numbers are int16
 DEFAULT_ROLES = {"train": "train", "test": "test"}
 DEFAULT_SPLIT = "groups"
+IDENTITY = "identity"
 
 
 def cross_faults(raw: Mapping[str, Any]) -> list[str]:
@@ -25,7 +27,7 @@ def cross_faults(raw: Mapping[str, Any]) -> list[str]:
         if t in RESERVED
     ]
     faults += _column_faults(tasks)
-    faults += _label_faults(tasks, _texts(raw.get("label")))
+    faults += _label_faults(tasks, _texts(raw.get("label"))) + rule_faults(raw, tasks)
     for name, target in _mapping(raw.get("targets")).items():
         faults += _target_faults(str(name), _mapping(target), tasks, _texts(raw.get("label")) or list(tasks))
     answers = _mapping(_mapping(raw.get("submission")).get("answers")).values()
@@ -34,10 +36,11 @@ def cross_faults(raw: Mapping[str, Any]) -> list[str]:
     faults += [_outside(key, raw[key]) for key in ("root", "table", "images", "test_images") if _leaves(raw.get(key))]
     sample = _mapping(raw.get("submission")).get("sample")
     faults += [_outside("submission.sample", str(sample))] if _leaves(sample) else []
-    faults += reader_faults(raw)
-    views = _texts(raw.get("views", ["identity"]))
-    if views is not None and (views[:1] != ["identity"] or len(set(views)) < len(views)):
+    faults += rule_faults(raw, tasks) + reader_faults(raw)
+    views = _texts(raw.get("views", [IDENTITY]))
+    if views is not None and (views[:1] != [IDENTITY] or len(set(views)) < len(views)):
         faults.append(f"views must begin with identity and name each view once, got {views}")
+    faults += _forbidden_faults(tasks, views)
     return faults + _split_faults(raw) + _plugin_faults(raw)
 
 
@@ -49,6 +52,23 @@ def _split_faults(raw: Mapping[str, Any]) -> list[str]:
     return faults + [
         f"splits.{key}: name must be its key, got {name!r}; leave it out" for key, name in names.items() if name != key
     ]
+
+
+def _forbidden_faults(tasks: Mapping[str, Mapping[str, Any]], views: list[str] | None) -> list[str]:
+    """The mistakes of views that tasks forbid: the identity, one that stands twice, or one that nobody looks through anyway."""
+    faults = []
+    for name, task in tasks.items():
+        forbidden = _texts(task.get("forbids")) or []
+        for view in sorted(set(forbidden)):
+            if view == IDENTITY:
+                faults.append(f"tasks.{name}.forbids must not name identity, the photo as it is; leave it out")
+            elif views is not None and view not in views:
+                faults.append(
+                    f"tasks.{name}.forbids: {unknown('view of the competition', view, views)}; add it to `views` or leave it out"
+                )
+        if len(set(forbidden)) < len(forbidden):
+            faults.append(f"tasks.{name}.forbids must name each view once, got {forbidden}")
+    return faults
 
 
 def _column_faults(tasks: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -64,6 +64,7 @@ def _settings(then: Prepared, now: Prepared, names: Collection[str]) -> Iterator
         yield from _setting(name, getattr(one, name), getattr(two, name))
     for name in (name for name in one.tasks if name in two.tasks):
         yield from _setting("classes", one.classes(name), two.classes(name), of=f" of task {name}")
+        yield from _setting("forbids", one.tasks[name].forbids, two.tasks[name].forbids, of=f" of task {name}", stops=False)
     for name in names:
         asked = [(targets(competition)[name].heads, targets(competition)[name].where) for competition in (one, two)]
         yield from _setting("target", *asked, of=f" {name}")
@@ -79,7 +80,7 @@ def _setting(kind: str, then: Any, now: Any, *, of: str = "", stops: bool = True
 
 
 def _told(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    return ", ".join(map(str, value)) or "none" if isinstance(value, tuple | list) else str(value)
 
 
 def _photos(then: Prepared, now: Prepared) -> Iterator[Difference]:

@@ -18,10 +18,15 @@ from ledger.errors import UserError, unknown
 FOLDER = Path(__file__).parent
 FOLDS = 5
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 NAME_PATTERN, TARGET_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", r"^[A-Za-z0-9][A-Za-z0-9_.@=+-]*$"
 TRIAL_PATTERN = r"^[0-9a-f]{12}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 TargetName = Annotated[str, Field(pattern=TARGET_PATTERN)]
+
+
+Rule = Literal["same_group_at_test", "test_shares", "pseudo_labels", "probing", "outside_votes"]
+"""A question to the competition's rules; what each allows stands in docs/own-competition.md."""
 
 
 class _Part(BaseModel):
@@ -33,13 +38,19 @@ class Task(_Part):
 
     Attributes:
         column: Its name in the table; readers without a table have none.
+        same_in_group: All photos of a group have the same answer, as all of a person have one age; with `same_group_at_test` allowed a
+            group's test photos are then decided together.
         classes: The C class names in order; a class number is a position in this list.
         cuts: C - 1 increasing numbers, where the column holds a number: the class is how many cuts are at or below it.
+        forbids: Views of the competition that change this task's answer: its voters never look through them. Left out of records where
+            it is empty, so that it renames no data.
     """
 
     column: str = ""
+    same_in_group: bool = Field(default=False, strict=True, exclude_if=lambda same: not same)
     classes: tuple[str, ...] = Field(min_length=2)
     cuts: tuple[_Number, ...] | None = None
+    forbids: tuple[str, ...] = Field(default=(), exclude_if=lambda views: not views)
 
     @field_validator("classes", mode="before")
     @classmethod
@@ -183,6 +194,9 @@ class Competition(_Part):
         splits: Name -> another way to cut them; `with_split` takes one.
         views: TTA views that leave the answer unchanged, of `trainables.views.VIEWS`; the identity comes first. Their names are
             checked where they are used: this folder does not import training.
+        allows: What the competition's rules allow; everything else of `Rule` is off. Left out of records where it is empty, as is
+            `test_shares`: neither changes what is learned.
+        test_shares: Task -> class -> its known share of the test photos; only where `allows` has `test_shares`.
         seed: For drawn competitions, the seed of the drawing.
     """
 
@@ -204,6 +218,8 @@ class Competition(_Part):
     splits: dict[Name, Split] = {}
     views: tuple[str, ...] = ("identity",)
     submission: Submission
+    allows: tuple[Rule, ...] = Field(default=(), exclude_if=lambda rules: not rules)
+    test_shares: dict[str, dict[str, _Share]] = Field(default={}, exclude_if=lambda shares: not shares)
     seed: int = Field(default=0, ge=0)
 
     @field_validator("splits", mode="before")
@@ -238,6 +254,11 @@ class Competition(_Part):
     def classes(self, task: str) -> tuple[str, ...]:
         """The ordered class names of a task, or of the composed `label`."""
         return self.label_classes if task == LABEL else self.tasks[task].classes
+
+    def views_for(self, task: str) -> tuple[str, ...]:
+        """The views that voters of a task may look through, the identity first; for `label` those that no composed task forbids."""
+        forbidden = {view for name in (self.composed if task == LABEL else (task,)) for view in self.tasks[name].forbids}
+        return tuple(view for view in self.views if view not in forbidden)
 
 
 def known_competitions() -> list[str]:

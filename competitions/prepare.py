@@ -17,7 +17,7 @@ from competitions.competition import Competition, Split, with_split
 from competitions.image_cache import ImageCache, open_or_build
 from competitions.manifest import Manifest
 from competitions.near_duplicates import NearDuplicates, near_findings, open_or_find, standing
-from competitions.oddities import mixed_groups
+from competitions.oddities import disagreeing_groups, mixed_groups
 from competitions.readers import read
 from competitions.splits import OUTSIDE, PINNED, Finding, Folds, contradictions, leaks, make_folds, same_pixel_sets
 from competitions.targets import Target
@@ -91,6 +91,11 @@ class Prepared:
             return labelled, labelled[:0]
         of = self.folds.fold[labelled]
         return labelled[of != fold], labelled[of == fold]
+
+    def empty_heads(self, target: Target, fold: int) -> list[str]:
+        """The target's heads without a labelled photo on one side of the fold: nothing to learn, or to be judged on."""
+        labels, sides = self.labels(target), self.rows(target, fold)
+        return [head for head, numbers in labels.items() if not all((numbers[side] >= 0).any() for side in sides)]
 
     def labels(self, target: Target) -> dict[str, NDArray[np.int16]]:
         """Per head of the target the class numbers `(N,) int16` of all photos, -1 where there is nothing to learn."""
@@ -237,13 +242,22 @@ def report(prepared: Prepared, cache: ImageCache) -> dict[str, Any]:
         "folds": [int((folds.fold == fold).sum()) for fold in range(competition.split.n_folds)],
         "always_in_training": int((folds.fold == PINNED).sum()),
         "pinned_groups": [{"group": group, "reason": reason} for group, reason in zip(folds.pinned, folds.reasons, strict=True)],
-        "notes": [*folds.notes, *mixed_groups(manifest, {name: task.classes for name, task in competition.tasks.items()})],
+        "notes": [*folds.notes, *_oddities(prepared)],
         "broken_files": prepared.broken,
         "leaks": [asdict(finding) for finding in prepared.findings if finding.kind in ("group", "pixels")],
         "duplicates": _duplicates(prepared),
         "near_duplicates": _near_duplicates(prepared),
         "cache": {"path": str(cache.path.with_suffix(".u8")), "bytes": int(cache.images.nbytes), "size": cache.size},
     }
+
+
+def _oddities(prepared: Prepared) -> list[str]:
+    manifest, tasks = prepared.manifest, prepared.competition.tasks
+    declared = [name for name, task in tasks.items() if task.same_in_group]
+    return [
+        *mixed_groups(manifest, {name: task.classes for name, task in tasks.items()}),
+        *disagreeing_groups(manifest, declared),
+    ]
 
 
 def _duplicates(prepared: Prepared) -> list[dict[str, Any]]:

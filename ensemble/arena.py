@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from competitions.metrics import METRICS
 from ensemble.counts import tally
 from ensemble.design import Design, decide_by, decide_together, mean_of_models, prepare_rows
-from ensemble.greedy import ONE, Library
+from ensemble.greedy import Library
+from ensemble.kernels import ONE
 from ensemble.votes import Ints, Vote, ballots, hard_outcome, to_half
 from ledger.errors import UserError, unknown
 
@@ -165,6 +166,15 @@ class Arena:
                 total += times * self._votes(design.rule, member, views)[rows].astype(np.int64)
             rule, before = design.rule, parts
             yield self._finished(self._outcome(rule, parts, total, rows), design, rows)
+
+    def lately(self, key: Any, make: Callable[[], Made], *, most: int) -> Made:
+        """What was made for this key; made anew where `most` other things were asked for since: large things are not kept for ever."""
+        kept: dict[Any, Any] = self._once("lately", dict)
+        made: Made = kept.pop(key) if key in kept else make()
+        kept[key] = made
+        for oldest in list(kept)[:-most]:
+            del kept[oldest]
+        return made
 
     def library(self, views: Sequence[int]) -> tuple[Library, Ints]:
         """The labelled photos laid out for greedy selection, each member as the mean of these views, and their rows."""

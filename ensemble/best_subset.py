@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from competitions.metrics import METRICS
 from ensemble.arena import Arena, Sample
 from ensemble.design import Design
-from ensemble.greedy import ONE
+from ensemble.kernels import ONE
 from ensemble.subset_walk import BallotWalk, Photos, State, SumWalk, Walk, Whole
 from ensemble.votes import Ints, to_half
 from ledger.errors import UserError, unknown

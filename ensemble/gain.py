@@ -7,6 +7,7 @@ choices are made anew on the drawn groups and judged on the same groups left out
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from competitions.metrics import METRICS, SMALLEST_PROB
 from ensemble.grouped import Groups, group_draws, out_of_bag
-from ensemble.honest import Choose
+from ensemble.honest import Choose, Decide
 from ensemble.votes import Ints, Vote
 from ledger.errors import UserError, unknown
 
@@ -143,13 +144,26 @@ class Judge:
 
     def group_results(self, choose: Choose) -> Numbers:
         """What the metric is made of, per group `(G, X)`: the mean over the resamples that left the group out."""
+        return self.results_of_several(lambda rows: _alone(choose(rows)))[0]
+
+    def results_of_several(self, choose: Callable[[Ints], Callable[[Ints], Sequence[Vote]]]) -> list[Numbers]:
+        """Like `group_results`, of several choices that share their work: in-bag rows -> rows -> one vote of each choice."""
         n_groups = int(self.place.max()) + 1
-        total, times = np.zeros((n_groups, 1)), np.zeros((n_groups, 1))
+        totals: list[Numbers] = []
+        times = np.zeros((n_groups, 1))
         for inside, outside in self.resamples:
-            total = total + self._results(choose(self.rows[inside])(self.rows[outside]), outside, n_groups)
+            votes = choose(self.rows[inside])(self.rows[outside])
+            totals = totals or [np.zeros((n_groups, self._width(vote))) for vote in votes]
+            for total, vote in zip(totals, votes, strict=True):
+                self._add(total, vote, outside)
             times[np.unique(self.place[outside])] += 1
-        mean: Numbers = np.rint(total / np.maximum(times, 1) * FIXED)
-        return mean
+        return [np.rint(total / np.maximum(times, 1) * FIXED) for total in totals]
+
+    @cached_property
+    def draws(self) -> Numbers:
+        """How often each group counts: each once, then as the bootstrap drew it; `(1 + N_DRAWS, G)`."""
+        n_groups = int(self.place.max()) + 1
+        return np.vstack([np.ones(n_groups), group_draws(n_groups, n_resamples=N_DRAWS, seed=self.seed + 1)])
 
     def compare(self, name: str, before: Numbers, after: Numbers, *, n_compared: int = 1) -> Gain:
         """The account of one step, from the groups' results `(G, X)` of both choices.
@@ -158,8 +172,7 @@ class Judge:
         `kept` asks for Bonferroni's level: 5 % divided by their number stays above the interval, the wider one by Student's t.
         """
         n_groups = len(before)
-        times = np.vstack([np.ones(n_groups), group_draws(n_groups, n_resamples=N_DRAWS, seed=self.seed + 1)])
-        scores = [self._scores(times @ results) for results in (before, after)]
+        scores = [self._scores(self.draws @ results) for results in (before, after)]
         gains = scores[1] - scores[0]
         gains = gains[np.isfinite(gains)]
         n_differing = int((before != after).any(axis=1).sum())
@@ -183,17 +196,20 @@ class Judge:
         """The out-of-bag score of a choice, from its groups' results `(G, X)`."""
         return float(self._scores(results.sum(axis=0, keepdims=True))[0])
 
-    def _results(self, vote: Vote, outside: Ints, n_groups: int) -> Numbers:
-        """Of one decision: confusion matrices of the groups, flat, or sums of log-probabilities and of photos."""
-        labels, place, n_classes = self.labels[outside], self.place[outside], vote.shares.shape[1]
+    def _width(self, vote: Vote) -> int:
+        """X: two sums for log loss, else the cells of a confusion matrix."""
+        return 2 if self.metric == LOG_LOSS else vote.shares.shape[1] ** 2
+
+    def _add(self, total: Numbers, vote: Vote, outside: Ints) -> None:
+        """Count one decision into its groups: confusion matrices, flat, or sums of log-probabilities and of photos."""
+        labels, place, width = self.labels[outside], self.place[outside], total.shape[1]
         weights = np.ones(len(labels)) if self.class_weights is None else self.class_weights[labels]
+        flat = total.reshape(-1)
         if self.metric == LOG_LOSS:
-            logs = _log_probs(vote.shares, labels)
-            return np.stack([np.bincount(place, found, minlength=n_groups) for found in (logs * weights, weights)], axis=1)
-        n_cells = n_classes * n_classes
-        at = place * n_cells + labels * n_classes + vote.labels
-        counted: Numbers = np.bincount(at, weights, minlength=n_groups * n_cells).astype(np.float64)
-        return counted.reshape(n_groups, n_cells)
+            np.add.at(flat, place * width, _log_probs(vote.shares, labels) * weights)
+            np.add.at(flat, place * width + 1, weights)
+        else:
+            np.add.at(flat, place * width + labels * vote.shares.shape[1] + vote.labels, weights)
 
     def _scores(self, totals: Numbers) -> Numbers:
         """The metric `(R,)` of summed results `(R, X)`; NaN where nothing was drawn."""
@@ -202,10 +218,14 @@ class Judge:
             mean: Numbers = np.divide(totals[:, 0], totals[:, 1], out=np.full(len(totals), np.nan), where=totals[:, 1] > 0)
             return mean
         n_classes = int(totals.shape[1] ** 0.5)
-        drawn = totals.any(axis=1)
-        scores = np.full(len(totals), np.nan)
-        scores[drawn] = of_many(totals[drawn].astype(np.int64).reshape(-1, n_classes, n_classes))
+        matrices = totals.astype(np.int64).reshape(-1, n_classes, n_classes)
+        scores, drawn = np.full(len(matrices), np.nan), matrices.any(axis=(1, 2))
+        scores[drawn] = of_many(matrices[drawn])
         return scores
+
+
+def _alone(decide: Decide) -> Callable[[Ints], Sequence[Vote]]:
+    return lambda rows: [decide(rows)]
 
 
 def _log_probs(shares: Numbers, labels: Ints) -> Numbers:

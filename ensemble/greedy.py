@@ -6,7 +6,8 @@ member, for a second vote can only tie: members are selected softly and vote har
 
 Exact and the same on every machine: float16 probabilities are whole multiples of 2^-24, so their sums are kept as whole numbers.
 Fast by the same means: a class that lies behind the sum's first by more than one whole probability cannot win with any member in this
-round, so only the others are looked at; after a few rounds most photos have no other.
+round, so only the others are looked at; after a few rounds most photos have no other. Where numba is installed, large pools and repeated
+selections run in compiled loops (`ensemble.kernels`), with the same outcome.
 """
 
 from collections.abc import Sequence
@@ -17,18 +18,21 @@ from numpy.typing import NDArray
 
 from competitions.metrics import METRICS, SMALLEST_PROB
 from ensemble.counts import tally
+from ensemble.kernels import ONE, Loops, ready
 from ensemble.votes import Floats, Ints, to_half
 from ledger.errors import UserError, unknown
 
 Units = NDArray[np.int32]
-ONE = 1 << 24
-"""The unit of a sum is 2^-24, the smallest step of float16: probability 1 is this many."""
 MOST_ROUNDS = 100
 """Sums of so many members stay below 2^31 units."""
 DECIMALS = 6
 """Scores are compared at so many decimals, as AutoGluon does: what is equal there is a tie."""
 BLOCK = 1 << 18
 """Numbers looked at together, so that they stay in a core's cache; 1 MiB."""
+SECONDS = 14e-9
+"""What numpy takes to lay out one number, or to look at it once."""
+LOOKS = 3
+"""How often a number is looked at in all rounds together: in most rounds few can still win."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,12 @@ class Library:
     """The members' probabilities laid out for selection; made once, selected from many times.
 
     Attributes:
-        units: `int32 (N, C, M)`, probabilities in units of 2^-24.
+        half: `float16 (M, N, C)`, the probabilities as they came.
+        units: `int32 (N, C, M)`, the same in units of 2^-24.
         labels: `int64 (N,)`, each 0..C-1.
     """
 
+    half: NDArray[np.float16]
     units: Units
     labels: Ints
 
@@ -69,14 +75,12 @@ class Library:
             raise UserError(f"a selection needs probabilities (members, photos, classes) and a label per photo, got {half.shape}")
         if labels.min() < 0 or labels.max() >= half.shape[2]:
             raise UserError(f"labels must be 0..{half.shape[2] - 1}, got {labels.min()}..{labels.max()}; leave out unknown ones")
-        units = np.empty((half.shape[1], half.shape[2], half.shape[0]), dtype=np.int32)
-        size = max(1, BLOCK // (half.shape[0] * half.shape[2]))
-        for start in range(
-            0, len(units), size
-        ):  # turned and widened in small blocks: seven times faster than whole (72 million numbers)
-            block = np.ascontiguousarray(half[:, start : start + size].transpose(1, 2, 0)).astype(np.float32)
-            units[start : start + size] = block * np.float32(ONE)
-        return cls(units, labels.astype(np.int64))
+        return cls(half, _laid_out(half), labels.astype(np.int64))
+
+    def of_member(self, member: int) -> Units:
+        """The sums' step when a member joins, `int32 (N, C)`, read where it lies together."""
+        units: Units = (self.half[member].astype(np.float32) * np.float32(ONE)).astype(np.int32)
+        return units
 
 
 def select(
@@ -103,28 +107,58 @@ def select(
     if faults:
         raise UserError(*faults)
     used = np.flatnonzero(counts)
+    loops = ready(SECONDS * LOOKS * len(used) * library.units[0].size) if METRICS[metric].of_many else None
+    if loops:
+        used = used[np.argsort(library.labels[used], kind="stable")]
     total = np.zeros(library.units.shape[:2], dtype=np.int32)
     members = np.arange(library.units.shape[2]) if among is None else np.array(sorted(among))
     order: list[int] = []
     scores: list[float] = []
     for _ in range(rounds):
-        found = np.round(_scores(library, total, used, counts, metric)[members], DECIMALS)
+        found = np.round(_scores(library, total, used, counts, metric, loops)[members], DECIMALS)
         ties = members[found == found.max()]
         again = [member for member in ties if member in order]
         best = int((again or ties)[0])
         order.append(best)
         scores.append(float(found.max()))
-        total += library.units[:, :, best]
+        total += library.of_member(best)
     length = int(np.argmax(scores)) + 1
     return Selection(tuple(order[:length]), tuple(scores[:length]))
 
 
-def _scores(library: Library, total: Units, used: Ints, counts: Ints, metric: str) -> NDArray[np.float64]:
+def _scores(library: Library, total: Units, used: Ints, counts: Ints, metric: str, loops: Loops | None) -> NDArray[np.float64]:
     """The score of (the chosen + member m) for every m: `float64 (M,)`."""
     of_many = METRICS[metric].of_many
     if of_many is None:
         return _log_losses(library, total, used, counts)
+    if loops:
+        return of_many(_counted(loops, library, total, used, counts))
     return of_many(_confusions(library, total, used, counts))
+
+
+def _laid_out(half: NDArray[np.float16]) -> Units:
+    """`(M, N, C)` -> `int32 (N, C, M)` in units of 2^-24."""
+    n_members, n_photos, n_classes = half.shape
+    units = np.empty((n_photos, n_classes, n_members), dtype=np.int32)
+    if loops := ready(SECONDS * half.size):
+        loops.lay_out(np.ascontiguousarray(half).view(np.uint16), units)
+        return units
+    size = max(1, BLOCK // (n_members * n_classes))
+    for start in range(
+        0, n_photos, size
+    ):  # turned and widened in small blocks: seven times faster than whole (72 million numbers)
+        block = np.ascontiguousarray(half[:, start : start + size].transpose(1, 2, 0)).astype(np.float32)
+        units[start : start + size] = block * np.float32(ONE)
+    return units
+
+
+def _counted(loops: Loops, library: Library, total: Units, used: Ints, counts: Ints) -> NDArray[np.int64]:
+    """As `_confusions`, compiled; quickest where photos of one label stand together in `used`."""
+    _, n_classes, n_members = library.units.shape
+    found = np.zeros((n_classes, n_members, n_classes), dtype=np.int64)
+    settled = np.zeros((n_classes, n_classes), dtype=np.int64)
+    loops.count_winners(library.units, total, used, library.labels, counts, found, settled)
+    return (found + settled[:, None]).transpose(1, 0, 2)
 
 
 def _confusions(library: Library, total: Units, used: Ints, counts: Ints) -> NDArray[np.int64]:

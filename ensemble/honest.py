@@ -4,7 +4,7 @@ A choice is a function of in-bag rows that returns a decision, a decision is a f
 `choose(rows)(other_rows).labels`. Rows are photos of one validation part, aligned by ids over all members and tasks.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from competitions.metrics import METRICS, score_labels
 from ensemble.cascade import Place
-from ensemble.electorate import electorate
-from ensemble.selection import top_k
-from ensemble.votes import Floats, Ints, Vote, ballots, to_half
+from ensemble.grouped import out_of_bag
+from ensemble.votes import Ints, Vote
 from ledger.errors import UserError, unknown
 
 Decide = Callable[[Ints], Vote]  # rows int64 (n,) -> the vote on those photos, labels (n,)
@@ -54,7 +53,7 @@ def honest_score(
     times for a mean of independent photos, as only 36.8 % of them are scored at once).
 
     Args:
-        choose: The whole choice, e.g. `choose_top_k(...)`, or `choose_together(...)` for the composed label.
+        choose: The whole choice, e.g. `ensemble.choosing.Choosing`, or `choose_together(...)` for the composed label.
         labels: `int64 (N,)` of class numbers; photos with -1 take no part.
         groups: N group names.
         metric: One of `competitions.metrics.METRICS`.
@@ -64,18 +63,19 @@ def honest_score(
     Raises:
         UserError: There are fewer than two groups, no resample is asked for, or the metric is unknown.
     """
-    names, place = np.unique(np.asarray(groups), return_inverse=True)
     used = np.flatnonzero(labels >= 0)
+    alike = len(groups) == len(labels)
+    names, place = np.unique(np.asarray(groups)[used] if alike else [], return_inverse=True)
     faults = [] if metric in METRICS else [unknown("metric", metric, dict(METRICS))]
     faults += [] if n_resamples >= 1 else [f"n_resamples must be at least 1, got {n_resamples}"]
-    faults += [] if len(place) == len(labels) else [f"labels and groups must be one per photo, got {len(labels)}, {len(place)}"]
-    if not faults and len(np.unique(place[used])) < 2:
-        faults.append(f"an honest score needs labelled photos of at least two groups, got {len(np.unique(place[used]))}")
+    faults += [] if alike else [f"labels and groups must be one per photo, got {len(labels)}, {len(groups)}"]
+    if not faults and len(names) < 2:
+        faults.append(f"an honest score needs labelled photos of at least two groups, got {len(names)}")
     if faults:
         raise UserError(*faults)
     scores = [
-        vote_score(choose(in_bag)(out_of_bag), labels[out_of_bag], metric=metric)
-        for in_bag, out_of_bag in _resamples(used, place[used], len(names), n_resamples=n_resamples, seed=seed)
+        vote_score(choose(used[inside])(used[outside]), labels[used[outside]], metric=metric)
+        for inside, outside in out_of_bag(place, n_resamples=n_resamples, seed=seed)
     ]
     if not scores:
         raise UserError(f"none of {n_resamples} resamples left out a group: too few groups or resamples for an honest score")
@@ -96,52 +96,6 @@ def vote_score(vote: Vote, labels: Ints, *, metric: str) -> float:
     return score_labels(metric, vote.labels, labels, vote.shares.shape[1])
 
 
-def choose_top_k(
-    probs: Floats, labels: Ints, *, members: Sequence[str], sizes: Sequence[int], metric: str, rule: str = "hard"
-) -> Choose:
-    """The choice an export makes: score each member, let all views of the best k vote, with the k that votes best.
-
-    Args:
-        probs: `float (M, V, N, C)` of each member and view; members are scored by the first view, the identity.
-        labels: `int64 (N,)` of class numbers, -1 for none.
-        members: M names; equal scores are ordered by them.
-        sizes: The numbers of members to choose among, on the in-bag photos too; of equal votes the smallest is taken.
-        metric: One of `competitions.metrics.METRICS`.
-        rule: One of `votes.RULES`.
-    """
-    if probs.ndim != 4:
-        raise UserError(f"a choice needs probabilities of members, views, photos and classes, got {probs.ndim} axes")
-    half = to_half(probs)
-    score = _scorer(half[:, 0], labels, metric)
-    index = {name: number for number, name in enumerate(members)}
-    if len(index) != len(half) or len(members) != len(half):
-        raise UserError(f"members must be {len(half)} different names, got {len(members)}, {len(index)} of them different")
-
-    votes, ascending = electorate(half, rule), sorted(set(sizes))
-
-    def choose(rows: Ints) -> Decide:
-        rows = rows[labels[rows] >= 0]
-        if not len(rows):  # a subset that no drawn group has a photo of: nothing to choose on, so the order stays as it was
-            return lambda others: next(votes(range(min(sizes)), [min(sizes)], others))
-        ranked = [index[name] for name in top_k(dict(zip(members, score(rows), strict=True)), max(sizes))]
-        scores = {}
-        if len(ascending) > 1:
-            voted = zip(ascending, votes(ranked, ascending, rows), strict=True)
-            scores = {k: vote_score(vote, labels[rows], metric=metric) for k, vote in voted}
-        k = max(ascending, key=lambda k: (scores.get(k, 0.0), -k))
-        return lambda others: next(votes(ranked, [k], others))
-
-    return choose
-
-
-def best_size(probs: Floats, labels: Ints, *, sizes: Sequence[int], metric: str, rule: str = "hard") -> int:
-    """Of these numbers of members, best first in `probs (M, V, N, C)`, the one whose vote scores best; the smallest of equals."""
-    rows, ascending = np.flatnonzero(labels >= 0), sorted(set(sizes))
-    voted = zip(ascending, electorate(probs, rule)(range(max(sizes)), ascending, rows), strict=True)
-    scores = {k: vote_score(vote, labels[rows], metric=metric) for k, vote in voted}
-    return max(ascending, key=lambda k: (scores[k], -k))
-
-
 def choose_together(choices: Mapping[Place, Choose], answer: Callable[[Sequence[Place], Sequence[Vote]], Vote]) -> Choose:
     """The choice for what several ensembles answer together: each is chosen anew by its own of `choices`, then they answer.
 
@@ -156,31 +110,3 @@ def choose_together(choices: Mapping[Place, Choose], answer: Callable[[Sequence[
         return lambda others: answer(places, [decide(others) for decide in decisions])
 
     return choose
-
-
-def _resamples(
-    rows: Ints, place: NDArray[np.integer], n_groups: int, *, n_resamples: int, seed: int
-) -> Iterator[tuple[Ints, Ints]]:
-    """In-bag rows (as often as drawn) and out-of-bag rows of each resample that has some of both."""
-    rng = np.random.default_rng(seed)
-    present = np.unique(place)
-    for _ in range(n_resamples):
-        times = np.bincount(rng.choice(present, size=len(present)), minlength=n_groups)[place]
-        if (times == 0).any():
-            yield np.repeat(rows, times), rows[times == 0]
-
-
-def _scorer(half: NDArray[np.float16], labels: Ints, metric: str) -> Callable[[Ints], list[float]]:
-    """A function of rows (n,) -> each member's score on them; confusion matrices of all M members come from one count."""
-    n_members, _, n_classes = half.shape
-    of_counts = METRICS[metric].of_counts
-    if of_counts is None:
-        return lambda rows: [METRICS[metric](member[rows], labels[rows]) for member in half]
-    cells = n_classes * n_classes
-    pairs = np.arange(n_members) * cells + labels[:, None] * n_classes + ballots(half).T  # (N, M): a photo is gathered at once
-
-    def score(rows: Ints) -> list[float]:
-        counts = np.bincount(pairs[rows].ravel(), minlength=n_members * cells).reshape(n_members, n_classes, n_classes)
-        return [of_counts(count) for count in counts]
-
-    return score

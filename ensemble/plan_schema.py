@@ -30,7 +30,7 @@ def plan_faults(value: Any) -> list[str]:
     """Everything wrong with the form of a plan's JSON value, its parts included."""
     if isinstance(value, dict) and value.get("schema", SCHEMA) != SCHEMA:
         return [f"plan: schema must be {SCHEMA}, got {value['schema']!r}; another version of Podium wrote it, export it again"]
-    faults = form_faults(value, PLAN, "plan")
+    faults = form_faults(value, PLAN, "plan", OPTIONAL)
     if faults:
         return faults
     faults = form_faults(value["composition"], TABLE, "plan: composition")
@@ -73,6 +73,41 @@ def _headers(value: Any) -> bool:
     return _listing(_pair(_text))(value) and len({header for header, _ in value}) == len(value)
 
 
+def _mapping(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, dict) and all(_name(name) and fits(part) for name, part in value.items())
+
+
+def _weights(value: Any) -> bool:
+    return _listing(_number)(value) or _listing(_listing(_number))(value)
+
+
+def _fields(value: Any, **forms: Callable[[Any], bool]) -> bool:
+    return isinstance(value, dict) and set(value) == set(forms) and all(fits(value[name]) for name, fits in forms.items())
+
+
+def _calibration(value: Any) -> bool:
+    return _fields(value, slopes=_listing(_number), biases=_listing(_number)) and len(value["slopes"]) == len(value["biases"])
+
+
+def _correction(value: Any) -> bool:
+    return _fields(value, old=_listing(_number), new=_listing(_number), source=_text)
+
+
+def _stacking(value: Any) -> bool:
+    return _fields(
+        value,
+        n_classes=_whole,
+        present=_listing(_whole),
+        coefficients=_listing(_listing(_number)),
+        intercepts=_listing(_number),
+        penalty=_number,
+    )
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 PLAN: Fields = {
     "schema": (str(SCHEMA), lambda value: value == SCHEMA and _number(value)),
     "competition": ("a name", _name),
@@ -85,14 +120,26 @@ TASK: Fields = {
     "task": ("a name", _text),
     "classes": ("a list of names", _listing(_text)),
     "voters": ("a list of [trial_id, view]", _listing(_pair(_name))),
-    "weights": ("null or a list of numbers", _optional(_listing(_number))),
+    "weights": ("null or a list of numbers", _optional(_weights)),
     "rule": ("a name", _text),
     "tie_rule": ("a text", _text),
     "prior": ("a list of numbers", _listing(_number)),
     "score": ("null or a number", _optional(_number)),
 }
+OPTIONAL: Fields = {
+    "imports": ("a mapping of members to names", _mapping(_text)),
+    "together": ("a mapping", lambda value: isinstance(value, dict)),
+}
 OPTIONAL_IN_TASK: Fields = {
-    "where": ("a list of [task, list of class names]", lambda value: _listing(_condition)(value)),
+    "where": ("a list of [task, list of class names]", _listing(_condition)),
+    "models": ("a mapping of members to lists of trials", _mapping(_listing(_name))),
+    "calibration": ("a mapping of members to lists of slopes and biases", _mapping(_listing(_calibration))),
+    "correction": ("old and new shares and their source", _correction),
+    "stacking": ("a fitted stacking", _stacking),
+    "offsets": ("a list of numbers", _listing(_number)),
+    "same_group": ("a name", _text),
+    "quota": ("a list of shares", _listing(_number)),
+    "accounts": ("a list of mappings", _listing(lambda value: isinstance(value, dict))),
 }
 TABLE: Fields = {
     "tasks": ("a list of names", _listing(_text)),

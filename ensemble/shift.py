@@ -20,7 +20,7 @@ LEVEL = 0.05
 """Test photos that do not come from elsewhere are announced in 5 % of cases, nominally, over all sources together."""
 WEAKEST = 0.55
 """An AUC below this is not announced however sure it is: with many photos the smallest difference is sure, and moves no score."""
-DRAWS = 299
+DRAWS = 99
 FEWEST_DRAWS = 20
 """There must be as many ways to draw groups, or no result could be surer than 5 %."""
 

@@ -141,7 +141,7 @@ class BallotWalk:
         leads = first.copy()
         leads[1:] &= ~until[:-1]  # the most senior voter of the leading class
         same = self.same[list(ranks)][:, list(ranks)]
-        raises = first & ~np.bitwise_or.reduce(same & leads[:, None], axis=0)
+        raises: Words = first & ~np.bitwise_or.reduce(same & leads[:, None], axis=0)
         if len(ranks) > 1:
             level = some[1:].copy()
             level[:-1] &= ~some[2:]

@@ -13,7 +13,7 @@ import numpy as np
 from ensemble.arena import Arena, Sample
 from ensemble.best_subset import best_subset
 from ensemble.design import Design
-from ensemble.greedy import Library, select
+from ensemble.greedy import select
 from ensemble.stacking import fit_stacking
 from ensemble.votes import Ints
 
@@ -105,11 +105,9 @@ def bagged(arena: Arena, sample: Sample, sizes: Sizes, *, rule: str) -> Design:
     joined = dict.fromkeys(ranked, 0)
     for _ in range(BAGS):
         bag = sorted(ranked[rank] for rank in rng.permutation(len(ranked))[: -(-len(ranked) // 2)])
-        chosen = select(
-            Library(library.units[:, :, bag], library.labels), metric=arena.metric, rounds=ROUNDS, times=times
-        ).weights
-        for place, weight in chosen.items():
-            joined[bag[place]] += weight
+        chosen = select(library, metric=arena.metric, rounds=ROUNDS, times=times, among=bag).weights
+        for member, weight in chosen.items():
+            joined[member] += weight
     order = sorted((member for member in ranked if joined[member]), key=lambda member: -joined[member])
     voters = tuple((member, view) for member in order for view in views)
     return Design(voters, rule, tuple(float(joined[member]) for member, _ in voters))

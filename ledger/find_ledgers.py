@@ -9,7 +9,7 @@ from ledger.paths import CompetitionPaths
 from ledger.studies import study_folders
 from ledger.trials import trial_folders
 
-LEDGER_FOLDERS = ("trials", "studies", "conflicts")
+LEDGER_FOLDERS = ("trials", "studies", "conflicts", "imports")
 
 
 def find_ledgers(paths: CompetitionPaths, others: Sequence[str | Path]) -> dict[str, CompetitionPaths]:

@@ -21,6 +21,7 @@ from ledger import tensors
 from ledger.claims import Claim, claim, held_elsewhere, holder
 from ledger.errors import UserError
 from ledger.files import copy_file, file_hash, fingerprint, read_json, replace_json, replace_sealed
+from ledger.merge_imports import bring_imports
 from ledger.merge_predictions import EPOCHS, unite_parts
 from ledger.merge_studies import bring_studies
 from ledger.paths import CompetitionPaths
@@ -48,6 +49,7 @@ class MergeReport:
         predictions: Files of predictions that came along.
         weights: Start weights that came along.
         prepared: Preparations that came along.
+        imports: Imports that are new, or say another source now.
     """
 
     new_trials: list[dict[str, Any]] = field(default_factory=list)
@@ -61,6 +63,7 @@ class MergeReport:
     predictions: int = 0
     weights: int = 0
     prepared: int = 0
+    imports: list[dict[str, Any]] = field(default_factory=list)
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
@@ -121,6 +124,7 @@ class _Merge:
     def run(self, progress: Callable[[int, int], object]) -> None:
         """Data first, then trials, then the studies that name them."""
         self._bring_data()
+        self.report.imports += [{**found, "from": self.name} for found in bring_imports(self.ours, self.theirs, self._damaged)]
         ids = trial_ids(self.theirs)
         watched = [folder.claim for name in ids if not _ended(folder := TrialFolder(self.theirs.trials / name))]
         leases = [study.lease for study in study_folders(self.theirs.studies)]

@@ -16,7 +16,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@=-]*")
 
 @dataclass(frozen=True)
 class CompetitionPaths:
-    """`<storage>/<competition>/{data,trials,studies,ensembles,reports}`."""
+    """`<storage>/<competition>/{data,trials,studies,imports,ensembles,reports}`."""
 
     root: Path
 
@@ -31,6 +31,10 @@ class CompetitionPaths:
     @property
     def studies(self) -> Path:
         return self.root / "studies"
+
+    @property
+    def imports(self) -> Path:
+        return self.root / "imports"
 
     @property
     def ensembles(self) -> Path:

@@ -87,8 +87,12 @@ class Predictions:
 
     def ids(self, part: str) -> tuple[str, ...]:
         """The image ids of the part's rows, in order."""
+        return tuple(image_id for image_id, _ in self.photos(part))
+
+    def photos(self, part: str) -> tuple[tuple[str, str], ...]:
+        """Image id and pixel hash of the part's rows, in order."""
         lines = (self._photos(part) or b"").decode().split("\n")[:-1]
-        return tuple(line.rpartition("\t")[0] for line in lines)
+        return tuple((image_id, pixels) for image_id, _, pixels in (line.rpartition("\t") for line in lines))
 
     def read(self, part: str, head: str, view: str) -> tuple[tuple[str, ...], NDArray[np.float16]]:
         """The ids (N) and the probabilities `(N, C) float16`.

@@ -5,6 +5,7 @@ Answered by the index (`ledger.index`), which says what the folders say at that 
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -242,4 +243,36 @@ def all_data_sibling(paths: CompetitionPaths, trial_id: str) -> str | None:
         raise FileNotFoundError(f"trial {trial_id} has no record")
     query = "SELECT min(trial_id) FROM trial WHERE config_id = ? AND seed = ? AND fold = ? AND own_status = 'finished'"
     found: str | None = ask(paths, lambda database: database.execute(query, (own.config_id, own.seed, ALL_DATA)).fetchone()[0])
+    return found
+
+
+def fold_siblings(paths: CompetitionPaths, trial_ids: Sequence[str]) -> dict[str, dict[int, str]]:
+    """Per trial the finished trials with a score that have its settings and seed, by fold: one member's, itself included if finished.
+
+    Were there two on a fold, as in a folder that was copied, the trial itself comes before others, and the smaller id before the larger.
+
+    Args:
+        paths: The competition's folders.
+        trial_ids: Any trials; one that is not in the ledger has no siblings.
+
+    Returns:
+        Trial id, in the order given -> fold, ascending -> trial id. Those that learned from all photos have no score, so are not there.
+    """
+    query = (
+        "SELECT own.trial_id, one.fold, coalesce(max(one.trial_id) FILTER (WHERE one.trial_id = own.trial_id), min(one.trial_id)) "
+        "FROM trial AS own JOIN trial AS one USING (config_id, seed) WHERE own.trial_id IN (SELECT value FROM json_each(?)) "
+        "AND one.own_status = 'finished' AND one.score IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
+    )
+    found: dict[str, dict[int, str]] = {trial: {} for trial in trial_ids}
+    for trial, fold, sibling in ask(paths, lambda database: database.execute(query, (json.dumps([*found]),)).fetchall()):
+        found[trial][fold] = sibling
+    return found
+
+
+def count_looks(paths: CompetitionPaths, target: str, data: str, folds: Sequence[int]) -> int:
+    """How often the validation photos of these folds were looked at: epochs of all trials of a target on these data, each scored once."""
+    query = (
+        "SELECT coalesce(sum(epochs), 0) FROM trial WHERE target = ? AND data = ? AND fold IN (SELECT value FROM json_each(?))"
+    )
+    found: int = ask(paths, lambda database: database.execute(query, (target, data, json.dumps([*folds]))).fetchone()[0])
     return found

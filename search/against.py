@@ -136,7 +136,7 @@ def _comparable(paths: CompetitionPaths, base: TrialConfig) -> dict[str, dict[tu
     found: dict[str, dict[tuple[int, int], _Trial]] = defaultdict(dict)
     for record, settings in finished_trials(paths, base.target, base.data, base.metric):
         config = TrialConfig.from_json(settings)
-        if all(getattr(config, name) == getattr(base, name) for name in SAME):
+        if not config.soup and all(getattr(config, name) == getattr(base, name) for name in SAME):
             trial = _Trial(TrialFolder(paths.trials / record.trial_id), record, config)
             found[config.config_id][trial.place] = trial
     return found

@@ -43,7 +43,7 @@ def base_config(paths: CompetitionPaths, trial_id: str) -> TrialConfig:
     """The configuration of a finished trial with a score.
 
     Raises:
-        UserError: There is none of this name, it is not finished, or it learned from all photos and has no score.
+        UserError: There is none of this name, it is not finished, it learned from all photos and has no score, or it is a soup.
     """
     folder, name = TrialFolder(paths.trials / trial_id), paths.root.name
     if not is_trial(paths.trials, trial_id):
@@ -53,6 +53,11 @@ def base_config(paths: CompetitionPaths, trial_id: str) -> TrialConfig:
     if settings is None:
         raise UserError(f"trial {trial_id} cannot be read; go on with its study to heal it, or give another")
     config = TrialConfig.from_json(settings)
+    if config.soup:
+        raise UserError(
+            f"trial {trial_id} is the mean of the weights of {', '.join(config.soup)} and was not trained, so no search goes on from it "
+            "and none trains it on all data; give one of these"
+        )
     if config.fold == ALL_DATA:
         raise UserError(f"trial {trial_id} learned from all photos and has no score to compare with; give one of a fold")
     if record is None or not record.finished:

@@ -12,7 +12,7 @@ from ledger.files import fingerprint
 
 REPOSITORY = Path(__file__).parents[1]
 WITHOUT = {
-    "competitions": ("compare_data", "compare_splits", "near_duplicates", "oddities"),
+    "competitions": ("_rules", "compare_data", "compare_splits", "near_duplicates", "oddities"),
     "search": ("against", "callback", "changes", "code", "launch", "leak", "warm_start"),
     "trainables": ("ingredients", "provenance", "reproduce"),
 }

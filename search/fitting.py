@@ -11,6 +11,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from ledger.files import fingerprint
 from ledger.studies import Suggestion
+from search.request import EVERY_FOLD
 from search.space_check import drawn
 from search_spaces import Space
 from trainables.config import Question
@@ -27,8 +28,9 @@ def question_of(settings: Mapping[str, Any]) -> str:
 
 
 def differing(settings: Mapping[str, Any], question: Question) -> list[str]:
-    """What keeps a trial of these settings from answering this question."""
-    return [name for name in QUESTION if settings.get(name) != getattr(question, name)]
+    """What keeps a trial of these settings from answering this question; one of every fold is answered by trials of any."""
+    asked = [name for name in QUESTION if name != "fold" or question.fold != EVERY_FOLD]
+    return [name for name in asked if settings.get(name) != getattr(question, name)]
 
 
 def answers(settings: Mapping[str, Any], question: Question) -> bool:

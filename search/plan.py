@@ -20,7 +20,7 @@ from ledger.studies import StudyFolder, Suggestion, study_folder
 from ledger.trials import ALL_DATA, TrialFolder
 from search.changes import before, changes_since, refit, settle
 from search.code import code
-from search.request import Request, check_request
+from search.request import EVERY_FOLD, Request, check_request
 from search_spaces import Space
 from trainables.catalog import check_views
 
@@ -37,7 +37,7 @@ class Plan:
     """Everything a study needs, checked and prepared.
 
     Attributes:
-        members: Target -> configurations to train as they stand, for a study on all data; else empty.
+        members: Target -> configurations to train as they stand, for a study on all data or all folds; else empty.
         former: The plan of a study that goes on, as it was; else empty.
         changes: What is not as the study began, and was accepted or does not matter.
         told: Target -> earlier trials that a warm start takes over.
@@ -89,25 +89,26 @@ def make_plan(request: Request, storage: str | Path | None) -> Plan:
     _tell(prepared)
     questions = questions_of(request, prepared, competition)
     members: dict[str, list[Any]] = {}
-    if request.all_data:
-        from search.all_data import members_of
+    if request.siblings:
+        from search.siblings import members_of
 
         members = members_of(request, prepared, questions)
         threads = max(config.threads for configs in members.values() for config in configs)
         request = replace(request, cpus_per_trial=threads, scheduler="fifo")
-        questions = {name: replace(question, fold=ALL_DATA, threads=threads) for name, question in questions.items()}
+        fold = ALL_DATA if request.all_data else EVERY_FOLD
+        questions = {name: replace(question, fold=fold, threads=threads) for name, question in questions.items()}
     former = study_folder(paths.studies, request.study or "").plan() if request.resume else {}
     changes = changes_since(former, space, prepared, questions) if former else []
     others = any(one["data"] != questions[name].data for name, one in former.get("questions", {}).items())
-    settle(request.study or "", changes, accept=request.accept_change, acceptable=not (request.all_data and others))
-    if base is not None and not request.all_data:
+    settle(request.study or "", changes, accept=request.accept_change, acceptable=not (request.siblings and others))
+    if base is not None and not request.siblings:
         space, request = _around(space, base, request, prepared, questions)
     told: dict[str, list[Any]] = {}
     if request.warm_start:
         from search.warm_start import taken_over
 
         told = taken_over(former, changes, space, paths, questions)
-    if not request.all_data:
+    if not request.siblings:
         from search.space_check import StartWeights, check_space
 
         check_space(space, questions, StartWeights(prepared))
@@ -151,6 +152,10 @@ def dry_run(plan: Plan) -> dict[str, Any]:
         "request": json.loads(json.dumps(asdict(plan.request))),
         "for_example": drawn,
         "changes": [asdict(change) for change in plan.changes],
+        "members": {
+            name: [{"trial_id": one.trial_id, "fold": one.fold, "seed": one.seed} for one in listed]
+            for name, listed in plan.members.items()
+        },
         "taken_over": {name: len(trials) for name, trials in plan.told.items()},
     }
 
@@ -171,7 +176,7 @@ def questions_of(request: Request, prepared: Prepared, competition: Competition)
     from trainables.config import Question
 
     asked = choose_targets(competition, request.targets)
-    empty = [f"{head} of {target.name}" for target in asked for head in _empty_heads(prepared, target, request.fold)]
+    empty = [f"{head} of {target.name}" for target in asked for head in prepared.empty_heads(target, request.fold)]
     if empty:
         raise UserError(f"fold {request.fold} has no photos to train or to judge {', '.join(empty)} on; give another --fold")
     return {
@@ -202,7 +207,7 @@ def _start(request: Request, target: Target, prepared: Prepared) -> dict[str, st
         recorded = study_folder(prepared.paths.studies, request.study or "").plan()["questions"].get(target.name, {})
         return {name: recorded[name] for name in ("start_backbone", "start_weights") if name in recorded}
     source = None if request.base else request.init_from or target.init_from  # a base brings its own start
-    if source is None or request.all_data:
+    if source is None or request.siblings:
         return {}
     check_name("trial", source)
     folder = TrialFolder(prepared.paths.trials / source)
@@ -226,12 +231,6 @@ def _check_start(source: Any, fold: int, prepared: Prepared) -> None:
             f"{'' if same_folds else ', on other photos, labels or folds than today'}; trials judged on fold {fold} of split "
             f"{prepared.competition.split.name!r} must not start from photos they are judged on: give a trial of that fold and split"
         )
-
-
-def _empty_heads(prepared: Prepared, target: Target, fold: int) -> list[str]:
-    """The heads without a labelled photo on one side of the fold."""
-    labels, sides = prepared.labels(target), prepared.rows(target, fold)
-    return [head for head, numbers in labels.items() if not all((numbers[side] >= 0).any() for side in sides)]
 
 
 def plan_json(plan: Plan, key: str) -> dict[str, Any]:
@@ -318,8 +317,9 @@ def _recorded(request: Request, study: StudyFolder) -> Request:
     asked = study.plan()["request"]
     asked["targets"] = tuple(asked["targets"]) if asked["targets"] else None
     asked["vary"] = tuple(asked.get("vary", ()))
-    if asked.get("all_data") and request.trials is not None:
-        raise UserError(f"study {study.name!r} trains on all data what it was started with; start another with --trials N")
+    if request.trials is not None and (asked.get("all_data") or asked.get("all_folds")):
+        where = "all data" if asked.get("all_data") else "all folds"
+        raise UserError(f"study {study.name!r} trains on {where} what it was started with; start another with --trials N")
     if request.gpus_per_trial and not asked["gpus_per_trial"]:
         raise UserError(
             f"study {study.name!r} learns on the CPU, and a GPU comes to other bits; leave --gpus-per-trial out, or start a new study"

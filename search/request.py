@@ -13,9 +13,10 @@ SEARCHER_NAMES = ("tpe", "random")
 SCHEDULER_NAMES = ("asha", "fifo")
 TRACKER_NAMES = ("none", "wandb")
 TRIALS = 8
-BEST_ON_ALL_DATA = 1
-UNDRAWN = Space("all-data", lambda trial: {}, max_epochs=1, grace_epochs=1, reduction=2, fingerprint="")
-"""Stands for the space where nothing is drawn: members on all data are suggested as they were."""
+BEST_ONCE_MORE = 1
+"""So many trials of each target are trained on all data, or all folds."""
+EVERY_FOLD = -2
+"""The fold of a question that trials of any fold answer."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,10 @@ class Request:
         study: The study's name; made from space and time where it is `None`.
         resume: Go on with the study of this name.
         init_from: A trial whose weights every trial of the search starts from, whatever the competition's file says.
-        base: A finished trial to search around, or to train on all data; `None` for a search of the whole space.
+        base: A finished trial to search around, or to train on all data or all folds; `None` for a search of the whole space.
         vary: The settings in which trials differ from the base, one at a time.
         all_data: Train `base`, or the `trials` best of each target, on all labelled photos.
+        all_folds: Train `base`, or the `trials` best of each target on `fold`, on every other fold of the split.
         keep: Whose weights are kept, as `ledger.quota.parse_keep` reads it; `None`: as the study was started with, else all.
         warm_start: A new study whose sampler knows every trial of the ledger that answers its question.
         retry_failed: Of a study that goes on run only the trials that failed for good.
@@ -65,6 +67,7 @@ class Request:
     base: str | None = None
     vary: tuple[str, ...] = ()
     all_data: bool = False
+    all_folds: bool = False
     keep: str | None = None
     warm_start: bool = False
     retry_failed: bool = False
@@ -72,8 +75,13 @@ class Request:
 
     @property
     def n_trials(self) -> int:
-        default = BEST_ON_ALL_DATA if self.all_data else TRIALS
+        default = BEST_ONCE_MORE if self.siblings else TRIALS
         return default if self.trials is None else self.trials
+
+    @property
+    def siblings(self) -> bool:
+        """Whether finished trials are trained once more with their own settings: nothing is drawn, and nothing stopped early."""
+        return self.all_data or self.all_folds
 
     @property
     def suggestion_seed(self) -> int:
@@ -90,7 +98,7 @@ def check_request(request: Request, competition: Competition) -> Space:
     faults: list[str] = []
     space = None
     try:
-        space = UNDRAWN if request.all_data else load_space(request.space)
+        space = _undrawn(request) if request.siblings else load_space(request.space)
     except UserError as error:
         faults += error.faults
     try:
@@ -107,9 +115,16 @@ def check_request(request: Request, competition: Competition) -> Space:
     except UserError as error:
         faults += error.faults
     faults += _number_faults(request, competition) + _name_faults(request) + _base_faults(request)
+    faults += _sibling_faults(request, competition)
     if faults or space is None:
         raise UserError(*faults)
     return space
+
+
+def _undrawn(request: Request) -> Space:
+    """Stands for the space where nothing is drawn: siblings are suggested as they were."""
+    name = "all-data" if request.all_data else "all-folds"
+    return Space(name, lambda trial: {}, max_epochs=1, grace_epochs=1, reduction=2, fingerprint="")
 
 
 def _number_faults(request: Request, competition: Competition) -> list[str]:
@@ -138,22 +153,39 @@ def _number_faults(request: Request, competition: Competition) -> list[str]:
 def _base_faults(request: Request) -> list[str]:
     rules = [
         (
-            request.all_data or not request.base or request.vary,
-            f"--base {request.base} needs --vary SETTING,SETTING (what to try around it) or --all-data (train it on all photos)",
+            request.siblings or not request.base or request.vary,
+            f"--base {request.base} needs --vary SETTING,SETTING (what to try around it), --all-data (train it on all photos) or "
+            "--all-folds (train it on the other folds)",
         ),
         (not request.vary or request.base, "--vary needs --base TRIAL_ID, the trial whose settings are varied"),
-        (not (request.all_data and request.vary), "--vary changes settings and --all-data keeps them; give one of the two"),
         (
-            not (request.all_data and request.base and request.trials is not None and not request.resume),
-            "--all-data trains either the trial of --base or the best --trials N of each target; leave one out",
-        ),
-        (
-            not (request.warm_start and (request.base or request.all_data)),
-            "--warm-start begins a search of a whole space; leave it out with --base and --all-data",
+            not (request.warm_start and (request.base or request.siblings)),
+            "--warm-start begins a search of a whole space; leave it out with --base, --all-data and --all-folds",
         ),
         (
             not (request.warm_start and request.searcher == "random" and request.scheduler == "fifo"),
             "--warm-start would have no effect with --searcher random and --scheduler fifo, which learn from no trial; leave one out",
+        ),
+    ]
+    return [sentence for holds, sentence in rules if not holds]
+
+
+def _sibling_faults(request: Request, competition: Competition) -> list[str]:
+    flag, several = (
+        "--all-data" if request.all_data else "--all-folds",
+        [n for n, s in competition.all_splits.items() if s.n_folds > 1],
+    )
+    rules = [
+        (not (request.all_data and request.all_folds), "--all-data holds no fold out and --all-folds each; give one of the two"),
+        (not (request.siblings and request.vary), f"--vary changes settings and {flag} keeps them; give one of the two"),
+        (
+            not (request.siblings and request.base and request.trials is not None and not request.resume),
+            f"{flag} trains either the trial of --base or the best --trials N of each target; leave one out",
+        ),
+        (
+            not request.all_folds or competition.split.n_folds > 1,
+            f"--all-folds needs a split of several folds, {competition.split.name!r} has 1, a holdout; "
+            + (f"give --split {' or '.join(several)}" if several else "add one to `splits` in the YAML"),
         ),
     ]
     return [sentence for holds, sentence in rules if not holds]

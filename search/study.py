@@ -44,7 +44,8 @@ class Outcome:
     """What a search came to, read from the ledger.
 
     Attributes:
-        targets: Per target its trials by status, the best (trial_id, score), epochs trained and seconds.
+        targets: Per target its trials by status, the best (trial_id, score), epochs trained and seconds; of a study on all folds
+            no best, as scores of other folds do not compare, but its `members` by fold.
         interrupted: Ctrl-C ended it.
         failures: Why trials failed, one sentence each.
         full: The sentence about a full disk that ended it, else `None`.
@@ -98,6 +99,11 @@ def run_study(plan: Plan) -> Outcome:
 
 def _outcome(plan: Plan, started: float, *, interrupted: bool, full: str | None = None, freed: int = 0) -> Outcome:
     told = outcome_of(plan.study, plan.paths, plan.questions)
+    if plan.request.all_folds:
+        from search.siblings import by_fold
+
+        members = by_fold(plan.prepared, plan.members, plan.study.statuses())
+        told = {target: {**facts, "best": None, "members": members[target]} for target, facts in told.items()}
     return Outcome(plan.study.name, told, _rounded(started), interrupted, plan.study.failures(), full, freed)
 
 
@@ -119,7 +125,7 @@ def _run(plan: Plan, tidy: Callable[[], None]) -> bool:
         record(plan.study, plan.changes, {suggestion.trial_id: plan.compares(suggestion) for suggestion in asked})
         plan.study.write_plan(today)
         if plan.members:
-            from search.all_data import write_members
+            from search.siblings import write_members
 
             write_members(plan.study, plan.members)
         interrupted = _search(plan, key, push, tidy)

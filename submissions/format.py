@@ -5,9 +5,7 @@ What is written is complete and within the classes; what is read is told all of 
 
 import csv
 import io
-import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,10 +15,7 @@ from numpy.typing import NDArray
 from competitions.competition import Submission
 from ledger.errors import UserError, unknown
 from ledger.files import replace_bytes
-
-Ints = NDArray[np.int64]
-SHOWN = 5  # examples per fault
-_NUMBER = re.compile(r"[0-9]{1,9}")
+from submissions.tables import SHOWN, Ints, class_numbers, id_faults, read_table, some
 
 
 class Asked(Protocol):
@@ -47,7 +42,7 @@ def write_submission(path: Path, competition: Asked, image_ids: Sequence[str], a
         UserError: Naming every fault: an answer missing, too short, not a class; an id empty or twice; no photo at all.
     """
     form = competition.submission
-    faults = _id_faults(image_ids)
+    faults = id_faults(image_ids)
     for task in dict.fromkeys(form.answers.values()):
         faults += _answer_faults(task, answers.get(task), image_ids, competition.classes(task))
     if faults:
@@ -72,16 +67,20 @@ def read_submission(path: Path, competition: Asked) -> tuple[tuple[str, ...], di
         UserError: Naming every fault: columns missing or unknown, cells missing, ids twice, classes that do not exist.
     """
     form = competition.submission
-    header, rows, faults = _table(path, [form.id_column, *form.answers])
-    columns = dict(zip(header, zip(*(cells for _, cells in rows), strict=True), strict=True)) if rows else {}
+    asked = [form.id_column, *form.answers]
+    header, rows, torn = read_table(path)
+    faults = [f"column {name!r} is missing (asked for: {', '.join(asked)})" for name in asked if name not in header]
+    faults += [unknown("column", name, asked) for name in dict.fromkeys(header) if name not in asked]
+    faults += torn
+    columns = dict(zip(header, zip(*rows, strict=True), strict=True)) if rows else {}
     image_ids = columns.get(form.id_column, ())
     if form.id_column in header:
-        faults += _id_faults(image_ids)
+        faults += id_faults(image_ids)
     answers: dict[str, Ints] = {}
     for name, task in form.answers.items():
         if name not in columns:
             continue
-        numbers, wrong = _class_numbers(columns[name], competition.classes(task), form.values)
+        numbers, wrong = class_numbers(columns[name], competition.classes(task), form.values)
         faults += [f"column {name}: {fault}" for fault in wrong]
         if task in answers and not np.array_equal(answers[task], numbers):
             faults.append(f"column {name}: it answers {task} differently from another column of the same task")
@@ -89,13 +88,6 @@ def read_submission(path: Path, competition: Asked) -> tuple[tuple[str, ...], di
     if faults:
         raise UserError(*(f"{path.name}: {fault}" for fault in faults))
     return image_ids, answers
-
-
-def _id_faults(image_ids: Sequence[str]) -> list[str]:
-    twice = [image_id for image_id, count in Counter(image_ids).items() if count > 1]
-    faults = [] if len(image_ids) else ["there is no photo; a submission has one row for each test photo"]
-    faults += [f"{len(twice)} image ids stand more than once, among them {_some(twice)}"] if twice else []
-    return faults + (["an image id is empty"] if "" in image_ids else [])
 
 
 def _answer_faults(task: str, labels: NDArray[Any] | None, image_ids: Sequence[str], classes: Sequence[str]) -> list[str]:
@@ -108,57 +100,10 @@ def _answer_faults(task: str, labels: NDArray[Any] | None, image_ids: Sequence[s
     wrong = np.flatnonzero(~((labels >= 0) & (labels < len(classes)) & (labels == np.floor(labels))))
     if not len(wrong):
         return []
-    examples = _some([f"{labels[row]} for {image_ids[row]}" for row in wrong[:SHOWN]], len(wrong))
+    examples = some([f"{labels[row]} for {image_ids[row]}" for row in wrong[:SHOWN]], len(wrong))
     return [f"{task}: class numbers must be 0..{len(classes) - 1}, {len(wrong)} are not: {examples}"]
 
 
 def _written(labels: NDArray[Any], classes: Sequence[str], values: str) -> list[str]:
     cells = classes if values == "name" else [str(number) for number in range(len(classes))]
     return [cells[number] for number in labels.astype(np.int64).tolist()]
-
-
-def _table(path: Path, asked: list[str]) -> tuple[list[str], list[tuple[int, list[str]]], list[str]]:
-    """Header, rows with their line numbers, and what is wrong with columns and cells; faulty rows are left out."""
-    try:
-        lines = list(_lines(path.read_bytes().decode("utf-8-sig")))
-    except FileNotFoundError as error:
-        raise UserError(f"there is no file {path}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path.name} is not UTF-8 text ({error.reason} at byte {error.start}); save it as CSV UTF-8") from error
-    except csv.Error as error:
-        raise UserError(f"{path.name} is not a CSV file: {error}") from error
-    header = lines[0][1] if lines else []
-    faults = [f"column {name!r} is missing (asked for: {', '.join(asked)})" for name in asked if name not in header]
-    faults += [unknown("column", name, asked) for name in dict.fromkeys(header) if name not in asked]
-    faults += [f"column {name!r} stands {count} times" for name, count in Counter(header).items() if count > 1]
-    torn = [str(line) for line, cells in lines[1:] if len(cells) != len(header)]
-    faults += [f"{len(torn)} rows do not have {len(header)} cells, among them lines {_some(torn)}"] if torn else []
-    return header, [(line, cells) for line, cells in lines[1:] if len(cells) == len(header)], faults
-
-
-def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    return ((reader.line_num, cells) for cells in reader if cells)
-
-
-def _class_numbers(cells: Sequence[str], classes: Sequence[str], values: str) -> tuple[Ints, list[str]]:
-    """Class numbers `int64 (N,)`, -1 for a cell that is no class, and a sentence for each such text."""
-    known = {name: number for number, name in enumerate(classes)} if values == "name" else {}
-    last = len(classes) - 1
-    for cell in dict.fromkeys(cells) if values == "index" else ():
-        if _NUMBER.fullmatch(cell) and int(cell) <= last:
-            known[cell] = int(cell)
-    strange = Counter(cell for cell in cells if cell not in known)
-    faults = []
-    for cell, count in strange.most_common(SHOWN):
-        fault = (
-            unknown("class", cell, list(classes)) if values == "name" else f"class numbers must be 0..{last}, got {cell[:40]!r}"
-        )
-        faults.append(f"{fault} ({count} rows)")
-    faults += [f"{len(strange) - SHOWN} more texts are no class"] if len(strange) > SHOWN else []
-    return np.array([known.get(cell, -1) for cell in cells], dtype=np.int64), faults
-
-
-def _some(examples: Sequence[str], total: int | None = None) -> str:
-    total = len(examples) if total is None else total
-    return ", ".join(examples[:SHOWN]) + (f" and {total - SHOWN} more" if total > SHOWN else "")

@@ -22,6 +22,12 @@ VIEW_NAMES = (
     "darken",
     "shift_left",
     "shift_right",
+    "vflip",
+    "crop_centre",
+    "crop_left",
+    "crop_right",
+    "clahe",
+    "equalize",
 )
 
 

@@ -19,7 +19,7 @@ from trainables.catalog import AUGMENTATION_NAMES, CLASS_WEIGHT_NAMES, LOSS_NAME
 RECIPE = 1
 """Raised by hand when the meaning of training changes; tests/trainables/test_recipe.py fails when losses move and this did not."""
 
-BEFORE: dict[str, Any] = {"sampler": "none"}
+BEFORE: dict[str, Any] = {"sampler": "none", "soup": ()}
 """Settings added after the first release -> the value that stands for "as it was before" (design 5)."""
 
 
@@ -43,6 +43,8 @@ class TrialConfig:
         precision: `fp32`, `bf16` or `fp16`.
         engine: What computes augmentations.
         threads: Compute threads; they change the order of sums and so the bits.
+        soup: Of a trial whose weights are the mean of others' (`trainables.soup`) the ids of those, sorted; the other settings are
+            then those of the best of them. Empty for a trial that was trained.
     """
 
     competition: str
@@ -76,10 +78,12 @@ class TrialConfig:
     precision: str
     engine: str
     threads: int
+    soup: tuple[str, ...] = ()
 
     def json(self) -> dict[str, Any]:
-        """All fields as plain values."""
-        return asdict(self)
+        """All fields as plain values; `soup` only where there is one, so that the files of trained trials stay what they were."""
+        value = asdict(self)
+        return value | {"soup": list(self.soup)} if self.soup else {name: value[name] for name in value if name != "soup"}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "TrialConfig":
@@ -96,8 +100,9 @@ class TrialConfig:
         return cls(**complete)
 
     def __post_init__(self) -> None:
-        """Heads in the order of their names, whoever gave them: a JSON file with sorted keys must mean the same columns."""
+        """Heads and ingredients in the order of their names, whoever gave them: a JSON file must mean the same columns and soup."""
         object.__setattr__(self, "heads", dict(sorted(self.heads.items())))
+        object.__setattr__(self, "soup", tuple(sorted(self.soup)))
 
     @cached_property
     def trial_id(self) -> str:

@@ -1,7 +1,7 @@
 """Ingredients: what a trial was made of, as its folder says -> what today's code, packages, data and machine are, and where they differ.
 
-They are compared in the order in which one explains the next: code, package, data, split, seed, settings, threads, hardware. Only what
-training runs is compared: code of the folders in `CODE`, and packages that compute.
+They are compared in the order in which one explains the next: code, package, data, split, seed, settings, soup, threads, hardware.
+Only what training runs is compared: code of the folders in `CODE`, and packages that compute.
 """
 
 import logging
@@ -15,10 +15,11 @@ import numpy as np
 
 from competitions.prepare import Prepared, load_prepared
 from competitions.targets import targets
+from ledger.mending import readable_record
 from ledger.paths import CompetitionPaths
 from ledger.promise import computing, device_of, differing, hardware_of
 from ledger.studies import study_folders
-from ledger.trials import Record
+from ledger.trials import Record, TrialFolder
 from trainables.config import RECIPE, TrialConfig
 from trainables.provenance import REPOSITORY
 
@@ -35,7 +36,7 @@ class Ingredient:
     """Something that is not as it was.
 
     Attributes:
-        ingredient: `code`, `package`, `data`, `split`, `seed`, `settings`, `threads` or `hardware`.
+        ingredient: `code`, `package`, `data`, `split`, `seed`, `settings`, `soup`, `threads` or `hardware`.
         then: What it was.
         now: What it is.
         sessions: The numbers, from 1, of the trial's sessions that had `then`; empty for what all of them share.
@@ -129,6 +130,15 @@ def of_settings(paths: CompetitionPaths, trial_id: str, record: Record, config: 
     rest = [name for name in changed if name not in ("seed", "threads")]
     more = [Ingredient("settings", {name: asked[name] for name in rest}, {name: now.get(name) for name in rest})] if rest else []
     return [*own, *more]
+
+
+def of_soup(paths: CompetitionPaths, sessions: Sequence[Session]) -> list[Ingredient]:
+    """The trials of a soup whose weights are no longer those that were averaged."""
+    then = {str(one["trial_id"]): one["weights"] for session in sessions[-1:] for one in session.get("soup", ())}
+    records = {trial: readable_record(TrialFolder(paths.trials / trial)) for trial in then}
+    now = {trial: record.weights if record is not None else None for trial, record in records.items()}
+    other = differing(then, now)
+    return [Ingredient("soup", {name: then[name] for name in other}, {name: now[name] for name in other})] if other else []
 
 
 def _code(session: Session, today: Session, config: TrialConfig) -> tuple[Any, Any]:
@@ -247,5 +257,5 @@ def _asked(paths: CompetitionPaths, trial_id: str) -> dict[str, Any] | None:
 
 def ordered(parts: Iterable[Ingredient]) -> list[Ingredient]:
     """What differs, the first cause first."""
-    order = ("code", "package", "data", "split", "seed", "settings", "threads", "hardware")
+    order = ("code", "package", "data", "split", "seed", "settings", "soup", "threads", "hardware")
     return sorted(parts, key=lambda part: order.index(part.ingredient))

@@ -1,4 +1,5 @@
-"""Reproducing: a trial of the ledger is trained again from its folder alone -> PASS, or the ingredients that differ.
+"""Reproducing: a trial of the ledger is trained again from its folder alone -> PASS, or the ingredients that differ. A soup is averaged
+again from the weights of its ingredients.
 
 PASS means bit-equal (curve, best epoch, weights) where that is promised: same versions, threads and kind of CPU. Elsewhere it means
 within the tolerance of `ledger.promise`. What was trained stands in a folder of its own in the storage and is gone afterwards.
@@ -27,7 +28,8 @@ from ledger.trials import ALL_DATA, Record, TrialFolder, is_trial, trial_folders
 from trainables.backbones import check_published, kept_weights
 from trainables.best_weights import best_is_whole
 from trainables.config import TrialConfig
-from trainables.ingredients import Ingredient, of_data, of_sessions, of_settings, ordered
+from trainables.families import ingredient_faults
+from trainables.ingredients import Ingredient, of_data, of_sessions, of_settings, of_soup, ordered
 from trainables.provenance import provenance
 
 log = logging.getLogger("podium.reproduce")
@@ -113,6 +115,7 @@ def reproduce(
     today = {**provenance(), "device": device, "threads": threads or config.threads}
     found = of_sessions(sessions, today, config)
     parts = [part for one in found.values() for part in one] + of_settings(paths, trial_id, record, config)
+    parts += of_soup(paths, sessions)
     promised = promise(sessions, [today], config.precision)
     if config.split not in competition.all_splits:
         gone_split = Ingredient("split", config.split, sorted(competition.all_splits))
@@ -155,7 +158,9 @@ def _recorded(paths: CompetitionPaths, trial_id: str) -> tuple[TrialFolder, Reco
 
 
 def _start_faults(paths: CompetitionPaths, config: TrialConfig) -> list[str]:
-    """What is wrong with the weights that the trial started from."""
+    """What is wrong with the weights that the trial started from, or was averaged from."""
+    if config.soup:
+        return ingredient_faults(paths, config)
     try:
         if config.weights.startswith("timm:"):
             check_published(config.backbone)
@@ -176,8 +181,11 @@ def _device(sessions: list[dict[str, Any]], config: TrialConfig) -> str:
 
 def _train(prepared: Any, config: TrialConfig, place: Path, epochs: int, device: str, progress: Progress) -> Record:
     from trainables.attach import attach
+    from trainables.soup import average_again
     from trainables.training import TrialRun
 
+    if config.soup:
+        return average_again(prepared, config, place, device)
     run = TrialRun(config, attach(prepared, config, trials=place, device=device))
     while run.record.epochs_done < epochs and not run.record.ended:
         run.step()

@@ -13,7 +13,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from competitions.metrics import METRICS
+from ledger.errors import UserError
 from ledger.files import file_hash, read_lines
 from ledger.mending import mend_trial
 from ledger.predictions import WEIGHTS_LENGTH, Predictions, predictions_of
@@ -106,6 +107,11 @@ class TrialRun:
     """The state of one trial between epochs: lives from `__init__`, through `step` once per epoch, until `record.ended`."""
 
     def __init__(self, config: TrialConfig, context: TrialContext) -> None:
+        if config.soup:
+            raise UserError(
+                f"trial {config.trial_id} is the mean of the weights of {', '.join(config.soup)} and is not trained; reproduce_trial.py "
+                "averages them again"
+            )
         torch.set_num_threads(config.threads)
         torch.use_deterministic_algorithms(True, warn_only=context.device != "cpu")
         self.config, self.context, self.folder = config, context, context.folder
@@ -153,7 +159,7 @@ class TrialRun:
         seed_everything(self.config.seed, epoch)
         loss = self._train(epoch)
         probs = self._validate() if math.isfinite(loss) and self._is_judged else None
-        score = self._score(probs) if probs is not None else None
+        score = score_of(self.config, self.context, probs) if probs is not None else None
         if probs is not None and score is not None:
             self._keep_epoch(epoch, probs)
             self._advance(epoch, score, probs, time.monotonic() - started)
@@ -223,14 +229,6 @@ class TrialRun:
         )
         probs = {head: array for (head, _), array in found.items()}
         return probs if all(np.isfinite(array).all() for array in probs.values()) else None
-
-    def _score(self, probs: dict[str, NDArray[np.float16]]) -> float:
-        scores = []
-        for head in self.config.heads:
-            labels = self.context.labels[head][self.context.validation.rows]
-            known = labels >= 0
-            scores.append(METRICS[self.config.metric](probs[head][known], labels[known]))
-        return float(np.mean(scores))
 
     def _keep_epoch(self, epoch: int, probs: dict[str, NDArray[np.float16]]) -> None:
         kept = Predictions(self.folder.predictions / EPOCHS)
@@ -343,6 +341,22 @@ class TrialRun:
             return
         if before.weights is None or (self.folder.best.is_file() and file_hash(self.folder.best) == before.weights):
             self.record, self.metrics = before, read_lines(self.folder.path / "metrics.jsonl")
+
+
+def score_of(config: TrialConfig, context: TrialContext, probs: Mapping[str, NDArray[np.float16]]) -> float:
+    """The validation score: the metric of each head on the photos that have a label for it, averaged over the heads.
+
+    Args:
+        config: The trial's.
+        context: Its validation photos, N of them, and the labels.
+        probs: Head -> `(N, C)`.
+    """
+    scores = []
+    for head in config.heads:
+        labels = context.labels[head][context.validation.rows]
+        known = labels >= 0
+        scores.append(METRICS[config.metric](probs[head][known], labels[known]))
+    return float(np.mean(scores))
 
 
 def best_predictions(folder: TrialFolder, record: Record) -> Predictions:

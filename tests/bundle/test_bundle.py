@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 import torch
 
+from bundle.asked import Asked
 from bundle.choose import Choice, choose
 from bundle.export import check_target, export
-from bundle.pool import cached_test_probs, find_trials, load_pool, places_of
+from bundle.members import find_members
+from bundle.pool import cached_test_probs, load_pool, places_of
 from bundle.predict import open_bundle, read_ids
 from competitions.competition import Competition, parse_competition
 from competitions.prepare import Prepared, prepare
 from competitions.targets import choose_targets, targets
 from ensemble.cascade import Place
-from ensemble.plan import EnsemblePlan, vote_task
+from ensemble.plan import EnsemblePlan
+from ensemble.task_ensemble import vote_task
 from ledger.errors import UserError
 from ledger.paths import CompetitionPaths
 from ledger.trials import ALL_DATA, TrialFolder
@@ -54,7 +57,7 @@ def here(tiny_data: Path, tiny_competition: Competition, tmp_path_factory: pytes
 def exported(here: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Choice, dict[str, Any], Path]:
     prepared, _ = here
     to = tmp_path_factory.mktemp("exported")
-    choice = choose(prepared, top=2)
+    choice = choose(prepared, Asked(top=2))
     return choice, export(prepared, choice, to), to
 
 
@@ -70,7 +73,7 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 def test_targets_of_any_kind_vote_and_answer_from_a_bundle_as_single_tasks_do(here: Any, way: str, tmp_path: Path) -> None:
     prepared, data = here
-    choice = choose(prepared, targets=WAYS[way])
+    choice = choose(prepared, Asked(targets=WAYS[way]))
     export(prepared, choice, tmp_path)
     names = [f"{name}.png" for name in choice.image_ids]
     answers = open_bundle(tmp_path / "bundle").predict(data / "tiny", choice.image_ids, names)
@@ -96,16 +99,16 @@ image_size"""
     prepared = prepare(parse_competition(text, "tiny", where="x"), CompetitionPaths(tmp_path / "tiny"))
     names = ["colour", "label@red", "label@rest"]
     train(prepared, 1, names)
-    choice = choose(prepared, targets=names)
+    choice = choose(prepared, Asked(targets=tuple(names)))
     assert set(choice.answers) == set(choice.scores) == {"colour", "shape", "label"}
     np.testing.assert_array_equal(choice.answers["label"], choice.answers["shape"])
 
 
 def test_a_cascade_takes_each_photo_s_answer_from_the_models_its_predicted_class_names(here: Any) -> None:
     prepared, _ = here
-    cascade = choose(prepared, targets=WAYS["cascade"], top=1)
+    cascade = choose(prepared, Asked(targets=WAYS["cascade"], top=1, together="cascade", plain=True))
     parts = {str(e.place): e for e in cascade.plan.tasks}
-    probs = cached_test_probs(prepared.paths, [key for e in cascade.plan.tasks for key in e.keys])
+    probs = cached_test_probs(prepared, cascade.plan)
     own = {name: vote_task(e, probs, cascade.image_ids).labels for name, e in parts.items()}
     red = cascade.answers["colour"] == 0
     expected = np.where(red, own["shape@colour=red"], own["shape@colour=green|blue"])
@@ -115,22 +118,29 @@ def test_a_cascade_takes_each_photo_s_answer_from_the_models_its_predicted_class
 def test_a_pool_of_tasks_and_heads_ranks_all_of_them_by_their_score_for_the_task(here: Any) -> None:
     prepared, _ = here
     asked = choose_targets(prepared.competition, ["colour", "shape", "both"])
-    places = places_of(prepared, asked)
-    trials = find_trials(prepared, asked, k=2, fold=0, study=None)
-    pool = load_pool(prepared, Place("shape"), places[Place("shape")], trials, 0)
-    assert set(pool.members) == {*trials["shape"], *trials["both"]}
+    own = places_of(prepared, asked)[Place("shape")]
+    members = find_members(prepared, own, folds=(0,), study=None)
+    everyone = [member for target in own for member in members[target.name]]
+    views = prepared.competition.views
+    pool = load_pool(prepared, Place("shape"), own, everyone, folds=(0,), views=views, n_whole=2, device="cpu")
+    assert {member.name for member in pool.members} == {m.name for m in everyone}
+    assert {member.target for member in pool.members} == {"shape", "both"}
     assert list(pool.scores) == sorted(pool.scores, reverse=True)
+    assert pool.n_whole == 2
+    for number, probs in enumerate(pool.arena.probs):
+        same = all((view == probs[0]).all() for view in probs)
+        assert same == (number >= pool.n_whole), "who is not whole looks through the identity in each view's place"
 
 
 def test_members_hand_their_test_votes_to_siblings_that_learned_from_all_data(here: Any, tmp_path: Path) -> None:
     prepared, data = here
-    on_fold = choose(prepared, targets=["label"], top=1)
+    on_fold = choose(prepared, Asked(targets=("label",), top=1))
     (member,) = {voter.member for voter in on_fold.plan.voters}
     with pytest.raises(UserError, match=f"run_search.py tiny --all-data --base {member}"):
-        choose(prepared, targets=["label"], top=1, all_data=True)
+        choose(prepared, Asked(targets=("label",), top=1, all_data=True))
     config = replace(TrialConfig.from_json(TrialFolder(prepared.paths.trials / member).config()), fold=ALL_DATA)
     assert run_trial(config, attach(prepared, config)).score is None
-    final = choose(prepared, targets=["label"], top=1, all_data=True)
+    final = choose(prepared, Asked(targets=("label",), top=1, all_data=True))
     assert {voter.member for voter in final.plan.voters} == {config.trial_id}
     assert final.scores == on_fold.scores, "a member without a score of its own takes those of the trial it stands for"
     assert on_fold.scores["label"]["best_single"]["trial_id"] == member
@@ -147,17 +157,17 @@ def test_members_hand_their_test_votes_to_siblings_that_learned_from_all_data(he
     ("names", "message"),
     [
         (["colour"], "no target answers shape"),
-        (["label", "colour"], "colour and the label itself are both answered"),
+        (["label", "colour"], "colour would have no say"),
         (["colour", "shape@red"], "task shape needs one ensemble for colour=green, got none"),
         (["shape@red", "shape@rest"], "chosen by the answer for colour, which no ensemble of its own gives"),
-        (["colour", "shape", "shape@red"], "task shape stands twice"),
+        (["colour", "shape", "shape@red"], "task shape needs one ensemble for colour=green, got none"),
         (["colour", "shpae"], "did you mean shape"),
     ],
 )
 def test_targets_that_do_not_answer_everything_once_are_refused(here: Any, names: list[str], message: str) -> None:
     prepared, _ = here
     with pytest.raises(UserError, match=message):
-        choose(prepared, targets=names)
+        choose(prepared, Asked(targets=tuple(names)))
 
 
 def test_the_bundle_answers_what_the_cache_answered(here: Any, exported: Any) -> None:
@@ -173,7 +183,7 @@ def test_the_bundle_answers_what_the_cache_answered(here: Any, exported: Any) ->
 def test_the_same_choice_gives_the_same_bytes(here: Any, exported: Any, tmp_path: Path) -> None:
     prepared, _ = here
     _, _, to = exported
-    export(prepared, choose(prepared, top=2), tmp_path)
+    export(prepared, choose(prepared, Asked(top=2)), tmp_path)
     for name in ("submission.csv", "bundle/plan.json", "bundle/models.json", "bundle/checksums.json"):
         assert (tmp_path / name).read_bytes() == (to / name).read_bytes(), name
 
@@ -245,10 +255,10 @@ def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path: Path) -> None:
 def test_numbers_and_names_out_of_range_are_all_named(here: Any) -> None:
     prepared, _ = here
     with pytest.raises(UserError) as wrong:
-        choose(prepared, top=0, rule="hrad", fold=9)
+        choose(prepared, Asked(top=0, vote="hrad", fold=9))
     assert len(wrong.value.faults) == 3
     with pytest.raises(UserError, match="no finished trial of colour, shape on fold 1"):
-        choose(prepared, fold=1)
+        choose(prepared, Asked(fold=1))
 
 
 def test_trials_judged_by_another_metric_are_no_members(here: Any) -> None:

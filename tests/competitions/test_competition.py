@@ -52,6 +52,10 @@ def test_three_mistakes_of_three_kinds_are_named_together():
         ("title: Masks", "root: /data/masks", "root must be relative"),
         ("title: Masks", "images: ../other", "images must be relative"),
         ("title: Masks", "views: [hflip]", "views must begin with identity"),
+        ("[young, old]", "[young, old], forbids: [hflip]", "tasks.age.forbids: unknown view of the competition 'hflip'"),
+        ("[young, old]", "[young, old], forbids: [identity]", "tasks.age.forbids must not name identity"),
+        ("[young, old]", "[young, old], forbids: [a, a]", "tasks.age.forbids must name each view once, got ['a', 'a']"),
+        ("[young, old]", "[young, old], forbids: hflip", "tasks.age.forbids must be a list, got 'hflip'"),
         ("title: Masks", "name: other", "name must be the file's own, 'masks', got 'other'"),
         ("title: Masks", "tasks: {}", "these keys stand twice: tasks"),
         ("title: Masks", "image_size: big", "image_size must be a whole number, got 'big'"),
@@ -91,6 +95,36 @@ def test_three_mistakes_of_three_kinds_are_named_together():
         ("title: Masks", "splits: {a: {fold: 5}}", "splits.a: unknown setting 'fold'; did you mean folds"),
         ("title: Masks", "splits: {a: {name: b}}", "splits.a: name must be its key, got 'b'"),
         ("title: Masks", "splits: {groups: {folds: 3}}", "splits must have other names than `split`, which is called 'groups'"),
+        (
+            "title: Masks",
+            "allows: [probe]",
+            "allows.0 must be 'same_group_at_test', 'test_shares', 'pseudo_labels', 'probing' or",
+        ),
+        ("title: Masks", "allows: [probing, probing]", "allows must name each rule once, 'probing' stands twice"),
+        ("title: Masks", "allows: probing", "allows must be a list, got 'probing'"),
+        (
+            "title: Masks",
+            "test_shares: {age: {young: 0.5, old: 0.5}}",
+            "only where the rules say so; add `allows: [test_shares]`",
+        ),
+        ("title: Masks", "test_shares: {agee: {young: 1}}", "unknown task in test_shares 'agee'; did you mean age"),
+        ("title: Masks", "test_shares: {label: {young: 1}}", "unknown task in test_shares 'label'"),
+        (
+            "title: Masks",
+            "test_shares: {mask: {wear: 0.5, wron: 0.5}}",
+            "test_shares.mask: unknown class 'wron'; did you mean",
+        ),
+        (
+            "title: Masks",
+            "test_shares: {mask: {wear: 1.0}}",
+            "test_shares.mask must have a share for each class, incorrect, normal has none; write 0",
+        ),
+        ("title: Masks", "test_shares: {age: {young: 0.5, old: 0.502}}", "test_shares.age must sum to 1 (by at most 0.001 more"),
+        ("title: Masks", "test_shares: {age: {young: 1.5, old: -0.5}}", "test_shares.age.old must be at least 0.0, got -0.5"),
+        ("title: Masks", "test_shares: {age: {young: yes, old: 0}}", "test_shares.age.young must be a number, got True"),
+        ("title: Masks", "test_shares: {age: {young: .nan, old: 1}}", "test_shares.age.young must be"),
+        ("title: Masks", "test_shares: [0.5]", "test_shares must be a mapping"),
+        ("column: age", "column: age, same_in_group: 1", "tasks.age.same_in_group must be true or false, got 1"),
     ],
 )
 def test_each_mistake_says_the_rule_the_value_and_the_way_out(old, new, says):
@@ -98,6 +132,19 @@ def test_each_mistake_says_the_rule_the_value_and_the_way_out(old, new, says):
     faults = faults_of(GOOD.replace(old, new, 1))
     assert any(says in fault for fault in faults), faults
     assert all(fault.startswith("masks.yaml") and "\n" not in fault for fault in faults)
+
+
+def test_a_view_that_a_task_forbids_is_left_out_for_it_and_for_the_label():
+    text = GOOD.replace("[young, old]", "[young, old], forbids: [vflip]") + "views: [identity, hflip, vflip]\n"
+    competition = parse_competition(text, "masks", where="masks.yaml")
+    assert competition.views_for("mask") == ("identity", "hflip", "vflip") == competition.views
+    assert competition.views_for("age") == competition.views_for("label") == ("identity", "hflip")
+    assert Competition.model_validate(competition.model_dump(mode="json")) == competition
+
+
+def test_a_task_that_forbids_nothing_is_recorded_as_before_there_was_the_setting():
+    dumped = parse_competition(GOOD, "masks", where="masks.yaml").model_dump(mode="json")
+    assert dumped["tasks"]["age"] == {"column": "age", "classes": ["young", "old"], "cuts": None}
 
 
 def test_splits_are_named_by_their_keys_and_one_is_taken_by_name():
@@ -156,3 +203,33 @@ def test_a_competition_survives_json_without_its_optional_settings():
     text = GOOD.replace("columns: {image: id, group: person, role: split}\nroles: {train: train, test: eval}\n", "")
     competition = parse_competition(text, "masks", where="masks.yaml")
     assert Competition.model_validate(competition.model_dump(mode="json")) == competition
+
+
+RULES = "allows: [probing, test_shares]\ntest_shares: {age: {young: 0.9996, old: 0}}\n"
+
+
+def test_what_the_rules_allow_is_known_and_everything_is_off_unless_it_is_said():
+    plain = parse_competition(GOOD, "masks", where="masks.yaml")
+    assert (plain.allows, plain.test_shares, plain.tasks["age"].same_in_group) == ((), {}, False)
+    told = parse_competition(GOOD.replace("column: age", "same_in_group: true, column: age") + RULES, "masks", where="masks.yaml")
+    assert told.allows == ("probing", "test_shares")
+    assert told.test_shares == {"age": {"young": 0.9996, "old": 0}}
+    assert told.tasks["age"].same_in_group
+    assert Competition.model_validate(told.model_dump(mode="json")) == told
+    assert Competition.model_validate(told.model_dump(exclude_unset=True)) == told
+
+
+def test_a_file_without_these_settings_is_recorded_as_before_there_were_any():
+    dumped = parse_competition(GOOD, "masks", where="masks.yaml").model_dump(mode="json")
+    assert not {"allows", "test_shares"} & set(dumped)
+    assert not any("same_in_group" in task for task in dumped["tasks"].values())
+
+
+@pytest.mark.parametrize(("old", "new"), [("group: person, ", ""), ("columns: {image: id, group: person, role: split}\n", "")])
+def test_one_answer_per_group_needs_groups(old, new):
+    text = GOOD.replace("column: age", "same_in_group: true, column: age").replace(old, new)
+    assert any(
+        "tasks.age.same_in_group has no effect without groups; name the column (columns.group)" in f for f in faults_of(text)
+    )
+    folders = "reader: folders\ntasks: {age: {classes: [a, b], same_in_group: true}}\nsubmission: {answers: {ans: age}}\n"
+    assert any("without groups; the reader folders knows none, or leave it out" in f for f in faults_of(folders))

@@ -1,9 +1,10 @@
 """Oddities: a person with two ages is seen, a sender of several garments is not worth a word."""
 
 import numpy as np
+import pytest
 
 from competitions.manifest import Manifest
-from competitions.oddities import mixed_groups
+from competitions.oddities import disagreeing_groups, mixed_groups
 
 
 def manifest_of(labels: list[list[int]]) -> Manifest:
@@ -21,3 +22,12 @@ def test_one_person_of_fifty_with_two_ages_is_named_and_a_missing_label_is_no_se
 def test_nothing_is_said_where_groups_mix_by_nature_or_have_one_photo() -> None:
     assert not mixed_groups(manifest_of([[0, 0]] * 30 + [[0, 1]] * 20), {"age": ["young", "old"]})
     assert not mixed_groups(manifest_of([[0]] * 50), {"age": ["young", "old"]})
+
+
+@pytest.mark.parametrize(("n_mixed", "told"), [(0, False), (2, False), (3, True), (20, True)])
+def test_what_was_declared_of_groups_is_held_against_more_than_one_in_ten_of_them(n_mixed: int, told: bool) -> None:
+    groups = [[0, 1]] * n_mixed + [[1, -1, 1]] * (20 - n_mixed) + [[2]] * 50  # a group of one photo says nothing
+    notes = disagreeing_groups(manifest_of(groups), ["age"])
+    assert bool(notes) == told
+    assert all(f"age: declared same_in_group, and {n_mixed} of 20 training groups have photos of two classes" in n for n in notes)
+    assert not disagreeing_groups(manifest_of(groups), []), "nothing was declared"

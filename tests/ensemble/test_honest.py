@@ -1,12 +1,16 @@
 """The honest score: chance on noise, order of photos without effect, and never above what was seen."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
+from ensemble.answers import answer_all
+from ensemble.arena import Arena
 from ensemble.cascade import Place
+from ensemble.choosing import Choosing
 from ensemble.composition import Composition, compose
-from ensemble.honest import Choose, choose_together, choose_top_k, honest_score, optimistic_score
-from ensemble.plan import answer_all
+from ensemble.honest import choose_together, honest_score, optimistic_score
 from ensemble.votes import RULES, Floats, Ints, Vote
 from ledger.errors import UserError
 
@@ -23,9 +27,12 @@ def noise(seed: int, n_classes: int = 3, n_groups: int = 60, n_members: int = 20
     return rng.dirichlet(np.ones(n_classes), (n_members, len(labels))).astype(np.float16), labels, groups
 
 
-def chooser(probs: Floats, labels: Ints, **options: object) -> Choose:
+def chooser(
+    probs: Floats, labels: Ints, *, sizes: Sequence[int] = (3,), metric: str = "accuracy", rule: str = "hard"
+) -> Choosing:
     """The best three by accuracy unless told otherwise."""
-    return choose_top_k(probs[:, None], labels, members=NAMES[: len(probs)], **({"sizes": [3], "metric": "accuracy"} | options))  # type: ignore[arg-type]
+    groups = np.array([str(photo) for photo in range(len(labels))])
+    return Choosing(Arena(tuple(NAMES[: len(probs)]), ("identity",), probs[:, None], labels, groups, metric), rule, sizes)
 
 
 def test_on_noise_the_interval_is_about_chance_and_the_optimistic_score_is_not() -> None:
@@ -134,5 +141,3 @@ def test_what_cannot_be_scored_is_refused() -> None:
     with pytest.raises(UserError) as caught:
         honest_score(choose, labels, groups, metric="acuracy", seed=0, n_resamples=0)
     assert len(caught.value.faults) == 2
-    with pytest.raises(UserError, match="20 different names"):
-        choose_top_k(probs[:, None], labels, members=["a"] * 20, sizes=[1], metric="accuracy")

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ensemble.selection import top_k
 from ensemble.voters import Voter, align, shared_photos, stack
 from ledger.errors import UserError
 
@@ -55,17 +54,3 @@ def test_a_voter_is_member_and_view() -> None:
     assert Voter("t1", "flip").key == ("t1", "flip")
     assert Voter("t1").view == "identity"
     assert str(Voter("t1")) == "t1 (identity)"
-
-
-def test_the_best_come_first_and_equal_scores_by_trial_id() -> None:
-    scores = {"c": 0.5, "a": 0.5, "b": 0.9, "d": -1.0}
-    assert top_k(scores, 3) == ["b", "a", "c"]
-    assert top_k(dict(reversed(scores.items())), 9) == ["b", "a", "c", "d"]
-
-
-@pytest.mark.parametrize(
-    ("scores", "k"), [({"a": 1.0}, 0), ({}, 1), ({"a": float("nan"), "b": 1.0}, 1), ({"a": float("inf")}, 1)]
-)
-def test_a_choice_that_cannot_be_made_is_refused(scores: dict[str, float], k: int) -> None:
-    with pytest.raises(UserError):
-        top_k(scores, k)

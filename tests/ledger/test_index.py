@@ -32,6 +32,7 @@ from ledger.query import (
     best_trials,
     count_finished,
     finished_trials,
+    fold_siblings,
     leaderboard,
     list_trials,
     scores_by_split,
@@ -68,8 +69,10 @@ def assert_same(paths: CompetitionPaths) -> None:
         }
     assert count_finished(paths) == _walk.count_finished(paths)
     assert scores_by_split(paths) == _walk.scores_by_split(paths)
+    siblings = fold_siblings(paths, [row["trial_id"] for row in there])
     for row in there:
         if row["config_id"]:
+            assert siblings[row["trial_id"]] == _walk.fold_siblings(paths, row["trial_id"])
             assert all_data_sibling(paths, row["trial_id"]) == _walk.all_data_sibling(paths, row["trial_id"])
 
 

@@ -1,4 +1,4 @@
-"""What the ledger answers about trials that learned from all photos."""
+"""What the ledger answers about trials that learned from all photos, and from all but each fold."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ledger.paths import CompetitionPaths
-from ledger.query import all_data_sibling, best_trials, scores_by_split
+from ledger.query import all_data_sibling, best_trials, fold_siblings, scores_by_split
 from ledger.trials import ALL_DATA, Record, TrialFolder
 
 SETTINGS = {"target": "age", "data": "d", "metric": "macro_f1"}
@@ -40,6 +40,26 @@ def test_a_trial_on_all_data_is_never_among_the_best(tmp_path: Path) -> None:
     paths = ledger(tmp_path, RECORD, SIBLING)
     assert best_trials(paths, "age", "d", 2, "macro_f1") == [("judged", 0.5)]
     assert best_trials(paths, "age", "d", ALL_DATA, "macro_f1") == []
+
+
+def test_a_members_trials_are_found_by_fold_from_any_of_them(tmp_path: Path) -> None:
+    folds = [replace(RECORD, trial_id=f"on-{fold}", fold=fold, score=fold / 10) for fold in (4, 0, 2)]
+    half = replace(RECORD, trial_id="half", fold=1, epochs_done=2)
+    paths = ledger(tmp_path, *folds, half, SIBLING, replace(RECORD, trial_id="alone", seed=6), replace(RECORD, trial_id="z"))
+    found = fold_siblings(paths, ["on-4", "z", "nobody", "half", "alone"])
+    assert list(found) == ["on-4", "z", "nobody", "half", "alone"]
+    whole = {0: "on-0", 2: "on-2", 4: "on-4"}
+    assert found == {"on-4": whole, "z": {**whole, 2: "z"}, "nobody": {}, "half": whole, "alone": {2: "alone"}}
+    assert list(found["on-4"]) == [0, 2, 4]
+    assert fold_siblings(paths, []) == {}
+
+
+@pytest.mark.parametrize(
+    "other", [{"config_id": "x" * 12}, {"seed": 6}, {"epochs_done": 2}, {"diverged": True}, {"score": None}], ids=str
+)
+def test_nothing_else_is_a_members_trial(other: dict[str, object], tmp_path: Path) -> None:
+    paths = ledger(tmp_path, RECORD, replace(RECORD, trial_id="other", fold=1, **other))  # type: ignore[arg-type]  # one field at a time
+    assert fold_siblings(paths, ["judged"]) == {"judged": {2: "judged"}}
 
 
 def test_the_same_settings_under_several_splits_stand_side_by_side(tmp_path: Path) -> None:

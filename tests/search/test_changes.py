@@ -160,6 +160,10 @@ TOLD: dict[str, tuple[Callable[[Desk], object], str]] = {
         lambda desk: desk.replace("hflip, darken", "hflip"),
         "views: views was identity, hflip, darken, is identity, hflip",
     ),
+    "forbids": (
+        lambda desk: desk.replace("[disc, square]", "[disc, square], forbids: [darken]"),
+        "forbids: forbids of task shape was none, is darken",
+    ),
     "test_photo": (lambda desk: desk.paint("t05"), "pixels: 1 test photo with other pixels (t05)"),
     "test_photos": (lambda desk: desk.row("t05"), "photos: 1 test photo removed (t05)"),
 }
@@ -260,6 +264,15 @@ def test_unfinished_trials_of_changed_photos_are_given_up_and_others_are_not(des
     statuses = [plan.study.statuses()[s.trial_id] for s in plan.study.suggestions()]
     assert statuses == ["superseded", "running"]
     assert plan.study.events()[-1]["reason"] == "pixels: 1 photo with other pixels (g02-0)"
+
+
+def test_what_the_rules_allow_and_one_answer_per_group_stop_no_study(desk: Desk) -> None:
+    desk.begin()
+    desk.replace("column: colour,", "column: colour, same_in_group: true,")
+    desk.replace("image_size: 32", "image_size: 32\nallows: [test_shares]\ntest_shares: {shape: {disc: 0.5, square: 0.5}}")
+    plan = desk.go_on()
+    assert plan.prepared.competition.allows == ("test_shares",)
+    assert plan.changes == ()
 
 
 def test_a_study_on_all_data_does_not_go_on_with_other_photos(desk: Desk) -> None:

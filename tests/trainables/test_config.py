@@ -113,6 +113,16 @@ def test_the_trials_of_the_first_release_keep_their_names() -> None:
     assert TrialConfig.from_json(written) == config
 
 
+def test_a_soup_has_a_name_of_its_own_whatever_the_order_and_trained_trials_do_not_mention_it() -> None:
+    config = resolve(BASE, QUESTION)
+    assert "soup" not in config.json()
+    soup, backwards = (replace(config, soup=ids) for ids in (("a", "b"), ("b", "a")))
+    assert soup == backwards == TrialConfig.from_json(json.loads(json.dumps(backwards.json())))
+    assert len({config.trial_id, soup.trial_id, replace(config, soup=("a", "c")).trial_id}) == 3
+    assert config.config_id != soup.config_id == backwards.config_id
+    assert TrialConfig.from_json({**config.json(), "soup": []}) == config
+
+
 def test_the_configuration_survives_json() -> None:
     config = resolve({**BASE, **OTHER}, QUESTION)
     again = TrialConfig.from_json(json.loads(json.dumps(config.json())))

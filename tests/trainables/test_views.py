@@ -40,8 +40,20 @@ def test_a_flat_grey_photo_stays_flat(name: str) -> None:
     torch.testing.assert_close(found, found[0, 0, 0, 0].expand_as(found))
 
 
-def test_flipping_twice_is_the_photo_itself(images: Tensor) -> None:
-    assert torch.equal(VIEWS["hflip"](VIEWS["hflip"](images)), images)
+@pytest.mark.parametrize("name", ["hflip", "vflip"])
+def test_flipping_twice_is_the_photo_itself(name: str, images: Tensor) -> None:
+    assert torch.equal(VIEWS[name](VIEWS[name](images)), images)
+
+
+@pytest.mark.parametrize("name", ["clahe", "equalize"])
+def test_a_dull_photo_gets_contrast_and_keeps_its_colours(name: str) -> None:
+    dull = 0.4 + 0.1 * torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0)).expand(2, 3, 64, 64)
+    found = VIEWS[name](dull)
+    assert found.std() > 1.5 * dull.std()
+    torch.testing.assert_close(found[:, 0], found[:, 2], atol=2 / 255, rtol=0)
+    reddish = dull * torch.tensor([1.0, 0.6, 0.5]).view(1, 3, 1, 1)
+    red, green, blue = VIEWS[name](reddish).mean(dim=(0, 2, 3))
+    assert red > green > blue - 0.02
 
 
 def test_names_say_the_direction() -> None:
@@ -60,6 +72,11 @@ def test_names_say_the_direction() -> None:
     assert centre(VIEWS["shift_right"](dot))[0] > x + 0.5
     assert centre(VIEWS["zoom_in"](dot))[0] > x + 0.5
     assert centre(VIEWS["zoom_out"](dot))[0] < x - 0.5
+    assert centre(VIEWS["crop_centre"](dot))[0] > x + 0.5
+    assert centre(VIEWS["crop_left"](dot))[0] > centre(VIEWS["crop_right"](dot))[0] + 3, (
+        "a crop at the left shows the left at full size"
+    )
+    assert centre(VIEWS["vflip"](dot.roll(-9, dims=-2)))[1] > y + 8
     assert VIEWS["brighten"](dot / 2).mean() > (dot / 2).mean() > VIEWS["darken"](dot / 2).mean()
 
 

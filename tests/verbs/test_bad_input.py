@@ -133,13 +133,21 @@ REQUESTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("run_search", "{yaml}", "--all-data"),
         ("no finished trial of colour, shape on fold 0", "run_search.py tiny --targets colour,shape"),
     ),
+    "all_folds_with_what_has_no_effect": (
+        (*SEARCH, "--all-folds", "--fold", "1", "--scheduler", "asha"),
+        ("--space, --scheduler would have no effect with --all-folds",),
+    ),
+    "resume_with_all_folds": (
+        ("run_search", "{yaml}", "--resume", "nope", "--all-folds"),
+        ("--all-folds cannot be changed with --resume",),
+    ),
     "resume_around_a_base": (
         ("run_search", "{yaml}", "--resume", "nope", "--base", "abc", "--all-data"),
         ("--base, --all-data cannot be changed with --resume",),
     ),
     "warm_start_and_what_it_cannot_go_with": (
         (*SEARCH, "--warm-start", "--base", "abc", "--vary", "lr"),
-        ("--warm-start begins a search of a whole space; leave it out with --base and --all-data",),
+        ("--warm-start begins a search of a whole space; leave it out with --base, --all-data and --all-folds",),
     ),
     "warm_start_without_effect": (
         (*SEARCH, "--warm-start", "--searcher", "random", "--scheduler", "fifo"),

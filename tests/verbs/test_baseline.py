@@ -1,5 +1,6 @@
 """The best becomes the baseline: search around it, ask what helped, train it on all photos; by the verbs' command lines."""
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -7,8 +8,8 @@ from typing import Any
 import pytest
 
 from ledger.paths import CompetitionPaths
-from ledger.query import all_data_sibling
-from tests.verbs.conftest import Desk, Done
+from ledger.query import all_data_sibling, fold_siblings
+from tests.verbs.conftest import Desk, Done, eventually
 
 pytestmark = pytest.mark.long
 
@@ -110,6 +111,39 @@ def test_the_best_is_trained_on_all_photos_and_is_shown_without_a_score(varied: 
     again = desk.run("run_search.py", desk.yaml, "--resume", "all", "--json").json
     assert again["targets"]["colour"]["trials"] == {"finished": 1}
     assert desk.record(str(sibling)) == before
+
+
+def test_a_member_over_all_folds_goes_on_after_ctrl_c_and_trains_nothing_twice(varied: Varied) -> None:
+    desk = varied.desk
+    asked = ("run_search.py", desk.yaml, "--all-folds", "--base", varied.base, "--study", "folds", "--json")
+    dry = desk.run(*asked, "--dry-run").json
+    wanted = {one["fold"]: one["trial_id"] for one in dry["members"]["colour"]}
+    assert sorted(wanted) == [1, 2, 3]
+    child = desk.start(*asked)
+    eventually(
+        lambda: any(event["event"] == "finished" for event in desk.events("folds")), what="the first fold's end", timeout=240.0
+    )
+    desk.signal(child, signal.SIGINT)
+    assert "--resume folds" in desk.wait(child, code=130).err
+    whole = {trial: desk.record(trial) for trial in wanted.values() if (desk.record(trial) or {}).get("epochs_done") == 2}
+    assert whole
+    facts = desk.run("run_search.py", desk.yaml, "--resume", "folds", "--json").json["targets"]["colour"]
+    assert (facts["trials"], facts["best"], facts["on_all_data"]) == ({"finished": 3}, None, False)
+    (member,) = facts["members"]
+    assert {one["fold"]: one["trial_id"] for one in member["folds"]} == {0: varied.base, **wanted}
+    scores = [desk.record(one["trial_id"])["score"] for one in member["folds"]]  # type: ignore[index]
+    assert [one["score"] for one in member["folds"]] == scores
+    assert member["score"] == pytest.approx(sum(scores) / 4)
+    assert {trial: desk.record(trial) for trial in whole} == whole
+    base, *own = (desk.json_of(f"trials/{trial}/config.json") for trial in (varied.base, *wanted.values()))
+    assert all(differing(base, config) == {"fold"} for config in own)
+    (siblings,) = fold_siblings(CompetitionPaths(desk.kept), [varied.base]).values()
+    assert siblings == {0: varied.base, **wanted}
+    kept = {path.name for path in (desk.kept / "trials" / wanted[1] / "predictions").rglob("*.npy")}
+    assert {"validation.colour.hflip.npy", "test.colour.hflip.npy"} <= kept  # every view, so that an export waits for nothing
+    again = desk.run("run_search.py", desk.yaml, "--all-folds", "--base", varied.base, "--study", "known")
+    assert "3 finished; 0 epochs; 1 over all folds:" in again.out, "all are answered from the ledger"
+    assert f"fold 0 {scores[0]:.4f} ({varied.base}), fold 1 {scores[1]:.4f}" in again.out
 
 
 def test_the_best_of_each_target_are_trained_on_all_photos(varied: Varied) -> None:

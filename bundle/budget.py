@@ -1,0 +1,132 @@
+"""What members cost, and the best choice that a budget allows: every number of members, through one view or all, for each place."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bundle.asked import Asked
+from bundle.cost import measure_costs
+from bundle.deciding import SEED, TRIED, Decided
+from bundle.members import folder_of
+from competitions.prepare import Prepared
+from ensemble.arena import Arena, Sample
+from ensemble.cascade import Place
+from ensemble.choosing import Choosing
+from ensemble.design import Design
+from ensemble.front import Option, Point, front, within
+from ensemble.gain import Judge
+from ledger.errors import UserError
+
+VIEWS = ("views", "views per member")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The front, and what was taken of it.
+
+    Attributes:
+        points: Combinations of options that no other beats in score, seconds and megabytes at once.
+        chosen: The one that is exported; `None` without limits: the choice is then the one made without looking at costs.
+        current: What the choice without limits costs.
+    """
+
+    points: tuple[Point, ...]
+    chosen: Point | None
+    current: Point
+
+    def to_json(self) -> dict[str, Any]:
+        """The front as a JSON value."""
+        return {
+            "front": [_json(point) for point in self.points],
+            "chosen": None if self.chosen is None else _json(self.chosen),
+            "unlimited": _json(self.current),
+        }
+
+
+def within_budget(prepared: Prepared, decided: Mapping[Place, Decided], asked: Asked) -> tuple[dict[Place, Decided], Budget]:
+    """Measure what members cost, and with a limit take the best point of the front that keeps it.
+
+    The score of an option is judged on groups that did not choose; that of a combination is the mean over its places.
+
+    Raises:
+        UserError: Nothing fits: the message names the cheapest point.
+    """
+    if asked.all_data:
+        raise UserError(
+            "a budget and --front measure the members themselves, and --all-data hands their votes on; drop one of them"
+        )
+    options = {place: _options(one, asked) for place, one in decided.items()}
+    voters = [
+        one.pool.members[m] for one in decided.values() for m in one.choosing.on().members if not one.pool.members[m].imported
+    ]
+    trials = sorted(
+        {trial for own in options.values() for option, _ in own.values() for trial, _ in option.uses}
+        | {trial for member in voters for trial in member.trials}
+    )
+    costs = measure_costs(prepared, [folder_of(prepared.paths, trial) for trial in trials], device=asked.device)
+    points = tuple(front([option for own in options.values() for option, _ in own.values()], costs))
+    current = front([_option(place, "as chosen", one, one.choosing) for place, one in decided.items()], costs)[0]
+    if not asked.has_budget:
+        return dict(decided), Budget(points, None, current)
+    chosen = within(points, max_seconds=asked.max_seconds, max_megabytes=asked.max_megabytes)
+    names = dict(chosen.choice)
+    taken = {place: options[place][names[str(place)]][1] for place in decided}
+    return taken, Budget(points, chosen, current)
+
+
+def _options(one: Decided, asked: Asked) -> dict[str, tuple[Option, Decided]]:
+    place, found = one.pool.place, {}
+    there = sorted({min(k, len(one.pool.members)) for k in asked.sizes})
+    for k in there:
+        members = f"{k} member{'s' if k > 1 else ''}"
+        for name, made in ((f"{members}, one view", _through_one(one, k)), (f"{members}, all views", _of_size(one, k))):
+            if len(one.pool.arena.views) > 1 or name.endswith("all views"):
+                own = replace(one, choosing=made, plain=made if one.choosing is one.plain else one.plain.by(one.plain.way, (k,)))
+                found[name] = _option(place, name, one, made), own
+    return found
+
+
+def _option(place: Place, name: str, one: Decided, made: Choosing) -> Option:
+    pool = one.pool
+    seen = [(pool.members[member], pool.arena.views[view]) for member, view in made.on().voters]
+    uses = frozenset((trial, view) for member, view in seen if not member.imported for trial in member.trials)
+    return Option(str(place), name, _score(one, made), uses)
+
+
+def _score(one: Decided, made: Choosing) -> float:
+    """On groups that did not choose; on all photos where there is only one group."""
+    arena = one.pool.arena
+    if len(np.unique(arena.groups[arena.labels >= 0])) < 2:
+        return arena.score(arena.vote(made.on(), arena.sample().rows), arena.sample())
+    judge = Judge(arena.labels, arena.groups, metric=arena.metric, seed=SEED, n_resamples=TRIED)
+    results = judge.group_results(made)
+    return judge.compare("itself", results, results).after
+
+
+def _of_size(one: Decided, k: int) -> Choosing:
+    made = one.plain.by(one.plain.way, (k,))
+    for _, refine in one.refined:
+        made = made.then(refine)
+    return made
+
+
+def _through_one(one: Decided, k: int) -> Choosing:
+    made = one.plain.by(one.plain.way, (k,)).then(_first_view)
+    for name, refine in one.refined:
+        made = made if name in VIEWS else made.then(refine)
+    return made
+
+
+def _first_view(arena: Arena, sample: Sample, design: Design) -> Design:
+    return replace(design, voters=tuple((member, 0) for member in design.members), weights=None)
+
+
+def _json(point: Point) -> dict[str, Any]:
+    return {
+        "choice": dict(point.choice),
+        "score": point.score,
+        "seconds_per_1000": point.seconds_per_1000,
+        "megabytes": point.megabytes,
+    }

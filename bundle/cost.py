@@ -1,0 +1,96 @@
+"""Costs: trials -> seconds per 1,000 photos and view, measured on this machine, and megabytes of weights.
+
+Trials of one architecture, size and number of threads are timed once, with random weights and random pixels: neither changes the time.
+What is timed is what prediction does with decoded photos: to floats, the view, the normalisation, the network, probabilities. Decoding
+is not counted: it is the same for every choice, once per photo and size whatever votes. Clocks differ from run to run, so of two
+choices whose costs are close another one may be taken the next time; a plan that was written stays what it is.
+"""
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from competitions.prepare import Prepared
+from ensemble.front import Cost
+from ledger.trials import TrialFolder
+from trainables import backbones
+from trainables.backbones import Preprocessing
+from trainables.batches import normalise, to_unit
+from trainables.config import TrialConfig
+from trainables.losses import split_heads
+from trainables.prediction import BATCH
+from trainables.views import VIEWS
+
+SECONDS = 0.4
+"""Of timing per architecture; a network that needs longer for one batch is timed on fewer photos."""
+FEW, REPEATS = 4, 5
+Family = tuple[str, tuple[tuple[str, int], ...], int, int]
+
+
+def measure_costs(prepared: Prepared, folders: Sequence[TrialFolder], *, device: str = "cpu", seed: int = 0) -> dict[str, Cost]:
+    """What each trial costs at prediction.
+
+    Args:
+        prepared: The competition's data; its views are timed in turn.
+        folders: Of finished trials that have their weights.
+        device: Where the networks run.
+        seed: Of pixels and weights.
+
+    Returns:
+        Trial id -> cost; equal seconds for trials of one architecture. Threads and random states are left as they were.
+
+    Raises:
+        FileNotFoundError: A trial has no weights.
+    """
+    of = {folder.id: _family(TrialConfig.from_json(folder.config())) for folder in folders}
+    threads = torch.get_num_threads()
+    try:
+        seconds = {
+            family: _seconds_per_1000(family, prepared.competition.views, device, seed) for family in sorted(set(of.values()))
+        }
+    finally:
+        torch.set_num_threads(threads)
+    return {folder.id: Cost(seconds[of[folder.id]], folder.best.stat().st_size / 1e6) for folder in folders}
+
+
+def _family(config: TrialConfig) -> Family:
+    return config.backbone, tuple(config.heads.items()), config.image_size, config.threads
+
+
+def _seconds_per_1000(family: Family, views: Sequence[str], device: str, seed: int) -> float:
+    """The median over a few batches, each through another view."""
+    backbone, heads, image_size, threads = family
+    torch.set_num_threads(threads)
+    pixels = np.random.default_rng(seed).integers(0, 256, (BATCH, image_size, image_size, 3), dtype=np.uint8)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: Any = backbones.build(backbone, dict(heads), image_size).to(device).eval()
+    wanted = backbones.preprocessing(model, image_size)
+
+    def timed(n: int, view: str) -> float:
+        started = time.perf_counter()
+        _predict(model, pixels[:n], view, dict(heads), wanted, device)
+        return time.perf_counter() - started
+
+    timed(FEW, views[0])  # the first pass prepares what later ones find
+    per_photo = timed(FEW, views[0]) / FEW
+    n = int(np.clip(SECONDS / REPEATS / max(per_photo, 1e-9), FEW, BATCH))
+    taken: list[float] = []
+    while len(taken) < REPEATS and (not taken or sum(taken) + taken[-1] <= SECONDS):
+        taken.append(timed(n, views[len(taken) % len(views)]))
+    return 1000 * statistics.median(taken) / n
+
+
+def _predict(
+    model: Any, pixels: NDArray[np.uint8], view: str, heads: dict[str, int], wanted: Preprocessing, device: str
+) -> list[NDArray[np.float16]]:
+    """As `trainables.prediction.predict` does it for one view, on a batch of any size."""
+    with torch.inference_mode():
+        logits = model(normalise(VIEWS[view](to_unit(pixels, device)), wanted))
+        parts = split_heads(logits, heads).values()
+        return [part.float().softmax(dim=1).to(torch.float16).cpu().numpy() for part in parts]

@@ -1,0 +1,186 @@
+"""Members: from the ledger's finished trials to those that may vote, one trial each, or one per fold of the same configuration and seed."""
+
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from competitions.prepare import Prepared
+from competitions.targets import Target
+from ledger.errors import UserError
+from ledger.mending import readable_record
+from ledger.paths import CompetitionPaths
+from ledger.predictions import Predictions
+from ledger.progress import Counting
+from ledger.query import all_data_sibling, best_trials, count_finished, fold_siblings
+from ledger.quota import weights_of
+from ledger.trials import TrialFolder
+from trainables.attach import complete_trial, is_complete
+from trainables.best_weights import best_is_whole, lost_weights
+from trainables.training import best_predictions
+
+log = logging.getLogger("podium.bundle")
+MOST_MEMBERS = 200
+"""Per target: so many of the best are ranked anew in each resample; of the rest none is ever among the first."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """Who votes.
+
+    Attributes:
+        name: The id of its first trial, or of an import.
+        trials: One per fold, in the order of folds; their mean is what it says of a photo that none learned from.
+        target: Of its trials; `""` for an import.
+        imported: Name of the file from outside that it is, else empty.
+    """
+
+    name: str
+    trials: tuple[str, ...]
+    target: str = ""
+    imported: str = ""
+
+    @property
+    def models(self) -> dict[str, tuple[str, ...]]:
+        """What `TaskEnsemble.models` says of it: nothing where it is its own trial."""
+        return {} if self.trials == (self.name,) else {self.name: self.trials}
+
+
+def find_members(
+    prepared: Prepared, targets: Sequence[Target], *, folds: Sequence[int], study: str | None
+) -> dict[str, list[Member]]:
+    """Per target its members whose weights are there, best on the first fold first.
+
+    What votes has to be exported, so a trial whose weights were dropped does not vote, however complete its cached predictions are.
+
+    Args:
+        prepared: The competition's data.
+        targets: Whose trials.
+        folds: Those that a member needs a trial of.
+        study: Only trials that this study asked for on the first fold; the whole ledger for `None`.
+
+    Raises:
+        UserError: Targets without a member; all are named.
+    """
+    faults, found = [], {}
+    for target in targets:
+        data = prepared.data_fingerprint(target)
+        trials = [t for t, _ in best_trials(prepared.paths, target.name, data, folds[0], target.metric, study=study)]
+        whole = _over_folds(prepared.paths, trials, folds)
+        if trials and not whole:
+            listed = ", ".join(map(str, folds))
+            faults.append(
+                f"no trial of {target.name} was trained on each of the folds {listed}; run: "
+                f"python run_search.py {prepared.competition.name} --all-folds --targets {target.name}"
+            )
+        found[target.name] = [Member(own[0], own, target.name) for own in whole]
+    empty = [name for name, members in found.items() if not members]
+    if empty and not faults:
+        faults.append(_nobody(prepared, empty, folds[0], study))
+    if faults:
+        raise UserError(*faults)
+    return {name: _with_weights(prepared.paths, members)[:MOST_MEMBERS] for name, members in found.items()}
+
+
+def are_whole(paths: CompetitionPaths, members: Iterable[Member], n: int) -> tuple[list[Member], list[Member]]:
+    """The first n members whose weights are whole, and those before them that are damaged; each of these is named in the log."""
+    kept: list[Member] = []
+    damaged: list[Member] = []
+    waiting = list(members)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        while waiting and len(kept) < n:
+            some, waiting = waiting[: n - len(kept)], waiting[n - len(kept) :]
+            for member, bad in zip(some, pool.map(lambda one: _damaged(paths, one), some), strict=True):
+                for trial in bad:
+                    log.warning("%s", lost_weights(folder_of(paths, trial)))
+                (damaged if bad else kept).append(member)
+    return kept, damaged
+
+
+def siblings_on_all_data(prepared: Prepared, members: Iterable[Member]) -> dict[str, str]:
+    """Member's name -> its sibling that learned from all photos.
+
+    Raises:
+        UserError: Members without one; all are named.
+    """
+    of = {member.name: all_data_sibling(prepared.paths, member.name) for member in members if not member.imported}
+    missing = [name for name, sibling in of.items() if sibling is None]
+    if missing:
+        command = f"python run_search.py {prepared.competition.name} --all-data --base"
+        raise UserError(*(f"trial {name} has not been trained on all data; run: {command} {name}" for name in missing))
+    return {name: sibling for name, sibling in of.items() if sibling is not None}
+
+
+def complete(prepared: Prepared, views: Mapping[str, Sequence[str]], parts: Sequence[str], device: str) -> None:
+    """Compute what is missing of these parts, one trial per core: each trial's own thread count is part of its bits.
+
+    Args:
+        prepared: The competition's data.
+        views: Trial -> the views that are needed of it.
+        parts: Which photos.
+        device: Where.
+    """
+    folders = {trial: folder_of(prepared.paths, trial) for trial in views}
+    missing = [trial for trial, own in views.items() if not is_complete(prepared, folders[trial], own, parts=parts)]
+    if not missing:
+        return
+    show = Counting("computing views of trials")
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if device == "cpu" else 1) as pool:
+        tasks = [
+            pool.submit(complete_trial, prepared, folders[trial], views[trial], parts=parts, device=device) for trial in missing
+        ]
+        for done, task in enumerate(tasks, start=1):
+            task.result()
+            show(done, len(tasks))
+
+
+def kept_predictions(paths: CompetitionPaths, trial: str) -> Predictions:
+    """The cached predictions of a finished trial's best weights."""
+    folder = folder_of(paths, trial)
+    record = readable_record(folder)
+    assert record is not None, "a pool's trial has a record: the pool was read from it"
+    return best_predictions(folder, record)
+
+
+def folder_of(paths: CompetitionPaths, trial: str) -> TrialFolder:
+    """The trial's folder."""
+    return TrialFolder(paths.trials / trial)
+
+
+def _over_folds(paths: CompetitionPaths, trials: Sequence[str], folds: Sequence[int]) -> list[tuple[str, ...]]:
+    if len(folds) == 1:
+        return [(trial,) for trial in trials]
+    siblings = fold_siblings(paths, trials)
+    return [tuple(siblings[t][fold] for fold in folds) for t in trials if all(fold in siblings.get(t, {}) for fold in folds)]
+
+
+def _with_weights(paths: CompetitionPaths, members: Sequence[Member]) -> list[Member]:
+    """Those with a file of weights for each of their trials; how many have none is told in one line.
+
+    Raises:
+        UserError: Nobody has.
+    """
+    bare = [m for m in members if not all(any(p.exists() for p in weights_of(folder_of(paths, t))) for t in m.trials)]
+    if bare and len(bare) == len(members):
+        raise UserError(lost_weights(folder_of(paths, bare[0].name)))
+    if bare:
+        first = lost_weights(folder_of(paths, bare[0].name))
+        log.warning("%d trials have no weights and are left out of the choice: %s", len(bare), first)
+    without = {member.name for member in bare}
+    return [member for member in members if member.name not in without]
+
+
+def _damaged(paths: CompetitionPaths, member: Member) -> list[str]:
+    return [trial for trial in member.trials if not member.imported and not best_is_whole(folder_of(paths, trial))]
+
+
+def _nobody(prepared: Prepared, empty: Sequence[str], fold: int, study: str | None) -> str:
+    split = prepared.competition.split.name
+    where = f" in study {study!r}" if study else ""
+    there = ", ".join(f"{name} ({n})" for name, n in sorted(count_finished(prepared.paths).items()))
+    return (
+        f"no finished trial of {', '.join(empty)} on fold {fold} of split {split!r}{where} for these data (finished trials "
+        f"there: {there or 'none'}; --targets chooses among them); run: "
+        f"python run_search.py {prepared.competition.name} --split {split} --targets {','.join(empty)}"
+    )

@@ -1,0 +1,178 @@
+"""What an export says of its answers: the best single trial, the votes, the honest score, and whether any of it is more than noise."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.deciding import Decided
+from competitions.manifest import LABEL
+from competitions.prepare import Prepared
+from competitions.targets import Target
+from ensemble.cascade import Place, answer_tasks
+from ensemble.choosing import Choosing
+from ensemble.composition import Composition
+from ensemble.gain import Gain, Judge
+from ensemble.honest import Choose, choose_together, honest_score, optimistic_score
+from ensemble.together import Together, answer_together, asked_places
+from ensemble.together_routes import ROUTES
+from ensemble.votes import Ints, Vote
+
+RESAMPLES = 200
+SEED = 2
+"""Of the resamples that the paired comparisons draw; those of the honest score are drawn by 0."""
+COMPARED = 50
+KEPT = {name for name, route in ROUTES.items() if route.keeps}
+"""Ways in which each task keeps its own vote; in all others the tasks follow from the label."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """One answer, asked on the photos that all places it depends on have and that have a label for it.
+
+    Attributes:
+        task: A task, or the label.
+        labels: `int64 (n,)`.
+        groups: n group names.
+        seats: Place -> `int64 (n,)`: where these photos stand in its arena.
+    """
+
+    task: str
+    labels: Ints
+    groups: NDArray[np.str_]
+    seats: Mapping[Place, Ints]
+
+
+def asking(prepared: Prepared, decided: Mapping[Place, Decided], places: Sequence[Place], task: str) -> Asking:
+    """Bring the places' photos together by their ids."""
+    manifest, competition = prepared.manifest, prepared.competition
+    composed = tuple((name, len(competition.classes(name))) for name in competition.composed)
+    target = Target(task, {task: len(competition.classes(task))}, competition.metric, composed=composed)
+    label_of = dict(zip(manifest.image_ids, prepared.labels(target)[task].tolist(), strict=True))
+    seats = {place: {i: seat for seat, i in enumerate(decided[place].pool.image_ids)} for place in places}
+    first = decided[places[0]].pool
+    ids = [i for i in first.image_ids if label_of[i] >= 0 and all(i in seat for seat in seats.values())]
+    group_of = dict(zip(first.image_ids, first.arena.groups, strict=True))
+    return Asking(
+        task,
+        np.array([label_of[i] for i in ids], dtype=np.int64),
+        np.array([group_of[i] for i in ids]),
+        {place: np.array([seat[i] for i in ids], dtype=np.int64) for place, seat in seats.items()},
+    )
+
+
+def needed(ways: Sequence[Together], table: Composition, places: Sequence[Place], task: str) -> tuple[Place, ...]:
+    """The places whose votes decide a task, or the label, in one of these ways."""
+    found: set[Place] = set()
+    inside = (*table.tasks, LABEL)
+    for together in ways:
+        asked = asked_places(together.way, places, table)
+        own = {place for place in asked if place.task == task}
+        if task in inside and (task == LABEL or together.way not in KEPT):
+            own = {place for place in asked if place.task in inside}
+        routers = {router for place in own for router, _ in place.where}
+        found |= own | {place for place in asked if place.task in routers}
+    return tuple(place for place in places if place in found)
+
+
+def answering(
+    choosings: Mapping[Place, Choosing],
+    asked: Asking,
+    together: Together,
+    table: Composition,
+    classes: Mapping[str, Sequence[str]],
+) -> Choose:
+    """The choice of one answer: each place chooses, then they answer together; rows are positions among the asked photos."""
+    choices = {place: choosings[place].at(asked.seats[place]) for place in asked.seats}
+
+    def answer(places: Sequence[Place], votes: Sequence[Vote]) -> Vote:
+        if asked.task in (*table.tasks, LABEL) and _answers_label(places, table):
+            return answer_together(together, table, places, votes, classes)[asked.task]
+        return answer_tasks(places, votes, classes)[asked.task]
+
+    return choose_together(choices, answer)
+
+
+def say(
+    decided: Mapping[Place, Decided],
+    asked: Asking,
+    together: Together,
+    default: Together,
+    table: Composition,
+    classes: Mapping[str, Sequence[str]],
+    *,
+    metric: str,
+) -> dict[str, Any]:
+    """What is known about one answer.
+
+    Args:
+        decided: All places.
+        asked: Which answer, on which photos.
+        together: How the plan comes to the label.
+        default: How it would without having compared.
+        table: How tasks and label belong together.
+        classes: Task -> class names.
+        metric: What it is judged in.
+    """
+
+    def choice(of: Mapping[Place, Choosing], how: Together = together) -> Choose:
+        return answering(of, asked, how, table, classes)
+
+    own = {place: decided[place] for place in asked.seats}
+    whole = choice({place: one.choosing for place, one in own.items()})
+    single = choice({place: one.plain.by("single") for place, one in own.items()}, default)
+    rules = {
+        rule: choice({place: one.plain.by(rule, (len(one.plain.on().members),)) for place, one in own.items()}, default)
+        for rule in ("hard", "soft")
+    }
+    scores = {name: optimistic_score(made, asked.labels, metric=metric) for name, made in rules.items()}
+    best = "+".join(dict.fromkeys(one.pool.members[one.plain.by("single").on().members[0]].name for one in own.values()))
+    vote = optimistic_score(whole, asked.labels, metric=metric)
+    honest, against = None, None
+    if len(np.unique(asked.groups)) > 1:
+        honest = asdict(honest_score(whole, asked.labels, asked.groups, metric=metric, seed=0, n_resamples=RESAMPLES))
+        against = _against(whole, single, asked, metric)
+    return {
+        "best_single": {"trial_id": best, "score": optimistic_score(single, asked.labels, metric=metric)},
+        "vote": vote,
+        **scores,
+        "optimistic": vote,
+        "honest": honest,
+        "gap": None if honest is None else vote - honest["mean"],
+        "against_best_single": None if against is None else against.to_json(),
+        "members": {str(place): len(one.choosing.on().members) for place, one in own.items()},
+        "enough": {str(place): one.smallest.k for place, one in own.items() if one.smallest is not None},
+    }
+
+
+def verdict(said: Mapping[str, Any]) -> str:
+    """Whether the ensemble is better than its best single trial, in words, and what is as good where it is not."""
+    gain = said["against_best_single"]
+    if gain is None:
+        return "photos of at least two groups are needed to say whether the vote helps"
+    by = f"{gain['gain']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f})"
+    if gain["low"] > 0:
+        return f"better than the best single trial: {by}{_fewer(said)}"
+    if gain["high"] < 0:
+        return f"worse than the best single trial: {by}; take --vote single --plain"
+    smaller = _fewer(said) or "; --vote single is as good and costs less"
+    return f"no gain beyond noise over the best single trial: {by}{smaller}"
+
+
+def _fewer(said: Mapping[str, Any]) -> str:
+    """Whether fewer members would do."""
+    most = max(said["members"].values())
+    enough = max(said["enough"].values(), default=most)
+    return f"; {enough} of {most} members would do as well (--top {enough})" if enough < most else ""
+
+
+def _against(whole: Choose, single: Choose, asked: Asking, metric: str) -> Gain:
+    judge = Judge(asked.labels, asked.groups, metric=metric, seed=SEED, n_resamples=COMPARED)
+    return judge.compare("the vote", judge.group_results(single), judge.group_results(whole))
+
+
+def _answers_label(places: Sequence[Place], table: Composition) -> bool:
+    there = {place.task for place in places}
+    return LABEL in there or set(table.tasks) <= there

@@ -1,0 +1,34 @@
+"""Soups as members: averages of trials that share backbone and start, beside the trials themselves."""
+
+from collections.abc import Mapping, Sequence
+
+from bundle.members import Member, folder_of
+from competitions.prepare import Prepared
+from ledger.mending import readable_config
+from trainables.soup import soups
+
+
+def with_soups(prepared: Prepared, members: Mapping[str, Sequence[Member]], *, fold: int, device: str) -> dict[str, list[Member]]:
+    """The members, and for each target the soups of its families that score better than their best ingredient.
+
+    Args:
+        prepared: The competition's data.
+        members: Target -> its members, one trial each.
+        fold: Of the trials.
+        device: Where forward passes run.
+    """
+    made = soups(prepared, {name: [m.name for m in own] for name, own in members.items()}, fold=fold, device=device)
+    there = {name: {member.name for member in own} for name, own in members.items()}
+    return {
+        name: [*(Member(soup, (soup,), name) for soup in made.get(name, ()) if soup not in there[name]), *own]
+        for name, own in members.items()
+    }
+
+
+def without_soups(prepared: Prepared, members: Mapping[str, Sequence[Member]]) -> dict[str, list[Member]]:
+    """The members that were trained: a soup has no sibling that learned from all photos."""
+
+    def trained(member: Member) -> bool:
+        return not (readable_config(folder_of(prepared.paths, member.name)) or {}).get("soup")
+
+    return {name: [member for member in own if trained(member)] for name, own in members.items()}

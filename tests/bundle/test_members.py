@@ -1,0 +1,226 @@
+"""Members of every kind through a whole export: files from outside, one trial per fold, what a budget leaves, what is decided together."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bundle.asked import Asked
+from bundle.choose import Choice, choose
+from bundle.export import export
+from bundle.members import find_members, folder_of, kept_predictions
+from bundle.named import named
+from bundle.outside import importing
+from bundle.pool import cached_test_probs, load_pool
+from bundle.predict import Answers, open_bundle
+from competitions.competition import Competition
+from competitions.prepare import Prepared, prepare
+from competitions.targets import choose_targets
+from ensemble.calibration import Calibration
+from ensemble.cascade import Place
+from ensemble.design import Correction, Design
+from ensemble.plan import EnsemblePlan, decide
+from ensemble.task_ensemble import vote_task
+from ledger.errors import UserError
+from ledger.imports import Source
+from ledger.paths import CompetitionPaths
+from submissions.importing import import_files
+from tests.bundle.test_bundle import train
+from trainables.attach import attach
+from trainables.config import TrialConfig
+from trainables.training import run_trial
+
+TASKS = ("colour", "shape")
+
+
+@pytest.fixture(scope="module")
+def here(tiny_data: Path, tiny_competition: Competition, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """(prepared with two trials per task on fold 0, one of each on all four folds, `PODIUM_DATA`)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PODIUM_DATA", str(tiny_data))
+        patch.delenv("PODIUM_CACHE", raising=False)
+        prepared = prepare(tiny_competition, CompetitionPaths(tmp_path_factory.mktemp("runs") / "tiny"))
+        train(prepared, 2, TASKS)
+        for members in find_members(prepared, choose_targets(prepared.competition, TASKS), folds=(0,), study=None).values():
+            config = TrialConfig.from_json(folder_of(prepared.paths, members[0].name).config())
+            for fold in (1, 2, 3):
+                other = replace(config, fold=fold)
+                run_trial(other, attach(prepared, other))
+        yield prepared, tiny_data
+
+
+@pytest.fixture(scope="module")
+def on_all_folds(here: Any) -> Choice:
+    return choose(here[0], Asked(fold="all"))
+
+
+def from_bundle(data: Path, prepared: Prepared, choice: Choice, to: Path) -> Answers:
+    """What the exported bundle says of the test photos."""
+    export(prepared, choice, to)
+    names = [f"{name}.png" for name in choice.image_ids]
+    return open_bundle(to / "bundle").predict(data / "tiny", choice.image_ids, names)
+
+
+def copy_out(prepared: Prepared, trial: str, task: str, file: Path) -> None:
+    """A trial's cached probabilities as somebody's file, rows in another order."""
+    kept = kept_predictions(prepared.paths, trial)
+    rows = [row for part in ("validation", "test") for row in zip(*kept.read(part, task, "identity"), strict=True)]
+    order = np.random.default_rng(0).permutation(len(rows))
+    np.savez(file, image_ids=np.array([rows[n][0] for n in order]), probs=np.stack([rows[n][1] for n in order]))
+
+
+def test_an_imported_copy_of_a_trial_votes_like_it_and_the_bundle_needs_no_more(here: Any, tmp_path: Path) -> None:
+    first, data = here
+    shutil.copytree(first.paths.root, tmp_path / "runs" / "tiny")
+    prepared = replace(first, paths=CompetitionPaths(tmp_path / "runs" / "tiny"))
+    (target,) = choose_targets(prepared.competition, ["colour"])
+    native = find_members(prepared, [target], folds=(0,), study=None)["colour"][0]
+    choose(prepared, Asked(plain=True))  # computes the test predictions
+    copy_out(prepared, native.name, "colour", tmp_path / "mine.npz")
+    import_files(prepared, [tmp_path / "mine.npz"], Source("mine", ()), name="mine", head="colour")
+    outside = importing(prepared, Place("colour"), [target], (0,), None)
+    views = prepared.competition.views
+    pool = load_pool(prepared, Place("colour"), [target], [native, *outside], folds=(0,), views=views, n_whole=1, device="cpu")
+    at = [pool.arena.members.index(member.name) for member in (native, outside[0])]
+    np.testing.assert_array_equal(pool.arena.probs[at[0], 0], pool.arena.probs[at[1], 0])
+    choice = choose(prepared, Asked(top=3, plain=True))
+    assert choice.plan.imports == {outside[0].name: "mine"}
+    for rule in ("hard", "soft"):
+        both = [
+            named(pool, Design(((one, 0),), rule), classes=("red", "green", "blue"), prior=(0.4, 0.3, 0.3), score=0.0)
+            for one in at
+        ]
+        plans = [replace(choice.plan, tasks=(one, choice.plan.tasks[1]), imports=imports(one, outside[0].name)) for one in both]
+        answers = [decide(plan, cached_test_probs(prepared, plan), choice.image_ids)["colour"] for plan in plans]
+        np.testing.assert_array_equal(answers[0], answers[1])
+    answers = from_bundle(data, prepared, choice, tmp_path / "to")
+    for task, labels in choice.answers.items():
+        np.testing.assert_array_equal(answers.labels[task], labels)
+    other = open_bundle(tmp_path / "to" / "bundle").predict(data / "tiny", ["t00", "g00-0"], ["t00.png", "g00-0.png"])
+    assert (answers.without_imports, other.without_imports) == (0, 1)
+    assert other.labels["colour"][0] == choice.answers["colour"][choice.image_ids.index("t00")]
+    with pytest.raises(UserError, match="unknown import 'theirs'"):
+        choose(prepared, Asked(imports=("theirs",)))
+    assert not choose(prepared, Asked(imports=(), plain=True)).plan.imports
+
+
+def imports(ensemble: Any, name: str) -> dict[str, str]:
+    return {name: "mine"} if name in ensemble.members else {}
+
+
+def test_with_all_folds_every_photo_is_judged_by_the_trial_that_did_not_learn_it(
+    here: Any, on_all_folds: Choice, tmp_path: Path
+) -> None:
+    prepared, data = here
+    targets = choose_targets(prepared.competition, ["colour"])
+    (member,) = find_members(prepared, targets, folds=(0, 1, 2, 3), study=None)["colour"]
+    assert len(set(member.trials)) == 4
+    pool = load_pool(
+        prepared, Place("colour"), targets, [member], folds=(0, 1, 2, 3), views=("identity",), n_whole=1, device="cpu"
+    )
+    assert len(pool.image_ids) == 79
+    for fold, trial in enumerate(member.trials):
+        ids, probs = kept_predictions(prepared.paths, trial).read("validation", "colour", "identity")
+        seats = [pool.image_ids.index(image_id) for image_id in ids]
+        np.testing.assert_array_equal(pool.arena.probs[0, 0, seats], probs)
+        assert pool.arena.models is not None
+        assert set(pool.arena.models[seats]) == {fold}
+    assert [len(e.models) for e in on_all_folds.plan.tasks] == [1, 1]
+    answers = from_bundle(data, prepared, on_all_folds, tmp_path)
+    for task, labels in on_all_folds.answers.items():
+        np.testing.assert_array_equal(answers.labels[task], labels)
+    with pytest.raises(UserError, match="--all-data goes with one fold"):
+        choose(prepared, Asked(fold="all", all_data=True))
+
+
+def test_a_plan_with_everything_goes_through_json_and_answers_from_the_bundle_as_from_the_cache(
+    here: Any, on_all_folds: Choice, tmp_path: Path
+) -> None:
+    prepared, data = here
+    rng = np.random.default_rng(0)
+    tasks = []
+    for ensemble in on_all_folds.plan.tasks:
+        n, shares = len(ensemble.classes), tuple(np.full(len(ensemble.classes), 1 / len(ensemble.classes)).tolist())
+        fitted = {
+            member: tuple(
+                Calibration(tuple(rng.uniform(0.5, 2, n).tolist()), tuple(rng.normal(0, 0.5, n).tolist()))
+                for _ in ensemble.trials_of(member)
+            )
+            for member in ensemble.members
+        }
+        tasks.append(
+            replace(
+                ensemble,
+                calibration=fitted,
+                correction=Correction(tuple(ensemble.prior), shares, "known"),
+                offsets=tuple(rng.normal(0, 0.3, n).tolist()),
+                weights=tuple(tuple(rng.uniform(0.5, 2, n).tolist()) for _ in ensemble.voters),
+                quota=shares,
+                accounts=({"step": "quota", "gain": 0.1},),
+            )
+        )
+    tasks[0] = replace(tasks[0], same_group="logs", quota=None)
+    plan = replace(on_all_folds.plan, tasks=tuple(tasks))
+    again = EnsemblePlan.from_json(plan.to_json())
+    assert again == plan
+    assert again.plan_id == plan.plan_id
+    ids = on_all_folds.image_ids
+    groups = [str(number // 4) for number in range(len(ids))]
+    cached = cached_test_probs(prepared, plan)
+    said = decide(plan, cached, ids, groups)
+    export(prepared, replace(on_all_folds, plan=plan), tmp_path)
+    names = [f"{name}.png" for name in ids]
+    answers = open_bundle(tmp_path / "bundle").predict(data / "tiny", ids, names, groups=groups)
+    for task, labels in said.items():
+        np.testing.assert_array_equal(answers.labels[task], labels)
+    assert [len(set(said["colour"][[at for at, g in enumerate(groups) if g == one]])) for one in sorted(set(groups))] == [1, 1, 1]
+    assert np.bincount(said["shape"]).tolist() == [6, 6]
+    order = np.random.default_rng(1).permutation(len(ids))
+    shuffled = decide(plan, cached, [ids[n] for n in order], [groups[n] for n in order])
+    np.testing.assert_array_equal(shuffled["label"], said["label"][order])
+
+
+def test_models_are_calibrated_before_they_are_averaged(on_all_folds: Choice, here: Any) -> None:
+    ensemble = on_all_folds.plan.tasks[0]
+    voter = ensemble.voters[0]
+    plain = Calibration((1.0,) * 3, (0.0,) * 3)
+    sure = Calibration((1.0,) * 3, (0.0, 0.0, 20.0))
+    trials = ensemble.trials_of(voter.member)
+    ids, rows = ("a",), np.array([[0.8, 0.1, 0.1]], dtype=np.float16)
+    one = replace(ensemble, voters=(voter,), weights=None, calibration={voter.member: (sure, *(plain,) * (len(trials) - 1))})
+    probs = {(trial, ensemble.task, voter.view): (ids, rows) for trial in trials}
+    shares = vote_task(
+        replace(one, rule="soft", tie_rule="the first of the tied classes in the competition's order"), probs, ids
+    ).shares
+    np.testing.assert_allclose(shares[0], np.array([0.8, 0.1, 0.1]) * 3 / 4 + np.array([0, 0, 1]) / 4, atol=2e-3)
+
+
+def test_a_budget_is_kept_and_what_nothing_keeps_is_refused_with_the_cheapest(here: Any) -> None:
+    prepared, _ = here
+    free = choose(prepared, Asked(top=None, front=True, plain=True))
+    assert free.budget is not None
+    assert free.budget["chosen"] is None
+    smallest = min(point["megabytes"] for point in free.budget["front"])
+    held = choose(prepared, Asked(max_megabytes=smallest * 1.01, plain=True))
+    assert held.budget is not None
+    assert held.budget["chosen"]["megabytes"] <= smallest * 1.01
+    assert all(len(ensemble.members) == 1 for ensemble in held.plan.tasks)
+    with pytest.raises(UserError, match=r"nothing keeps --max-megabytes 0\.0001"):
+        choose(prepared, Asked(max_megabytes=1e-4, plain=True))
+    with pytest.raises(UserError, match="a budget chooses among hard or soft votes"):
+        choose(prepared, Asked(max_megabytes=1.0, vote="stacked"))
+
+
+@pytest.mark.parametrize("vote", ["soft", "greedy-soft", pytest.param("stacked", marks=pytest.mark.long), "best"])
+def test_other_ways_to_vote_are_exported_and_answer_from_their_bundle(here: Any, vote: str, tmp_path: Path) -> None:
+    prepared, data = here
+    choice = choose(prepared, Asked(vote=vote, plain=vote != "best"))
+    answers = from_bundle(data, prepared, choice, tmp_path)
+    for task, labels in choice.answers.items():
+        np.testing.assert_array_equal(answers.labels[task], labels)
+    for facts in choice.scores.values():
+        assert {"hard", "soft", "best_single", "vote", "honest", "gap", "against_best_single", "verdict"} <= set(facts)
+    assert choice.forecast["validation_looked_at"] == {"colour": 2, "shape": 2}
