@@ -148,8 +148,7 @@ class Arena:
         """What a design answers for these photos `int64 (n,)`."""
         if self._is_plain(design):
             return next(self.votes_of([design], rows))
-        cube = np.stack([self._voter(member, view, rows, design) for member, view in design.voters])
-        return self._finished(decide_by(design, cube), design, rows)
+        return self._finished(decide_by(design, self._cube(design, rows)), design, rows)
 
     def votes_of(self, designs: Sequence[Design], rows: Ints) -> Iterator[Vote]:
         """The votes of several designs, cheap where each has the members of the one before and more of them."""
@@ -222,16 +221,29 @@ class Arena:
         means = [self._votes("soft", member, views)[rows] / np.float32(ONE * len(views)) for member in range(len(self.members))]
         return Library.of(np.stack([mean.astype(np.float16) for mean in means]), self.labels[rows]), rows
 
-    def _voter(self, member: int, view: int, rows: Ints, design: Design) -> NDArray[np.float16]:
-        """One voter's rows as it votes: calibrated by the model that each photo's row is from, and corrected."""
-        probs, calibration = self.probs[member, view, rows], design.calibration.get(member)
-        if self.models is None or calibration is None:
-            first = None if calibration is None else calibration[0]
-            return mean_of_models([prepare_rows(probs, first, design.correction)])
-        found, models = np.empty(probs.shape, dtype=np.float16), self.models[rows]
-        for model, own in enumerate(calibration):
-            here = models == model
-            found[here] = mean_of_models([prepare_rows(probs[here], own, design.correction)])
+    def _cube(self, design: Design, rows: Ints) -> NDArray[np.float16]:
+        """The voters' rows as they vote, `(K, n, C)`; a member's views are calibrated and corrected together."""
+        cube = np.empty((len(design.voters), len(rows), self.n_classes), dtype=np.float16)
+        seats: dict[int, list[int]] = {}
+        for seat, (member, _) in enumerate(design.voters):
+            seats.setdefault(member, []).append(seat)
+        for member, own in seats.items():
+            views = [design.voters[seat][1] for seat in own]
+            cube[own] = self._prepared(member, views, rows, design)
+        return cube
+
+    def _prepared(self, member: int, views: Sequence[int], rows: Ints, design: Design) -> NDArray[np.float16]:
+        """A member's rows `(V, n, C)`, calibrated by the model that each photo's row is from, and corrected."""
+        probs, calibration = self.probs[member][views][:, rows], design.calibration.get(member)
+        if calibration is None and design.correction is None:
+            return to_half(probs)
+        found = np.empty(probs.shape, dtype=np.float16)
+        models = np.zeros(len(rows), dtype=np.int64) if self.models is None else self.models[rows]
+        for model in range(1 if calibration is None else len(calibration)):
+            here = np.flatnonzero(models == model) if calibration is not None else np.arange(len(rows))
+            own = None if calibration is None else calibration[model]
+            flat = probs[:, here].reshape(-1, self.n_classes)
+            found[:, here] = mean_of_models([prepare_rows(flat, own, design.correction)]).reshape(len(views), len(here), -1)
         return found
 
     def _is_plain(self, design: Design) -> bool:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from ensemble.arena import Arena, Sample
 from ensemble.design import Design
 from ensemble.honest import Decide
-from ensemble.votes import Ints
+from ensemble.votes import Ints, Vote
 from ensemble.ways import WAYS, Sizes
 
 Refine = Callable[[Arena, Sample, Design], Design]
+KEPT_BYTES, MOST_KEPT = 400_000, 300
+"""Votes are kept up to this size and number: at most 120 MB for each choice."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,16 @@ class Choosing:
     step: Refine | None = None
     before: "Choosing | None" = None
     _made: dict[bytes, Design] = field(default_factory=dict, repr=False, compare=False)
+    _voted: dict[bytes, Vote] = field(default_factory=dict, repr=False, compare=False)
 
     def __call__(self, rows: Ints) -> Decide:
         """From in-bag rows, a photo as often as it was drawn, to the decision chosen on them."""
-        design = self.on(rows)
-        return lambda others: self.arena.vote(design, others)
+        design, key = self.on(rows), _digest(rows)
+        return lambda others: self._vote(design, key + _digest(others), others)
 
     def on(self, rows: Ints | None = None) -> Design:
         """The design chosen on these rows; on all labelled photos for `None`. Made once: several questions ask for it."""
-        key = b"" if rows is None else hashlib.blake2b(rows.tobytes(), digest_size=16).digest()
+        key = b"" if rows is None else _digest(rows)
         if key not in self._made:
             sample = self.arena.sample(rows)
             if self.step is None or self.before is None:
@@ -48,9 +51,18 @@ class Choosing:
                 self._made[key] = self.step(self.arena, sample, self.before.on(rows))
         return self._made[key]
 
+    def _vote(self, design: Design, key: bytes, others: Ints) -> Vote:
+        """A resample's vote is asked for by a task and again by the label: kept where it is small."""
+        if key in self._voted:
+            return self._voted[key]
+        vote = self.arena.vote(design, others)
+        if vote.shares.nbytes <= KEPT_BYTES and len(self._voted) < MOST_KEPT:
+            self._voted[key] = vote
+        return vote
+
     def then(self, step: Refine) -> "Choosing":
         """The choice with one more step."""
-        return replace(self, step=step, before=self, _made={})
+        return replace(self, step=step, before=self, _made={}, _voted={})
 
     def by(self, way: str, sizes: Sequence[int] | None = None) -> "Choosing":
         """Another way on the same arena, without steps."""
@@ -72,3 +84,7 @@ class ChosenAt:
         """As `Choosing`, for positions among the rows."""
         decide = self.choosing(self.rows[rows])
         return lambda others: decide(self.rows[others])
+
+
+def _digest(rows: Ints) -> bytes:
+    return hashlib.blake2b(rows.tobytes(), digest_size=16).digest()

@@ -90,29 +90,24 @@ class Looker:
         n_parts = min(PARTS, len(labelled), len(tested))
         if n_parts < 2:
             return np.nan
+        parts = [[rng.permutation(len(side)) % n_parts for side in (labelled, tested)] for _ in range(ROUNDS)]
+        splits = [(one, part) for one in parts for part in range(n_parts)]
+        taught = np.zeros((2, len(splits), self._n_groups))
+        for at, ((mine, theirs), part) in enumerate(splits):
+            for side, shares, groups in (
+                (0, self._pool.labelled, labelled[mine != part]),
+                (1, self._pool.tested, tested[theirs != part]),
+            ):
+                taught[side, at, groups] = shares[groups]
+        sums = taught @ self._sums  # of all splits at once: the groups' sums are read once, not twice for each
         found = []
-        for _ in range(ROUNDS):
-            parts = [rng.permutation(len(side)) % n_parts for side in (labelled, tested)]
-            for part in range(n_parts):
-                taught = labelled[parts[0] != part], tested[parts[1] != part]
-                asked = self._rows(labelled[parts[0] == part]), self._rows(tested[parts[1] == part])
-                direction = self._discriminant(*taught)
-                found.append(
-                    self._auc(asked[0], self._components[asked[0]] @ direction, asked[1], self._components[asked[1]] @ direction)
-                )
+        for at, ((mine, theirs), part) in enumerate(splits):
+            asked = self._rows(labelled[mine == part]), self._rows(tested[theirs == part])
+            direction = _discriminant(sums[0, at], sums[1, at])
+            found.append(
+                self._auc(asked[0], self._components[asked[0]] @ direction, asked[1], self._components[asked[1]] @ direction)
+            )
         return float(np.mean(found))
-
-    def _discriminant(self, labelled: Ints, tested: Ints) -> Numbers:
-        """Fisher's direction `(D,)` with a ridge; each group's sums are there already, so a refit reads no photo."""
-        one, other = (shares[side] @ self._sums[side] for shares, side in self._sides(labelled, tested))
-        (mean_one, spread_one), (mean_other, spread_other) = _moments(one), _moments(other)
-        spread = (spread_one + spread_other) / 2
-        ridge = RIDGE * np.trace(spread) / len(spread) + 1e-9
-        direction: Numbers = np.linalg.solve(spread + ridge * np.eye(len(spread)), mean_other - mean_one)
-        return direction
-
-    def _sides(self, labelled: Ints, tested: Ints) -> tuple[tuple[Numbers, Ints], tuple[Numbers, Ints]]:
-        return (self._pool.labelled, labelled), (self._pool.tested, tested)
 
     def _rows(self, groups: Ints) -> Ints:
         there = np.zeros(self._n_groups, dtype=bool)
@@ -124,6 +119,15 @@ class Looker:
         return weighted_auc(
             near, far, weights[mine] * self._pool.labelled[place[mine]], weights[theirs] * self._pool.tested[place[theirs]]
         )
+
+
+def _discriminant(one: Numbers, other: Numbers) -> Numbers:
+    """Fisher's direction `(D,)` with a ridge, from the sums of both sides (`_moments`); a refit reads no photo."""
+    (mean_one, spread_one), (mean_other, spread_other) = _moments(one), _moments(other)
+    spread = (spread_one + spread_other) / 2
+    ridge = RIDGE * np.trace(spread) / len(spread) + 1e-9
+    direction: Numbers = np.linalg.solve(spread + ridge * np.eye(len(spread)), mean_other - mean_one)
+    return direction
 
 
 def weighted_auc(low: Numbers, high: Numbers, low_weights: Numbers, high_weights: Numbers) -> float:

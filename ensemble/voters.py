@@ -50,11 +50,11 @@ def align(ids_wanted: Sequence[str], ids_have: Sequence[str], array: NDArray[Any
     """
     if len(ids_have) != len(array):
         raise UserError(f"{member}: {len(ids_have)} image ids for {len(array)} rows; {DAMAGED}")
-    place = {image_id: row for row, image_id in enumerate(ids_have)}
-    if len(place) != len(ids_have):
-        raise UserError(f"{member}: {len(ids_have) - len(place)} image ids stand twice; {DAMAGED}")
-    if list(ids_wanted) == list(ids_have):
+    if (n_different := len(set(ids_have))) != len(ids_have):
+        raise UserError(f"{member}: {len(ids_have) - n_different} image ids stand twice; {DAMAGED}")
+    if ids_wanted is ids_have or list(ids_wanted) == list(ids_have):
         return array
+    place = {image_id: row for row, image_id in enumerate(ids_have)}
     missing = [image_id for image_id in ids_wanted if image_id not in place]
     if missing:
         some = ", ".join(missing[:3])
