@@ -125,7 +125,9 @@ def tournament(
 def champion(entries: Sequence[Entry], *, default: str = DEFAULT) -> str:
     """The way of the greatest score whose gain over the default lies above 0, widened for how many were compared; else the default.
 
-    Nominally a way that is no better is taken in at most 5 % of tournaments, however many ways take part (Bonferroni).
+    Nominally a way that is no better is taken in at most 5 % of tournaments, however many ways take part (Bonferroni). In 1,000 pools of
+    noise with nine ways it was in 3.2 %, and the interval of the champion's gain over the best member alone missed 0 in 9.1 %
+    (tests/ensemble/test_tournament.py).
     """
     better = [entry for entry in entries if entry.gain is not None and entry.gain.kept]
     return max(better, key=lambda entry: entry.score).way if better else default

@@ -38,7 +38,7 @@ def arena_of(
     st.sampled_from([(0,), (1,), (0, 1), (0, 1, 2)]),
     st.integers(2, 4),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_it_is_the_one_that_asking_for_every_vote_finds(
     seed: int, rule: str, metric: str, sizes: set[int], views: tuple[int, ...], classes: int
 ) -> None:
