@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from bundle.asked import Asked, check
 from bundle.budget import within_budget
-from bundle.deciding import MOST_JUDGED, Decided, Shares, decide_place, known_shares, shares_json
+from bundle.deciding import Decided, Shares, decide_place, known_shares, shares_json
 from bundle.elsewhere import look_elsewhere
 from bundle.members import Member, complete, find_members, siblings_on_all_data
 from bundle.named import named
 from bundle.outside import importing
 from bundle.pool import TEST, Pool, cached_test_probs, load_pool, places_of
-from bundle.said import asking, fewer, needed, say, verdict
+from bundle.said import SEED, asking, needed, say, verdict
 from bundle.soups import with_soups, without_soups
 from competitions.manifest import LABEL
 from competitions.prepare import Prepared
@@ -35,7 +35,6 @@ from ledger.trials import ALL_DATA
 
 WIDTH, WIDE = 3, 8
 """So many times as many members as are asked for are computed through all views: what could be chosen in a resample; `--thorough`."""
-SEED = 3
 Report = Callable[[str], object]
 
 
@@ -204,7 +203,6 @@ def _together(
     photos = asking(prepared, decided, _label_places(places, table), LABEL)
     if asked.plain or len(table.tasks) < 2 or len(np.unique(photos.groups)) < 2:
         return default, default, ()
-    photos = fewer(photos, MOST_JUDGED)
     choices = {place: decided[place].choosing.at(photos.seats[place]) for place in photos.seats}
     together, accounts = choose_way(
         choices, table, classes, photos.labels, photos.groups, metric=prepared.competition.metric, seed=SEED, joint=joint

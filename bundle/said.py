@@ -22,7 +22,8 @@ from ensemble.votes import Ints, Vote
 
 RESAMPLES = 200
 SEED = 0
-"""Of the resamples; the paired comparison takes the first of those of the honest score, whose choices are made already."""
+"""Of the resamples; ways to the label and the best single trial are compared on the first of those of the honest score, so that choices
+are made once."""
 COMPARED = 50
 KEPT = {name for name, route in ROUTES.items() if route.keeps}
 """Ways in which each task keeps its own vote; in all others the tasks follow from the label."""
@@ -61,16 +62,6 @@ def asking(prepared: Prepared, decided: Mapping[Place, Decided], places: Sequenc
         np.array([group_of[i] for i in ids]),
         {place: np.array([seat[i] for i in ids], dtype=np.int64) for place, seat in seats.items()},
     )
-
-
-def fewer(asked: Asking, most: int) -> Asking:
-    """The same on the photos of every k-th group, in the order of names, so that about `most` are left."""
-    names, place = np.unique(asked.groups, return_inverse=True)
-    step = min(-(-len(asked.labels) // most), len(names))
-    if step < 2:
-        return asked
-    kept = np.flatnonzero(place % step == 0)
-    return Asking(asked.task, asked.labels[kept], asked.groups[kept], {p: seats[kept] for p, seats in asked.seats.items()})
 
 
 def needed(ways: Sequence[Together], table: Composition, places: Sequence[Place], task: str) -> tuple[Place, ...]:
