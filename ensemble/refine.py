@@ -13,8 +13,8 @@ from ensemble.design import Correction, Design
 from ensemble.offsets import fit_offsets
 from ensemble.votes import Ints
 
-MOST_FITTED = 2000
-"""Calibration and offsets have a few dozen parameters; they are fitted on the photos of so many at most, whole groups of them."""
+FEWEST, PER_CLASS, MOST_FITTED = 1000, 60, 3000
+"""Calibration and offsets have a few parameters per class; they are fitted on the photos of so many at most, whole groups of them."""
 STRENGTH = (0.1,)
 """Of the pull on a calibration's slopes. Chosen once: to choose it anew in hundreds of resamples costs twenty fits each."""
 SMOOTH = 0.5
@@ -70,10 +70,11 @@ def _calibration(arena: Arena, sample: Sample, member: int, model: int) -> Calib
 def _thin(arena: Arena, sample: Sample) -> Ints:
     """The sample's rows, as often as they count; of many the photos of every k-th group, in the order of names."""
     rows = np.repeat(sample.rows, sample.times)
-    if len(rows) <= MOST_FITTED:
+    most = min(MOST_FITTED, max(FEWEST, PER_CLASS * arena.n_classes))
+    if len(rows) <= most:
         return rows
     names, place = np.unique(arena.place[rows], return_inverse=True)
-    step = -(-len(rows) // MOST_FITTED)
+    step = -(-len(rows) // most)
     kept: Ints = rows[place % min(step, len(names)) == 0]
     return kept
 
