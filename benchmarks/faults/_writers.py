@@ -137,6 +137,7 @@ def trained_writers(place: Path) -> list[Writer]:
         OSError: `place` has no room.
     """
     from benchmarks._photos import prepared
+    from bundle.asked import Asked
     from bundle.choose import choose
     from bundle.export import export
     from competitions.image_cache import open_or_build
@@ -156,7 +157,7 @@ def trained_writers(place: Path) -> list[Writer]:
     context = attach(data, config)
     run_trial(config, context)
     tensors, header = read_tensors(context.folder.best)
-    choice = choose(data, top=1)
+    choice = choose(data, Asked(top=1, plain=True))
     root = root_of(data.competition, data.paths)
 
     def checkpoint(folder: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundle.choose import MOST
-from bundle.pool import WIDTH
+from bundle.asked import MOST
+from bundle.choose import WIDTH
 from ledger.claims import claim
 from ledger.errors import UserError
 from ledger.paths import CompetitionPaths

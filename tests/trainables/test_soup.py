@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from search.all_data import members_of
 from torch import Tensor
 
 from competitions.competition import Competition
@@ -25,6 +24,7 @@ from ledger.trials import TrialFolder, trial_folders
 from ledger.versions import read_version
 from search.base import base_config
 from search.request import Request
+from search.siblings import members_of
 from trainables.attach import attach, complete_trial, is_complete, start_of, weights_store
 from trainables.best_weights import best_header
 from trainables.checkpoint import read_tensors, write_tensors
@@ -281,7 +281,7 @@ def test_a_soup_is_neither_trained_nor_searched_around(kitchen: Kitchen) -> None
     with pytest.raises(UserError, match=rf"trial {folder.id} is the mean of .* give one of these"):
         base_config(kitchen.paths, folder.id)
     question = question_of(kitchen.prepared)
-    best, *_ = members_of(Request("tiny", trials=2), kitchen.prepared, {TARGET: question})[TARGET]
+    best, *_ = members_of(Request("tiny", trials=2, all_data=True), kitchen.prepared, {TARGET: question})[TARGET]
     assert not best.soup
     assert "soup" not in DEFAULTS
     assert check_parameters({"soup": list(kitchen.pair)})
