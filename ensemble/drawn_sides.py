@@ -3,7 +3,7 @@
 The draws are the null: groups of either side in the labelled ones' place, as many as there are.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,9 @@ from ensemble.told_apart import Looker, Numbers, Pool
 from ensemble.votes import Floats, Ints
 
 Blocks = tuple[Sequence[Floats], Sequence[Floats]]
+IsClear = Callable[[Numbers, Numbers], bool]
+FIRST = 99
+"""Draws after which most questions are answered: p-values of half and the like need no more."""
 MOST_PHOTOS = 3000
 """Of both sides together; the rest of large groups, and of many groups, is left out by chance. Four times as many cost 16 times the
 distances."""
@@ -63,7 +66,9 @@ def is_ungrouped(sides: tuple[Shown, Shown]) -> bool:
     return bool(sides[0].sizes.mean() >= 1.5 and (sides[1].sizes == 1).all())
 
 
-def ask(sides: tuple[Shown, Shown], seen: Sequence[Blocks], seed: int, n_draws: int) -> tuple[Numbers, Numbers]:
+def ask(
+    sides: tuple[Shown, Shown], seen: Sequence[Blocks], seed: int, n_draws: int, is_clear: IsClear = lambda true, drawn: False
+) -> tuple[Numbers, Numbers]:
     """The median AUCs over the members: of the true sides, `(W,)`, and of as many drawn ones, `(n_draws, W)`; W of `WAYS`.
 
     Args:
@@ -71,9 +76,16 @@ def ask(sides: tuple[Shown, Shown], seen: Sequence[Blocks], seed: int, n_draws: 
         seen: Each member's blocks of the labelled and of the test photos.
         seed: Of the draws; members get the same ones.
         n_draws: How many.
+        is_clear: Asked after the first `FIRST` draws; where it is, there are no more.
     """
     lookers = [Looker(_pool(sides, blocks)) for blocks in seen]
-    return (_halves if is_ungrouped(sides) else _drawn)(lookers, sides, seed, n_draws)
+    draw = _halves if is_ungrouped(sides) else _drawn
+    first = min(FIRST, n_draws)
+    true, drawn = draw(lookers, sides, seed, first)
+    if first == n_draws or is_clear(true, drawn):
+        return true, drawn
+    again, more = draw(lookers, sides, seed, n_draws - first)
+    return (true * first + again * (n_draws - first)) / n_draws, np.vstack([drawn, more])
 
 
 def _pool(sides: tuple[Shown, Shown], blocks: Blocks) -> Pool:

@@ -20,7 +20,9 @@ LEVEL = 0.05
 """Test photos that do not come from elsewhere are announced in 5 % of cases, nominally, over all sources together."""
 WEAKEST = 0.55
 """An AUC below this is not announced however sure it is: with many photos the smallest difference is sure, and moves no score."""
-DRAWS = 99
+DRAWS = 299
+CLEAR = 0.2
+"""Sides that are told apart no better than this share of the first draws are asked no further: it can only make announcements rarer."""
 FEWEST_DRAWS = 20
 """There must be as many ways to draw groups, or no result could be surer than 5 %."""
 
@@ -127,8 +129,12 @@ def compare_sides(labelled: Side, test: Side, *, seed: int, n_draws: int = DRAWS
     ways = comb(numbers[0], numbers[0] // 2) if ungrouped else comb(sum(numbers), numbers[0])
     if numbers[0] < 2 or ways < FEWEST_DRAWS:
         return Evidence(*counted, unknown=_too_few(numbers, ungrouped))
-    true, drawn = ask(sides, [(labelled.seen[member], test.seen[member]) for member in sorted(labelled.seen)], seed, n_draws)
-    return _evidence(true, drawn, counted)
+    seen = [(labelled.seen[member], test.seen[member]) for member in sorted(labelled.seen)]
+
+    def is_clear(true: Numbers, drawn: Numbers) -> bool:
+        return (_evidence(true, drawn, counted).p or 0.0) > CLEAR
+
+    return _evidence(*ask(sides, seen, seed, n_draws, is_clear), counted)
 
 
 def judge(evidence: Mapping[str, Evidence]) -> Shift:
