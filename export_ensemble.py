@@ -74,10 +74,8 @@ def _show_compared(value: dict[str, Any]) -> None:
             print(f"{place}: these views hurt: {', '.join(views)}")
     for place, found in value["tournament"].items():
         print(f"{place}, every way to choose:")
-        rows = [
-            [one["way"], one["score"], _interval(one["gain"]), len(one["members"]), one["seconds"]] for one in found["entries"]
-        ]
-        print(verbs.table(rows, ["way", "honest score", f"gain over {found['default']}", "members", "seconds"]))
+        rows = [[one["way"], one["score"], _interval(one["gain"]), len(one["members"])] for one in found["entries"]]
+        print(verbs.table(rows, ["way", "honest score", f"gain over {found['default']}", "members"]))
     ways = [[row["way"] + (" (taken)" if row["kept"] else ""), row["score"], row["gain"]] for row in value["together"]]
     if ways:
         print(verbs.table(ways, ["way to the label", "honest score", "gain"]))
@@ -106,7 +104,7 @@ def _names(text: str | None) -> tuple[str, ...] | None:
 
 
 def _fold(text: str) -> int:
-    if not text.isdigit():
+    if not text.isdecimal():
         raise UserError(f"--fold must be a number of a fold, or all, got {text!r}")
     return int(text)
 

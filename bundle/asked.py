@@ -98,6 +98,10 @@ def check(asked: Asked, prepared: Prepared) -> None:
         faults.append(
             "--soup goes with one fold: trials of several folds share no photo that none of them learned; drop one of them"
         )
+    if asked.all_data and (asked.has_budget or asked.front):
+        faults.append(
+            "a budget and --front measure the members themselves, and --all-data hands their votes on; drop one of them"
+        )
     for name, value in (("--max-seconds-per-1000", asked.max_seconds), ("--max-megabytes", asked.max_megabytes)):
         faults += [f"{name} must be above 0, got {value:g}"] if value is not None and not value > 0 else []
     if asked.has_budget and asked.vote not in ("hard", "soft"):
