@@ -32,6 +32,7 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
         fold=given.fold if given.fold == ALL_FOLDS else _fold(given.fold),
         all_data=given.all_data,
         imports=() if given.imports == "none" else _names(given.imports),
+        unjudged=_names(given.unjudged) or (),
         together=given.together,
         thorough=given.thorough,
         plain=given.plain,
@@ -129,6 +130,11 @@ def main() -> int:
     )
     made.add_argument(
         "--imports", metavar="A,B", help="files from outside that vote; none (default: those that answer the whole fold)"
+    )
+    made.add_argument(
+        "--unjudged",
+        metavar="A,B",
+        help="files from outside without out-of-fold answers that vote all the same: no score knows them",
     )
     made.add_argument("--study", help="only trials of this study (default: the whole ledger)")
     made.add_argument("--fold", default="0", metavar="F", help="the validation fold the trials share, or all (default: 0)")

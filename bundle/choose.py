@@ -13,7 +13,7 @@ from bundle.deciding import Decided, Shares, decide_place, known_shares, shares_
 from bundle.elsewhere import look_elsewhere
 from bundle.members import Member, complete, find_members, siblings_on_all_data
 from bundle.named import named
-from bundle.outside import importing
+from bundle.outside import check_unjudged, importing, with_unjudged
 from bundle.pool import TEST, Pool, cached_test_probs, load_pool, places_of
 from bundle.said import SEED, asking, needed, say, verdict
 from bundle.soups import with_soups, without_soups
@@ -82,6 +82,7 @@ def choose(prepared: Prepared, asked: Asked | None = None, *, tell: Report = lam
     places = places_of(prepared, targets)
     table = Composition.of(prepared.competition)
     _check_places(prepared, list(places), table, asked.together)
+    check_unjudged(prepared, list(places), asked.unjudged)
     pools = _pools(prepared, asked, targets, places, tell)
     tell("comparing labelled and test photos")
     shift = look_elsewhere(prepared, pools, asked.device)
@@ -265,6 +266,9 @@ def _plan(
             )
         )
     imports = {member.name: member.imported for member in everyone.values() if member.imported}
+    for at, ensemble in enumerate(tasks):
+        tasks[at], joined = with_unjudged(prepared, ensemble, asked.unjudged)
+        imports |= joined
     kept = None if together.way == default_way(list(decided), table) else together
     return EnsemblePlan(competition.name, competition.metric, tuple(tasks), table, competition.submission, imports, kept)
 

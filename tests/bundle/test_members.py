@@ -136,6 +136,32 @@ def test_shares_told_of_all_test_photos_are_not_taken_for_those_of_a_subset(tiny
     assert known_shares(replace(tiny, competition=told), pool, shift=None, device="cpu").new is None
 
 
+def test_old_submissions_without_out_of_fold_answers_vote_unjudged_where_asked(here: Any, tmp_path: Path) -> None:
+    first, data = here
+    shutil.copytree(first.paths.root, tmp_path / "runs" / "tiny")
+    prepared = replace(first, paths=CompetitionPaths(tmp_path / "runs" / "tiny"))
+    ids = [prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test")]
+    for number, ending in enumerate(("\n", "\r\n")):  # class 5 of 6 is blue/square
+        rows = ["image,label", *(f"{image_id},5" for image_id in sorted(ids, reverse=bool(number)))]
+        (tmp_path / f"old{number}.csv").write_bytes((ending.join(rows) + ending).encode())
+    import_files(prepared, [tmp_path / "old0.csv"], Source("old0", ()), name="old0")
+    (tmp_path / "other.csv").write_text("image,label\n" + "".join(f"{i},{5 - (n == 0)}\n" for n, i in enumerate(ids)))
+    import_files(prepared, [tmp_path / "other.csv"], Source("other", ()), name="other")
+    plain = choose(prepared, Asked(top=1, plain=True))
+    assert not plain.plan.imports, "unasked they do not vote"
+    choice = choose(prepared, Asked(top=1, plain=True, unjudged=("old0", "other")))
+    assert set(choice.plan.imports.values()) == {"old0", "other"}
+    assert choice.scores == plain.scores, "no score knows them"
+    assert set(choice.answers["colour"][1:]) == {2}, "two of three have the majority, however many views the trial has"
+    answers = from_bundle(data, prepared, choice, tmp_path / "to")
+    for task, labels in choice.answers.items():
+        np.testing.assert_array_equal(answers.labels[task], labels)
+    with pytest.raises(UserError, match="unknown import 'odl0'"):
+        choose(prepared, Asked(unjudged=("odl0",)))
+    again = import_files(prepared, [tmp_path / "old1.csv"], Source("again", ()), name="again")
+    assert not again[0].new, "the same answers in another order and with other line ends are the same import"
+
+
 def imports(ensemble: Any, name: str) -> dict[str, str]:
     return {name: "mine"} if name in ensemble.members else {}
 
