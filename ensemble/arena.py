@@ -255,7 +255,8 @@ class Arena:
             here = np.flatnonzero(models == model) if calibration is not None else np.arange(len(rows))
             own = None if calibration is None else calibration[model]
             flat = probs[:, here].reshape(-1, self.n_classes)
-            found[:, here] = mean_of_models([prepare_rows(flat, own, design.correction)]).reshape(len(views), len(here), -1)
+            made = mean_of_models([prepare_rows(flat, own, design.correction)])
+            found[:, here] = made.reshape(len(views), len(here), self.n_classes)
         return found
 
     def _is_plain(self, design: Design) -> bool:
