@@ -178,8 +178,8 @@ class Arena:
     def lately(self, key: Any, make: Callable[[], Made], *, most: int) -> Made:
         """What was made for this key; made anew where `most` other things were asked for since: large things are not kept for ever."""
         kept: dict[Any, Any] = self._once("lately", dict)
-        held = kept.get(key)
-        made: Made = make() if held is None else held
+        held = kept.get(key, kept)  # the cache itself stands for "not there": another thread may drop a key at any time
+        made: Made = make() if held is kept else held
         with self._lock:
             kept.pop(key, None)
             kept[key] = made
