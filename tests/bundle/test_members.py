@@ -269,7 +269,9 @@ def test_a_budget_is_kept_and_what_nothing_keeps_is_refused_with_the_cheapest(he
         choose(prepared, Asked(max_megabytes=1.0, vote="stacked"))
 
 
-@pytest.mark.parametrize("vote", ["soft", "greedy-soft", pytest.param("stacked", marks=pytest.mark.long), "best"])
+@pytest.mark.parametrize(
+    "vote", ["soft", "greedy-soft", pytest.param("stacked", marks=pytest.mark.long), pytest.param("best", marks=pytest.mark.long)]
+)
 def test_other_ways_to_vote_are_exported_and_answer_from_their_bundle(here: Any, vote: str, tmp_path: Path, capsys: Any) -> None:
     prepared, data = here
     choice = choose(prepared, Asked(vote=vote, plain=vote != "best"))
