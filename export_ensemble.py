@@ -32,6 +32,7 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
         fold=given.fold if given.fold == ALL_FOLDS else _fold(given.fold),
         all_data=given.all_data,
         imports=() if given.imports == "none" else _names(given.imports),
+        unjudged=_names(given.unjudged) or (),
         together=given.together,
         thorough=given.thorough,
         plain=given.plain,
@@ -74,10 +75,8 @@ def _show_compared(value: dict[str, Any]) -> None:
             print(f"{place}: these views hurt: {', '.join(views)}")
     for place, found in value["tournament"].items():
         print(f"{place}, every way to choose:")
-        rows = [
-            [one["way"], one["score"], _interval(one["gain"]), len(one["members"]), one["seconds"]] for one in found["entries"]
-        ]
-        print(verbs.table(rows, ["way", "honest score", f"gain over {found['default']}", "members", "seconds"]))
+        rows = [[one["way"], one["score"], _interval(one["gain"]), len(one["members"])] for one in found["entries"]]
+        print(verbs.table(rows, ["way", "honest score", f"gain over {found['default']}", "members"]))
     ways = [[row["way"] + (" (taken)" if row["kept"] else ""), row["score"], row["gain"]] for row in value["together"]]
     if ways:
         print(verbs.table(ways, ["way to the label", "honest score", "gain"]))
@@ -106,7 +105,7 @@ def _names(text: str | None) -> tuple[str, ...] | None:
 
 
 def _fold(text: str) -> int:
-    if not text.isdigit():
+    if not text.isdecimal():
         raise UserError(f"--fold must be a number of a fold, or all, got {text!r}")
     return int(text)
 
@@ -131,6 +130,11 @@ def main() -> int:
     )
     made.add_argument(
         "--imports", metavar="A,B", help="files from outside that vote; none (default: those that answer the whole fold)"
+    )
+    made.add_argument(
+        "--unjudged",
+        metavar="A,B",
+        help="files from outside without out-of-fold answers that vote all the same: no score knows them",
     )
     made.add_argument("--study", help="only trials of this study (default: the whole ledger)")
     made.add_argument("--fold", default="0", metavar="F", help="the validation fold the trials share, or all (default: 0)")

@@ -29,6 +29,8 @@ class Asked:
         all_data: Let each member hand its vote on the test photos to the trial that learned with its settings from all labelled
             photos. The scores stay those of the members: their siblings have none.
         imports: Names of files from outside that vote; those that answer every photo of the fold for `None`.
+        unjudged: Names of files from outside with answers for the test photos alone: they vote as the most junior, each with the weight
+            of one member, and no score knows them.
         together: One of `ensemble.together.TOGETHER`: how the tasks' answers become the label; for `None` as they always did, unless
             another way wins.
         thorough: Compare every way, over a wider pool.
@@ -47,6 +49,7 @@ class Asked:
     fold: int | Literal["all"] = 0
     all_data: bool = False
     imports: tuple[str, ...] | None = None
+    unjudged: tuple[str, ...] = ()
     together: str | None = None
     thorough: bool = False
     plain: bool = False
@@ -97,6 +100,10 @@ def check(asked: Asked, prepared: Prepared) -> None:
     if asked.soup and asked.fold == ALL_FOLDS:
         faults.append(
             "--soup goes with one fold: trials of several folds share no photo that none of them learned; drop one of them"
+        )
+    if asked.all_data and (asked.has_budget or asked.front):
+        faults.append(
+            "a budget and --front measure the members themselves, and --all-data hands their votes on; drop one of them"
         )
     for name, value in (("--max-seconds-per-1000", asked.max_seconds), ("--max-megabytes", asked.max_megabytes)):
         faults += [f"{name} must be above 0, got {value:g}"] if value is not None and not value > 0 else []

@@ -17,7 +17,6 @@ from ensemble.choosing import Choosing
 from ensemble.design import Design
 from ensemble.front import Option, Point, front, within
 from ensemble.gain import Judge
-from ledger.errors import UserError
 
 VIEWS = ("views", "views per member")
 
@@ -53,10 +52,6 @@ def within_budget(prepared: Prepared, decided: Mapping[Place, Decided], asked: A
     Raises:
         UserError: Nothing fits: the message names the cheapest point.
     """
-    if asked.all_data:
-        raise UserError(
-            "a budget and --front measure the members themselves, and --all-data hands their votes on; drop one of them"
-        )
     options = {place: _options(one, asked) for place, one in decided.items()}
     voters = [
         one.pool.members[m] for one in decided.values() for m in one.choosing.on().members if not one.pool.members[m].imported

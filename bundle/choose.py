@@ -13,7 +13,7 @@ from bundle.deciding import Decided, Shares, decide_place, known_shares, shares_
 from bundle.elsewhere import look_elsewhere
 from bundle.members import Member, complete, find_members, siblings_on_all_data
 from bundle.named import named
-from bundle.outside import importing
+from bundle.outside import check_unjudged, importing, with_unjudged
 from bundle.pool import TEST, Pool, cached_test_probs, load_pool, places_of
 from bundle.said import SEED, asking, needed, say, verdict
 from bundle.soups import with_soups, without_soups
@@ -50,7 +50,8 @@ class Choice:
         journal: What was compared on the way: views, refinements, ways, members.
         budget: Cost of members along the front, where it was asked for.
         beside: Plans of what is always shown beside the exported one: `single`, the best trial of each place through one view, and
-            the `hard` and the `soft` vote of all views of the members, without refinements.
+            the `hard` and the `soft` vote of all views of the members, without refinements. Members vote in them themselves, whoever
+            votes for them in the plan.
     """
 
     plan: EnsemblePlan
@@ -80,7 +81,8 @@ def choose(prepared: Prepared, asked: Asked | None = None, *, tell: Report = lam
     targets = choose_targets(prepared.competition, asked.targets)
     places = places_of(prepared, targets)
     table = Composition.of(prepared.competition)
-    _check_places(prepared, list(places), table)
+    _check_places(prepared, list(places), table, asked.together)
+    check_unjudged(prepared, list(places), asked.unjudged)
     pools = _pools(prepared, asked, targets, places, tell)
     tell("comparing labelled and test photos")
     shift = look_elsewhere(prepared, pools, asked.device)
@@ -115,7 +117,10 @@ def choose(prepared: Prepared, asked: Asked | None = None, *, tell: Report = lam
         forecast=_forecast(prepared, decided, scores, shift, asked, targets),
         journal=_journal(decided, accounts, shift),
         budget=None if budget is None else budget.to_json(),
-        beside={name: _plan(prepared, places, own, asked, default, table) for name, own in _beside(decided).items()},
+        beside={
+            name: _plan(prepared, places, own, replace(asked, all_data=False), default, table)
+            for name, own in _beside(decided).items()
+        },
     )
 
 
@@ -132,8 +137,8 @@ def answer(prepared: Prepared, plan: EnsemblePlan, ids: tuple[str, ...], device:
     return decide(plan, cached_test_probs(prepared, plan), ids, [groups[image_id] for image_id in ids])
 
 
-def _check_places(prepared: Prepared, places: Sequence[Place], table: Composition) -> None:
-    """Refuse targets that do not answer everything the file asks for, or of which one has no say."""
+def _check_places(prepared: Prepared, places: Sequence[Place], table: Composition, together: str | None) -> None:
+    """Refuse targets that do not answer everything the file asks for, or not in the way asked for, or of which one has no say."""
     competition, there = prepared.competition, ways(places, table)
     answered = {place.task for place in places}
     wanted = {task for task in competition.submission.answers.values() if task != LABEL and task not in table.tasks}
@@ -150,8 +155,11 @@ def _check_places(prepared: Prepared, places: Sequence[Place], table: Compositio
         if idle
         else []
     )
+    faults = [f"--targets: {fault}" for fault in faults]
+    if there and together is not None and together not in there:
+        faults.append(f"--together {together}: these targets allow {', '.join(there)}")
     if faults:
-        raise UserError(*(f"--targets: {fault}" for fault in faults))
+        raise UserError(*faults)
 
 
 def _split(places: Sequence[Place]) -> set[str]:
@@ -169,12 +177,17 @@ def _pools(
     elif asked.soup:
         tell("averaging weights")
         members = with_soups(prepared, members, fold=folds[0], device=asked.device)
+    imported = {place: importing(prepared, place, own, folds, asked.imports) for place, own in places.items()}
+    told = {member.imported for own in imported.values() for member in own}
+    idle = [name for name in dict.fromkeys(asked.imports or ()) if name not in told]
+    if idle:
+        raise UserError(*(f"--imports {name}: it answers none of {', '.join(map(str, places))}; leave it out" for name in idle))
     width = (WIDE if asked.thorough else WIDTH) * max(asked.sizes)
     pools = {}
     for place, own in places.items():
         tell(f"reading the predictions for {place}")
         natives = [member for target in own for member in members[target.name]]
-        outside = importing(prepared, place, own, folds, asked.imports)
+        outside = imported[place]
         pools[place] = load_pool(
             prepared,
             place,
@@ -197,8 +210,6 @@ def _together(
     classes = {place.task: prepared.competition.classes(place.task) for place in places}
     joint = _joint_prior(prepared, asked, table)
     if asked.together is not None:
-        if asked.together not in ways(places, table):
-            raise UserError(f"--together {asked.together}: these targets allow {', '.join(ways(places, table))}")
         return Together(asked.together, joint if asks_joint(asked.together, places, table) else None), default, ()
     photos = asking(prepared, decided, _label_places(places, table), LABEL)
     if asked.plain or len(table.tasks) < 2 or len(np.unique(photos.groups)) < 2:
@@ -255,6 +266,9 @@ def _plan(
             )
         )
     imports = {member.name: member.imported for member in everyone.values() if member.imported}
+    for at, ensemble in enumerate(tasks):
+        tasks[at], joined = with_unjudged(prepared, ensemble, asked.unjudged)
+        imports |= joined
     kept = None if together.way == default_way(list(decided), table) else together
     return EnsemblePlan(competition.name, competition.metric, tuple(tasks), table, competition.submission, imports, kept)
 

@@ -119,10 +119,12 @@ def known_shares(prepared: Prepared, pool: Pool, *, shift: str | None, device: s
 
     Args:
         prepared: The competition's data.
-        pool: Of a task without a condition.
+        pool: Of the task; of one with a condition nothing is known.
         shift: Why an estimate is refused: what announced that test photos come from elsewhere. `None` where nothing did.
         device: Where missing predictions are computed.
     """
+    if pool.place.where:
+        return Shares(words="not asked for a subset: shares of all test photos are not those of some of them")
     told = prepared.competition.test_shares.get(pool.place.task)
     classes = prepared.competition.classes(pool.place.task)
     if told is not None:
@@ -130,10 +132,8 @@ def known_shares(prepared: Prepared, pool: Pool, *, shift: str | None, device: s
     labels, member = pool.arena.labels, next((m for m in pool.members if not m.imported), None)
     test = [prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test")]
     test = [image_id for image_id in test if image_id not in prepared.broken]
-    if pool.place.where or member is None or len(test) < 2:
-        return Shares(
-            words="not estimated: no test photos to estimate them from" if len(test) < 2 else "not estimated for a subset"
-        )
+    if member is None or len(test) < 2:
+        return Shares(words="not estimated: that needs test photos, and a trial that sees them")
     if shift is not None:
         return Shares(words=f"not estimated: {shift}, and other looks would be taken for other shares")
     absent = sorted(set(range(len(classes))) - set(np.unique(labels[labels >= 0]).tolist()))

@@ -20,6 +20,7 @@ from trainables.prediction import FEATURES
 
 Numbers = NDArray[np.float64]
 TRIALS, LOOKS = "what the trials see", "light, colour and sharpness"
+NO_PHOTOS = "the places that answer share no labelled photo"
 SEEN_BY = 4
 """Trials that are asked, shared among the places, one of each at least; the median decides."""
 
@@ -52,7 +53,7 @@ def look_elsewhere(prepared: Prepared, pools: Mapping[Place, Pool], device: str,
         for part, some, weights in ((VALIDATION, ids, matched_weights(labels, shares)), (TEST, test_ids, None))
     ]
     evidence = {
-        TRIALS: compare_sides(sides[0], sides[1], seed=seed),
+        TRIALS: compare_sides(sides[0], sides[1], seed=seed) if ids else Evidence(0, 0, unknown=NO_PHOTOS),
         LOOKS: compare_sides(*_looks(prepared, shares, test), seed=seed),
     }
     return judge(evidence)

@@ -100,9 +100,11 @@ def check_target(to: Path) -> None:
     """Refuse a folder whose `bundle` is something else, before anything is computed.
 
     Raises:
-        UserError: It would be replaced.
+        UserError: It would be replaced, or `to` is no folder.
     """
     there = to / "bundle"
+    if to.exists() and not to.is_dir():
+        raise UserError(f"--to must be a folder, and {to} is a file; give another name")
     if there.exists() and not (there / CHECKSUMS).is_file():
         raise UserError(f"--to must be a folder for exports, and {there} is there and is not a bundle; give another folder")
 

@@ -110,7 +110,7 @@ def load_pool(
     whole, damaged = are_whole(prepared.paths, [member for member in ranked if not member.imported], n_whole)
     complete(prepared, {trial: views for member in whole for trial in member.trials}, (VALIDATION, OUTSIDE), device)
     voting = [member for member in ranked if member in whole or member.imported]
-    if not voting:
+    if not whole:
         raise UserError(f"no trial that answers {place} has whole weights; the log names them")
     each = len(views) * identity[voting[0].name].nbytes
     others = [member for member in ranked if member not in voting and member not in damaged]
@@ -146,12 +146,16 @@ def cached_test_probs(prepared: Prepared, plan: EnsemblePlan) -> Probs:
 
 
 def all_test_rows(prepared: Prepared, name: str, task: str, prior: Sequence[float]) -> Rows:
-    """As `rows_of_import` for the test photos; one that cannot be decoded and has no answer gets the prior, as from a trial."""
+    """As `rows_of_import` for the test photos; one that cannot be decoded and has no answer gets the prior, as from a trial.
+
+    Rows stand in the manifest's order for every task: a bundle keeps one list of photos for all that an import answers.
+    """
     ids, probs = rows_of_import(prepared, name, TEST, task)
-    test = {prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test")}
-    lost = sorted((test & set(prepared.broken)) - set(ids))
-    filled = np.tile(np.array(prior).astype(np.float16), (len(lost), 1))
-    return [*ids, *lost], np.concatenate([probs, filled])
+    seat = {image_id: at for at, image_id in enumerate(ids)}
+    test = [prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test")]
+    there = [image_id for image_id in test if image_id in seat or image_id in prepared.broken]
+    filled = np.concatenate([probs, np.array([prior]).astype(np.float16)])
+    return there, filled[[seat.get(image_id, len(ids)) for image_id in there]]
 
 
 def rows_of_import(prepared: Prepared, name: str, part: str, task: str) -> Rows:

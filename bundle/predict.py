@@ -104,13 +104,17 @@ class Bundle:
             groups: N group names, where the plan gives a group one answer; without them each photo is its own group.
 
         Raises:
-            UserError: The folder is missing or has no photos, or photos that are asked for are not there.
+            UserError: The folder is missing or has no photos, photos that are asked for are not there, or an imported file would have to
+            answer for some that it does not know.
         """
         root = Path(photos)
         names = tuple(ids) if ids is not None else find_photos(root)
         places = dict(zip(names, paths if paths is not None else names, strict=True))
         check_there(root, tuple(places.values()))
         known = self._known_to_imports(names)
+        if not known.all():
+            for ensemble in self.plan.tasks:
+                without(ensemble, self.plan.imports)  # where nobody else can answer, it says so before the first photo
         parts: list[list[Vote]] = []
         broken: dict[str, str] = {}
         close = 0

@@ -25,7 +25,7 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 TargetName = Annotated[str, Field(pattern=TARGET_PATTERN)]
 
 
-Rule = Literal["same_group_at_test", "test_shares", "pseudo_labels", "probing", "outside_votes"]
+Rule = Literal["same_group_at_test", "test_shares"]
 """A question to the competition's rules; what each allows stands in docs/own-competition.md."""
 
 

@@ -74,13 +74,6 @@ def answer_tasks(places: Sequence[Place], votes: Sequence[Vote], classes: Mappin
     return answers
 
 
-def needed_places(task: str, places: Sequence[Place]) -> tuple[Place, ...]:
-    """The places whose votes decide this task: its own, and those of the tasks that send photos to them."""
-    own = [place for place in places if place.task == task]
-    routers = {router for place in own for router, _ in place.where}
-    return tuple(place for place in places if place in own or place.task in routers)
-
-
 def _route_faults(task: str, own: Sequence[Place], places: Sequence[Place], classes: Mapping[str, Sequence[str]]) -> list[str]:
     routers = list(dict.fromkeys(router for place in own for router, _ in place.where))
     direct = {place.task for place in places if not place.where}

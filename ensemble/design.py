@@ -1,6 +1,6 @@
 """A design: which voters of one place vote, and how their votes become an answer. What a choice comes to, before names are put to it.
 
-Voters are numbers here, `(member, view)`, most senior first; `ensemble.plan.TaskEnsemble` is the same with names, as JSON.
+Voters are numbers here, `(member, view)`, most senior first; `ensemble.task_ensemble.TaskEnsemble` is the same with names, as JSON.
 """
 
 from collections.abc import Mapping, Sequence

@@ -54,9 +54,13 @@ def matched_weights(labels: Mapping[str, Ints], shares: Mapping[str, Numbers]) -
         shares: Head -> `(C,)`.
     """
     weights = np.ones(len(next(iter(labels.values()))))
+    if not len(weights):
+        return weights
     for _ in range(20):
         for head in sorted(labels):
             known = labels[head] >= 0
+            if not known.any():
+                continue
             have = np.bincount(labels[head][known], weights[known], minlength=len(shares[head]))
             there = shares[head] * (have > 0)
             factors = np.divide(there / there.sum() * have.sum(), have, out=np.ones_like(have), where=have > 0)

@@ -3,13 +3,16 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+import export_ensemble
 from bundle.asked import Asked
 from bundle.choose import Choice, choose
+from bundle.deciding import known_shares
 from bundle.export import export
 from bundle.members import find_members, folder_of, kept_predictions
 from bundle.named import named
@@ -105,6 +108,58 @@ def test_an_imported_copy_of_a_trial_votes_like_it_and_the_bundle_needs_no_more(
     with pytest.raises(UserError, match="unknown import 'theirs'"):
         choose(prepared, Asked(imports=("theirs",)))
     assert not choose(prepared, Asked(imports=(), plain=True)).plan.imports
+
+
+def test_tasks_of_an_import_may_answer_other_photos_broken_ones_among_them(here: Any, tmp_path: Path) -> None:
+    first, data = here
+    shutil.copytree(first.paths.root, tmp_path / "runs" / "tiny")
+    prepared = replace(first, paths=CompetitionPaths(tmp_path / "runs" / "tiny"))
+    manifest = prepared.manifest
+    test = [manifest.image_ids[row] for row in manifest.rows("test")]
+    fold = [manifest.image_ids[row] for row in manifest.rows("train") if prepared.folds.fold[row] == 0]
+    own = {"colour": (fold[:8], [name for name in test if name not in prepared.broken]), "shape": (fold[8:], test)}
+    for task, (taught, asked) in own.items():
+        rows = "".join(f"{name},0\n" for name in (*taught, *asked))
+        (tmp_path / f"{task}.csv").write_text(f"image,{task}\n{rows}")
+    import_files(prepared, [tmp_path / f"{task}.csv" for task in own], Source("two", ()), name="two")
+    choice = choose(prepared, Asked(imports=("two",), top=3, plain=True))
+    assert set(choice.plan.imports.values()) == {"two"}
+    assert "share no labelled photo" in str(choice.forecast["shift"])
+    answers = from_bundle(data, prepared, choice, tmp_path / "to")
+    for task, labels in choice.answers.items():
+        np.testing.assert_array_equal(answers.labels[task], labels)
+
+
+def test_shares_told_of_all_test_photos_are_not_taken_for_those_of_a_subset(tiny: Prepared) -> None:
+    told = tiny.competition.model_copy(update={"test_shares": {"shape": {"disc": 0.9, "square": 0.1}}})
+    pool: Any = SimpleNamespace(place=Place("shape", (("colour", ("red",)),)))
+    assert known_shares(replace(tiny, competition=told), pool, shift=None, device="cpu").new is None
+
+
+def test_old_submissions_without_out_of_fold_answers_vote_unjudged_where_asked(here: Any, tmp_path: Path) -> None:
+    first, data = here
+    shutil.copytree(first.paths.root, tmp_path / "runs" / "tiny")
+    prepared = replace(first, paths=CompetitionPaths(tmp_path / "runs" / "tiny"))
+    ids = [prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test")]
+    for number, ending in enumerate(("\n", "\r\n")):  # class 5 of 6 is blue/square
+        rows = ["image,label", *(f"{image_id},5" for image_id in sorted(ids, reverse=bool(number)))]
+        (tmp_path / f"old{number}.csv").write_bytes((ending.join(rows) + ending).encode())
+    import_files(prepared, [tmp_path / "old0.csv"], Source("old0", ()), name="old0")
+    (tmp_path / "other.csv").write_text("image,label\n" + "".join(f"{i},{5 - (n == 0)}\n" for n, i in enumerate(ids)))
+    import_files(prepared, [tmp_path / "other.csv"], Source("other", ()), name="other")
+    plain = choose(prepared, Asked(top=1, plain=True))
+    assert not plain.plan.imports, "unasked they do not vote"
+    choice = choose(prepared, Asked(top=1, plain=True, unjudged=("old0", "other")))
+    assert set(choice.plan.imports.values()) == {"old0", "other"}
+    assert choice.scores == plain.scores, "no score knows them"
+    assert set(choice.answers["colour"][1:]) == {2}, "two of three have the majority, however many views the trial has"
+    answers = from_bundle(data, prepared, choice, tmp_path / "to")
+    for task, labels in choice.answers.items():
+        np.testing.assert_array_equal(answers.labels[task], labels)
+    with pytest.raises(UserError, match="unknown import 'odl0'"):
+        choose(prepared, Asked(unjudged=("odl0",)))
+    again = import_files(prepared, [tmp_path / "old1.csv"], Source("again", ()), name="again")
+    assert not again[0].new, "the same answers in another order and with other line ends are the same import"
 
 
 def imports(ensemble: Any, name: str) -> dict[str, str]:
@@ -215,10 +270,12 @@ def test_a_budget_is_kept_and_what_nothing_keeps_is_refused_with_the_cheapest(he
 
 
 @pytest.mark.parametrize("vote", ["soft", "greedy-soft", pytest.param("stacked", marks=pytest.mark.long), "best"])
-def test_other_ways_to_vote_are_exported_and_answer_from_their_bundle(here: Any, vote: str, tmp_path: Path) -> None:
+def test_other_ways_to_vote_are_exported_and_answer_from_their_bundle(here: Any, vote: str, tmp_path: Path, capsys: Any) -> None:
     prepared, data = here
     choice = choose(prepared, Asked(vote=vote, plain=vote != "best"))
     answers = from_bundle(data, prepared, choice, tmp_path)
+    export_ensemble.show(export(prepared, choice, tmp_path))
+    assert ("every way to choose" in capsys.readouterr().out) == (vote == "best")
     for task, labels in choice.answers.items():
         np.testing.assert_array_equal(answers.labels[task], labels)
     for facts in choice.scores.values():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ensemble.cascade import Place, answer_tasks, needed_places, place_faults
+from ensemble.cascade import Place, answer_tasks, place_faults
 from ensemble.votes import Vote
 
 CLASSES = {"mask": ("wear", "incorrect", "none"), "gender": ("male", "female"), "age": ("young", "middle", "old")}
@@ -56,8 +56,6 @@ def test_two_conditions_and_several_classes_route_too() -> None:
     assert place_faults(places, CLASSES) == []
     votes = [vote([0, 0, 1, 2], 3), vote([0, 1, 0, 1], 2), *(vote([k] * 4, 3) for k in range(3))]
     assert answer_tasks(places, votes, CLASSES)["age"].labels.tolist() == [0, 1, 2, 2]
-    assert set(needed_places("age", places)) == set(places)
-    assert needed_places("mask", places) == (Place("mask"),)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,13 @@ def test_other_shares_are_found_through_a_model_that_errs(right: float) -> None:
     assert np.abs(same - old).max() < 0.06
 
 
+def test_a_head_without_a_label_and_no_photos_at_all_change_no_weight() -> None:
+    labels = {"age": np.array([-1, -1]), "mask": np.array([0, 0])}
+    shares = {"age": np.array([0.5, 0.5]), "mask": np.array([1.0])}
+    assert matched_weights(labels, shares).tolist() == [1.0, 1.0]
+    assert matched_weights({head: own[:0] for head, own in labels.items()}, shares).tolist() == []
+
+
 def test_photos_without_a_label_and_classes_without_a_photo_do_no_harm() -> None:
     labels = np.array([0, 0, 1, -1])
     shares = shares_elsewhere(np.eye(3)[[0, 0, 1, 2]], labels, np.eye(3)[[0, 1, 1, 2]])
