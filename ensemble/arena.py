@@ -178,8 +178,8 @@ class Arena:
     def lately(self, key: Any, make: Callable[[], Made], *, most: int) -> Made:
         """What was made for this key; made anew where `most` other things were asked for since: large things are not kept for ever."""
         kept: dict[Any, Any] = self._once("lately", dict)
-        held = kept.get(key)
-        made: Made = make() if held is None else held
+        held = kept.get(key, kept)  # the cache itself stands for "not there": another thread may drop a key at any time
+        made: Made = make() if held is kept else held
         with self._lock:
             kept.pop(key, None)
             kept[key] = made
@@ -255,7 +255,8 @@ class Arena:
             here = np.flatnonzero(models == model) if calibration is not None else np.arange(len(rows))
             own = None if calibration is None else calibration[model]
             flat = probs[:, here].reshape(-1, self.n_classes)
-            found[:, here] = mean_of_models([prepare_rows(flat, own, design.correction)]).reshape(len(views), len(here), -1)
+            made = mean_of_models([prepare_rows(flat, own, design.correction)])
+            found[:, here] = made.reshape(len(views), len(here), self.n_classes)
         return found
 
     def _is_plain(self, design: Design) -> bool:

@@ -174,7 +174,7 @@ REQUESTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "show_limit_without_effect": (("show_trials", "tiny", "--splits", "--limit", "3"), ("--limit would have no effect here",)),
     "export_all_at_once": (
         ("export_ensemble", "{yaml}", "--to", "{root}/out", "--top", "0", "--vote", "hrd", "--fold", "9"),
-        ("top must be 1 or more, got 0", "unknown voting rule 'hrd'", "did you mean hard?", "fold must be 0..3, got 9"),
+        ("top must be 1 or more, got 0", "unknown voting rule 'hrd'", "did you mean hard?", "fold must be 0..3 or all, got 9"),
     ),
     "export_without_to": (("export_ensemble", "{yaml}"), ("arguments are required: --to",)),
     "export_study": (("export_ensemble", "{yaml}", "--to", "{root}/out", "--study", "nope"), ("unknown study 'nope'",)),
