@@ -37,3 +37,5 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.trial_cost
 	$(BIN)/python -m benchmarks.attach_speed
 	$(BIN)/python -m benchmarks.ledger_speed
+	$(BIN)/python -m benchmarks.selection_speed
+	$(BIN)/python -m benchmarks.export_speed

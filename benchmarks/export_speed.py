@@ -154,8 +154,8 @@ class Drawn:
     def probs(self, part: str, trial: int, view: int) -> np.ndarray:
         """`float32 (N, C)`."""
         own = np.random.default_rng((self.seed, trial, part == "test"))
-        shared = self.shared[part]
-        logits = shared + own.uniform(0.5, 1.5) * own.standard_normal(shared.shape, dtype=np.float32)
+        shared, noise = self.shared[part], np.random.default_rng((self.seed, trial)).uniform(0.5, 1.5)
+        logits = shared + noise * own.standard_normal(shared.shape, dtype=np.float32)
         if view:
             theirs = np.random.default_rng((self.seed, trial, part == "test", view))
             logits = logits + 0.4 * theirs.standard_normal(shared.shape, dtype=np.float32)
