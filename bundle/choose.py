@@ -118,7 +118,7 @@ def choose(prepared: Prepared, asked: Asked | None = None, *, tell: Report = lam
         journal=_journal(decided, accounts, shift),
         budget=None if budget is None else budget.to_json(),
         beside={
-            name: _plan(prepared, places, own, replace(asked, all_data=False), default, table)
+            name: _plan(prepared, places, own, replace(asked, all_data=False, unjudged=()), default, table)
             for name, own in _beside(decided).items()
         },
     )
