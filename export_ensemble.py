@@ -2,6 +2,7 @@
 """Choose the best trials of each task, let their views vote, say what to expect, and export submission and bundle."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
         max_megabytes=given.max_megabytes,
         device=given.device,
     )
-    return export(prepared, choose(prepared, asked, tell=_tell), Path(given.to))
+    choice = choose(prepared, asked, tell=_tell, processes=len(os.sched_getaffinity(0)))
+    return export(prepared, choice, Path(given.to))
 
 
 def show(value: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ from ensemble.honest import vote_score
 from ensemble.joint_prior import fit_joint
 from ensemble.plan import EnsemblePlan, decide
 from ensemble.shift import Shift
+from ensemble.side_by_side import in_processes
 from ensemble.together import Together, asked_places, asks_joint, default_way, ways
 from ensemble.together_choice import WayAccount, choose_way
 from ensemble.view_journal import tta_journal
@@ -64,13 +65,14 @@ class Choice:
     beside: dict[str, EnsemblePlan] = field(default_factory=dict)
 
 
-def choose(prepared: Prepared, asked: Asked | None = None, *, tell: Report = lambda text: None) -> Choice:
+def choose(prepared: Prepared, asked: Asked | None = None, *, tell: Report = lambda text: None, processes: int = 1) -> Choice:
     """Let the best members for each place vote, refine what wins, and measure that choice.
 
     Args:
         prepared: The competition's data.
         asked: What is asked for.
         tell: Told what is being done.
+        processes: Copies of this process that share the resamples (`ensemble.side_by_side`); the choice is the same with any number.
 
     Raises:
         UserError: A number or name is out of range, the targets do not answer everything, one has no finished trial, or a chosen
@@ -85,28 +87,25 @@ def choose(prepared: Prepared, asked: Asked | None = None, *, tell: Report = lam
     check_unjudged(prepared, list(places), asked.unjudged)
     pools = _pools(prepared, asked, targets, places, tell)
     tell("comparing labelled and test photos")
-    shift = look_elsewhere(prepared, pools, asked.device)
+    shift = look_elsewhere(prepared, pools, asked.device, processes=processes)
+    shares = {
+        place: Shares() if asked.plain else known_shares(prepared, pool, shift=_reason(shift), device=asked.device)
+        for place, pool in pools.items()
+    }
     decided: dict[Place, Decided] = {}
-    for place, pool in pools.items():
-        tell(f"choosing for {place}")
-        shares = Shares() if asked.plain else known_shares(prepared, pool, shift=_reason(shift), device=asked.device)
-        decided[place] = decide_place(prepared, pool, asked, shares)
+    with in_processes(processes):
+        for place, pool in pools.items():
+            tell(f"choosing for {place}")
+            decided[place] = decide_place(prepared, pool, asked, shares[place])
     budget = None
     if asked.front or asked.has_budget:
         tell("measuring what members cost")
         decided, budget = within_budget(prepared, decided, asked)
-    tell("comparing ways to the label")
-    together, default, accounts = _together(prepared, decided, asked, table)
-    plan = _plan(prepared, places, decided, asked, together, table)
-    classes = plan.known_classes
-    scores = {}
-    for task in _answered(plan):
-        tell(f"honest score of {task}")
-        own = needed((together, default), table, list(decided), task)
-        photos = asking(prepared, decided, own, task)
-        if len(photos.labels):
-            scores[task] = say(decided, photos, together, default, table, classes, metric=plan.metric)
-            scores[task]["verdict"] = verdict(scores[task])
+    with in_processes(processes):
+        tell("comparing ways to the label")
+        together, default, accounts = _together(prepared, decided, asked, table)
+        plan = _plan(prepared, places, decided, asked, together, table)
+        scores = _say(prepared, decided, plan, together, default, table, tell)
     ids = tuple(prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test"))
     tell("answering the test photos")
     return Choice(
@@ -122,6 +121,26 @@ def choose(prepared: Prepared, asked: Asked | None = None, *, tell: Report = lam
             for name, own in _beside(decided).items()
         },
     )
+
+
+def _say(
+    prepared: Prepared,
+    decided: Mapping[Place, Decided],
+    plan: EnsemblePlan,
+    together: Together,
+    default: Together,
+    table: Composition,
+    tell: Report,
+) -> dict[str, dict[str, Any]]:
+    """What is known about each answer."""
+    scores = {}
+    for task in _answered(plan):
+        tell(f"honest score of {task}")
+        photos = asking(prepared, decided, needed((together, default), table, list(decided), task), task)
+        if len(photos.labels):
+            scores[task] = say(decided, photos, together, default, table, plan.known_classes, metric=plan.metric)
+            scores[task]["verdict"] = verdict(scores[task])
+    return scores
 
 
 def answer(prepared: Prepared, plan: EnsemblePlan, ids: tuple[str, ...], device: str = "cpu") -> dict[str, NDArray[np.int64]]:

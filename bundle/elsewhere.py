@@ -14,6 +14,7 @@ from ensemble.cascade import Place
 from ensemble.drawn_sides import MOST_PHOTOS, Side
 from ensemble.matching import matched_weights, shares_elsewhere
 from ensemble.shift import Evidence, Shift, blocks_of, compare_sides, judge
+from ensemble.side_by_side import in_processes
 from ensemble.voters import align
 from ensemble.votes import Floats, Ints
 from trainables.prediction import FEATURES
@@ -25,7 +26,7 @@ SEEN_BY = 4
 """Trials that are asked, shared among the places, one of each at least; the median decides."""
 
 
-def look_elsewhere(prepared: Prepared, pools: Mapping[Place, Pool], device: str, seed: int = 0) -> Shift:
+def look_elsewhere(prepared: Prepared, pools: Mapping[Place, Pool], device: str, seed: int = 0, *, processes: int = 1) -> Shift:
     """Compare labelled photos with test photos by two sources; no test photo has a label here.
 
     The trials are asked about photos of the fold that they did not learn from (of several folds the first); looks need no network, so
@@ -52,10 +53,12 @@ def look_elsewhere(prepared: Prepared, pools: Mapping[Place, Pool], device: str,
         Side(some, [groups[i] for i in some], seen[part], weights)
         for part, some, weights in ((VALIDATION, ids, matched_weights(labels, shares)), (TEST, test_ids, None))
     ]
-    evidence = {
-        TRIALS: compare_sides(sides[0], sides[1], seed=seed) if ids else Evidence(0, 0, unknown=NO_PHOTOS),
-        LOOKS: compare_sides(*_looks(prepared, shares, test), seed=seed),
-    }
+    seem = _looks(prepared, shares, test)
+    with in_processes(processes):
+        evidence = {
+            TRIALS: compare_sides(sides[0], sides[1], seed=seed) if ids else Evidence(0, 0, unknown=NO_PHOTOS),
+            LOOKS: compare_sides(*seem, seed=seed),
+        }
     return judge(evidence)
 
 

@@ -9,7 +9,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +60,7 @@ class Pool:
     def whole(self) -> Arena:
         """Those that look through all views."""
         n = self.n_whole
-        return replace(self.arena, members=self.arena.members[:n], probs=self.arena.probs[:n], _kept={}, _lock=Lock())
+        return replace(self.arena, members=self.arena.members[:n], probs=self.arena.probs[:n], _kept={})
 
     def member(self, name: str) -> Member:
         """The member of this name."""

@@ -5,10 +5,10 @@ as one JSON file named by its fingerprint, from which a trial on any node attach
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ DRAWN = ("demo",)
 """Readers that draw their photos: these live in the storage, not below `PODIUM_DATA`."""
 
 Progress = Callable[[int, int], None]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,14 @@ class Prepared:
     paths: CompetitionPaths
     near: NearDuplicates | None = None
     _caches: dict[int, ImageCache] = field(default_factory=dict, compare=False, repr=False)
-    _fingerprints: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+    _made: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What was made of these data under this key; it is made once, and to be read only."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: Made = self._made[key]
+        return made
 
     def cache(self, size: int, progress: Progress | None = None) -> ImageCache:
         """All photos decoded at this side in pixels; built on this node where it is not there yet, attached once per process."""
@@ -109,9 +117,8 @@ class Prepared:
 
     def data_fingerprint(self, target: Target) -> str:
         """A name for what the target's trials can learn: ids, labels, pixels and folds of its rows, in any order."""
-        if target.name not in self._fingerprints:
-            self._fingerprints[target.name] = fingerprint([list(target.heads.items()), self._facts(target)])
-        return self._fingerprints[target.name]
+        heads = list(target.heads.items())
+        return self.once(("fingerprint", target.name), lambda: fingerprint([heads, self._facts(target)]))
 
     def _facts(self, target: Target) -> list[list[str | int]]:
         labels, rows = self.labels(target), target.rows(self.manifest, self.usable())
@@ -216,7 +223,7 @@ def cut_again(prepared: Prepared, name: str) -> Prepared:
     """
     competition = with_split(prepared.competition, name)
     folds = cut(competition, competition.split, prepared.manifest, prepared.usable(), prepared.pixels)
-    return replace(prepared, competition=competition, folds=folds, _fingerprints={})
+    return replace(prepared, competition=competition, folds=folds, _made={})
 
 
 def load_prepared(paths: CompetitionPaths, key: str) -> Prepared:

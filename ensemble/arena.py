@@ -6,18 +6,20 @@ through some views) is counted once and kept. Votes equal those of `ensemble.vot
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from competitions.metrics import METRICS
+from ensemble.calibration import Calibration
 from ensemble.counts import tally
 from ensemble.design import Design, decide_by, decide_together, mean_of_models, prepare_rows
 from ensemble.greedy import Library
 from ensemble.kernels import ONE
-from ensemble.votes import Ints, Vote, ballots, hard_outcome, to_half
+from ensemble.offsets import with_offsets
+from ensemble.quick_ballots import calibrated_ballots
+from ensemble.votes import Ints, Vote, first_largest, hard_by_ballots, hard_outcome, to_half
 from ledger.errors import UserError, unknown
 
 Made = TypeVar("Made")
@@ -67,7 +69,6 @@ class Arena:
     metric: str
     models: Ints | None = None
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
-    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         shape = (len(self.members), len(self.views), len(self.labels))
@@ -105,7 +106,6 @@ class Arena:
             groups=self.groups[rows],
             models=None if self.models is None else self.models[rows],
             _kept={},
-            _lock=Lock(),
         )
 
     def fewer(self, most: int) -> "Arena":
@@ -157,6 +157,9 @@ class Arena:
         """What a design answers for these photos `int64 (n,)`."""
         if self._is_plain(design):
             return next(self.votes_of([design], rows))
+        if design.rule == "hard" and design.stacking is None:
+            vote = hard_by_ballots(self._ballots_of(design, rows), self.n_classes, design.weights)
+            return self._finished(vote if design.offsets is None else with_offsets(vote.shares, design.offsets), design, rows)
         return self._finished(decide_by(design, self._cube(design, rows)), design, rows)
 
     def votes_of(self, designs: Sequence[Design], rows: Ints) -> Iterator[Vote]:
@@ -178,13 +181,10 @@ class Arena:
     def lately(self, key: Any, make: Callable[[], Made], *, most: int) -> Made:
         """What was made for this key; made anew where `most` other things were asked for since: large things are not kept for ever."""
         kept: dict[Any, Any] = self._once("lately", dict)
-        held = kept.get(key, kept)  # the cache itself stands for "not there": another thread may drop a key at any time
-        made: Made = make() if held is kept else held
-        with self._lock:
-            kept.pop(key, None)
-            kept[key] = made
-            for oldest in list(kept)[:-most]:
-                del kept[oldest]
+        made: Made = kept.pop(key) if key in kept else make()
+        kept[key] = made
+        for oldest in list(kept)[:-most]:
+            del kept[oldest]
         return made
 
     def library(self, views: Sequence[int]) -> tuple[Library, Ints]:
@@ -236,13 +236,36 @@ class Arena:
     def _cube(self, design: Design, rows: Ints) -> NDArray[np.float16]:
         """The voters' rows as they vote, `(K, n, C)`; a member's views are calibrated and corrected together."""
         cube = np.empty((len(design.voters), len(rows), self.n_classes), dtype=np.float16)
-        seats: dict[int, list[int]] = {}
-        for seat, (member, _) in enumerate(design.voters):
-            seats.setdefault(member, []).append(seat)
-        for member, own in seats.items():
+        for member, own in _seats(design).items():
             views = [design.voters[seat][1] for seat in own]
             cube[own] = self._prepared(member, views, rows, design)
         return cube
+
+    def _ballots_of(self, design: Design, rows: Ints) -> NDArray[np.integer[Any]]:
+        """What the voters name of these photos, `int (K, n)`; a member's views are calibrated and corrected together."""
+        named: NDArray[np.integer[Any]] = np.empty((len(design.voters), len(rows)), dtype=self.named.dtype)
+        for member, own in _seats(design).items():
+            views, calibration = [design.voters[seat][1] for seat in own], design.calibration.get(member)
+            if calibration is None and design.correction is None:
+                named[own] = self.named[member, views][:, rows]
+                continue
+            for here, model in self._by_model(rows, calibration):
+                of = self.probs[member] if views == list(range(len(self.views))) else self.probs[member][views]
+                made = calibrated_ballots(of.take(rows[here], axis=1), model, design.correction)
+                if len(here) == len(rows):
+                    named[own] = made
+                else:
+                    named[np.array(own)[:, None], here] = made
+        return named
+
+    def _by_model(self, rows: Ints, calibration: Sequence[Calibration] | None) -> Iterator[tuple[Ints, Calibration | None]]:
+        """Positions among these photos, and the calibration of the model that their rows are from."""
+        if calibration is None:
+            yield np.arange(len(rows)), None
+            return
+        models = np.zeros(len(rows), dtype=np.int64) if self.models is None else self.models[rows]
+        for number, own in enumerate(calibration):
+            yield np.flatnonzero(models == number), own
 
     def _prepared(self, member: int, views: Sequence[int], rows: Ints, design: Design) -> NDArray[np.float16]:
         """A member's rows `(V, n, C)`, calibrated by the model that each photo's row is from, and corrected."""
@@ -250,10 +273,7 @@ class Arena:
         if calibration is None and design.correction is None:
             return to_half(probs)
         found = np.empty(probs.shape, dtype=np.float16)
-        models = np.zeros(len(rows), dtype=np.int64) if self.models is None else self.models[rows]
-        for model in range(1 if calibration is None else len(calibration)):
-            here = np.flatnonzero(models == model) if calibration is not None else np.arange(len(rows))
-            own = None if calibration is None else calibration[model]
+        for here, own in self._by_model(rows, calibration):
             flat = probs[:, here].reshape(-1, self.n_classes)
             made = mean_of_models([prepare_rows(flat, own, design.correction)])
             found[:, here] = made.reshape(len(views), len(here), self.n_classes)
@@ -266,14 +286,16 @@ class Arena:
     def _ballots(self) -> NDArray[np.integer[Any]]:
         n_members, n_views, n_photos, n_classes = self.probs.shape
         named = np.empty((n_members, n_views, n_photos), dtype=np.int8 if n_classes <= np.iinfo(np.int8).max else np.int16)
-        for member in range(n_members):
-            named[member] = ballots(self.probs[member])
+        for probs, own in zip(self.probs, named, strict=True):
+            own[0] = first_largest(probs[0])
+            for view in range(1, n_views):  # of members that are only ranked, all views are the first one
+                own[view] = own[0] if np.array_equal(probs[view], probs[0]) else first_largest(probs[view])
         return named
 
     def _pairs(self) -> Ints:
         """`int64 (N, M)`: the cell of each photo in each member's confusion matrix; only photos with a label mean anything."""
         cells = np.arange(len(self.members)) * self.n_classes**2
-        pairs: Ints = cells + self.labels[:, None] * self.n_classes + self.named[:, 0].T.astype(np.int64)
+        pairs: Ints = cells + self.labels[:, None] * self.n_classes + self.named[:, 0].T
         return pairs
 
     def _drawn(self, sample: Sample) -> NDArray[np.float32] | None:
@@ -287,18 +309,27 @@ class Arena:
 
     def _of_groups(self) -> NDArray[np.float32]:
         """Each group's confusion matrices of all members, `float32 (G, M * C * C)`: whole numbers, and so are sums below 2^24."""
-        n_groups, n_cells = int(self.place.max()) + 1, len(self.members) * self.n_classes**2
-        found = np.zeros((n_groups, n_cells), dtype=np.float32)
-        pairs = self._once("pairs", self._pairs)
-        for photo in np.flatnonzero(self.labels >= 0):
-            found[self.place[photo], pairs[photo]] += 1
-        return found
+        cells = self.n_classes**2
+        known, n_groups = np.flatnonzero(self.labels >= 0), int(self.place.max()) + 1
+        seat = self.place[known] * cells + self.labels[known] * self.n_classes
+        found = np.empty((n_groups, len(self.members), cells), dtype=np.float32)
+        for member, named in enumerate(self.named[:, 0]):
+            found[:, member] = np.bincount(seat + named[known], minlength=n_groups * cells).reshape(n_groups, cells)
+        return found.reshape(n_groups, -1)
 
     def _once(self, key: Any, make: Callable[[], Made]) -> Made:
         if key not in self._kept:
-            self._kept.setdefault(key, make())  # asked by two threads at once it is made twice, and the first one stays
+            self._kept[key] = make()
         made: Made = self._kept[key]
         return made
+
+
+def _seats(design: Design) -> dict[int, list[int]]:
+    """Member -> the positions of its voters."""
+    seats: dict[int, list[int]] = {}
+    for seat, (member, _) in enumerate(design.voters):
+        seats.setdefault(member, []).append(seat)
+    return seats
 
 
 def _is_uniform(design: Design) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ensemble.side_by_side import side_by_side
 from ensemble.told_apart import Looker, Numbers, Pool
 from ensemble.votes import Floats, Ints
 
@@ -127,14 +128,16 @@ def _drawn(lookers: Sequence[Looker], sides: tuple[Shown, Shown], seed: int, n_d
     chances = np.ceil(whole / sides[0].sizes.max())
     everyone = np.arange(len(whole))
 
-    def told(labelled: Ints, draw: int) -> Numbers:
+    def told(asked: tuple[int, Ints]) -> Numbers:
+        draw, labelled = asked
         rest = np.setdiff1d(everyone, labelled)
         values = [looker.tell(labelled, rest, np.random.default_rng([seed, draw])) for looker in lookers]
         return np.asarray(np.median(values, axis=0))
 
     rng = np.random.default_rng([seed, n_draws])
     chosen = [np.sort(rng.choice(len(whole), n, replace=False, p=chances / chances.sum())) for _ in range(n_draws)]
-    return told(everyone[:n], 0), np.array([told(labelled, draw) for draw, labelled in enumerate(chosen, start=1)])
+    found = np.array(side_by_side(told, enumerate([everyone[:n], *chosen])))
+    return found[0], found[1:]
 
 
 def _halves(lookers: Sequence[Looker], sides: tuple[Shown, Shown], seed: int, n_draws: int) -> tuple[Numbers, Numbers]:
@@ -142,10 +145,12 @@ def _halves(lookers: Sequence[Looker], sides: tuple[Shown, Shown], seed: int, n_
     n = len(sides[0].sizes)
     test = np.arange(n, n + len(sides[1].sizes))
     rng = np.random.default_rng([seed, n_draws])
-    true, drawn = [], []
-    for _ in range(n_draws):
-        order = rng.permutation(n)
+    orders = [rng.permutation(n) for _ in range(n_draws)]
+
+    def told(order: Ints) -> tuple[np.floating, np.floating]:
         half, other = np.sort(order[: n // 2]), np.sort(order[n // 2 :])
-        true.append(np.median([looker.foreign(half, test) for looker in lookers]))
-        drawn.append([np.median([looker.foreign(half, other) for looker in lookers])])
-    return np.array([np.mean(true)]), np.array(drawn)
+        true, drawn = (np.median([looker.foreign(half, there) for looker in lookers]) for there in (test, other))
+        return true, drawn
+
+    found = np.array(side_by_side(told, orders))
+    return found[:, :1].mean(axis=0), found[:, 1:]

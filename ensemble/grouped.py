@@ -1,6 +1,7 @@
 """Groups, which are never split: names `(N,)` -> folds `(N,)`, draws `(R, G)`, and resamples with the groups left out."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +30,16 @@ def group_folds(groups: Groups, *, n_folds: int, seed: int) -> Ints:
 
 
 def group_draws(n_groups: int, *, n_resamples: int, seed: int) -> NDArray[np.float64]:
-    """How often each group was drawn in each bootstrap resample: `float64 (R, G)`, every row sums to G."""
+    """How often each group was drawn in each bootstrap resample: `float64 (R, G)`, every row sums to G; to be read only."""
+    return _draws(n_groups, n_resamples, seed)
+
+
+@lru_cache(maxsize=4)  # several questions about the same groups follow one another
+def _draws(n_groups: int, n_resamples: int, seed: int) -> NDArray[np.float64]:
     rng = np.random.default_rng(seed)
-    return rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_resamples).astype(np.float64)
+    times = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_resamples).astype(np.float64)
+    times.flags.writeable = False
+    return times
 
 
 def group_sums(values: NDArray[np.float64], place: NDArray[np.integer], n_groups: int) -> NDArray[np.float64]:

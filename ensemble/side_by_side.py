@@ -1,20 +1,130 @@
-"""Resamples side by side: numpy lets go of the interpreter while it works, so each core takes its own; results keep their order."""
+"""Resamples side by side: numpy's small calls hold the interpreter, so processes share them, not threads; results keep their order.
+
+Within `in_processes(n)` the same code runs in n processes, copies of this one. Whatever asks `side_by_side` computes its own share of the
+items in each of them, gets the others' from them, and goes on with all: so every process knows the same, and each resample is always
+chosen by the same one, which remembers what it chose. At the end only the first process is left.
+"""
 
 import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+import pickle
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe
+from typing import Any, TypeVar
+
+from threadpoolctl import threadpool_limits
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 MOST = 4
-"""Threads: beyond a few they wait for the interpreter."""
+"""Processes: what is done in each of them alike does not get less."""
+FORKS = hasattr(os, "fork") and sys.platform != "darwin"
+"""Where a process can be copied with libraries loaded."""
+
+
+@dataclass(frozen=True)
+class _Crew:
+    """One of n processes, 0 being the first, and its pipes: the first has one to each other process, these one to the first."""
+
+    number: int
+    n: int
+    pipes: tuple[Connection, ...]
+
+    def exchange(self, own: Any) -> list[Any]:
+        """What all processes have at this point, in their order."""
+        try:
+            if self.number:
+                self.pipes[0].send_bytes(own)
+                return [pickle.loads(part) for part in pickle.loads(self.pipes[0].recv_bytes())]
+            parts = [own, *(pipe.recv_bytes() for pipe in self.pipes)]
+            for pipe in self.pipes:
+                pipe.send_bytes(pickle.dumps(parts))
+        except (EOFError, OSError) as error:
+            raise RuntimeError("a helping process ended before its time; was there too little memory?") from error
+        return [pickle.loads(part) for part in parts]
+
+
+_crew: _Crew | None = None
 
 
 def side_by_side(make: Callable[[Given], Made], items: Iterable[Given]) -> list[Made]:
     """`make` of each item, in their order; the first error is raised."""
-    n = min(MOST, len(os.sched_getaffinity(0)))
-    if n == 1:
+    if _crew is None:
         return [make(item) for item in items]
-    with ThreadPoolExecutor(n) as pool:
-        return list(pool.map(make, items))
+    own: list[Any] = []
+    failed, total = None, 0
+    for total, item in enumerate(items, start=1):
+        if (total - 1) % _crew.n == _crew.number and failed is None:
+            try:
+                own.append(make(item))
+            except Exception as error:  # raised in all processes below
+                failed = (total, error)
+    parts = _crew.exchange(pickle.dumps((own, failed)))
+    errors = sorted((failed for _, failed in parts if failed), key=lambda failed: failed[0])
+    if errors:
+        raise errors[0][1]
+    return [parts[number % _crew.n][0][number // _crew.n] for number in range(total)]
+
+
+@contextmanager
+def in_processes(n: int) -> Iterator[None]:
+    """Run what follows in n processes, at most `MOST`; it must not write, print or use a device, for it would be done n times.
+
+    Nothing is copied to them: they share this process's memory as it is now. Where processes cannot be forked, or within another
+    `in_processes`, there is only this one. Matrix products keep to one thread, whatever n: threads of several processes would wait for
+    each other, and sums of floats would depend on the number of cores.
+    """
+    with threadpool_limits(1, user_api="blas"), _forked(min(n, MOST) if FORKS and _crew is None else 1):
+        yield
+
+
+@contextmanager
+def _forked(n: int) -> Iterator[None]:
+    global _crew
+    if n < 2:
+        yield
+        return
+    links = [Pipe() for _ in range(n - 1)]
+    helpers: list[int] = []
+    try:
+        for link in links:
+            helper = os.fork()
+            if helper == 0:
+                _crew = _Crew(len(helpers) + 1, n, link[1:])
+                _be_silent(links, link[1])
+                break
+            helpers.append(helper)
+        else:
+            _crew = _Crew(0, n, tuple(ours for ours, _ in links))
+            for _, theirs in links:
+                theirs.close()
+        yield
+    finally:
+        if _crew is not None and _crew.number:
+            os._exit(0)  # a helper never leaves the block, whatever happened in it
+        _crew = None
+        _end(helpers)
+        for ours, _ in links:
+            ours.close()
+
+
+def _be_silent(links: Sequence[tuple[Connection, Connection]], own: Connection) -> None:
+    """A helper says nothing, and holds no end but its own, so that it notices when the first process is gone."""
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # until the helper ends
+    os.dup2(sys.stdout.fileno(), 1)
+    os.dup2(sys.stdout.fileno(), 2)
+    for ours, theirs in links:
+        ours.close()
+        if theirs is not own:
+            theirs.close()
+
+
+def _end(helpers: list[int]) -> None:
+    """What helpers still do after the last exchange nobody waits for."""
+    for helper in helpers:
+        with suppress(ProcessLookupError):
+            os.kill(helper, signal.SIGKILL)
+        os.waitpid(helper, 0)

@@ -161,12 +161,13 @@ def _principal(columns: Numbers, weights: Numbers) -> Numbers:
 
 
 def _sums(columns: Numbers, place: Ints, weights: Numbers, n_groups: int) -> Numbers:
-    """Per group the weighted sums of 1, x and x x^T, flat: `(G, 1 + D + D * D)`."""
+    """Per group the weighted sums of 1, x and the upper half of x x^T, flat: `(G, 1 + D + D (D + 1) / 2)`."""
     starts = np.searchsorted(place, np.arange(n_groups))
     weighted = columns * weights[:, None]
     products = np.stack([w.T @ x for w, x in zip(np.split(weighted, starts[1:]), np.split(columns, starts[1:]), strict=True)])
     sums = np.add.reduceat(np.column_stack([weights, weighted]), starts, axis=0)
-    return np.column_stack([sums, products.reshape(n_groups, -1)])
+    rows, others = np.triu_indices(columns.shape[1])
+    return np.column_stack([sums, products[:, rows, others]])
 
 
 def _discriminant(one: Numbers, other: Numbers) -> Numbers:
@@ -179,7 +180,9 @@ def _discriminant(one: Numbers, other: Numbers) -> Numbers:
 
 
 def _moments(sums: Numbers) -> tuple[Numbers, Numbers]:
-    """Mean `(D,)` and covariance `(D, D)` from the flat sums of 1, x and x x^T."""
-    width = int(np.sqrt(len(sums) - 1 + 0.25) - 0.5 + 1e-9)  # 1 + D + D * D numbers
-    mean = sums[1 : 1 + width] / sums[0]
-    return mean, sums[1 + width :].reshape(width, width) / sums[0] - np.outer(mean, mean)
+    """Mean `(D,)` and covariance `(D, D)` from the flat sums of 1, x and the upper half of x x^T."""
+    width = int(np.sqrt(2 * len(sums) + 0.25) - 1.5 + 1e-9)  # 1 + D + D (D + 1) / 2 numbers
+    mean, rows, others = sums[1 : 1 + width] / sums[0], *np.triu_indices(width)
+    products = np.empty((width, width))
+    products[rows, others] = products[others, rows] = sums[1 + width :] / sums[0]
+    return mean, products - np.outer(mean, mean)

@@ -51,23 +51,29 @@ def align(ids_wanted: Sequence[str], ids_have: Sequence[str], array: NDArray[Any
     """
     if len(ids_have) != len(array):
         raise UserError(f"{member}: {len(ids_have)} image ids for {len(array)} rows; {DAMAGED}")
-    place = _places(tuple(ids_have))
-    if len(place) != len(ids_have):
-        raise UserError(f"{member}: {len(ids_have) - len(place)} image ids stand twice; {DAMAGED}")
-    if list(ids_wanted) == list(ids_have):
+    taken = _positions(tuple(ids_wanted), tuple(ids_have))
+    if taken is None:
         return array
-    place = {image_id: row for row, image_id in enumerate(ids_have)}
-    missing = [image_id for image_id in ids_wanted if image_id not in place]
+    if isinstance(taken, str):
+        raise UserError(f"{member}: {taken}")
+    rows: NDArray[Any] = array[taken]
+    return rows
+
+
+@lru_cache(maxsize=16)  # most trials have the same photos
+def _positions(wanted: tuple[str, ...], have: tuple[str, ...]) -> NDArray[np.int64] | str | None:
+    """Where the wanted ids stand, `int64 (n,)`; `None` where both are the same, or in words why they cannot be brought together."""
+    place = {image_id: row for row, image_id in enumerate(have)}
+    if len(place) != len(have):
+        return f"{len(have) - len(place)} image ids stand twice; {DAMAGED}"
+    if wanted == have:
+        return None
+    missing = [image_id for image_id in wanted if image_id not in place]
     if missing:
-        some = ", ".join(missing[:3])
-        raise UserError(f"{member}: {len(missing)} of {len(ids_wanted)} photos have no prediction, among them {some}")
-    taken: NDArray[Any] = array[np.array([place[image_id] for image_id in ids_wanted], dtype=np.int64)]
+        return f"{len(missing)} of {len(wanted)} photos have no prediction, among them {', '.join(missing[:3])}"
+    taken = np.array([place[image_id] for image_id in wanted], dtype=np.int64)
+    taken.flags.writeable = False
     return taken
-
-
-@lru_cache(maxsize=8)  # most trials have the same photos
-def _places(ids: tuple[str, ...]) -> dict[str, int]:
-    return {image_id: row for row, image_id in enumerate(ids)}
 
 
 def stack(ids_wanted: Sequence[str], predictions: Mapping[str, Rows]) -> Floats:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.logs import half_logs, softmax
+from ensemble.logs import FEW, half_logs, softmax
 from ledger.errors import UserError
 
 Floats = NDArray[np.floating[Any]]
@@ -74,7 +74,7 @@ def soft_vote(probs: Floats, weights: Weights = None) -> NDArray[np.float64]:
 
     With weights `(K, C)` each class has its own mean, and rows are brought back to the sum 1.
     """
-    voices = _voices(weights, _cube(probs))
+    voices = _voices(weights, len(_cube(probs)), probs.shape[2])
     mean = _mean(probs, voices, lambda half: half)
     if voices.ndim == 2:
         total = mean.sum(axis=1, keepdims=True)
@@ -86,7 +86,21 @@ def ballots(probs: Floats) -> Ints:
     """What each voter names: `float (K, N, C)` in [0, 1] -> `int64 (K, N)`, the first of equally probable classes."""
     named = np.empty(probs.shape[:2], dtype=np.int64)
     for voter, rows in enumerate(_cube(probs)):
-        named[voter] = to_half(rows).view(np.uint16).argmax(axis=1)
+        named[voter] = first_largest(to_half(rows))
+    return named
+
+
+def first_largest(half: NDArray[np.float16]) -> Ints:
+    """The most probable class, the first of equally probable ones: checked probabilities `float16 (N, C)` -> `int64 (N,)`."""
+    bits = half.view(np.uint16)
+    named = np.zeros(len(bits), dtype=np.int64)
+    if bits.shape[1] > FEW:
+        return bits.argmax(axis=1, out=named)
+    most = bits[:, 0].copy()
+    for number in range(1, bits.shape[1]):
+        column = bits[:, number]
+        named[column > most] = number
+        np.maximum(most, column, out=most)
     return named
 
 
@@ -98,11 +112,12 @@ def hard_outcome(shares: NDArray[np.float64], named: Callable[[Ints], NDArray[np
         named: From t photos with a tie, `int64 (t,)`, to what each voter names there, `int (K, t)`, most senior first; -1 for one
             who has no say.
     """
-    at_top = shares >= shares.max(axis=1, keepdims=True) - EQUAL
-    labels = at_top.argmax(axis=1)
-    tied = np.flatnonzero(at_top.sum(axis=1) > 1)
+    columns = np.ascontiguousarray(shares.T)
+    at_top = columns >= columns.max(axis=0) - EQUAL
+    labels = at_top.argmax(axis=0)
+    tied = np.flatnonzero(at_top.sum(axis=0) > 1)
     for choice in named(tied)[::-1]:  # the most senior speaks last
-        labels[tied] = np.where((choice >= 0) & at_top[tied, choice], choice, labels[tied])
+        labels[tied] = np.where((choice >= 0) & at_top[choice, tied], choice, labels[tied])
     return _tipped(labels, shares, tied)
 
 
@@ -122,24 +137,30 @@ def to_half(probs: Floats) -> NDArray[np.float16]:
     return half
 
 
-def _hard(probs: Floats, weights: Weights) -> Vote:
-    voices = _voices(weights, _cube(probs))
-    voters = _speaking(voices)
-    named, rows = ballots(probs), np.arange(probs.shape[1])
-    counts = (
-        np.broadcast_to(voices[voters, None], (len(voters), len(rows))) if voices.ndim == 1 else _counts(voices, voters, named)
-    )
-    shares = np.zeros(probs.shape[1:], dtype=np.float64)
-    for voter, count in zip(voters, counts, strict=True):
-        shares[rows, named[voter]] += count
-    shares /= voices.sum() if voices.ndim == 1 else shares.sum(axis=1, keepdims=True)
+def hard_by_ballots(named: NDArray[np.integer[Any]], n_classes: int, weights: Weights = None) -> Vote:
+    """The hard vote of what K voters name: `int (K, N)`, most senior first, `weights` as for `hard_vote`."""
+    voices = _voices(weights, len(named), n_classes)
+    voters, rows = _speaking(voices), np.arange(named.shape[1])
     spoken = named[voters]
+    counts = np.broadcast_to(voices[voters, None], spoken.shape) if voices.ndim == 1 else _counts(voices, voters, spoken)
+    shares = np.zeros((len(rows), n_classes), dtype=np.float64)
+    if voices.ndim == 1 and (voices == 1).all():
+        for number in range(n_classes):
+            shares[:, number] = np.count_nonzero(spoken == number, axis=0)
+    else:
+        for choice, count in zip(spoken, counts, strict=True):
+            shares[rows, choice] += count
+    shares /= voices.sum() if voices.ndim == 1 else shares.sum(axis=1, keepdims=True)
     return hard_outcome(shares, lambda tied: np.where(counts[:, tied] > 0, spoken[:, tied], -1))
 
 
-def _counts(voices: NDArray[np.float64], voters: Ints, named: Ints) -> NDArray[np.float64]:
+def _hard(probs: Floats, weights: Weights) -> Vote:
+    return hard_by_ballots(ballots(probs), probs.shape[2], weights)
+
+
+def _counts(voices: NDArray[np.float64], voters: Ints, spoken: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
     """What each vote counts with weights per class, `(voters, N)`; all count 1 where none would count."""
-    counts = voices[voters[:, None], named[voters]]
+    counts = voices[voters[:, None], spoken]
     return np.where(counts.any(axis=0), counts, 1.0)
 
 
@@ -150,7 +171,7 @@ def _soft(probs: Floats, weights: Weights) -> Vote:
 
 def _geometric(probs: Floats, weights: Weights) -> Vote:
     """The mean of logarithms, which heeds a voter who rules a class out; 0 counts as 2**-25, the most that float16 writes as 0."""
-    shares = softmax(_mean(probs, _voices(weights, _cube(probs)), half_logs))
+    shares = softmax(_mean(probs, _voices(weights, len(_cube(probs)), probs.shape[2]), half_logs))
     return Vote(shares.argmax(axis=1), shares)
 
 
@@ -161,7 +182,7 @@ def _rank(probs: Floats, weights: Weights) -> Vote:
     another answer than its own. Counting only classes that are strictly more probable, a class nobody believes in moves no other.
     Shares are points; they are no probabilities.
     """
-    voices, n_classes = _voices(weights, _cube(probs)), probs.shape[2]
+    voices, n_classes = _voices(weights, len(_cube(probs)), probs.shape[2]), probs.shape[2]
     points = n_classes + _mean(probs, voices, lambda half: -_ranks(half))
     shares = points / points.sum(axis=1, keepdims=True)
     at_top = points >= points.max(axis=1, keepdims=True) - EQUAL
@@ -203,9 +224,8 @@ def _cube(probs: Floats) -> Floats:
     return probs
 
 
-def _voices(weights: Weights, probs: Floats) -> NDArray[np.float64]:
+def _voices(weights: Weights, n_voters: int, n_classes: int) -> NDArray[np.float64]:
     """Weights `(K,)` or `(K, C)`; equal weights are no weights, to the last bit, and equal columns are one."""
-    n_voters, _, n_classes = probs.shape
     values = np.ones(n_voters) if weights is None else np.asarray(weights, dtype=np.float64)
     if values.shape not in ((n_voters,), (n_voters, n_classes)):
         raise UserError(f"weights must be one per voter ({n_voters}), or {n_voters} rows of {n_classes}, got {values.shape}")

@@ -103,7 +103,7 @@ class Predictions:
         path, listing = self._array(part, head, view), self._photos(part) or b""
         probs, rows_of = _opened(path)
         ids = _ids(listing)
-        if rows_of not in (None, _digest(listing)):
+        if rows_of not in (None, _digest_of(listing)):
             raise ValueError(f"{part}{PHOTOS_END} is not the list that the rows of {path.name} belong to; export again")
         if probs.dtype != np.float16 or probs.ndim != 2 or len(probs) != len(ids):
             raise ValueError(f"{path.name} does not fit its {len(ids)} ids; delete it and export again to compute it anew")
@@ -136,10 +136,20 @@ class Predictions:
 
 
 def _listing(photos: Photos) -> bytes:
+    return _listed(tuple(photos))
+
+
+@lru_cache(maxsize=8)  # hundreds of trials list the same photos: to parse and write them anew took half of an export's reading
+def _listed(photos: tuple[tuple[str, str], ...]) -> bytes:
     return "".join(f"{image_id}\t{pixels}\n" for image_id, pixels in photos).encode()
 
 
-@lru_cache(maxsize=8)  # hundreds of trials list the same photos: to parse them anew took half of an export's reading
+@lru_cache(maxsize=8)
+def _digest_of(listing: bytes) -> bytes:
+    return _digest(listing)
+
+
+@lru_cache(maxsize=8)
 def _pairs(listing: bytes) -> tuple[tuple[str, str], ...]:
     lines = (line.rpartition("\t") for line in listing.decode().split("\n")[:-1])
     return tuple((image_id, pixels) for image_id, _, pixels in lines)

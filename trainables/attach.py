@@ -64,11 +64,16 @@ def photos(prepared: Prepared, config: TrialConfig, part: str) -> Photos:
         part: One of `parts_of(config, prepared)`.
     """
     target = target_of(config, prepared)
+    asked = (part, target.name, config.fold, config.image_size)
+    return prepared.once(asked, lambda: _photos(prepared, config, part, target))
+
+
+def _photos(prepared: Prepared, config: TrialConfig, part: str, target: Target) -> Photos:
     training, validation = prepared.rows(target, config.fold)
     rows = validation if part == "validation" else prepared.manifest.rows("test")
     if part == OUTSIDE:
         rows = prepared.outside(target, config.fold)
-    names = [(prepared.manifest.image_ids[row], prepared.pixels[row]) for row in rows]
+    names = tuple((prepared.manifest.image_ids[row], prepared.pixels[row]) for row in rows)
     broken = [position for position, (image_id, _) in enumerate(names) if image_id in prepared.broken]
     images = prepared.cache(config.image_size).images
     return Photos(images, rows, names, np.array(broken, dtype=np.int64), prepared.priors(target, training))
