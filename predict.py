@@ -29,6 +29,8 @@ def show(value: dict[str, Any]) -> None:
     print(f"{value['rows']} rows in {value['seconds']} s: {value['out']}")
     if value["without_imports"]:
         print(f"  {value['without_imports']} photos have no answer in an imported file: only trained members voted on them")
+    for task in value["without_quota"]:
+        print(f"  {task}: these are not the test photos whose class shares are known, so each was answered for itself")
     for image_id, reason in value["broken_photos"].items():
         print(f"  broken, answered from the prior: {image_id}: {reason}")
 

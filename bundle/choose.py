@@ -106,7 +106,7 @@ def choose(prepared: Prepared, asked: Asked | None = None, *, tell: Report = lam
         together, default, accounts = _together(prepared, decided, asked, table)
         plan = _plan(prepared, places, decided, asked, together, table)
         scores = _say(prepared, decided, plan, together, default, table, tell)
-    ids = tuple(prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test"))
+    ids = _test_ids(prepared)
     tell("answering the test photos")
     return Choice(
         plan=plan,
@@ -154,6 +154,10 @@ def answer(prepared: Prepared, plan: EnsemblePlan, ids: tuple[str, ...], device:
     complete(prepared, views, (TEST,), device)
     groups = dict(zip(prepared.manifest.image_ids, prepared.manifest.groups, strict=True))
     return decide(plan, cached_test_probs(prepared, plan), ids, [groups[image_id] for image_id in ids])
+
+
+def _test_ids(prepared: Prepared) -> tuple[str, ...]:
+    return tuple(prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test"))
 
 
 def _check_places(prepared: Prepared, places: Sequence[Place], table: Composition, together: str | None) -> None:
@@ -282,6 +286,7 @@ def _plan(
                 score=_own_score(one),
                 accounts=one.accounts,
                 siblings=siblings,
+                test=_test_ids(prepared),
             )
         )
     imports = {member.name: member.imported for member in everyone.values() if member.imported}

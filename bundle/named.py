@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from bundle.pool import IDENTITY, Pool
 from ensemble.design import Design
 from ensemble.gain import Gain
-from ensemble.task_ensemble import TaskEnsemble
+from ensemble.task_ensemble import TaskEnsemble, photos_name
 from ensemble.voters import Voter
 from ensemble.votes import RULES, Weights
 
@@ -21,6 +21,7 @@ def named(
     score: float,
     accounts: Sequence[Gain] = (),
     siblings: Mapping[str, str] | None = None,
+    test: Sequence[str] = (),
 ) -> TaskEnsemble:
     """The ensemble that decides as `design` does.
 
@@ -34,6 +35,7 @@ def named(
         score: Of the choice on the photos that chose it.
         accounts: Of the refinements that were tried.
         siblings: Member -> the trial that votes in its place, where members hand their votes on.
+        test: Ids of the test photos: a quota is theirs.
     """
     voters, weights = _voters(pool, design)
     member_of = {m: pool.members[m] for m in design.members}
@@ -56,6 +58,7 @@ def named(
         offsets=design.offsets,
         same_group=design.same_group,
         quota=design.quota,
+        quota_of=None if design.quota is None else photos_name(test),
         accounts=tuple(account.to_json() for account in accounts),
     )
 

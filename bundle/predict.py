@@ -51,6 +51,7 @@ class Answers:
         broken: Id -> why the photo could not be decoded; it was answered from the prior.
         close: How many photos have a voter whose two best classes are nearer than `CLOSE_MARGIN`.
         without_imports: How many photos an imported file has no answer for: there only trained members voted.
+        without_quota: Tasks whose class shares are known for all test photos, which these photos are not: each was answered for itself.
     """
 
     image_ids: tuple[str, ...]
@@ -58,6 +59,7 @@ class Answers:
     broken: dict[str, str]
     close: int
     without_imports: int = 0
+    without_quota: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,8 @@ class Bundle:
         """
         root = Path(photos)
         names = tuple(ids) if ids is not None else find_photos(root)
+        if not names:
+            raise UserError("ids must name at least one photo, got none; leave them out for every photo of the folder")
         places = dict(zip(names, paths if paths is not None else names, strict=True))
         check_there(root, tuple(places.values()))
         known = self._known_to_imports(names)
@@ -127,7 +131,8 @@ class Bundle:
             if progress:
                 progress(start + len(chunk), len(names))
         labels = self._answer(parts, names, groups)
-        return Answers(names, labels, broken, close, int((~known).sum()))
+        others = tuple(e.task for e in self.plan.tasks if e.quota is not None and e.quota_for(names) is None)
+        return Answers(names, labels, broken, close, int((~known).sum()), others)
 
     @property
     def _keeps_shares(self) -> bool:
@@ -142,7 +147,8 @@ class Bundle:
             labels = np.concatenate([part[number].labels for part in parts])
             if self._keeps_shares:
                 whole = Vote(labels, np.concatenate([part[number].shares for part in parts]))
-                whole = decide_together(whole, names, groups, same_group=ensemble.same_group, quota=ensemble.quota)
+                quota = ensemble.quota_for(names)
+                whole = decide_together(whole, names, groups, same_group=ensemble.same_group, quota=quota)
             else:  # labels are all that is looked at, so these shares are never read
                 whole = Vote(labels, np.zeros((len(labels), len(ensemble.classes))))
             votes.append(whole)
@@ -342,6 +348,7 @@ def predict_to_file(
         "broken_photos": answers.broken,
         "close_calls": answers.close,
         "without_imports": answers.without_imports,
+        "without_quota": list(answers.without_quota),
         "seconds": round(time.monotonic() - started, 2),
         "out": str(out),
     }

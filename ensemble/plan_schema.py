@@ -138,6 +138,7 @@ OPTIONAL_IN_TASK: Fields = {
     "stacking": ("a fitted stacking", _stacking),
     "offsets": ("a list of numbers", _listing(_number)),
     "same_group": ("a name", _text),
+    "quota_of": ("a name", _text),
     "quota": ("a list of shares", _listing(_number)),
     "accounts": ("a list of mappings", _listing(lambda value: isinstance(value, dict))),
 }

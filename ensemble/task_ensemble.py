@@ -21,6 +21,7 @@ from ensemble.stacking import Stacking
 from ensemble.voters import Rows, Voter, stack
 from ensemble.votes import RULES, Floats, Vote
 from ledger.errors import UserError, unknown
+from ledger.files import fingerprint
 
 Probs = Mapping[tuple[str, str, str], Rows]  # (trial_id, head, view) -> image ids and probabilities float (N, C)
 
@@ -46,7 +47,8 @@ class TaskEnsemble:
         stacking: Asked in place of the rule.
         offsets: C summands for the logarithms of the shares, where the metric pays for naming rare classes.
         same_group: One of `same_group.WAYS`: all photos of a group get one answer.
-        quota: C shares that the answers then have exactly.
+        quota: C shares that the answers then have exactly, where they are about the photos that are known to have these shares.
+        quota_of: Those photos (`photos_name`).
         accounts: What each refinement that was tried won on groups it was not fitted on, kept or not (`ensemble.gain.Gain`).
     """
 
@@ -66,6 +68,7 @@ class TaskEnsemble:
     offsets: tuple[float, ...] | None = None
     same_group: str | None = None
     quota: tuple[float, ...] | None = None
+    quota_of: str | None = None
     accounts: tuple[Mapping[str, Any], ...] = ()
 
     @property
@@ -88,15 +91,24 @@ class TaskEnsemble:
         """Whether a photo's answer depends on the other photos."""
         return self.same_group is not None or self.quota is not None
 
+    def quota_for(self, image_ids: Sequence[str]) -> tuple[float, ...] | None:
+        """The quota, if it is known for exactly these photos."""
+        return self.quota if self.quota is not None and self.quota_of == photos_name(image_ids) else None
+
     def trials_of(self, member: str) -> tuple[str, ...]:
         """The trials whose mean a member is."""
         return self.models.get(member, (member,))
 
 
+def photos_name(image_ids: Sequence[str]) -> str:
+    """A name for a set of photos, in any order."""
+    return fingerprint(sorted(image_ids))
+
+
 def vote_task(ensemble: TaskEnsemble, probs: Probs, image_ids: Sequence[str], groups: Groups | None = None) -> Vote:
     """The vote of one ensemble: probabilities of its voters, by its `keys` -> labels `(N,)` and shares `(N, C)`."""
     vote = vote_alone(ensemble, probs, image_ids)
-    return decide_together(vote, image_ids, groups, same_group=ensemble.same_group, quota=ensemble.quota)
+    return decide_together(vote, image_ids, groups, same_group=ensemble.same_group, quota=ensemble.quota_for(image_ids))
 
 
 def vote_alone(ensemble: TaskEnsemble, probs: Probs, image_ids: Sequence[str]) -> Vote:
@@ -164,6 +176,7 @@ def task_to_json(ensemble: TaskEnsemble) -> dict[str, Any]:
         "offsets": None if ensemble.offsets is None else _plain(ensemble.offsets),
         "same_group": ensemble.same_group,
         "quota": None if ensemble.quota is None else _plain(ensemble.quota),
+        "quota_of": ensemble.quota_of,
         "accounts": [dict(account) for account in ensemble.accounts],
     }
     return value | {name: part for name, part in used.items() if part}
@@ -193,6 +206,7 @@ def task_from_json(value: dict[str, Any]) -> TaskEnsemble:
         offsets=None if value.get("offsets") is None else _frozen(value["offsets"]),
         same_group=value.get("same_group"),
         quota=None if value.get("quota") is None else _frozen(value["quota"]),
+        quota_of=value.get("quota_of"),
         accounts=tuple(value.get("accounts", ())),
     )
 
@@ -242,6 +256,8 @@ def _refinement_faults(ensemble: TaskEnsemble, where: str) -> list[str]:
         faults.append(f"{where}: offsets must be {n_classes} numbers, got {list(ensemble.offsets)}")
     if ensemble.same_group is not None and ensemble.same_group not in SAME_GROUP_WAYS:
         faults.append(f"{where}: {unknown('way to decide for a group', ensemble.same_group, dict(SAME_GROUP_WAYS))}")
+    if (ensemble.quota is None) != (ensemble.quota_of is None):
+        faults.append(f"{where}: a quota goes with the photos it is known for (quota_of), and these with a quota")
     return faults + ([] if ensemble.quota is None else _share_faults(f"{where}: quota", ensemble.quota, n_classes))
 
 

@@ -26,7 +26,7 @@ from ensemble.calibration import Calibration
 from ensemble.cascade import Place
 from ensemble.design import Correction, Design
 from ensemble.plan import EnsemblePlan, decide
-from ensemble.task_ensemble import vote_task
+from ensemble.task_ensemble import photos_name, vote_task
 from ledger.errors import UserError
 from ledger.imports import Source
 from ledger.paths import CompetitionPaths
@@ -214,10 +214,11 @@ def test_a_plan_with_everything_goes_through_json_and_answers_from_the_bundle_as
                 offsets=tuple(rng.normal(0, 0.3, n).tolist()),
                 weights=tuple(tuple(rng.uniform(0.5, 2, n).tolist()) for _ in ensemble.voters),
                 quota=shares,
+                quota_of=photos_name(on_all_folds.image_ids),
                 accounts=({"step": "quota", "gain": 0.1},),
             )
         )
-    tasks[0] = replace(tasks[0], same_group="logs", quota=None)
+    tasks[0] = replace(tasks[0], same_group="logs", quota=None, quota_of=None)
     plan = replace(on_all_folds.plan, tasks=tuple(tasks))
     again = EnsemblePlan.from_json(plan.to_json())
     assert again == plan
@@ -236,6 +237,14 @@ def test_a_plan_with_everything_goes_through_json_and_answers_from_the_bundle_as
     order = np.random.default_rng(1).permutation(len(ids))
     shuffled = decide(plan, cached, [ids[n] for n in order], [groups[n] for n in order])
     np.testing.assert_array_equal(shuffled["label"], said["label"][order])
+    some = open_bundle(tmp_path / "bundle").predict(data / "tiny", ids[:5], names[:5])
+    assert some.without_quota == tuple(ensemble.task for ensemble in plan.tasks[1:])
+    free = tuple(replace(ensemble, same_group=None, quota=None, quota_of=None) for ensemble in tasks)
+    alone = decide(replace(plan, tasks=free), cached, ids)
+    np.testing.assert_array_equal(some.labels["shape"], alone["shape"][:5], "shares of all photos are not those of five")
+    assert answers.without_quota == ()
+    with pytest.raises(UserError, match="at least one photo"):
+        open_bundle(tmp_path / "bundle").predict(data / "tiny", ())
 
 
 def test_models_are_calibrated_before_they_are_averaged(on_all_folds: Choice, here: Any) -> None:
