@@ -17,6 +17,8 @@ from ensemble.choosing import Choosing
 from ensemble.design import Design
 from ensemble.front import Option, Point, front, within
 from ensemble.gain import Judge
+from ensemble.side_by_side import in_processes
+from ensemble.view_search import with_views
 
 VIEWS = ("views", "views per member")
 
@@ -44,7 +46,9 @@ class Budget:
         }
 
 
-def within_budget(prepared: Prepared, decided: Mapping[Place, Decided], asked: Asked) -> tuple[dict[Place, Decided], Budget]:
+def within_budget(
+    prepared: Prepared, decided: Mapping[Place, Decided], asked: Asked, *, processes: int = 1
+) -> tuple[dict[Place, Decided], Budget]:
     """Measure what members cost, and with a limit take the best point of the front that keeps it.
 
     The score of an option is judged on groups that did not choose; that of a combination is the mean over its places.
@@ -52,7 +56,9 @@ def within_budget(prepared: Prepared, decided: Mapping[Place, Decided], asked: A
     Raises:
         UserError: Nothing fits: the message names the cheapest point.
     """
-    options = {place: _options(one, asked) for place, one in decided.items()}
+    with in_processes(processes):
+        options = {place: _options(one, asked) for place, one in decided.items()}
+        now = [_option(place, "as chosen", one, one.choosing, one.judged(one.choosing)) for place, one in decided.items()]
     voters = [
         one.pool.members[m] for one in decided.values() for m in one.choosing.on().members if not one.pool.members[m].imported
     ]
@@ -62,7 +68,7 @@ def within_budget(prepared: Prepared, decided: Mapping[Place, Decided], asked: A
     )
     costs = measure_costs(prepared, [folder_of(prepared.paths, trial) for trial in trials], device=asked.device)
     points = tuple(front([option for own in options.values() for option, _ in own.values()], costs))
-    current = front([_option(place, "as chosen", one, one.choosing) for place, one in decided.items()], costs)[0]
+    current = front(now, costs)[0]
     if not asked.has_budget:
         return dict(decided), Budget(points, None, current)
     chosen = within(points, max_seconds=asked.max_seconds, max_megabytes=asked.max_megabytes)
@@ -76,23 +82,24 @@ def _options(one: Decided, asked: Asked) -> dict[str, tuple[Option, Decided]]:
     there = sorted({min(k, len(one.pool.members)) for k in asked.sizes})
     for k in there:
         members = f"{k} member{'s' if k > 1 else ''}"
-        for name, made in ((f"{members}, one view", _through_one(one, k)), (f"{members}, all views", _of_size(one, k))):
-            if len(one.pool.arena.views) > 1 or name.endswith("all views"):
+        for name, make in ((f"{members}, one view", _through_one), (f"{members}, all views", _of_size)):
+            if len(one.pool.arena.views) > 1 or make is _of_size:
+                made = make(one, one.plain, k)
                 own = replace(one, choosing=made, plain=made if one.choosing is one.plain else one.plain.by(one.plain.way, (k,)))
-                found[name] = _option(place, name, one, made), own
+                found[name] = _option(place, name, one, made, make(one, one.judged(one.plain), k)), own
     return found
 
 
-def _option(place: Place, name: str, one: Decided, made: Choosing) -> Option:
+def _option(place: Place, name: str, one: Decided, made: Choosing, judged: Choosing) -> Option:
     pool = one.pool
     seen = [(pool.members[member], pool.arena.views[view]) for member, view in made.on().voters]
     uses = frozenset((trial, view) for member, view in seen if not member.imported for trial in member.trials)
-    return Option(str(place), name, _score(one, made), uses)
+    return Option(str(place), name, _score(judged), uses)
 
 
-def _score(one: Decided, made: Choosing) -> float:
+def _score(made: Choosing) -> float:
     """On groups that did not choose; on all photos where there is only one group."""
-    arena = one.pool.arena
+    arena = made.arena
     if len(np.unique(arena.groups[arena.labels >= 0])) < 2:
         return arena.score(arena.vote(made.on(), arena.sample().rows), arena.sample())
     judge = Judge(arena.labels, arena.groups, metric=arena.metric, seed=SEED, n_resamples=TRIED)
@@ -100,22 +107,22 @@ def _score(one: Decided, made: Choosing) -> float:
     return judge.compare("itself", results, results).after
 
 
-def _of_size(one: Decided, k: int) -> Choosing:
-    made = one.plain.by(one.plain.way, (k,))
+def _of_size(one: Decided, plain: Choosing, k: int) -> Choosing:
+    made = plain.by(plain.way, (k,))
     for _, refine in one.refined:
         made = made.then(refine)
     return made
 
 
-def _through_one(one: Decided, k: int) -> Choosing:
-    made = one.plain.by(one.plain.way, (k,)).then(_first_view)
+def _through_one(one: Decided, plain: Choosing, k: int) -> Choosing:
+    made = plain.by(plain.way, (k,)).then(_first_view)
     for name, refine in one.refined:
         made = made if name in VIEWS else made.then(refine)
     return made
 
 
 def _first_view(arena: Arena, sample: Sample, design: Design) -> Design:
-    return replace(design, voters=tuple((member, 0) for member in design.members), weights=None)
+    return with_views(design, dict.fromkeys(design.members, (0,)))
 
 
 def _json(point: Point) -> dict[str, Any]:

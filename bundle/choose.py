@@ -100,7 +100,7 @@ def choose(prepared: Prepared, asked: Asked | None = None, *, tell: Report = lam
     budget = None
     if asked.front or asked.has_budget:
         tell("measuring what members cost")
-        decided, budget = within_budget(prepared, decided, asked)
+        decided, budget = within_budget(prepared, decided, asked, processes=processes)
     with in_processes(processes):
         tell("comparing ways to the label")
         together, default, accounts = _together(prepared, decided, asked, table)
@@ -338,16 +338,20 @@ def _forecast(
     return {
         "scores": {task: found["honest"] for task, found in scores.items()},
         "metric": prepared.competition.metric,
-        "holds": not shift.announced,
-        "words": (
-            f"the forecast does not hold: {shift.words}"
-            if shift.announced
-            else f"expect the honest score, give or take; {shift.words}"
-        ),
+        "holds": not shift.announced and any(found["honest"] for found in scores.values()),
+        "words": _expect(shift, scores),
         "shift": shift.to_json(),
         "test_shares": shares_json({str(place): one.shares for place, one in decided.items()}),
         "validation_looked_at": looked,
     }
+
+
+def _expect(shift: Shift, scores: Mapping[str, Mapping[str, Any]]) -> str:
+    if shift.announced:
+        return f"the forecast does not hold: {shift.words}"
+    if not any(found["honest"] for found in scores.values()):
+        return f"there is no forecast: an honest score needs labelled photos of at least two groups; {shift.words}"
+    return f"expect the honest score, give or take; {shift.words}"
 
 
 def _journal(decided: Mapping[Place, Decided], accounts: Sequence[WayAccount], shift: Shift) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Every refinement is fitted on the photos that choose and kept only if it wins on
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ from ensemble.refine import calibrated, corrected, offset, same_for_group, with_
 from ensemble.tournament import Smallest, Tournament, smallest_if_equal, tournament
 from ensemble.view_search import own_views, shared_views
 from ensemble.voters import align
+from ledger.errors import UserError
 
 MOST_JUDGED = 6000
 """Labelled photos on which refinements and ways are judged: of more, whole groups are left out. Noise is small then, and time is not."""
@@ -79,12 +80,25 @@ class Decided:
     tournament: Tournament | None = None
     smallest: Smallest | None = None
 
+    def judged(self, choosing: Choosing) -> Choosing:
+        """The same choice, or the same way, on the photos on which refinements are judged."""
+        return choosing.on_arena(self.plain.arena.fewer(MOST_JUDGED))
+
 
 def decide_place(prepared: Prepared, pool: Pool, asked: Asked, shares: Shares) -> Decided:
-    """Choose members, then try the refinements in their order, each on top of those that won before it."""
+    """Choose members, then try the refinements in their order, each on top of those that won before it.
+
+    Raises:
+        UserError: Ways are to be compared, and there is one group.
+    """
     arena, held = pool.arena.fewer(MOST_JUDGED), None
     way = asked.vote if asked.vote != BEST else "hard"
     if len(np.unique(arena.groups[arena.labels >= 0])) < 2:
+        if asked.thorough or asked.vote == BEST:
+            raise UserError(
+                f"--thorough and --vote best compare ways on groups left out, and the labelled photos of {pool.place} are of one "
+                "group; leave them out, or give another --fold"
+            )
         plain = _base(pool, way, asked.sizes)
         return Decided(pool, plain, plain, shares=shares)
     if asked.thorough or asked.vote == BEST:
@@ -105,7 +119,7 @@ def decide_place(prepared: Prepared, pool: Pool, asked: Asked, shares: Shares) -
     )
     refinements = _refinements(prepared, pool, shares)
     steps = [Step(name, partial(_then, refine)) for name, refine in refinements.items()]
-    judged = replace(plain, arena=plain.arena.fewer(MOST_JUDGED), _made={}, _voted={})
+    judged = plain.on_arena(plain.arena.fewer(MOST_JUDGED))
     _, accounts = keep_what_wins(judged, steps, judge)
     refined = tuple((account.step, refinements[account.step]) for account in accounts if account.kept)
     choosing = plain

@@ -112,7 +112,7 @@ class Arena:
         """The same members on the photos of every k-th group, in the order of names, so that about `most` labelled ones are left."""
         known = self.labels >= 0
         step = min(-(-int(known.sum()) // most), len(np.unique(self.place[known])))
-        return self if step < 2 else self.at(np.flatnonzero(self.place % step == 0))
+        return self if step < 2 else self._once(("every", step), lambda: self.at(np.flatnonzero(self.place % step == 0)))
 
     def sample(self, rows: Ints | None = None) -> Sample:
         """The labelled ones of these rows, a row as often as it stands; each labelled photo once for `None`."""

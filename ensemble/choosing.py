@@ -64,6 +64,11 @@ class Choosing:
         """The choice with one more step."""
         return replace(self, step=step, before=self, _made={}, _voted={})
 
+    def on_arena(self, arena: Arena) -> "Choosing":
+        """The same choice among the same members on other photos."""
+        before = None if self.before is None else self.before.on_arena(arena)
+        return replace(self, arena=arena, before=before, _made={}, _voted={})
+
     def by(self, way: str, sizes: Sequence[int] | None = None) -> "Choosing":
         """Another way on the same arena, without steps."""
         return Choosing(self.arena, way, self.sizes if sizes is None else sizes)
