@@ -58,6 +58,11 @@ def show(value: dict[str, Any]) -> None:
     print(verbs.table(rows, ["task", "best single", "hard vote", "soft vote", "exported", "honest (90 %)", "too good by"]))
     for task, facts in value["scores"].items():
         print(f"{task}: {facts['verdict']}")
+        if facts["unseen"]:
+            some, more = ", ".join(facts["unseen"][:5]), ", ..." if len(facts["unseen"]) > 5 else ""
+            print(
+                f"{task}: no validation photo shows {len(facts['unseen'])} of its classes ({some}{more}): no score here knows them"
+            )
     _show_compared(value)
     looked = ", ".join(f"{target} {n}" for target, n in value["forecast"]["validation_looked_at"].items())
     print(f"times the validation photos were looked at while training: {looked}")

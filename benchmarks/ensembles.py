@@ -68,6 +68,7 @@ def _study(prepared: Any, study: str, truth_file: Path, thorough: bool) -> dict[
             "exported_less_single": difference,
             "covered": None if honest is None else bool(honest["low"] <= true["exported"] <= honest["high"]),
             "verdict": said["verdict"],
+            "unseen": said["unseen"],
             "members": said["members"],
         }
     kept = {place: [a["step"] for a in one["refinements"] if a["kept"]] for place, one in choice.journal["places"].items()}
@@ -117,7 +118,8 @@ def show(value: Mapping[str, Any]) -> None:
         covered = [one["covered"] for one in own if one["covered"] is not None]
         print(
             f"{task}: truth {means}; exported better than single beyond its interval in {better} of {len(own)}, worse in {worse}; "
-            f"truth in the forecast's interval in {sum(covered)} of {len(covered)}"
+            f"truth in the forecast's interval in {sum(covered)} of {len(covered)}; "
+            f"classes without a validation photo: {', '.join(str(len(one['unseen'])) for one in own)}"
         )
 
 

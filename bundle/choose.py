@@ -15,7 +15,7 @@ from bundle.members import Member, complete, find_members, siblings_on_all_data
 from bundle.named import named
 from bundle.outside import check_unjudged, importing, with_unjudged
 from bundle.pool import TEST, Pool, cached_test_probs, load_pool, places_of
-from bundle.said import SEED, asking, needed, say, verdict
+from bundle.said import SEED, asking, needed, say, unseen, verdict
 from bundle.soups import with_soups, without_soups
 from competitions.manifest import LABEL
 from competitions.prepare import Prepared
@@ -139,7 +139,7 @@ def _say(
         photos = asking(prepared, decided, needed((together, default), table, list(decided), task), task)
         if len(photos.labels):
             scores[task] = say(decided, photos, together, default, table, plan.known_classes, metric=plan.metric)
-            scores[task]["verdict"] = verdict(scores[task])
+            scores[task] |= {"verdict": verdict(scores[task]), "unseen": unseen(prepared, photos)}
     return scores
 
 
@@ -337,6 +337,7 @@ def _forecast(
     }
     return {
         "scores": {task: found["honest"] for task, found in scores.items()},
+        "unseen": {task: found["unseen"] for task, found in scores.items() if found["unseen"]},
         "metric": prepared.competition.metric,
         "holds": not shift.announced and any(found["honest"] for found in scores.values()),
         "words": _expect(shift, scores),
@@ -351,7 +352,9 @@ def _expect(shift: Shift, scores: Mapping[str, Mapping[str, Any]]) -> str:
         return f"the forecast does not hold: {shift.words}"
     if not any(found["honest"] for found in scores.values()):
         return f"there is no forecast: an honest score needs labelled photos of at least two groups; {shift.words}"
-    return f"expect the honest score, give or take; {shift.words}"
+    blind = [f"{task} ({len(found['unseen'])})" for task, found in scores.items() if found["unseen"]]
+    but = f", but for classes that no validation photo shows: {', '.join(blind)}" if blind else ""
+    return f"expect the honest score, give or take{but}; {shift.words}"
 
 
 def _journal(decided: Mapping[Place, Decided], accounts: Sequence[WayAccount], shift: Shift) -> dict[str, Any]:

@@ -48,10 +48,8 @@ class Asking:
 
 def asking(prepared: Prepared, decided: Mapping[Place, Decided], places: Sequence[Place], task: str) -> Asking:
     """Bring the places' photos together by their ids."""
-    manifest, competition = prepared.manifest, prepared.competition
-    composed = tuple((name, len(competition.classes(name))) for name in competition.composed)
-    target = Target(task, {task: len(competition.classes(task))}, competition.metric, composed=composed)
-    label_of = dict(zip(manifest.image_ids, prepared.labels(target)[task].tolist(), strict=True))
+    labels = prepared.labels(_target(prepared, task))[task]
+    label_of = dict(zip(prepared.manifest.image_ids, labels.tolist(), strict=True))
     seats = {place: {i: seat for seat, i in enumerate(decided[place].pool.image_ids)} for place in places}
     first = decided[places[0]].pool
     ids = [i for i in first.image_ids if label_of[i] >= 0 and all(i in seat for seat in seats.values())]
@@ -62,6 +60,19 @@ def asking(prepared: Prepared, decided: Mapping[Place, Decided], places: Sequenc
         np.array([group_of[i] for i in ids]),
         {place: np.array([seat[i] for i in ids], dtype=np.int64) for place, seat in seats.items()},
     )
+
+
+def unseen(prepared: Prepared, asked: Asking) -> list[str]:
+    """Classes of an answer that labelled photos show, but none of those asked about: no score of these knows them."""
+    labels = prepared.labels(_target(prepared, asked.task))[asked.task][prepared.usable()]
+    there = set(np.unique(labels[labels >= 0]).tolist()) - set(asked.labels.tolist())
+    return [prepared.competition.classes(asked.task)[number] for number in sorted(there)]
+
+
+def _target(prepared: Prepared, task: str) -> Target:
+    competition = prepared.competition
+    composed = tuple((name, len(competition.classes(name))) for name in competition.composed)
+    return Target(task, {task: len(competition.classes(task))}, competition.metric, composed=composed)
 
 
 def needed(ways: Sequence[Together], table: Composition, places: Sequence[Place], task: str) -> tuple[Place, ...]:
