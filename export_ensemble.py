@@ -76,7 +76,9 @@ def _show_compared(value: dict[str, Any]) -> None:
     for place, tried in value["refinements"].items():
         for account in tried:
             what = "kept" if account["kept"] else "not kept"
-            print(f"{place}: {account['step']} {what}: {account['gain']:+.4f} ({account['low']:+.4f} to {account['high']:+.4f})")
+            lost = account["apparent"] is not None and not account["kept"]
+            but = f", but {account['apparent']:+.4f} on all the photos that chose" if lost else ""
+            print(f"{place}: {account['step']} {what}: {_interval(account)}{but}")
     for place, views in value["views_that_hurt"].items():
         if views:
             print(f"{place}: these views hurt: {', '.join(views)}")

@@ -11,7 +11,7 @@ interval over the test photos' groups; whether the truth lies in the forecast's 
 import argparse
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,12 +115,25 @@ def show(value: Mapping[str, Any]) -> None:
         means = ", ".join(f"{name} {np.mean([one['truth'][name] for one in own]):.4f}" for name in SHOWN)
         worse = sum(one["exported_less_single"]["high"] < 0 for one in own)
         better = sum(one["exported_less_single"]["low"] > 0 for one in own)
+        over = _over_studies([one["exported_less_single"]["mean"] for one in own])
         covered = [one["covered"] for one in own if one["covered"] is not None]
         print(
-            f"{task}: truth {means}; exported better than single beyond its interval in {better} of {len(own)}, worse in {worse}; "
+            f"{task}: truth {means}; exported less single over studies {over}; in {better} of {len(own)} better beyond its own interval, "
+            f"in {worse} worse; "
             f"truth in the forecast's interval in {sum(covered)} of {len(covered)}; "
             f"classes without a validation photo: {', '.join(str(len(one['unseen'])) for one in own)}"
         )
+
+
+def _over_studies(gains: Sequence[float]) -> str:
+    """The mean with Student's 90 % interval over the studies."""
+    from scipy.stats import t
+
+    mean, n = float(np.mean(gains)), len(gains)
+    if n < 2:
+        return f"{mean:+.4f} (n=1)"
+    half = float(t.ppf(0.95, n - 1) * np.std(gains, ddof=1) / n**0.5)
+    return f"{mean:+.4f} ({mean - half:+.4f} to {mean + half:+.4f}, n={n})"
 
 
 def _tell(text: str) -> None:

@@ -6,7 +6,7 @@ choices are made anew on the drawn groups and judged on the same groups left out
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -61,10 +61,12 @@ class Gain:
         gain: Their difference.
         low: Where the 90 % interval of the difference begins.
         high: Where it ends.
-        kept: Whether it lies above 0; of several compared at once, whether it does when it is widened for their number.
+        kept: Whether it lies above 0; of several compared at once, whether it does when it is widened for their number. A step is
+            kept only if it does not lose on all photos either.
         metric: The metric's name.
         n_resamples: How often both were chosen anew.
         n_compared: How many choices were compared with the same one at once.
+        apparent: What a step whose interval lies above 0 wins on all the photos, which chose both; `None` where it was not asked.
     """
 
     step: str
@@ -77,6 +79,7 @@ class Gain:
     metric: str
     n_resamples: int
     n_compared: int = 1
+    apparent: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The account as a JSON value."""
@@ -86,6 +89,9 @@ class Gain:
 def keep_what_wins(base: Kind, steps: Sequence[Step[Kind]], judge: "Judge") -> tuple[Kind, tuple[Gain, ...]]:
     """Try the steps in their order, each on top of those kept before it, and keep those whose gain lies above 0.
 
+    A resample has fewer distinct groups than there are, so a step may win in resamples by being careful (e.g. by naming the frequent
+    class alone) where the choice without it is bad, and lose where it is good. So what loses on all photos together is not kept.
+
     Returns:
         The choice with all steps that were kept, and one account per step.
     """
@@ -94,8 +100,12 @@ def keep_what_wins(base: Kind, steps: Sequence[Step[Kind]], judge: "Judge") -> t
     for step in steps:
         tried = step.on(kept)
         of_tried = judge.group_results(tried)
-        accounts.append(judge.compare(step.name, of_kept, of_tried))
-        if accounts[-1].kept:
+        account = judge.compare(step.name, of_kept, of_tried)
+        if account.kept:
+            apparent = judge.apparent(tried) - judge.apparent(kept)
+            account = replace(account, apparent=apparent, kept=apparent >= 0)
+        accounts.append(account)
+        if account.kept:
             kept, of_kept = tried, of_tried
     return kept, tuple(accounts)
 
@@ -164,6 +174,13 @@ class Judge:
                 self._add(total, vote, outside)
             times[np.unique(self.place[outside])] += 1
         return [np.rint(total / np.maximum(times, 1) * FIXED) for total in totals]
+
+    def apparent(self, choose: Choose) -> float:
+        """The score of a choice on all the photos that it was made on."""
+        vote = choose(self.rows)(self.rows)
+        total = np.zeros((int(self.place.max()) + 1, self._width(vote)))
+        self._add(total, vote, np.arange(len(self.rows)))
+        return self.score(np.rint(total * FIXED))
 
     @cached_property
     def draws(self) -> Numbers:

@@ -83,6 +83,25 @@ def test_a_planted_step_is_kept_and_what_comes_after_it_builds_on_it() -> None:
     assert later == 0
 
 
+def test_what_wins_in_resamples_and_loses_on_all_photos_is_not_kept() -> None:
+    """The choice before takes the right member only where all groups are drawn together, as on all photos; the step a safe one always."""
+    arena = noise(1, skill=1.2)
+    right = np.append(arena.probs[:, 0], np.eye(3, dtype=np.float16)[None, arena.labels], axis=0)[:, None]
+    wide = Arena((*arena.members, "right"), arena.views, right, arena.labels, arena.groups, "accuracy")
+
+    def before(rows: Ints) -> Decide:
+        member = N_MEMBERS if len(np.unique(rows)) == len(wide.labels) else 0
+        return lambda others: wide.vote(Design(((member, 0),), "soft"), others)
+
+    safe = Step[Choose](ELEVEN, lambda _: Choosing(arena, "hard", (N_MEMBERS,)))
+    chosen, (account,) = keep_what_wins(before, [safe], judge_of(wide, 1))
+    assert account.low > 0
+    assert account.apparent is not None
+    assert account.apparent < 0
+    assert not account.kept
+    assert chosen is before
+
+
 def test_the_more_are_compared_the_more_it_takes_to_be_kept() -> None:
     arena = noise(3, skill=1.2)
     judge = judge_of(arena, 3)
