@@ -1,5 +1,5 @@
 # make demo       set everything up and run the whole journey on drawn photos (about 4 minutes after the installation)
-# make test       the test suite;   make test-all: the long parts too
+# make test       the test suite in two processes;   make test-all: the long parts too
 # make check      linter, formatter and strict type checker, the versions that pre-commit and CI use
 # make setup      only the .venv
 # make bench      every benchmark, both sides in one run
@@ -22,10 +22,10 @@ demo: $(STAMP)
 	$(BIN)/python -m benchmarks.journey demo --space quick --trials 8 --seed 0 --to exported/demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -m "not long"
+	$(BIN)/python -m pytest -q -m "not long" -n 2 --dist loadfile
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: $(STAMP)
 	$(BIN)/ruff check .
