@@ -61,7 +61,7 @@ def show(value: dict[str, Any]) -> None:
         if facts["unseen"]:
             some, more = ", ".join(facts["unseen"][:5]), ", ..." if len(facts["unseen"]) > 5 else ""
             print(
-                f"{task}: no validation photo shows {len(facts['unseen'])} of its classes ({some}{more}): no score here knows them"
+                f"{task}: no photo compared shows {len(facts['unseen'])} of its classes ({some}{more}): no score here knows them"
             )
     _show_compared(value)
     looked = ", ".join(f"{target} {n}" for target, n in value["forecast"]["validation_looked_at"].items())

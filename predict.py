@@ -30,7 +30,9 @@ def show(value: dict[str, Any]) -> None:
     if value["without_imports"]:
         print(f"  {value['without_imports']} photos have no answer in an imported file: only trained members voted on them")
     for task in value["without_quota"]:
-        print(f"  {task}: these are not the test photos whose class shares are known, so each was answered for itself")
+        print(
+            f"  {task}: class shares are known for the test photos, and these ids are others: each was answered for itself (--ids)"
+        )
     for image_id, reason in value["broken_photos"].items():
         print(f"  broken, answered from the prior: {image_id}: {reason}")
 

@@ -104,8 +104,9 @@ def choose(prepared: Prepared, asked: Asked | None = None, *, tell: Report = lam
     with in_processes(processes):
         tell("comparing ways to the label")
         together, default, accounts = _together(prepared, decided, asked, table)
-        plan = _plan(prepared, places, decided, asked, together, table)
-        scores = _say(prepared, decided, plan, together, default, table, tell)
+        own = _plan(prepared, places, decided, replace(asked, all_data=False, unjudged=()), together, table)
+        scores = _say(prepared, decided, own, together, default, table, tell)
+    plan = _plan(prepared, places, decided, asked, together, table)
     ids = _test_ids(prepared)
     tell("answering the test photos")
     return Choice(
@@ -353,7 +354,7 @@ def _expect(shift: Shift, scores: Mapping[str, Mapping[str, Any]]) -> str:
     if not any(found["honest"] for found in scores.values()):
         return f"there is no forecast: an honest score needs labelled photos of at least two groups; {shift.words}"
     blind = [f"{task} ({len(found['unseen'])})" for task, found in scores.items() if found["unseen"]]
-    but = f", but for classes that no validation photo shows: {', '.join(blind)}" if blind else ""
+    but = f", but for classes that no photo compared shows: {', '.join(blind)}" if blind else ""
     return f"expect the honest score, give or take{but}; {shift.words}"
 
 

@@ -1,6 +1,7 @@
 """One place decided: a pool -> the choice among its members, and what of views, calibration, class shares and offsets won.
 
-Every refinement is fitted on the photos that choose and kept only if it wins on groups that did not (`ensemble.gain`).
+Every refinement is fitted on the photos that choose and kept only if it wins on groups that did not, and does not lose on all that are
+judged (`ensemble.gain`).
 """
 
 from collections.abc import Mapping, Sequence

@@ -58,7 +58,7 @@ class Prepared:
     paths: CompetitionPaths
     near: NearDuplicates | None = None
     _caches: dict[int, ImageCache] = field(default_factory=dict, compare=False, repr=False)
-    _made: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+    _made: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False, init=False)
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
         """What was made of these data under this key; it is made once, and to be read only."""
@@ -223,7 +223,7 @@ def cut_again(prepared: Prepared, name: str) -> Prepared:
     """
     competition = with_split(prepared.competition, name)
     folds = cut(competition, competition.split, prepared.manifest, prepared.usable(), prepared.pixels)
-    return replace(prepared, competition=competition, folds=folds, _made={})
+    return replace(prepared, competition=competition, folds=folds)
 
 
 def load_prepared(paths: CompetitionPaths, key: str) -> Prepared:

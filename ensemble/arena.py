@@ -80,7 +80,7 @@ class Arena:
         faults += [] if len(set(self.members)) == len(self.members) >= 1 else ["members must be different, and at least one"]
         if faults:
             raise UserError(*faults)
-        to_half(self.probs)
+        object.__setattr__(self, "probs", to_half(self.probs))
 
     @property
     def n_classes(self) -> int:
@@ -109,10 +109,16 @@ class Arena:
         )
 
     def fewer(self, most: int) -> "Arena":
-        """The same members on the photos of every k-th group, in the order of names, so that about `most` labelled ones are left."""
+        """The same members on the photos of every k-th labelled group, in the order of names, so that about `most` are left.
+
+        At least two groups are, where there are as many: what is judged needs groups to leave out.
+        """
         known = self.labels >= 0
-        step = min(-(-int(known.sum()) // most), len(np.unique(self.place[known])))
-        return self if step < 2 else self._once(("every", step), lambda: self.at(np.flatnonzero(self.place % step == 0)))
+        groups = np.unique(self.place[known])
+        step = min(-(-int(known.sum()) // most), len(groups) // 2)
+        if step < 2:
+            return self
+        return self._once(("every", step), lambda: self.at(np.flatnonzero(np.isin(self.place, groups[::step]))))
 
     def sample(self, rows: Ints | None = None) -> Sample:
         """The labelled ones of these rows, a row as often as it stands; each labelled photo once for `None`."""

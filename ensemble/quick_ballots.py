@@ -32,7 +32,7 @@ def calibrated_ballots(probs: NDArray[np.float16], calibration: Calibration | No
     scale = _scale(n_classes, calibration, correction)
     named, near = np.zeros(len(flat), dtype=np.int64), np.arange(len(flat))
     if scale is not None:
-        named, near = _leading(flat, *scale)
+        named, near = _leading(flat, *scale, ruled_out=calibration is None)
     if len(near):
         named[near] = first_largest(mean_of_models([prepare_rows(flat[near], calibration, correction)]))
     return named.reshape(n_views, n)
@@ -54,20 +54,21 @@ def _scale(
     return (factors.astype(np.float32), summands.astype(np.float32)) if widest < WIDEST else None
 
 
-def _leading(flat: NDArray[np.float16], factors: NDArray[np.float32], summands: NDArray[np.float32]) -> tuple[Ints, Ints]:
-    """The class of the largest score in each row of `(n, C)`, and the rows in which another one is near it."""
+def _leading(
+    flat: NDArray[np.float16], factors: NDArray[np.float32], summands: NDArray[np.float32], *, ruled_out: bool
+) -> tuple[Ints, Ints]:
+    """The class of the largest score in each row of `(n, C)`, and the rows in which another one is near it.
+
+    A probability of 0 counts as 2^-25 where it is calibrated, and as 0 where only shares are corrected: it is then `ruled_out`.
+    """
     named = np.zeros(len(flat), dtype=np.int64)
-    most, second = _scores(flat, 0, factors, summands), np.full(len(flat), -np.inf, dtype=np.float32)
-    for number in range(1, flat.shape[1]):
-        own = _scores(flat, number, factors, summands)
+    most = second = np.full(len(flat), -np.inf, dtype=np.float32)
+    for number in range(flat.shape[1]):
+        own = half_logs(flat[:, number]).astype(np.float32) * factors[number] + summands[number]
+        if ruled_out:
+            own[flat[:, number] == 0] = -np.inf
         named[own > most] = number
-        np.maximum(second, np.minimum(own, most), out=second)
-        np.maximum(most, own, out=most)
-    return named, np.flatnonzero(most - second < NEAR)
-
-
-def _scores(
-    flat: NDArray[np.float16], number: int, factors: NDArray[np.float32], summands: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = half_logs(flat[:, number]).astype(np.float32) * factors[number] + summands[number]
-    return found
+        second = np.maximum(second, np.minimum(own, most))
+        most = np.maximum(most, own)
+    with np.errstate(invalid="ignore"):  # where all are ruled out there is no difference
+        return named, np.flatnonzero(~(most - second >= NEAR))

@@ -48,7 +48,7 @@ class TaskEnsemble:
         offsets: C summands for the logarithms of the shares, where the metric pays for naming rare classes.
         same_group: One of `same_group.WAYS`: all photos of a group get one answer.
         quota: C shares that the answers then have exactly, where they are about the photos that are known to have these shares.
-        quota_of: Those photos (`photos_name`).
+        quota_of: Those photos (`photos_name`); of a plan that does not say so the quota is not used.
         accounts: What each refinement that was tried won on groups it was not fitted on, kept or not (`ensemble.gain.Gain`).
     """
 
@@ -256,8 +256,8 @@ def _refinement_faults(ensemble: TaskEnsemble, where: str) -> list[str]:
         faults.append(f"{where}: offsets must be {n_classes} numbers, got {list(ensemble.offsets)}")
     if ensemble.same_group is not None and ensemble.same_group not in SAME_GROUP_WAYS:
         faults.append(f"{where}: {unknown('way to decide for a group', ensemble.same_group, dict(SAME_GROUP_WAYS))}")
-    if (ensemble.quota is None) != (ensemble.quota_of is None):
-        faults.append(f"{where}: a quota goes with the photos it is known for (quota_of), and these with a quota")
+    if ensemble.quota is None and ensemble.quota_of is not None:
+        faults.append(f"{where}: quota_of names the photos of a quota, and there is none")
     return faults + ([] if ensemble.quota is None else _share_faults(f"{where}: quota", ensemble.quota, n_classes))
 
 

@@ -1,5 +1,6 @@
 """Votes among the same members, counted once and asked many times, against `ensemble.votes`."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -113,3 +114,15 @@ def test_a_sample_without_a_label_leaves_the_order_as_it_is(way: str) -> None:
     arena = arena_of(13)
     nothing = Sample(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
     assert WAYS[way].design(arena, nothing, (1, 2)).members[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("n_groups", "most", "left"), [(4, 10, 2), (5, 10, 3), (2, 10, 2), (1, 10, 1), (40, 100, 20), (40, 1000, 40)]
+)
+def test_of_many_photos_whole_groups_are_left_and_never_a_single_one(n_groups: int, most: int, left: int) -> None:
+    arena = arena_of(0, n=5 * n_groups)
+    labels = np.where(np.arange(5 * n_groups) < 5 * n_groups - 1, np.maximum(arena.labels, 0), -1)
+    groups = np.repeat([f"g{number:02}" for number in range(n_groups)], 5)
+    fewer = replace(arena, labels=labels, groups=groups).fewer(most)
+    assert len(np.unique(fewer.groups)) == left
+    assert len(fewer.labels) == 5 * left

@@ -58,6 +58,44 @@ def test_a_helper_says_nothing_and_its_death_is_told(capfd: pytest.CaptureFixtur
             print("said once", flush=True)
             side_by_side(lambda item: os._exit(9) if item == 1 else item, range(4))
 
-    with pytest.raises(RuntimeError, match="ended before its time"):
+    with pytest.raises(RuntimeError, match="was killed"):
         shared()
     assert capfd.readouterr().out == "said once\n"
+
+
+class OddError(Exception):
+    """An error that pickle cannot bring back."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(f"{one} and {other}")
+
+
+@forked
+def test_an_error_comes_from_wherever_it_happened_with_its_cause() -> None:
+    def fails(item: int) -> int:
+        if item == 1:
+            raise OddError("this", "that")
+        return item
+
+    def shared(make: object, items: int) -> None:
+        with in_processes(2):
+            side_by_side(make, range(items))  # type: ignore[arg-type]  # any function of an item
+
+    with pytest.raises(RuntimeError, match="OddError: this and that"):
+        shared(fails, 4)
+    with pytest.raises(ZeroDivisionError) as found:
+        shared(lambda item: 1 // (item - 1), 4)
+    assert "in <lambda>" in found.value.__notes__[0]
+
+
+@forked
+def test_a_helper_that_fails_alone_says_why() -> None:
+    def shared() -> None:
+        first = os.getpid()
+        with in_processes(2):
+            if os.getpid() != first:
+                raise KeyError("only here")
+            side_by_side(lambda item: item, range(4))
+
+    with pytest.raises(RuntimeError, match="only here"):
+        shared()
