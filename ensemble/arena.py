@@ -4,6 +4,7 @@ A choice is made anew in hundreds of resamples, mostly among the same votes. Wha
 through some views) is counted once and kept. Votes equal those of `ensemble.votes` to the last bit: counts and sums are whole numbers.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -156,6 +157,10 @@ class Arena:
         """The member numbers, best first; of equal scores the smaller name goes first. All as they stand where the sample is empty."""
         if not len(sample.rows):
             return list(range(len(self.members)))
+        key = ("ranked", hashlib.blake2b(sample.rows.tobytes() + sample.times.tobytes(), digest_size=16).digest())
+        return list(self._once(key, lambda: self._ranked(sample)))  # several ways ask about the same resample
+
+    def _ranked(self, sample: Sample) -> list[int]:
         scores = self.member_scores(sample)
         return sorted(range(len(self.members)), key=lambda member: (-scores[member], self.members[member]))
 

@@ -37,18 +37,21 @@ class Choosing:
 
     def __call__(self, rows: Ints) -> Decide:
         """From in-bag rows, a photo as often as it was drawn, to the decision chosen on them."""
-        design, key = self.on(rows), _digest(rows)
+        key = _digest(rows)
+        design = self._on(rows, key)
         return lambda others: self._vote(design, key + _digest(others), others)
 
     def on(self, rows: Ints | None = None) -> Design:
         """The design chosen on these rows; on all labelled photos for `None`. Made once: several questions ask for it."""
-        key = b"" if rows is None else _digest(rows)
+        return self._on(rows, b"" if rows is None else _digest(rows))
+
+    def _on(self, rows: Ints | None, key: bytes) -> Design:
         if key not in self._made:
             sample = self.arena.sample(rows)
             if self.step is None or self.before is None:
                 self._made[key] = WAYS[self.way].design(self.arena, sample, self.sizes)
             else:
-                self._made[key] = self.step(self.arena, sample, self.before.on(rows))
+                self._made[key] = self.step(self.arena, sample, self.before._on(rows, key))
         return self._made[key]
 
     def _vote(self, design: Design, key: bytes, others: Ints) -> Vote:

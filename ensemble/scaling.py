@@ -12,6 +12,8 @@ Numbers = NDArray[np.float64]
 
 TOWARDS_ONE = 1e-3  # holds the common slope where a model is never wrong on its photos and the best slope would be infinite
 SMALLEST_STEP = 1e-9
+LAST_STEP = 1e-5
+"""After a whole step of this size the next would be about its square: far below the digits that are kept."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ def minimise(problem: Problem, strength: float, start: Numbers | None = None) ->
     value, gradient, hessian = expansion(problem, parameters, strength)
     for _ in range(100):
         step = np.linalg.lstsq(hessian, gradient, rcond=1e-12)[0]
+        if np.abs(step).max() < LAST_STEP:
+            return parameters - step
         there = expansion(problem, parameters - step, strength)
         while there[0] > value and np.abs(step).max() >= SMALLEST_STEP:
             step = step / 2
