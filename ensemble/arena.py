@@ -300,7 +300,8 @@ class Arena:
         for probs, own in zip(self.probs, named, strict=True):
             own[0] = first_largest(probs[0])
             for view in range(1, n_views):  # of members that are only ranked, all views are the first one
-                own[view] = own[0] if np.array_equal(probs[view], probs[0]) else first_largest(probs[view])
+                same = np.array_equal(probs[view].view(np.uint16), probs[0].view(np.uint16))
+                own[view] = own[0] if same else first_largest(probs[view])
         return named
 
     def _pairs(self) -> Ints:

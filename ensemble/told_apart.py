@@ -6,6 +6,7 @@ once for the true sides and once for each assignment drawn in its place, so all 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,8 +167,14 @@ def _sums(columns: Numbers, place: Ints, weights: Numbers, n_groups: int) -> Num
     weighted = columns * weights[:, None]
     products = np.stack([w.T @ x for w, x in zip(np.split(weighted, starts[1:]), np.split(columns, starts[1:]), strict=True)])
     sums = np.add.reduceat(np.column_stack([weights, weighted]), starts, axis=0)
-    rows, others = np.triu_indices(columns.shape[1])
+    rows, others = _upper(columns.shape[1])
     return np.column_stack([sums, products[:, rows, others]])
+
+
+@cache
+def _upper(width: int) -> tuple[Ints, Ints]:
+    """Where the upper half of a square matrix stands."""
+    return np.triu_indices(width)
 
 
 def _discriminant(one: Numbers, other: Numbers) -> Numbers:
@@ -182,7 +189,7 @@ def _discriminant(one: Numbers, other: Numbers) -> Numbers:
 def _moments(sums: Numbers) -> tuple[Numbers, Numbers]:
     """Mean `(D,)` and covariance `(D, D)` from the flat sums of 1, x and the upper half of x x^T."""
     width = int(np.sqrt(2 * len(sums) + 0.25) - 1.5 + 1e-9)  # 1 + D + D (D + 1) / 2 numbers
-    mean, rows, others = sums[1 : 1 + width] / sums[0], *np.triu_indices(width)
+    mean, (rows, others) = sums[1 : 1 + width] / sums[0], _upper(width)
     products = np.empty((width, width))
     products[rows, others] = products[others, rows] = sums[1 + width :] / sums[0]
     return mean, products - np.outer(mean, mean)
