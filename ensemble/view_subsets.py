@@ -81,7 +81,7 @@ class SubsetVotes:
         n_subsets, n_classes = self.named.shape[1], self.n_classes
         if loops := ready(SECONDS * self.named.size):
             found = np.zeros((n_classes, n_subsets, n_classes), dtype=np.int64)
-            loops.count_subsets(self.named, labels, counts, found)
+            loops.count_subsets(self.named, np.argsort(labels, kind="stable"), labels, counts, found)
             return found.transpose(1, 0, 2)
         own = np.flatnonzero(counts)
         pairs = (labels[own, None] * n_classes + np.arange(n_subsets) * n_classes**2) + self.named[own]
