@@ -67,6 +67,7 @@ def _study(prepared: Any, study: str, truth_file: Path, thorough: bool) -> dict[
             "truth": true,
             "exported_less_single": difference,
             "covered": None if honest is None else bool(honest["low"] <= true["exported"] <= honest["high"]),
+            "stated": said["against_best_single"],
             "verdict": said["verdict"],
             "unseen": said["unseen"],
             "members": said["members"],
@@ -116,10 +117,11 @@ def show(value: Mapping[str, Any]) -> None:
         worse = sum(one["exported_less_single"]["high"] < 0 for one in own)
         better = sum(one["exported_less_single"]["low"] > 0 for one in own)
         over = _over_studies([one["exported_less_single"]["mean"] for one in own])
+        below = sum(one["stated"] is not None and one["exported_less_single"]["mean"] < one["stated"]["low"] for one in own)
         covered = [one["covered"] for one in own if one["covered"] is not None]
         print(
             f"{task}: truth {means}; exported less single over studies {over}; in {better} of {len(own)} better beyond its own interval, "
-            f"in {worse} worse; "
+            f"in {worse} worse; in {below} less than the export's own interval of the gain says; "
             f"truth in the forecast's interval in {sum(covered)} of {len(covered)}; "
             f"classes without a validation photo: {', '.join(str(len(one['unseen'])) for one in own)}"
         )
