@@ -1,4 +1,4 @@
-# make demo       set everything up and run the whole journey on drawn photos (about 4 minutes after the installation)
+# make demo       set everything up and run the whole journey on drawn photos (4 to 9 minutes after the installation)
 # make test       the test suite in two processes;   make test-all: the long parts too
 # make check      linter, formatter and strict type checker, the versions that pre-commit and CI use
 # make setup      only the .venv
