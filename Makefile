@@ -1,5 +1,5 @@
 # make demo       set everything up and run the whole journey on drawn photos (4 to 9 minutes after the installation)
-# make test       the test suite in two processes;   make test-all: the long parts too
+# make test       the test suite in two processes, the longest file first;   make test-all: the long parts too
 # make check      linter, formatter and strict type checker, the versions that pre-commit and CI use
 # make setup      only the .venv
 # make bench      every benchmark, both sides in one run
@@ -22,10 +22,10 @@ demo: $(STAMP)
 	$(BIN)/python -m benchmarks.journey demo --space quick --trials 8 --seed 0 --to exported/demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -m "not long" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -m "not long" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP)
 	$(BIN)/ruff check .
