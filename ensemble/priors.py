@@ -27,8 +27,8 @@ CALIBRATED = 1.08
 seemed to have one with 1.0; 5.5, 4.3, 3.4 and 3.3 % do with 1.08.
 """
 WIDER = {"em": 1.0, "bbse": 1.1}
-"""BBSE's estimate is held to the source's shares, and its draws with it: with 1.0 its intervals missed 13.7 % of shares in the world `weak` and
-11.6 % in `plain` (1,000 cases each, nominally 10 %), with 1.1 they miss 10.5 and 8.5 %.
+"""BBSE's estimate is held to the source's shares, and its draws with it: with 1.0 its intervals missed 13.7 % of shares in the world `weak`
+and 11.6 % in `plain` (1,000 cases each, nominally 10 %), with 1.1 they miss 10.5 and 8.5 %.
 """
 HOLD = 0.5  # of BBSE's estimate to the source's shares: 0 and 1 err more (tests/ensemble/test_priors.py has the simulation)
 SUM_TO_ONE = 100.0  # heeded this much more than any other equation
