@@ -15,6 +15,8 @@ from trainables.prediction import Photos
 from trainables.training import TrialContext, run_trial
 
 N, SIZE = 80, 32
+RTOL = 1e-3
+"""Processors add in another order: without vector instructions one case moved by 1.6e-4; cases differ by 7e-3 and more."""
 BASE = {
     "backbone": "test_vit",
     "epochs": 3,
@@ -99,7 +101,7 @@ def test_losses_move_only_with_the_recipe(case: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(
         found,
         stored,
-        rtol=1e-4,
+        rtol=RTOL,
         err_msg=(
             f"training with {CASES[case] or 'the defaults'} no longer learns what RECIPE {RECIPE} learned. If that was not meant, "
             "mend it. If the meaning of training changed on purpose, raise RECIPE in trainables/config.py by one and store the "
