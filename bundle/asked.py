@@ -107,8 +107,13 @@ def check(asked: Asked, prepared: Prepared) -> None:
         )
     for name, value in (("--max-seconds-per-1000", asked.max_seconds), ("--max-megabytes", asked.max_megabytes)):
         faults += [f"{name} must be above 0, got {value:g}"] if value is not None and not value > 0 else []
-    if asked.has_budget and asked.vote not in ("hard", "soft"):
-        faults.append(f"a budget chooses among hard or soft votes of the best trials, got --vote {asked.vote}; give hard or soft")
+    if (asked.has_budget or asked.front) and asked.vote not in ("hard", "soft"):
+        faults.append(
+            f"a budget and --front compare hard or soft votes of the best trials, got --vote {asked.vote}; give hard or soft"
+        )
+    way = WAYS.get(asked.vote)
+    if asked.top is not None and way is not None and way.most is not None and asked.top > way.most:
+        faults.append(f"--top {asked.top} has no effect with --vote {asked.vote}, which takes {way.takes}; leave --top out")
     if faults:
         raise UserError(*faults)
     check_views(prepared.competition.views)

@@ -8,7 +8,7 @@ import numpy as np
 
 from bundle.asked import Asked
 from bundle.cost import measure_costs
-from bundle.deciding import SEED, TRIED, Decided
+from bundle.deciding import SEED, TRIED, Decided, Shares, class_weights
 from bundle.members import folder_of
 from competitions.prepare import Prepared
 from ensemble.arena import Arena, Sample
@@ -94,15 +94,16 @@ def _option(place: Place, name: str, one: Decided, made: Choosing, judged: Choos
     pool = one.pool
     seen = [(pool.members[member], pool.arena.views[view]) for member, view in made.on().voters]
     uses = frozenset((trial, view) for member, view in seen if not member.imported for trial in member.trials)
-    return Option(str(place), name, _score(judged), uses)
+    return Option(str(place), name, _score(judged, one.shares), uses)
 
 
-def _score(made: Choosing) -> float:
+def _score(made: Choosing, shares: Shares) -> float:
     """On groups that did not choose; on all photos where there is only one group."""
     arena = made.arena
     if len(np.unique(arena.groups[arena.labels >= 0])) < 2:
         return arena.score(arena.vote(made.on(), arena.sample().rows), arena.sample())
-    judge = Judge(arena.labels, arena.groups, metric=arena.metric, seed=SEED, n_resamples=TRIED)
+    weights = class_weights(arena.labels, arena.n_classes, shares)
+    judge = Judge(arena.labels, arena.groups, metric=arena.metric, seed=SEED, n_resamples=TRIED, class_weights=weights)
     results = judge.group_results(made)
     return judge.compare("itself", results, results).after
 

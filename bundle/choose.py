@@ -15,16 +15,16 @@ from bundle.members import Member, complete, find_members, siblings_on_all_data
 from bundle.named import named
 from bundle.outside import check_unjudged, importing, with_unjudged
 from bundle.pool import TEST, Pool, cached_test_probs, load_pool, places_of
-from bundle.said import SEED, asking, needed, say, unseen, verdict
+from bundle.said import SEED, asking, needed, say, unseen, verdict, weighing
 from bundle.soups import with_soups, without_soups
 from competitions.manifest import LABEL
 from competitions.prepare import Prepared
 from competitions.targets import Target, choose_targets
 from ensemble.cascade import Place, place_faults
 from ensemble.composition import Composition
-from ensemble.honest import vote_score
 from ensemble.joint_prior import fit_joint
 from ensemble.plan import EnsemblePlan, decide
+from ensemble.results import vote_score
 from ensemble.shift import Shift
 from ensemble.side_by_side import in_processes
 from ensemble.together import Together, asked_places, asks_joint, default_way, ways
@@ -139,7 +139,9 @@ def _say(
         tell(f"honest score of {task}")
         photos = asking(prepared, decided, needed((together, default), table, list(decided), task), task)
         if len(photos.labels):
-            scores[task] = say(decided, photos, together, default, table, plan.known_classes, metric=plan.metric)
+            weights = weighing(decided, photos, table, len(plan.known_classes[task]))
+            how: dict[str, Any] = {"metric": plan.metric, "weights": weights}
+            scores[task] = say(decided, photos, together, default, table, plan.known_classes, **how)
             scores[task] |= {"verdict": verdict(scores[task]), "unseen": unseen(prepared, photos)}
     return scores
 
@@ -239,9 +241,9 @@ def _together(
     if asked.plain or len(table.tasks) < 2 or len(np.unique(photos.groups)) < 2:
         return default, default, ()
     choices = {place: decided[place].choosing.at(photos.seats[place]) for place in photos.seats}
-    together, accounts = choose_way(
-        choices, table, classes, photos.labels, photos.groups, metric=prepared.competition.metric, seed=SEED, joint=joint
-    )
+    weights = weighing(decided, photos, table, table.n_classes)
+    how: dict[str, Any] = {"metric": prepared.competition.metric, "seed": SEED, "joint": joint, "class_weights": weights}
+    together, accounts = choose_way(choices, table, classes, photos.labels, photos.groups, **how)
     return together, default, accounts
 
 
@@ -354,8 +356,10 @@ def _expect(shift: Shift, scores: Mapping[str, Mapping[str, Any]]) -> str:
     if not any(found["honest"] for found in scores.values()):
         return f"there is no forecast: an honest score needs labelled photos of at least two groups; {shift.words}"
     blind = [f"{task} ({len(found['unseen'])})" for task, found in scores.items() if found["unseen"]]
+    weighed = [task for task, found in scores.items() if found["weighed"]]
+    how = f" (of {', '.join(weighed)}: at the test photos' class shares)" if weighed else ""
     but = f", but for classes that no photo compared shows: {', '.join(blind)}" if blind else ""
-    return f"expect the honest score, give or take{but}; {shift.words}"
+    return f"expect the honest score{how}, give or take{but}; {shift.words}"
 
 
 def _journal(decided: Mapping[Place, Decided], accounts: Sequence[WayAccount], shift: Shift) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from ensemble.choosing import Choosing, Refine
 from ensemble.design import Design, mean_of_models
 from ensemble.gain import Gain, Judge, Step, keep_what_wins
 from ensemble.offsets import PER_CLASS
-from ensemble.priors import PriorEstimate, estimate_prior
+from ensemble.priors import PriorEstimate, estimate_prior, whole_shares
 from ensemble.refine import calibrated, corrected, offset, same_for_group, with_quota
 from ensemble.tournament import Smallest, Tournament, smallest_if_equal, tournament
 from ensemble.view_search import own_views, shared_views
@@ -102,22 +102,21 @@ def decide_place(prepared: Prepared, pool: Pool, asked: Asked, shares: Shares) -
             )
         plain = _base(pool, way, asked.sizes)
         return Decided(pool, plain, plain, shares=shares)
-    if asked.thorough or asked.vote == BEST:
-        judge = Judge(arena.labels, arena.groups, metric=arena.metric, seed=SEED, n_resamples=TRIED)
-        held = tournament(pool.whole.fewer(MOST_JUDGED), sizes=asked.sizes, judge=judge)
-        way = held.champion if asked.vote == BEST else way
-    plain = _base(pool, way, asked.sizes)
-    smallest = _smallest(arena, asked, way)
-    if asked.plain:
-        return Decided(pool, plain, plain, shares=shares, tournament=held, smallest=smallest)
     judge = Judge(
         arena.labels,
         arena.groups,
         metric=arena.metric,
         seed=SEED,
         n_resamples=TRIED,
-        class_weights=_class_weights(arena.labels, arena.n_classes, shares),
+        class_weights=class_weights(arena.labels, arena.n_classes, shares),
     )
+    if asked.thorough or asked.vote == BEST:
+        held = tournament(pool.whole.fewer(MOST_JUDGED), sizes=asked.sizes, judge=judge)
+        way = held.champion if asked.vote == BEST else way
+    plain = _base(pool, way, asked.sizes)
+    smallest = _smallest(arena, asked, way, judge)
+    if asked.plain:
+        return Decided(pool, plain, plain, shares=shares, tournament=held, smallest=smallest)
     refinements = _refinements(prepared, pool, shares)
     steps = [Step(name, partial(_then, refine)) for name, refine in refinements.items()]
     judged = plain.on_arena(plain.arena.fewer(MOST_JUDGED))
@@ -143,7 +142,7 @@ def known_shares(prepared: Prepared, pool: Pool, *, shift: str | None, device: s
     told = prepared.competition.test_shares.get(pool.place.task)
     classes = prepared.competition.classes(pool.place.task)
     if told is not None:
-        return Shares(tuple(told[name] for name in classes), "known", words="told by the competition")
+        return Shares(whole_shares([told[name] for name in classes]), "known", words="told by the competition")
     labels, member = pool.arena.labels, next((m for m in pool.members if not m.imported), None)
     test = [prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test")]
     test = [image_id for image_id in test if image_id not in prepared.broken]
@@ -191,10 +190,9 @@ def _base(pool: Pool, way: str, sizes: Sequence[int]) -> Choosing:
     return Choosing(arena, way, sizes)
 
 
-def _smallest(arena: Arena, asked: Asked, way: str) -> Smallest | None:
+def _smallest(arena: Arena, asked: Asked, way: str, judge: Judge) -> Smallest | None:
     if asked.top is not None or way not in ("hard", "soft", "geometric", "rank"):
         return None
-    judge = Judge(arena.labels, arena.groups, metric=arena.metric, seed=SEED, n_resamples=TRIED)
     return smallest_if_equal(arena, most=max(asked.sizes), judge=judge, way=way)
 
 
@@ -202,8 +200,8 @@ def _then(refine: Refine, choosing: Choosing) -> Choosing:
     return choosing.then(refine)
 
 
-def _class_weights(labels: NDArray[np.int64], n_classes: int, shares: Shares) -> tuple[float, ...] | None:
-    """By how much each class is more frequent in the test; `None` where nothing is known."""
+def class_weights(labels: NDArray[np.int64], n_classes: int, shares: Shares) -> tuple[float, ...] | None:
+    """By how much each class is more frequent in the test than among these labels `(N,)`; `None` where nothing is known."""
     if shares.new is None:
         return None
     here = np.bincount(labels[labels >= 0], minlength=n_classes)

@@ -102,7 +102,8 @@ def load_pool(
         listed = ", ".join(map(str, folds))
         raise UserError(f"fold {listed} has no photo with a label for {place} that all of its targets share; give another --fold")
     if place.where:  # what a fold holds outside of a subset is not cached while training, so not everybody is ranked
-        members = [member for name in named for member in [m for m in members if m.target == name][:n_whole]]
+        first = [member for name in named for member in [m for m in members if m.target == name][:n_whole]]
+        members = [*first, *(member for member in members if member.imported)]
     identity = _identities(prepared, members, place, photos, device)
     scores = {name: METRICS[metric](probs[known], labels[known]) for name, probs in identity.items()}
     ranked = sorted(members, key=lambda member: (-scores[member.name], member.name))

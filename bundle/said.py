@@ -2,23 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.deciding import Decided
+from bundle.deciding import Decided, Shares, class_weights
 from competitions.manifest import LABEL
 from competitions.prepare import Prepared
 from competitions.targets import Target
 from ensemble.cascade import Place, answer_tasks
 from ensemble.choosing import Choosing
-from ensemble.composition import Composition
-from ensemble.gain import Gain, Judge
-from ensemble.honest import Choose, choose_together, honest_score, optimistic_score
+from ensemble.composition import Composition, decompose
+from ensemble.gain import Judge
+from ensemble.honest import choose_together, honest_score, optimistic_score
 from ensemble.together import Together, answer_together, asked_places
 from ensemble.together_routes import ROUTES
-from ensemble.votes import Ints, Vote
+from ensemble.votes import Choose, Ints, Vote
 
 RESAMPLES = 200
 SEED = 0
@@ -60,6 +61,23 @@ def asking(prepared: Prepared, decided: Mapping[Place, Decided], places: Sequenc
         np.array([group_of[i] for i in ids]),
         {place: np.array([seat[i] for i in ids], dtype=np.int64) for place, seat in seats.items()},
     )
+
+
+def weighing(decided: Mapping[Place, Decided], asked: Asking, table: Composition, n_classes: int) -> tuple[float, ...] | None:
+    """By how much each of an answer's C classes counts, so that scores are those at the test photos' class shares.
+
+    Of the label it is the product over its tasks, unless its own shares are known; `None` where nothing is known.
+    """
+    shares = {place.task: one.shares for place, one in decided.items() if not place.where}
+    if asked.task in shares and shares[asked.task].new is not None:
+        return class_weights(asked.labels, n_classes, shares[asked.task])
+    parts = decompose(table, asked.labels) if asked.task == LABEL else {}
+    classes = decompose(table, np.arange(n_classes)) if parts else {}
+    found = np.ones(n_classes)
+    for number, task in enumerate(parts):
+        own = class_weights(parts[task], table.sizes[number], shares.get(task, Shares()))
+        found *= 1.0 if own is None else np.array(own)[classes[task]]
+    return None if (found == 1).all() else tuple(found.tolist())
 
 
 def unseen(prepared: Prepared, asked: Asking) -> list[str]:
@@ -116,6 +134,7 @@ def say(
     classes: Mapping[str, Sequence[str]],
     *,
     metric: str,
+    weights: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """What is known about one answer.
 
@@ -127,6 +146,7 @@ def say(
         table: How tasks and label belong together.
         classes: Task -> class names.
         metric: What it is judged in.
+        weights: Of the answer's classes, in every score (`weighing`).
     """
 
     def choice(of: Mapping[Place, Choosing], how: Together = together) -> Choose:
@@ -139,20 +159,24 @@ def say(
         rule: choice({place: one.plain.by(rule, (len(one.plain.on().members),)) for place, one in own.items()}, default)
         for rule in ("hard", "soft")
     }
-    scores = {name: optimistic_score(made, asked.labels, metric=metric) for name, made in rules.items()}
+    seen = partial(optimistic_score, labels=asked.labels, metric=metric, class_weights=weights)
+    scores = {name: seen(made) for name, made in rules.items()}
     best = "+".join(dict.fromkeys(one.pool.members[one.plain.by("single").on().members[0]].name for one in own.values()))
-    vote = optimistic_score(whole, asked.labels, metric=metric)
+    vote = seen(whole)
     honest, against = None, None
     if len(np.unique(asked.groups)) > 1:
-        honest = asdict(honest_score(whole, asked.labels, asked.groups, metric=metric, seed=SEED, n_resamples=RESAMPLES))
-        against = _against(whole, single, asked, metric)
+        how: dict[str, Any] = {"metric": metric, "seed": SEED, "class_weights": weights}
+        honest = asdict(honest_score(whole, asked.labels, asked.groups, n_resamples=RESAMPLES, **how))
+        judge = Judge(asked.labels, asked.groups, n_resamples=COMPARED, **how)
+        against = judge.compare("the vote", judge.group_results(single), judge.group_results(whole))
     return {
-        "best_single": {"trial_id": best, "score": optimistic_score(single, asked.labels, metric=metric)},
+        "best_single": {"trial_id": best, "score": seen(single)},
         "vote": vote,
         **scores,
         "optimistic": vote,
         "honest": honest,
         "gap": None if honest is None else vote - honest["mean"],
+        "weighed": weights is not None,
         "against_best_single": None if against is None else against.to_json(),
         "members": {str(place): len(one.choosing.on().members) for place, one in own.items()},
         "enough": {str(place): one.smallest.k for place, one in own.items() if one.smallest is not None},
@@ -178,11 +202,6 @@ def _fewer(said: Mapping[str, Any]) -> str:
     most = max(said["members"].values())
     enough = max(said["enough"].values(), default=most)
     return f"; {enough} of {most} members would do as well (--top {enough})" if enough < most else ""
-
-
-def _against(whole: Choose, single: Choose, asked: Asking, metric: str) -> Gain:
-    judge = Judge(asked.labels, asked.groups, metric=metric, seed=SEED, n_resamples=COMPARED)
-    return judge.compare("the vote", judge.group_results(single), judge.group_results(whole))
 
 
 def _answers_label(places: Sequence[Place], table: Composition) -> bool:

@@ -19,6 +19,7 @@ from ensemble.design import Design, decide_by, decide_together, mean_of_models, 
 from ensemble.greedy import Library
 from ensemble.kernels import ONE
 from ensemble.offsets import with_offsets
+from ensemble.priors import whole_shares
 from ensemble.quick_ballots import calibrated_ballots
 from ensemble.votes import Ints, Vote, first_largest, hard_by_ballots, hard_outcome, to_half
 from ledger.errors import UserError, unknown
@@ -203,13 +204,13 @@ class Arena:
         return self._once(("library", tuple(views)), lambda: self._library(tuple(views)))
 
     def _finished(self, vote: Vote, design: Design, rows: Ints) -> Vote:
-        """What is decided for photos together. Known shares are judged as if those of the judged photos were known as exactly."""
+        """What is decided for photos together.
+
+        Known shares are judged by those of all labelled photos here: the shares of these few would tell their answers.
+        """
         if design.same_group is None and design.quota is None:
             return vote
-        quota = None
-        if design.quota is not None:
-            known = np.bincount(self.labels[rows][self.labels[rows] >= 0], minlength=self.n_classes)
-            quota = known / known.sum()
+        quota = None if design.quota is None else self._once("shares", self._shares)
         return decide_together(vote, [str(row) for row in rows], self.groups[rows], same_group=design.same_group, quota=quota)
 
     def _outcome(self, rule: str, parts: Sequence[Part], total: Ints, rows: Ints) -> Vote:
@@ -309,6 +310,11 @@ class Arena:
         cells = np.arange(len(self.members)) * self.n_classes**2
         pairs: Ints = cells + self.labels[:, None] * self.n_classes + self.named[:, 0].T
         return pairs
+
+    def _shares(self) -> tuple[float, ...]:
+        """The C class shares of all labelled photos."""
+        known = np.bincount(self.labels[self.labels >= 0], minlength=self.n_classes)
+        return whole_shares(known)
 
     def _drawn(self, sample: Sample) -> NDArray[np.float32] | None:
         """How often each group was drawn, `float32 (G,)`, where the sample is of whole groups; else `None`."""

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from ensemble.arena import Arena, Sample
 from ensemble.design import Design
-from ensemble.honest import Decide
-from ensemble.votes import Ints, Vote
+from ensemble.votes import Decide, Ints, Vote
 from ensemble.ways import WAYS, Sizes
 
 Refine = Callable[[Arena, Sample, Design], Design]

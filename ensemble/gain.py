@@ -1,6 +1,6 @@
 """Kept only if it wins on people it did not see: a choice and steps that refine it -> the steps that are kept, and by how much each won.
 
-A step makes a new choice (`ensemble.honest.Choose`: in-bag rows -> a decision on other rows) of the one before it, e.g. "fit offsets on
+A step makes a new choice (`ensemble.votes.Choose`: in-bag rows -> a decision on other rows) of the one before it, e.g. "fit offsets on
 what the choice says of the in-bag rows, add them to what it says of the others". Each resample draws groups with replacement; both
 choices are made anew on the drawn groups and judged on the same groups left out. `Judge` compares any two choices so.
 """
@@ -13,11 +13,10 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.metrics import METRICS, SMALLEST_PROB
 from ensemble.grouped import Groups, group_draws, out_of_bag
-from ensemble.honest import Choose, Decide
+from ensemble.results import FIXED, LOG_LOSS, SUMMED, add, scores, weights_of, width
 from ensemble.side_by_side import side_by_side
-from ensemble.votes import Ints, Vote
+from ensemble.votes import Choose, Decide, Ints, Vote
 from ledger.errors import UserError, unknown
 
 Numbers = NDArray[np.float64]
@@ -32,8 +31,6 @@ kept and 10 % of intervals miss). With (1.1, 1.1), 500 pools each: 2.6-5.0 % kep
 accuracy 4.2 % and 10.0 %, macro-F1 5.0 % and 11.1 %, log loss 3.0-3.1 % and 10.8-12.0 %. An earlier simulation kept 7.5 % of 500 with 1.0.
 """
 N_DRAWS = 500
-FIXED = 2.0**16  # mean counts are multiples of 1 / FIXED: confusion matrices stay whole numbers, and their sums exact
-LOG_LOSS = "log_loss"
 Kind = TypeVar("Kind", bound=Choose)
 
 
@@ -128,7 +125,7 @@ class Judge:
             under the test photos' shares.
 
     Raises:
-        UserError: The metric is unknown, there are fewer than two groups with labels, or no resample left out a group.
+        UserError: The metric is unknown, there are fewer than two groups with labels, no resample left out a group, or no photo counts.
     """
 
     def __init__(
@@ -144,9 +141,8 @@ class Judge:
         self.rows = np.flatnonzero(labels >= 0)
         self.labels, self.metric, self.seed = labels[self.rows], metric, seed
         names, self.place = np.unique(np.asarray(groups)[self.rows], return_inverse=True)
-        self.class_weights = None if class_weights is None else np.array(class_weights)
-        judged = {name for name, known in METRICS.items() if known.of_many or name == LOG_LOSS}
-        faults = [] if metric in judged else [unknown("metric", metric, judged)]
+        self.weights = weights_of(self.labels, class_weights)
+        faults = [] if metric in SUMMED else [unknown("metric", metric, SUMMED)]
         faults += [] if len(names) > 1 else [f"a gain needs labelled photos of at least two groups, got {len(names)}"]
         self.resamples = list(out_of_bag(self.place, n_resamples=n_resamples, seed=seed)) if not faults else []
         faults += [] if self.resamples or faults else [f"none of {n_resamples} resamples left out a group; ask for more"]
@@ -169,7 +165,7 @@ class Judge:
 
         asked = side_by_side(ask, self.resamples)
         for (_, outside), votes in zip(self.resamples, asked, strict=True):
-            totals = totals or [np.zeros((n_groups, self._width(vote))) for vote in votes]
+            totals = totals or [self._zeros(vote) for vote in votes]
             for total, vote in zip(totals, votes, strict=True):
                 self._add(total, vote, outside)
             times[np.unique(self.place[outside])] += 1
@@ -178,7 +174,7 @@ class Judge:
     def apparent(self, choose: Choose) -> float:
         """The score of a choice on all the photos that it was made on."""
         vote = choose(self.rows)(self.rows)
-        total = np.zeros((int(self.place.max()) + 1, self._width(vote)))
+        total = self._zeros(vote)
         self._add(total, vote, np.arange(len(self.rows)))
         return self.score(np.rint(total * FIXED))
 
@@ -195,8 +191,8 @@ class Judge:
         `kept` asks for Bonferroni's level: 5 % divided by their number stays above the interval, the wider one by Student's t.
         """
         n_groups = len(before)
-        scores = [self._scores(self.draws @ results) for results in (before, after)]
-        gains = scores[1] - scores[0]
+        found = [scores(self.draws @ results, metric=self.metric) for results in (before, after)]
+        gains = found[1] - found[0]
         gains = gains[np.isfinite(gains)]
         n_differing = int((before != after).any(axis=1).sum())
         spread = np.percentile(gains[1:], INTERVAL) - gains[0]
@@ -204,8 +200,8 @@ class Judge:
         least = gains[0] + _wider(n_groups, n_differing, n_compared) * spread[0] * ANEW[0]
         return Gain(
             step=name,
-            before=float(scores[0][0]),
-            after=float(scores[1][0]),
+            before=float(found[0][0]),
+            after=float(found[1][0]),
             gain=float(gains[0]),
             low=float(low),
             high=float(high),
@@ -217,45 +213,20 @@ class Judge:
 
     def score(self, results: Numbers) -> float:
         """The out-of-bag score of a choice, from its groups' results `(G, X)`."""
-        return float(self._scores(results.sum(axis=0, keepdims=True))[0])
+        return float(scores(results.sum(axis=0, keepdims=True), metric=self.metric)[0])
 
-    def _width(self, vote: Vote) -> int:
-        """X: two sums for log loss, else the cells of a confusion matrix."""
-        return 2 if self.metric == LOG_LOSS else vote.shares.shape[1] ** 2
+    def _zeros(self, vote: Vote) -> Numbers:
+        """No sums yet, `(G, X)`."""
+        return np.zeros((int(self.place.max()) + 1, width(self.metric, vote.shares.shape[1])))
 
     def _add(self, total: Numbers, vote: Vote, outside: Ints) -> None:
-        """Count one decision into its groups: confusion matrices, flat, or sums of log-probabilities and of photos."""
-        labels, place, width = self.labels[outside], self.place[outside], total.shape[1]
-        weights = np.ones(len(labels)) if self.class_weights is None else self.class_weights[labels]
-        flat = total.reshape(-1)
-        if self.metric == LOG_LOSS:
-            np.add.at(flat, place * width, _log_probs(vote.shares, labels) * weights)
-            np.add.at(flat, place * width + 1, weights)
-        else:
-            np.add.at(flat, place * width + labels * vote.shares.shape[1] + vote.labels, weights)
-
-    def _scores(self, totals: Numbers) -> Numbers:
-        """The metric `(R,)` of summed results `(R, X)`; NaN where nothing was drawn."""
-        of_many = METRICS[self.metric].of_many
-        if of_many is None:
-            mean: Numbers = np.divide(totals[:, 0], totals[:, 1], out=np.full(len(totals), np.nan), where=totals[:, 1] > 0)
-            return mean
-        n_classes = int(totals.shape[1] ** 0.5)
-        matrices = totals.astype(np.int64).reshape(-1, n_classes, n_classes)
-        scores, drawn = np.full(len(matrices), np.nan), matrices.any(axis=(1, 2))
-        scores[drawn] = of_many(matrices[drawn])
-        return scores
+        """Count one decision into its groups."""
+        labels, place, weights = self.labels[outside], self.place[outside], self.weights[outside]
+        add(total, vote, labels, metric=self.metric, place=place, weights=weights)
 
 
 def _alone(decide: Decide) -> Callable[[Ints], Sequence[Vote]]:
     return lambda rows: [decide(rows)]
-
-
-def _log_probs(shares: Numbers, labels: Ints) -> Numbers:
-    """The terms of `competitions.metrics.log_loss`, photo by photo."""
-    true = shares[np.arange(len(labels)), labels] / shares.sum(axis=1)
-    found: Numbers = np.log(np.clip(true, SMALLEST_PROB, 1.0))
-    return found
 
 
 def _wider(n_groups: int, n_differing: int, n_compared: int = 1) -> float:

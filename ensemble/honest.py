@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.metrics import METRICS, score_labels
+from competitions.metrics import METRICS
 from ensemble.cascade import Place
 from ensemble.grouped import out_of_bag
+from ensemble.results import RANGE, add, scores, vote_score, weights_of, whole, width
 from ensemble.side_by_side import side_by_side
-from ensemble.votes import Ints, Vote
+from ensemble.votes import Choose, Decide, Ints, Vote
 from ledger.errors import UserError, unknown
 
-Decide = Callable[[Ints], Vote]  # rows int64 (n,) -> the vote on those photos, labels (n,)
-Choose = Callable[[Ints], Decide]  # in-bag rows int64 (n,), a photo as often as it was drawn -> the decision chosen on them
+Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Honest:
     """Scores of a choice on out-of-bag photos, in the metric's unit, greater is better.
 
     Attributes:
-        mean: Mean over the resamples.
-        low: Their 5 % percentile.
-        high: Their 95 % percentile.
-        n_resamples: Resamples that had an out-of-bag photo and are counted.
+        mean: The score of all out-of-bag decisions together, each photo counting once.
+        low: Where the 90 % interval begins.
+        high: Where it ends.
+        n_resamples: Resamples that had an out-of-bag photo that counts.
     """
 
     mean: float
@@ -39,13 +39,24 @@ class Honest:
 
 
 def honest_score(
-    choose: Choose, labels: Ints, groups: Sequence[str] | NDArray[np.str_], *, metric: str, seed: int, n_resamples: int = 200
+    choose: Choose,
+    labels: Ints,
+    groups: Sequence[str] | NDArray[np.str_],
+    *,
+    metric: str,
+    seed: int,
+    n_resamples: int = 200,
+    class_weights: Sequence[float] | None = None,
 ) -> Honest:
     """The score of a choice that is made anew, whole, in each resample and scored on the groups left out of it.
 
     Each resample draws as many groups as there are, with replacement; the choice sees the photos of the drawn groups (63.2 % of
     the groups on average, the rest repeats) and is scored on the others. Efron & Tibshirani 1997, "Improvements on
     cross-validation: the .632+ bootstrap method", the leave-one-out bootstrap with groups as units.
+
+    The score is that of one confusion matrix, to which each photo adds its mean over the resamples that left it out: macro-F1 of a
+    resample alone would not count classes that its few groups do not show. The interval reaches from there as far as the 5 % and the
+    95 % percentile of the resamples' own scores lie from their mean. Coverage with known truth is in tests/ensemble/test_honest.py.
 
     What it does not choose again, so that nobody calls it more honest than it is: the weights and the best epoch of each member,
     which were picked on these photos, and the search itself, which adapted its suggestions and stopped trials by their scores
@@ -60,13 +71,15 @@ def honest_score(
         metric: One of `competitions.metrics.METRICS`.
         seed: Of the resamples; the same seed draws the same groups for every task.
         n_resamples: How many.
+        class_weights: C numbers by which photos of each true class count (`ensemble.gain.Judge`).
 
     Raises:
-        UserError: There are fewer than two groups, no resample is asked for, or the metric is unknown.
+        UserError: There are fewer than two groups, no resample is asked for, the metric is unknown, or no photo counts.
     """
     used = np.flatnonzero(labels >= 0)
     alike = len(groups) == len(labels)
     names, place = np.unique(np.asarray(groups)[used] if alike else [], return_inverse=True)
+    weights = weights_of(labels[used], class_weights)
     faults = [] if metric in METRICS else [unknown("metric", metric, dict(METRICS))]
     faults += [] if n_resamples >= 1 else [f"n_resamples must be at least 1, got {n_resamples}"]
     faults += [] if alike else [f"labels and groups must be one per photo, got {len(labels)}, {len(groups)}"]
@@ -74,29 +87,32 @@ def honest_score(
         faults.append(f"an honest score needs labelled photos of at least two groups, got {len(names)}")
     if faults:
         raise UserError(*faults)
+    resamples = list(out_of_bag(place, n_resamples=n_resamples, seed=seed))
+    times = np.bincount(np.concatenate([outside for _, outside in resamples]), minlength=len(used)) if resamples else np.ones(1)
+    shared = weights / np.maximum(times, 1)
 
-    def score(resample: tuple[Ints, Ints]) -> float:
+    def result(resample: tuple[Ints, Ints]) -> Numbers:
+        """Its own sums, and what its photos add to those of all resamples: `(2, X)`."""
         inside, outside = resample
-        return vote_score(choose(used[inside])(used[outside]), labels[used[outside]], metric=metric)
+        vote, there = choose(used[inside])(used[outside]), labels[used[outside]]
+        sums = np.zeros((2, width(metric, vote.shares.shape[1])))
+        for row, counted in enumerate((weights, shared)):
+            add(sums, vote, there, metric=metric, place=np.full(len(outside), row), weights=counted[outside])
+        return sums
 
-    scores = side_by_side(score, out_of_bag(place, n_resamples=n_resamples, seed=seed))
-    if not scores:
+    results = np.array(side_by_side(result, resamples))
+    if not len(results):
         raise UserError(f"none of {n_resamples} resamples left out a group: too few groups or resamples for an honest score")
-    low, high = np.percentile(scores, [5, 95])
-    return Honest(float(np.mean(scores)), float(low), float(high), len(scores))
+    mean, *alone = scores(whole(np.vstack([results[:, 1].sum(axis=0), results[:, 0]]), metric=metric), metric=metric)
+    counted = np.array(alone)[np.isfinite(alone)]
+    low, high = np.clip(mean + np.percentile(counted, [5, 95]) - counted.mean(), *RANGE[metric])
+    return Honest(float(mean), float(low), float(high), len(counted))
 
 
-def optimistic_score(choose: Choose, labels: Ints, *, metric: str) -> float:
+def optimistic_score(choose: Choose, labels: Ints, *, metric: str, class_weights: Sequence[float] | None = None) -> float:
     """The score on the very photos that chose: too good, shown beside the honest one. `labels int64 (N,)`; -1 takes no part."""
     rows = np.flatnonzero(labels >= 0)
-    return vote_score(choose(rows)(rows), labels[rows], metric=metric)
-
-
-def vote_score(vote: Vote, labels: Ints, *, metric: str) -> float:
-    """The metric of a vote on photos with `labels int64 (N,)`: of its labels, or of its shares where the metric needs them."""
-    if METRICS[metric].of_counts is None:
-        return METRICS[metric](vote.shares, labels)
-    return score_labels(metric, vote.labels, labels, vote.shares.shape[1])
+    return vote_score(choose(rows)(rows), labels[rows], metric=metric, class_weights=class_weights)
 
 
 def choose_together(choices: Mapping[Place, Choose], answer: Callable[[Sequence[Place], Sequence[Vote]], Vote]) -> Choose:

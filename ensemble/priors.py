@@ -145,8 +145,8 @@ def estimate_prior(
     low, high = (found[0] + wider * (edge - found[0]) for edge in np.percentile(found[1:], INTERVAL, axis=0))
     return PriorEstimate(
         method=method,
-        source=_numbers(shares[0]),
-        prior=_numbers(found[0]),
+        source=whole_shares(shares[0]),
+        prior=whole_shares(found[0]),
         low=_numbers(low),
         high=_numbers(high),
         beyond_noise=_beyond(source, test),
@@ -263,6 +263,15 @@ def _beyond(source: _Side, test: _Side) -> bool:
 
 def _numbers(shares: Numbers) -> tuple[float, ...]:
     return tuple(map(float, np.round(np.clip(shares, 0, 1), 6)))
+
+
+def whole_shares(shares: Sequence[float] | Numbers | Ints) -> tuple[float, ...]:
+    """Shares `(C,)` with six decimals that sum to 1: the largest takes what rounding left."""
+    exact = np.asarray(shares, dtype=np.float64)
+    rounded = [round(float(share), 6) for share in np.maximum(exact, 0) / np.maximum(exact, 0).sum()]
+    most = max(range(len(rounded)), key=lambda place: rounded[place])
+    rounded[most] = 1.0 - sum(share for place, share in enumerate(rounded) if place != most)
+    return tuple(rounded)
 
 
 def _wider(n_groups: int) -> float:

@@ -11,6 +11,7 @@ from ensemble.arena import Arena, Sample
 from ensemble.calibration import Calibration, fit_calibration
 from ensemble.design import Correction, Design
 from ensemble.offsets import fit_offsets
+from ensemble.priors import whole_shares
 from ensemble.votes import Ints
 
 FEWEST, PER_CLASS, MOST_FITTED = 1000, 60, 3000
@@ -32,9 +33,8 @@ def calibrated(arena: Arena, sample: Sample, design: Design) -> Design:
 
 def corrected(arena: Arena, sample: Sample, design: Design, *, new: tuple[float, ...], source: str) -> Design:
     """Probabilities brought from the sample's class shares to the test photos'."""
-    counts = np.bincount(arena.labels[sample.rows], sample.times, arena.n_classes) + SMOOTH
-    old = tuple(round(float(share), 6) for share in counts / counts.sum())
-    return replace(design, correction=Correction(_whole(old), new, source))
+    counts = np.bincount(arena.labels[sample.rows], sample.times, arena.n_classes).astype(np.float64) + SMOOTH
+    return replace(design, correction=Correction(whole_shares(counts), new, source))
 
 
 def offset(arena: Arena, sample: Sample, design: Design) -> Design:
@@ -54,8 +54,8 @@ def same_for_group(arena: Arena, sample: Sample, design: Design) -> Design:
 
 
 def with_quota(arena: Arena, sample: Sample, design: Design, *, shares: tuple[float, ...]) -> Design:
-    """Answers that have exactly the shares the test photos are known to have."""
-    return replace(design, quota=shares)
+    """Answers that have exactly the shares the test photos are known to have, photo by photo: groups then need not agree."""
+    return replace(design, quota=shares, same_group=None)
 
 
 def _calibration(arena: Arena, sample: Sample, member: int, model: int) -> Calibration:
@@ -77,10 +77,3 @@ def _thin(arena: Arena, sample: Sample) -> Ints:
     step = -(-len(rows) // most)
     kept: Ints = rows[place % min(step, len(names)) == 0]
     return kept
-
-
-def _whole(shares: tuple[float, ...]) -> tuple[float, ...]:
-    """Rounded shares that sum to 1 again: the largest takes what rounding left."""
-    most = max(range(len(shares)), key=lambda place: shares[place])
-    rest = 1.0 - sum(share for place, share in enumerate(shares) if place != most)
-    return tuple(rest if place == most else share for place, share in enumerate(shares))

@@ -12,12 +12,11 @@ from ensemble.cascade import Place
 from ensemble.composition import Composition
 from ensemble.gain import Gain, Judge
 from ensemble.grouped import Groups
-from ensemble.honest import Choose
 from ensemble.joint_prior import fit_joint
 from ensemble.together import Together, asks_joint, default_way, route_votes, ways
 from ensemble.together_routes import Said, routes
 from ensemble.together_ways import TOGETHER
-from ensemble.votes import Ints, Vote
+from ensemble.votes import Choose, Ints, Vote
 
 N_RESAMPLES = 50
 
@@ -58,6 +57,7 @@ def choose_way(
     seed: int,
     joint: Sequence[float] | None = None,
     n_resamples: int = N_RESAMPLES,
+    class_weights: Sequence[float] | None = None,
 ) -> tuple[Together, tuple[WayAccount, ...]]:
     """The way in which these places answer the label, and an account of every way they allow, the default first.
 
@@ -72,6 +72,7 @@ def choose_way(
         joint: C shares of the composed classes among the training photos; for `None` those of the photos here, counted anew on the
             drawn ones of each resample while ways are judged.
         n_resamples: How often each place is chosen anew.
+        class_weights: By which photos of each composed class count (`ensemble.gain.Judge`).
 
     Returns:
         The way, and one account per way; no accounts where only one way can be taken, which then needs no choice.
@@ -82,7 +83,7 @@ def choose_way(
     default, names = default_way(list(choices), table), ways(list(choices), table)
     if len(names) == 1:
         return Together(default, _joint(default, choices, table, labels, joint)), ()
-    judge = Judge(labels, groups, metric=metric, seed=seed, n_resamples=n_resamples)
+    judge = Judge(labels, groups, metric=metric, seed=seed, n_resamples=n_resamples, class_weights=class_weights)
     before, *others = judge.results_of_several(_all_ways(names, choices, table, classes, labels, joint))
     gains = [judge.compare(name, before, after, n_compared=len(others)) for name, after in zip(names[1:], others, strict=True)]
     best = max((gain for gain in gains if gain.kept), key=lambda gain: gain.after, default=None)

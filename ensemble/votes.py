@@ -40,6 +40,10 @@ class Vote:
     shares: NDArray[np.float64]
 
 
+Decide = Callable[[Ints], Vote]  # rows int64 (n,) -> the vote on those photos, labels (n,)
+Choose = Callable[[Ints], Decide]  # in-bag rows int64 (n,), a photo as often as it was drawn -> the decision chosen on them
+
+
 @dataclass(frozen=True)
 class Rule:
     """A way to vote.

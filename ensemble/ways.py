@@ -28,6 +28,7 @@ LARGEST, AMONG = 5, 12
 """At most 5 of the best 12 members are 1,585 subsets, few enough to be compared anew in each resample."""
 WALKED = 30
 """Pairs of members are compared among so many of the best."""
+GREEDY = ("as many trials as raise the score", 0)
 CEILINGS = (1.0, 0.75, 0.5, 0.25)
 """Quantiles of the agreements of pairs; 1 lets everyone pass."""
 UNSEEN = 0.5
@@ -41,10 +42,14 @@ class Way:
     Attributes:
         words: What it does, for people.
         design: From arena, sample and allowed numbers of members to a design.
+        takes: How many members it takes, where it does not heed every allowed number.
+        most: The greatest number that it heeds; `None` for any.
     """
 
     words: str
     design: Callable[[Arena, Sample, Sizes], Design]
+    takes: str = ""
+    most: int | None = None
 
 
 def single(arena: Arena, sample: Sample, sizes: Sizes) -> Design:
@@ -208,18 +213,18 @@ def _log_odds(right: float, wrong: float, n_classes: int) -> float:
 
 
 WAYS: dict[str, Way] = {
-    "single": Way("the best trial alone", single),
+    "single": Way("the best trial alone", single, "one trial", 1),
     "hard": Way("hard vote of all views of the best trials", partial(top, rule="hard")),
     "soft": Way("their mean probabilities", partial(top, rule="soft")),
     "geometric": Way("their mean logarithms", partial(top, rule="geometric")),
     "rank": Way("their mean ranks", partial(top, rule="rank")),
     "weighted": Way("hard vote, trials weighing the log-odds of being right", weighted),
     "class-weighted": Way("hard vote, each word weighing the log-odds of being right for its class", weighted_by_class),
-    "greedy-soft": Way("greedy selection with replacement, mean probabilities", partial(greedy, rule="soft")),
-    "greedy-hard": Way("greedy selection with replacement, hard vote", partial(greedy, rule="hard")),
-    "bagged-greedy-soft": Way("greedy selection in ten random halves, mean probabilities", partial(bagged, rule="soft")),
-    "bagged-greedy-hard": Way("greedy selection in ten random halves, hard vote", partial(bagged, rule="hard")),
-    "subset": Way("hard vote of the best subset of the best 12 trials, exactly", subset),
+    "greedy-soft": Way("greedy selection with replacement, mean probabilities", partial(greedy, rule="soft"), *GREEDY),
+    "greedy-hard": Way("greedy selection with replacement, hard vote", partial(greedy, rule="hard"), *GREEDY),
+    "bagged-greedy-soft": Way("greedy selection in ten random halves, mean probabilities", partial(bagged, rule="soft"), *GREEDY),
+    "bagged-greedy-hard": Way("greedy selection in ten random halves, hard vote", partial(bagged, rule="hard"), *GREEDY),
+    "subset": Way("hard vote of the best subset of the best 12 trials, exactly", subset, f"at most {LARGEST} trials", LARGEST),
     "diverse": Way("hard vote of the best trials that agree seldom enough", diverse),
     "stacked": Way("logistic regression on log-probabilities", stacked),
 }

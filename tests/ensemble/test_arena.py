@@ -12,7 +12,7 @@ from competitions.metrics import METRICS
 from ensemble.arena import Arena, Sample
 from ensemble.choosing import Choosing
 from ensemble.design import Design, decide_by
-from ensemble.honest import vote_score
+from ensemble.results import vote_score
 from ensemble.ways import WAYS
 
 
