@@ -35,8 +35,6 @@ TRIED = 50
 """Resamples in which a refinement is fitted anew; each group is left out of a third of them."""
 SEED = 1
 """Of those resamples; the honest score draws others."""
-RANKED_WIDE = ("single", "hard", "soft", "geometric", "rank", "weighted", "class-weighted")
-"""Ways that take the best of a ranking: they may rank members too that were not computed through all views."""
 Numbers = NDArray[np.float64]
 
 
@@ -100,7 +98,7 @@ def decide_place(prepared: Prepared, pool: Pool, asked: Asked, shares: Shares) -
                 f"--thorough and --vote best compare ways on groups left out, and the labelled photos of {pool.place} are of one "
                 "group; leave them out, or give another --fold"
             )
-        plain = _base(pool, way, asked.sizes)
+        plain = Choosing(pool.arena, way, asked.sizes)
         return Decided(pool, plain, plain, shares=shares)
     judge = Judge(
         arena.labels,
@@ -111,9 +109,9 @@ def decide_place(prepared: Prepared, pool: Pool, asked: Asked, shares: Shares) -
         class_weights=class_weights(arena.labels, arena.n_classes, shares),
     )
     if asked.thorough or asked.vote == BEST:
-        held = tournament(pool.whole.fewer(MOST_JUDGED), sizes=asked.sizes, judge=judge)
+        held = tournament(arena, sizes=asked.sizes, judge=judge)
         way = held.champion if asked.vote == BEST else way
-    plain = _base(pool, way, asked.sizes)
+    plain = Choosing(pool.arena, way, asked.sizes)
     smallest = _smallest(arena, asked, way, judge)
     if asked.plain:
         return Decided(pool, plain, plain, shares=shares, tournament=held, smallest=smallest)
@@ -182,12 +180,6 @@ def _refinements(prepared: Prepared, pool: Pool, shares: Shares) -> dict[str, Re
     if shares.source == "known" and shares.new is not None:
         found["quota"] = partial(with_quota, shares=shares.new)
     return found
-
-
-def _base(pool: Pool, way: str, sizes: Sequence[int]) -> Choosing:
-    """A way without refinements; ways that do not rank see only members that were computed through all views."""
-    arena = pool.arena if way in RANKED_WIDE else pool.whole
-    return Choosing(arena, way, sizes)
 
 
 def _smallest(arena: Arena, asked: Asked, way: str, judge: Judge) -> Smallest | None:

@@ -7,8 +7,7 @@ folds the trials of one configuration and seed, each judged on the photos of its
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +45,7 @@ class Pool:
         members: In the arena's order.
         scores: Their validation scores for this place, through the identity.
         image_ids: N photos in manifest order; for a place with a condition those outside of it as well.
-        n_whole: How many have all views.
+        n_whole: How many have all views: the arena's `width`, and all imports.
     """
 
     place: Place
@@ -55,12 +54,6 @@ class Pool:
     scores: tuple[float, ...]
     image_ids: tuple[str, ...]
     n_whole: int
-
-    @cached_property
-    def whole(self) -> Arena:
-        """Those that look through all views."""
-        n = self.n_whole
-        return replace(self.arena, members=self.arena.members[:n], probs=self.arena.probs[:n], _kept={})
 
     def member(self, name: str) -> Member:
         """The member of this name."""
@@ -129,6 +122,8 @@ def load_pool(
         groups=np.array([prepared.manifest.groups[row] for row in photos.rows]),
         metric=metric,
         models=photos.models if len(folds) > 1 else None,
+        width=len(whole),
+        always=frozenset(number for number, member in enumerate(kept) if member.imported),
     )
     return Pool(place, arena, kept, tuple(scores[member.name] for member in kept), photos.ids, len(voting))
 

@@ -58,6 +58,8 @@ class Arena:
         groups: N group names, an array of texts.
         metric: One of `competitions.metrics.METRICS`.
         models: `int64 (N,)`: which of a member's models gave a photo's row, where folds have one each; all 0 for `None`.
+        width: How many of a sample's best a way sees that looks at everybody (`contenders`); all for `None`.
+        always: Numbers of members that it sees besides.
 
     Raises:
         UserError: Numbers do not fit, or the metric is unknown.
@@ -70,6 +72,8 @@ class Arena:
     groups: NDArray[np.str_]
     metric: str
     models: Ints | None = None
+    width: int | None = None
+    always: frozenset[int] = frozenset()
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -160,6 +164,17 @@ class Arena:
             return list(range(len(self.members)))
         key = ("ranked", hashlib.blake2b(sample.rows.tobytes() + sample.times.tobytes(), digest_size=16).digest())
         return list(self._once(key, lambda: self._ranked(sample)))  # several ways ask about the same resample
+
+    def contenders(self, sample: Sample) -> list[int]:
+        """Whom a way sees that does not only take the best: the sample's best `width`, and `always`, best first.
+
+        Who is seen is asked of the sample, so that nobody is seen for having been lucky on groups that are left out.
+        """
+        ranked = self.ranked(sample)
+        if self.width is None:
+            return ranked
+        seen = self.always | set([member for member in ranked if member not in self.always][: self.width])
+        return [member for member in ranked if member in seen]
 
     def _ranked(self, sample: Sample) -> list[int]:
         scores = self.member_scores(sample)

@@ -77,6 +77,10 @@ class Library:
             raise UserError(f"labels must be 0..{half.shape[2] - 1}, got {labels.min()}..{labels.max()}; leave out unknown ones")
         return cls(half, _laid_out(half), labels.astype(np.int64))
 
+    def some(self, members: Ints) -> "Library":
+        """Of these members only, in this order."""
+        return Library(self.half[members], np.ascontiguousarray(self.units[:, :, members]), self.labels)
+
     def of_member(self, member: int) -> Units:
         """The sums' step when a member joins, `int32 (N, C)`, read where it lies together."""
         units: Units = (self.half[member].astype(np.float32) * np.float32(ONE)).astype(np.int32)
@@ -100,6 +104,10 @@ def select(
     Raises:
         UserError: The metric is unknown, no photo counts, or there are no rounds or too many.
     """
+    members = np.arange(library.units.shape[2]) if among is None else np.array(sorted(among))
+    if len(members) < library.units.shape[2]:
+        chosen = select(library.some(members), metric=metric, rounds=rounds, times=times)
+        return Selection(tuple(int(members[one]) for one in chosen.order), chosen.scores)
     counts = np.ones(len(library.labels), dtype=np.int64) if times is None else times
     faults = [] if metric in METRICS else [unknown("metric", metric, dict(METRICS))]
     faults += [] if 1 <= rounds <= MOST_ROUNDS else [f"rounds must be 1..{MOST_ROUNDS}, got {rounds}"]
@@ -111,12 +119,11 @@ def select(
     if loops:
         used = used[np.argsort(library.labels[used], kind="stable")]
     total = np.zeros(library.units.shape[:2], dtype=np.int32)
-    members = np.arange(library.units.shape[2]) if among is None else np.array(sorted(among))
     order: list[int] = []
     scores: list[float] = []
     for _ in range(rounds):
-        found = np.round(_scores(library, total, used, counts, metric, loops)[members], DECIMALS)
-        ties = members[found == found.max()]
+        found = np.round(_scores(library, total, used, counts, metric, loops), DECIMALS)
+        ties = np.flatnonzero(found == found.max())
         again = [member for member in ties if member in order]
         best = int((again or ties)[0])
         order.append(best)

@@ -1,7 +1,7 @@
 """Ways to choose: an arena, the photos that choose and the numbers of members allowed -> a design. Each is a line of `WAYS`.
 
-A way sees nothing but the sample it is given, so it can be asked again in every resample; `ensemble.tournament` compares them on groups
-that did not choose.
+A way sees nothing but the sample it is given, and ranks members anew by it, so it can be asked again in every resample;
+`ensemble.tournament` compares them on groups that did not choose.
 """
 
 from collections.abc import Callable, Sequence
@@ -91,7 +91,8 @@ def greedy(arena: Arena, sample: Sample, sizes: Sizes, *, rule: str) -> Design:
         return top(arena, sample, sizes, rule=rule)
     views = tuple(range(len(arena.views)))
     library, rows = arena.library(views)
-    chosen = select(library, metric=arena.metric, rounds=ROUNDS, times=_times(rows, sample)).weights
+    among = arena.contenders(sample)
+    chosen = select(library, metric=arena.metric, rounds=ROUNDS, times=_times(rows, sample), among=among).weights
     order = sorted(chosen, key=lambda member: (-chosen[member], list(chosen).index(member)))
     voters = tuple((member, view) for member in order for view in views)
     return Design(voters, rule, tuple(float(chosen[member]) for member, _ in voters))
@@ -104,7 +105,7 @@ def bagged(arena: Arena, sample: Sample, sizes: Sizes, *, rule: str) -> Design:
     """
     if not len(sample.rows):
         return top(arena, sample, sizes, rule=rule)
-    views, ranked = tuple(range(len(arena.views))), arena.ranked(sample)
+    views, ranked = tuple(range(len(arena.views))), arena.contenders(sample)
     library, rows = arena.library(views)
     rng, times = np.random.default_rng(BAG_SEED), _times(rows, sample)
     joined = dict.fromkeys(ranked, 0)
@@ -126,7 +127,7 @@ def subset(arena: Arena, sample: Sample, sizes: Sizes) -> Design:
     allowed = [k for k in _there(arena, sizes) if k <= LARGEST]
     if not allowed or not len(sample.rows):
         return top(arena, sample, sizes, rule="hard")
-    return best_subset(arena, sample, sizes=allowed, among=arena.ranked(sample)[:AMONG]).design
+    return best_subset(arena, sample, sizes=allowed, among=arena.contenders(sample)[:AMONG]).design
 
 
 def diverse(arena: Arena, sample: Sample, sizes: Sizes) -> Design:
@@ -135,7 +136,7 @@ def diverse(arena: Arena, sample: Sample, sizes: Sizes) -> Design:
     How often is too often is one of the quantiles `CEILINGS` of the agreements of all pairs of the best 30, through their first view;
     the one that votes best, of equals the most permissive. Where too few pass, there are fewer members.
     """
-    ranked = arena.ranked(sample)[: max(WALKED, *_there(arena, sizes))]
+    ranked = arena.contenders(sample)[: max(WALKED, *_there(arena, sizes))]
     if len(ranked) < 2 or not len(sample.rows):
         return top(arena, sample, sizes, rule="hard")
     agreed = _agreements(arena, sample, ranked)

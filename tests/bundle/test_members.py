@@ -274,7 +274,7 @@ def test_a_budget_is_kept_and_what_nothing_keeps_is_refused_with_the_cheapest(he
     assert all(len(ensemble.members) == 1 for ensemble in held.plan.tasks)
     with pytest.raises(UserError, match=r"nothing keeps --max-megabytes 0\.0001"):
         choose(prepared, Asked(max_megabytes=1e-4, plain=True))
-    with pytest.raises(UserError, match="a budget chooses among hard or soft votes"):
+    with pytest.raises(UserError, match="a budget and --front compare hard or soft votes"):
         choose(prepared, Asked(max_megabytes=1.0, vote="stacked"))
 
 
@@ -292,3 +292,45 @@ def test_other_ways_to_vote_are_exported_and_answer_from_their_bundle(here: Any,
     for facts in choice.scores.values():
         assert {"hard", "soft", "best_single", "vote", "honest", "gap", "against_best_single", "verdict"} <= set(facts)
     assert choice.forecast["validation_looked_at"] == {"colour": 2, "shape": 2}
+
+
+@pytest.mark.parametrize("shares", [(0.333, 0.333, 0.333), (0.8, 0.1, 0.1)])
+def test_known_class_shares_need_not_be_exact_and_every_score_is_at_them(here: Any, tmp_path: Path, shares: Any) -> None:
+    prepared, data = here
+    told = dict(zip(prepared.competition.classes("colour"), shares, strict=True))
+    competition = prepared.competition.model_copy(update={"allows": ("test_shares",), "test_shares": {"colour": told}})
+    own = replace(prepared, competition=competition)
+    choice, plain = choose(own, Asked(top=2)), choose(own, Asked(top=2, plain=True))
+    answers = from_bundle(data, own, choice, tmp_path)
+    np.testing.assert_array_equal(answers.labels["colour"], choice.answers["colour"])
+    assert [task for task, said in choice.scores.items() if said["weighed"]] == ["colour", "label"]
+    assert "at the test photos' class shares" in choice.forecast["words"]
+    assert sum(choice.forecast["test_shares"]["colour"]["shares"]) == pytest.approx(1, abs=1e-12)
+    assert not any(said["weighed"] for said in plain.scores.values()), "--plain looks at no shares"
+    if shares[0] > 0.5:
+        assert choice.scores["colour"]["hard"] != plain.scores["colour"]["hard"]
+
+
+def test_what_has_no_effect_is_refused(here: Any) -> None:
+    for vote, top in (("single", 2), ("subset", 6), ("greedy-soft", 1), ("bagged-greedy-hard", 5)):
+        with pytest.raises(UserError, match=f"--top {top} has no effect with --vote {vote}"):
+            choose(here[0], Asked(vote=vote, top=top))
+    with pytest.raises(UserError, match="a budget and --front compare hard or soft votes"):
+        choose(here[0], Asked(vote="greedy-soft", front=True))
+
+
+def test_an_imported_file_votes_in_a_cascade(here: Any, tmp_path: Path) -> None:
+    first, _ = here
+    shutil.copytree(first.paths.root, tmp_path / "runs" / "tiny")
+    prepared = replace(first, paths=CompetitionPaths(tmp_path / "runs" / "tiny"))
+    (target,) = choose_targets(prepared.competition, ["shape"])
+    native = find_members(prepared, [target], folds=(0,), study=None)["shape"][0]
+    choose(prepared, Asked(plain=True))
+    train(prepared, 1, ["shape@red", "shape@rest"])
+    copy_out(prepared, native.name, "shape", tmp_path / "mine.npz")
+    import_files(prepared, [tmp_path / "mine.npz"], Source("mine", ()), name="mine", head="shape")
+    cascade = Asked(targets=("colour", "shape@red", "shape@rest"), top=2, plain=True)
+    with_it, without = (choose(prepared, replace(cascade, imports=imports)) for imports in (("mine",), ()))
+    for place in ("shape@colour=red", "shape@colour=green|blue"):
+        both = [choice.journal["places"][place]["members_compared"] for choice in (with_it, without)]
+        assert both[0] == both[1] + 1, place

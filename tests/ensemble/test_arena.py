@@ -1,6 +1,7 @@
 """Votes among the same members, counted once and asked many times, against `ensemble.votes`."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from competitions.metrics import METRICS
 from ensemble.arena import Arena, Sample
 from ensemble.choosing import Choosing
 from ensemble.design import Design, decide_by
+from ensemble.gain import Gain, Judge, Step, keep_what_wins
+from ensemble.refine import same_for_group, with_quota
 from ensemble.results import vote_score
 from ensemble.ways import WAYS
 
@@ -126,3 +129,39 @@ def test_of_many_photos_whole_groups_are_left_and_never_a_single_one(n_groups: i
     fewer = replace(arena, labels=labels, groups=groups).fewer(most)
     assert len(np.unique(fewer.groups)) == left
     assert len(fewer.labels) == 5 * left
+
+
+def told_shares(seed: int, n_groups: int, *, biased: float = 0.0, per: int = 8) -> Arena:
+    """Two equal members of two classes, groups of one class each; biased ones name the first class too often."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(rng.integers(0, 2, n_groups), per)
+    logits = rng.normal(0, 1, (len(labels), 2)) + 0.7 * np.eye(2)[labels] + [biased, 0]
+    probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    groups = np.repeat([f"g{number:03}" for number in range(n_groups)], per)
+    return Arena(("m", "n"), ("identity",), np.stack([probs, probs])[:, None].astype(np.float16), labels, groups, "accuracy")
+
+
+def quota_account(arena: Arena) -> Gain:
+    judge = Judge(arena.labels, arena.groups, metric=arena.metric, seed=1, n_resamples=20)
+    step = Step("quota", lambda choice: choice.then(partial(with_quota, shares=(0.5, 0.5))))
+    return keep_what_wins(Choosing(arena, "soft", (1,)), [step], judge)[1][0]
+
+
+@pytest.mark.parametrize("n_groups", [4, 8, 24])
+def test_known_shares_do_not_tell_the_answers_of_the_photos_they_are_judged_on(n_groups: int) -> None:
+    arenas = [told_shares(seed, n_groups) for seed in range(12)]
+    accounts = [quota_account(arena) for arena in arenas if len(set(arena.labels)) == 2]
+    assert np.mean([account.gain for account in accounts]) < 0.01, "true gain: 0.003"
+    assert sum(account.kept for account in accounts) <= 1
+
+
+def test_known_shares_are_kept_where_they_help() -> None:
+    account = quota_account(told_shares(0, 100, biased=1.5, per=4))
+    assert account.kept
+    assert account.low > 0.02
+
+
+def test_one_answer_per_group_and_a_quota_are_alternatives() -> None:
+    arena = told_shares(0, 24)
+    design = same_for_group(arena, arena.sample(), Choosing(arena, "soft", (1,)).on())
+    assert with_quota(arena, arena.sample(), design, shares=(0.5, 0.5)).same_group is None

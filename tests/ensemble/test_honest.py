@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from competitions.metrics import score_labels
 from ensemble.answers import answer_all
 from ensemble.arena import Arena
 from ensemble.cascade import Place
 from ensemble.choosing import Choosing
 from ensemble.composition import Composition, compose
 from ensemble.honest import choose_together, honest_score, optimistic_score
-from ensemble.votes import RULES, Floats, Ints, Vote
+from ensemble.votes import RULES, Choose, Floats, Ints, Vote
 from ledger.errors import UserError
 
 TABLE = Composition(("mask", "age"), (("yes", "no"), ("young", "middle", "old")))
@@ -138,6 +139,73 @@ def test_what_cannot_be_scored_is_refused() -> None:
         honest_score(choose, labels, np.full(len(labels), "one"), metric="accuracy", seed=0)
     with pytest.raises(UserError, match="one per photo"):
         honest_score(choose, labels, groups[1:], metric="accuracy", seed=0)
+    with pytest.raises(UserError, match="no labelled photo counts"):
+        honest_score(choose, labels, groups, metric="accuracy", seed=0, class_weights=(0, 0, 0))
     with pytest.raises(UserError) as caught:
         honest_score(choose, labels, groups, metric="acuracy", seed=0, n_resamples=0)
     assert len(caught.value.faults) == 2
+
+
+PRIOR = np.array([0.4, 0.25, 0.15, 0.1, 0.06, 0.04])
+SKILL = np.linspace(2.5, -0.5, 6)
+"""Of each class the log-odds of being right: rare ones are hard."""
+
+
+def fallible(seed: int, *, n_groups: int, per: int, n_voters: int) -> tuple[Ints, Ints, np.ndarray]:
+    """Labels `(N,)`, what voters say `(M, N)` and groups `(N,)`: groups of one class each, some harder than others."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(rng.choice(6, n_groups, p=PRIOR), per)
+    hard = np.repeat(rng.normal(0, 1.5, n_groups), per) + np.repeat(rng.normal(0, 0.75, (n_voters, n_groups)), per, axis=1)
+    right = rng.random(hard.shape) < 1 / (1 + np.exp(-(SKILL[labels] + hard)))
+    said = np.where(right, labels, (labels + rng.integers(1, 6, hard.shape)) % 6)
+    return labels, said, np.repeat([f"g{number:05}" for number in range(n_groups)], per)
+
+
+def truth_of(metric: str) -> float:
+    labels, said, _ = fallible(999, n_groups=40_000, per=2, n_voters=1)
+    return score_labels(metric, said[0], labels, 6)
+
+
+def check_honesty(n: int, metric: str, n_groups: int, n_voters: int, *, missed_at_most: float, off_at_most: float) -> None:
+    truth, missed, off = truth_of(metric), 0, []
+    for seed in range(n):
+        labels, said, groups = fallible(seed, n_groups=n_groups, per=7, n_voters=n_voters)
+        choose = chooser(np.eye(6, dtype=np.float16)[said], labels, sizes=[1], metric=metric)
+        honest = honest_score(choose, labels, groups, metric=metric, seed=seed, n_resamples=50)
+        missed += not honest.low <= truth <= honest.high
+        off.append(honest.mean - truth)
+    assert missed <= missed_at_most * n, f"{missed} of {n} intervals missed {truth:.3f}"
+    assert abs(np.mean(off)) <= off_at_most, f"{np.mean(off):+.3f} from the truth"
+
+
+@pytest.mark.parametrize(("metric", "n_groups"), [("macro_f1", 24), ("macro_f1", 80), ("accuracy", 24)])
+def test_few_groups_do_not_make_a_score_too_good(metric: str, n_groups: int) -> None:
+    """Scored by itself, each third of 24 groups lacks classes: its mean macro-F1 is 0.10 above the truth."""
+    check_honesty(60, metric, n_groups, 1, missed_at_most=0.16, off_at_most=0.05)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("n_voters", [1, 10])
+@pytest.mark.parametrize(
+    ("metric", "n_groups"), [("macro_f1", 24), ("macro_f1", 80), ("accuracy", 24), ("balanced_accuracy", 40)]
+)
+def test_intervals_hold_what_they_promise(metric: str, n_groups: int, n_voters: int) -> None:
+    check_honesty(1000, metric, n_groups, n_voters, missed_at_most=0.13, off_at_most=0.05)
+
+
+@pytest.mark.parametrize("metric", METRIC_NAMES)
+def test_class_weights_are_photos_that_stand_more_often(metric: str) -> None:
+    """Every photo of a class three times is that class with weight 3."""
+    probs, labels, groups = noise(9)
+    often = np.repeat(np.arange(len(labels)), np.where(labels == 1, 3, 1))
+    whole = Vote(probs[0].argmax(axis=1), probs[0].astype(np.float64))
+    fixed = honest_score(as_said(whole, np.arange(len(labels))), labels, groups, metric=metric, seed=0, class_weights=(1, 3, 1))
+    repeated = honest_score(as_said(whole, often), labels[often], groups[often], metric=metric, seed=0)
+    np.testing.assert_allclose([fixed.mean, fixed.low, fixed.high], [repeated.mean, repeated.low, repeated.high], atol=1e-4)
+    other = honest_score(as_said(whole, np.arange(len(labels))), labels, groups, metric=metric, seed=0)
+    assert abs(other.mean - fixed.mean) > 1e-4 or metric == "balanced_accuracy"
+
+
+def as_said(vote: Vote, rows: Ints) -> Choose:
+    """Photo n of a choice is photo `rows[n]` of this vote, whoever chooses."""
+    return lambda _: lambda others: Vote(vote.labels[rows[others]], vote.shares[rows[others]])

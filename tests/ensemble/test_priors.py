@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from competitions.metrics import log_loss
 from ensemble.calibration import calibrate, fit_calibration
-from ensemble.priors import METHODS, PriorEstimate, estimate_prior, with_prior
+from ensemble.priors import METHODS, PriorEstimate, estimate_prior, whole_shares, with_prior
 from ensemble.votes import Floats, Ints
 from ledger.errors import UserError
 
@@ -169,3 +169,26 @@ def test_a_class_without_a_share_gets_nothing_and_one_without_a_past_is_refused(
         with_prior(probs, old=[0.5, 0.5, 0], new=[0.4, 0.4, 0.2])
     with pytest.raises(UserError, match="3 shares that sum to 1"):
         with_prior(probs, old=[0.5, 0.5], new=[0.4, 0.4, 0.2])
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 18, 101])
+def test_shares_that_a_plan_keeps_sum_to_1(n_classes: int) -> None:
+    for seed in range(50):
+        shares = np.random.default_rng(seed).dirichlet(np.full(n_classes, 0.3))
+        whole = whole_shares(shares * (1 if seed % 2 else 0.999))
+        assert abs(sum(whole) - 1) < 1e-12
+        assert min(whole) >= 0
+        np.testing.assert_allclose(whole, shares, atol=n_classes * 1e-6)
+        assert whole_shares(whole) == pytest.approx(whole, abs=1e-15)
+
+
+def test_an_estimate_is_shares_that_a_plan_takes() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(rng.integers(0, 7, 120), 4)
+    probs = 0.5 * np.eye(7)[labels] + 0.5 * rng.dirichlet(np.ones(7), len(labels))
+    groups = np.repeat([f"g{number:03}" for number in range(120)], 4)
+    for seed in range(5):
+        rows = rng.permutation(len(labels))[:300]
+        found = estimate_prior(probs, labels, groups, probs[rows], groups[rows], covariate_shift=False, seed=seed, n_resamples=10)
+        for shares in (found.source, found.prior):
+            assert abs(sum(shares) - 1) < 1e-12

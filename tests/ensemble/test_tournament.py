@@ -8,6 +8,7 @@ import pytest
 from ensemble.arena import Arena
 from ensemble.choosing import Choosing
 from ensemble.gain import Gain, Judge
+from ensemble.honest import Honest, honest_score
 from ensemble.tournament import Tournament, smallest_if_equal, tournament
 from ensemble.ways import WAYS
 from ledger.errors import UserError
@@ -136,3 +137,21 @@ def test_members_that_err_apart_are_worth_their_number() -> None:
     found = smallest_if_equal(arena, most=7, judge=judge_of(arena, 0))
     assert 3 <= found.k <= found.best
     assert found.scores[found.best - 1] == max(found.scores)
+
+
+def honest_on_noise(way: str, seed: int, n_members: int = 120) -> Honest:
+    """Of a way that sees fifteen contenders of many members, who know nothing."""
+    one = noise(seed, n_groups=60, n_members=n_members)
+    arena = Arena(one.members, ("identity",), one.probs[:, :1], one.labels, one.groups, "accuracy", width=15)
+    choosing = Choosing(arena, way, SIZES)
+    return honest_score(choosing, arena.labels, arena.groups, metric="accuracy", seed=seed, n_resamples=20)
+
+
+@pytest.mark.parametrize(
+    "way", ["hard", "diverse", "greedy-hard", *(pytest.param(way, marks=pytest.mark.long) for way in ("subset", "stacked"))]
+)
+def test_who_is_seen_is_asked_anew_so_no_way_is_honest_about_luck_it_kept(way: str) -> None:
+    n = 6 if way in SLOW else 12
+    found = [honest_on_noise(way, seed) for seed in range(n)]
+    assert np.mean([one.mean for one in found]) < 1 / 3 + 0.03, "0.06 too good where contenders are those of all photos"
+    assert sum(one.low > 1 / 3 for one in found) <= 2
