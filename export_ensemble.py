@@ -39,6 +39,7 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
         plain=given.plain,
         soup=given.soup,
         front=given.front,
+        estimator=given.estimator,
         max_seconds=given.max_seconds_per_1000,
         max_megabytes=given.max_megabytes,
         device=given.device,
@@ -154,6 +155,12 @@ def main() -> int:
     made.add_argument("--thorough", action="store_true", help="compare every way to choose, over a wider pool: minutes")
     made.add_argument("--plain", action="store_true", help="votes as they are: no views left out, no calibration, no offsets")
     made.add_argument("--soup", action="store_true", help="average the weights of trials that share backbone and start")
+    made.add_argument(
+        "--estimator",
+        default="em",
+        metavar="NAME",
+        help="of the test photos' class shares, where not told: em or bbse (default: em)",
+    )
     made.add_argument("--front", action="store_true", help="measure what members cost and print score against cost")
     made.add_argument("--max-seconds-per-1000", type=float, metavar="S", help="the best choice whose networks take at most this")
     made.add_argument("--max-megabytes", type=float, metavar="MB", help="the best choice whose weights take at most this")

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from competitions.prepare import Prepared
+from ensemble.priors import METHODS
 from ensemble.together_ways import TOGETHER
 from ensemble.ways import WAYS
 from ledger.errors import UserError, unknown
 from trainables.catalog import check_views
 
-BEST = "best"
+BEST, EM = "best", "em"
 MOST = 5
 """Without a number of its own, an ensemble takes as many of its best members, up to this, as vote best."""
 ALL_FOLDS: Literal["all"] = "all"
@@ -39,6 +40,7 @@ class Asked:
         front: Measure what members cost.
         max_seconds: Per 1,000 photos, of all networks together.
         max_megabytes: Of all weights together.
+        estimator: One of `ensemble.priors.METHODS`: how the test photos' class shares are estimated where they are not told.
         device: Where missing predictions are computed.
     """
 
@@ -57,6 +59,7 @@ class Asked:
     front: bool = False
     max_seconds: float | None = None
     max_megabytes: float | None = None
+    estimator: str = EM
     device: str = "cpu"
 
     @property
@@ -84,6 +87,12 @@ def check(asked: Asked, prepared: Prepared) -> None:
     ways = {**WAYS, BEST: None}
     faults = [] if asked.top is None or asked.top >= 1 else [f"top must be 1 or more, got {asked.top}; give --top K"]
     faults += [] if asked.vote in ways else [unknown("voting rule", asked.vote, ways)]
+    faults += [] if asked.estimator in METHODS else [unknown("estimator of class shares", asked.estimator, METHODS)]
+    faults += (
+        ["--estimator has no effect with --plain, which looks at no shares; drop one"]
+        if asked.plain and asked.estimator != EM
+        else []
+    )
     faults += [] if asked.together in (None, *TOGETHER) else [unknown("way to the label", asked.together, TOGETHER)]
     if asked.fold != ALL_FOLDS and not 0 <= int(asked.fold) < folds:
         faults.append(f"fold must be 0..{folds - 1} or all, got {asked.fold}")

@@ -22,6 +22,7 @@ from competitions.prepare import Prepared
 from competitions.targets import Target, choose_targets
 from ensemble.cascade import Place, place_faults
 from ensemble.composition import Composition
+from ensemble.design import Design
 from ensemble.joint_prior import fit_joint
 from ensemble.plan import EnsemblePlan, decide
 from ensemble.results import vote_score
@@ -89,7 +90,9 @@ def choose(prepared: Prepared, asked: Asked | None = None, *, tell: Report = lam
     tell("comparing labelled and test photos")
     shift = look_elsewhere(prepared, pools, asked.device, processes=processes)
     shares = {
-        place: Shares() if asked.plain else known_shares(prepared, pool, shift=_reason(shift), device=asked.device)
+        place: Shares()
+        if asked.plain
+        else known_shares(prepared, pool, shift=_reason(shift), method=asked.estimator, device=asked.device)
         for place, pool in pools.items()
     }
     decided: dict[Place, Decided] = {}
@@ -368,14 +371,22 @@ def _journal(decided: Mapping[Place, Decided], accounts: Sequence[WayAccount], s
         arena, design = one.choosing.arena, one.plain.on()
         grouped = len(np.unique(arena.groups[arena.labels >= 0])) > 1
         searched = len(arena.views) > 1 and design.stacking is None and grouped
+        looking = [m for m in design.members if not one.pool.members[m].imported] if searched else []
         tta = tta_journal(arena, arena.sample(), design, seed=SEED) if searched else None
+        alone = {arena.members[m]: tta_journal(arena, arena.sample(), _alone(design, m), seed=SEED).to_json() for m in looking}
         places[str(place)] = {
             "members_compared": len(one.pool.members),
             "tta": None if tta is None else tta.to_json(),
+            "tta_of_members": alone,
             "refinements": [account.to_json() for account in one.accounts],
             "tournament": None if one.tournament is None else one.tournament.to_json(),
         }
     return {"places": places, "together": [account.to_json() for account in accounts], "shift": shift.to_json()}
+
+
+def _alone(design: Design, member: int) -> Design:
+    """One of the members, through all views, without the others."""
+    return Design(tuple(voter for voter in design.voters if voter[0] == member), design.rule)
 
 
 def _reason(shift: Shift) -> str | None:

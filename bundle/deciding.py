@@ -126,13 +126,14 @@ def decide_place(prepared: Prepared, pool: Pool, asked: Asked, shares: Shares) -
     return Decided(pool, plain, choosing, accounts, refined, shares, held, smallest)
 
 
-def known_shares(prepared: Prepared, pool: Pool, *, shift: str | None, device: str) -> Shares:
+def known_shares(prepared: Prepared, pool: Pool, *, shift: str | None, method: str, device: str) -> Shares:
     """The test photos' class shares: told by the competition, else estimated from the calibrated answers of the best member.
 
     Args:
         prepared: The competition's data.
         pool: Of the task; of one with a condition nothing is known.
         shift: Why an estimate is refused: what announced that test photos come from elsewhere. `None` where nothing did.
+        method: How they are estimated, one of `ensemble.priors.METHODS`.
         device: Where missing predictions are computed.
     """
     if pool.place.where:
@@ -157,7 +158,7 @@ def known_shares(prepared: Prepared, pool: Pool, *, shift: str | None, device: s
         return Shares(words="not estimated: that needs at least two groups on each side")
     complete(prepared, {trial: [IDENTITY] for trial in member.trials}, (TEST,), device)
     source, other = _calibrated_sides(prepared, pool, member.name, test)
-    found = estimate_prior(source, labels, pool.arena.groups, other, test_groups, covariate_shift=False)
+    found = estimate_prior(source, labels, pool.arena.groups, other, test_groups, covariate_shift=False, method=method)
     if not found.beyond_noise:
         return Shares(None, found.method, found, "no other than those of the labelled photos, beyond noise")
     return Shares(found.believed, found.method, found, "other than those of the labelled photos, beyond noise")
