@@ -4,11 +4,8 @@ Photos go through the decoder and the views that made the cached predictions, an
 decide, so that the answers equal the cached ones. A photo that cannot be decoded votes with the prior, so no row is missing.
 """
 
-import csv
-import io
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,14 +18,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bundle.export import CHECKSUMS, IMPORTED, SCHEMA, checksums, set_aside
-from competitions.decode import BrokenImage, find_file, read_image, resize, split_member
+from bundle.photos import check_there, find_photos, read_ids
+from competitions.decode import BrokenImage, read_image, resize
 from ensemble.design import decide_together
 from ensemble.plan import EnsemblePlan, answer_places
 from ensemble.task_ensemble import TaskEnsemble, vote_alone, without
 from ensemble.voters import Rows
 from ensemble.votes import Vote
 from ledger.disk import FullDiskError
-from ledger.errors import UserError, unknown
+from ledger.errors import UserError
 from ledger.files import read_json
 from ledger.predictions import Predictions
 from trainables.backbones import Preprocessing
@@ -36,7 +34,6 @@ from trainables.config import TrialConfig
 from trainables.prediction import BATCH, Probs, load_network, predict
 
 CHUNK = 4 * BATCH
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 CLOSE_MARGIN = 1e-3
 """Between kinds of device an answer may differ only where two classes are nearer than this (design 10)."""
 
@@ -238,79 +235,6 @@ def open_bundle(folder: str | Path, device: str = "cpu") -> Bundle:
     keys = [key for key in plan.keys if key[0] in plan.imports]
     imported = {key: Predictions(root / IMPORTED / key[0]).read("test", key[1], key[2]) for key in keys}
     return Bundle(plan, models, device, imported)
-
-
-def find_photos(root: Path) -> tuple[str, ...]:
-    """Every image file below `root` by its ending, sorted, relative with `/`.
-
-    Raises:
-        UserError: There is no such folder, or no photo in it.
-    """
-    if not root.is_dir():
-        raise UserError(f"PHOTOS must be a folder, got {root}, which is not there")
-    found = (path for path in root.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
-    names = tuple(sorted(path.relative_to(root).as_posix() for path in found))
-    if not names:
-        raise UserError(f"PHOTOS must hold image files ({', '.join(ENDINGS)}), {root} has none")
-    return names
-
-
-def check_there(root: Path, places: Sequence[str]) -> None:
-    """Refuse photos that are not there: a prior is for photos that cannot be read, not for a wrong folder.
-
-    Raises:
-        UserError: With how many, and examples.
-    """
-    if not root.is_dir():
-        raise UserError(f"PHOTOS must be a folder, got {root}, which is not there")
-    missing = [place for place in places if not find_file(root, split_member(place)[0]).is_file()]
-    if missing:
-        raise UserError(
-            f"{len(missing)} of {len(places)} photos are not below {root}, e.g. {', '.join(missing[:3])}; PHOTOS must be the folder "
-            "that the paths in --ids start from (--path-column names them where they are not the ids)"
-        )
-
-
-@dataclass(frozen=True)
-class Table:
-    """Which photos are asked for: ids in their order, their paths, and their groups where a column names them."""
-
-    ids: tuple[str, ...]
-    paths: tuple[str, ...]
-    groups: tuple[str, ...] | None = None
-
-
-def read_ids(path: Path, column: str, path_column: str | None = None, group_column: str | None = None) -> Table:
-    """The photos in a table, in its order; paths are the ids where no column is named.
-
-    Raises:
-        UserError: No such file or column, an empty table, an id that stands twice, or a path that leaves the folder.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--ids must be a CSV in UTF-8 with a column {column!r}, got {path} ({error})") from error
-    reader = csv.DictReader(io.StringIO(text))
-    header = list(reader.fieldnames or [])
-    absent = [
-        unknown("column", name, header) + f"; {path.name} needs it"
-        for name in (column, path_column, group_column)
-        if name and name not in header
-    ]
-    if absent:
-        raise UserError(*absent)
-    rows = list(reader)
-    ids = tuple(row[column] or "" for row in rows)
-    places = tuple(row[path_column or column] or "" for row in rows)
-    twice = sorted(name for name, n in Counter(ids).items() if n > 1)
-    outside = [place for place in places if not place or place.startswith("/") or ".." in Path(place).parts]
-    faults = [f"{path.name} has no rows"] if not ids else []
-    faults += [f"ids must differ, {i!r} stands twice" for i in twice[:10]]
-    faults += [f"photos must be paths below PHOTOS, got {place!r}" for place in outside[:10]]
-    if faults:
-        raise UserError(*faults)
-    groups = tuple(row[group_column] or own for row, own in zip(rows, ids, strict=True)) if group_column else None
-    return Table(ids, places, groups)
 
 
 def predict_to_file(
