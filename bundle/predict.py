@@ -49,6 +49,7 @@ class Answers:
         close: How many photos have a voter whose two best classes are nearer than `CLOSE_MARGIN`.
         without_imports: How many photos an imported file has no answer for: there only trained members voted.
         without_quota: Tasks whose class shares are known for all test photos, which these photos are not: each was answered for itself.
+        without_groups: Tasks of which the plan gives a group one answer, and no groups were given: each photo was answered for itself.
     """
 
     image_ids: tuple[str, ...]
@@ -57,6 +58,7 @@ class Answers:
     close: int
     without_imports: int = 0
     without_quota: tuple[str, ...] = ()
+    without_groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ class Bundle:
                 progress(start + len(chunk), len(names))
         labels = self._answer(parts, names, groups)
         others = tuple(e.task for e in self.plan.tasks if e.quota is not None and e.quota_for(names) is None)
-        return Answers(names, labels, broken, close, int((~known).sum()), others)
+        alone = tuple(dict.fromkeys(e.task for e in self.plan.tasks if e.same_group is not None and groups is None))
+        return Answers(names, labels, broken, close, int((~known).sum()), others, alone)
 
     @property
     def _keeps_shares(self) -> bool:
@@ -273,6 +276,7 @@ def predict_to_file(
         "close_calls": answers.close,
         "without_imports": answers.without_imports,
         "without_quota": list(answers.without_quota),
+        "without_groups": list(answers.without_groups),
         "seconds": round(time.monotonic() - started, 2),
         "out": str(out),
     }

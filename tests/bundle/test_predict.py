@@ -1,0 +1,97 @@
+"""What a bundle is asked and what it says of its answers, on the tiny competition: one trial per task, and colour's on all folds."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import predict
+from bundle.asked import Asked
+from bundle.choose import Choice, choose
+from bundle.export import export
+from bundle.members import find_members, folder_of
+from bundle.predict import Answers, Bundle, open_bundle
+from competitions.competition import Competition
+from competitions.prepare import prepare
+from competitions.targets import choose_targets
+from ensemble.task_ensemble import TaskEnsemble
+from ledger.paths import CompetitionPaths
+from tests.bundle.test_bundle import train
+from trainables.attach import attach
+from trainables.config import TrialConfig
+from trainables.training import run_trial
+
+TASKS = ("colour", "shape")
+Ask = Callable[..., Answers]
+
+
+@pytest.fixture(scope="module")
+def here(tiny_data: Path, tiny_competition: Competition, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """(prepared with one trial per task on fold 0 and colour's on all four folds, `PODIUM_DATA`)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PODIUM_DATA", str(tiny_data))
+        patch.delenv("PODIUM_CACHE", raising=False)
+        prepared = prepare(tiny_competition, CompetitionPaths(tmp_path_factory.mktemp("runs") / "tiny"))
+        train(prepared, 1, TASKS)
+        for members in find_members(prepared, choose_targets(prepared.competition, TASKS), folds=(0,), study=None).values():
+            config = TrialConfig.from_json(folder_of(prepared.paths, members[0].name).config())
+            for fold in (1, 2, 3):
+                run_trial(replace(config, fold=fold), attach(prepared, replace(config, fold=fold)))
+        yield prepared, tiny_data
+
+
+@pytest.fixture(scope="module")
+def exported(here: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Choice, Path]:
+    """(one trial per task, its bundle)."""
+    prepared, _ = here
+    to = tmp_path_factory.mktemp("exported")
+    choice = choose(prepared, Asked(top=1, plain=True))
+    export(prepared, choice, to)
+    return choice, to / "bundle"
+
+
+def changed(choice: Choice, colour: TaskEnsemble) -> Choice:
+    """The choice with another ensemble for colour."""
+    return replace(choice, plan=replace(choice.plan, tasks=(colour, *choice.plan.tasks[1:])))
+
+
+def ask(data: Path, bundle: Bundle, ids: Sequence[str], groups: Sequence[str] | None = None) -> Answers:
+    """What a bundle says of photos of the tiny competition."""
+    return bundle.predict(data / "tiny", ids, [f"{name}.png" for name in ids], groups=groups)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """`predict.py` with these arguments."""
+    monkeypatch.setattr(sys, "argv", ["predict.py", *map(str, arguments)])
+    return predict.main()
+
+
+def table(path: Path, ids: Sequence[str]) -> Path:
+    """A table of photos with ids, paths and groups of four."""
+    path.write_text("image,file,person\n" + "".join(f"{name},{name}.png,p{n // 4}\n" for n, name in enumerate(ids)))
+    return path
+
+
+def test_a_plan_that_decides_by_groups_says_where_it_was_given_none(
+    here: Any, exported: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    prepared, data = here
+    choice, _ = exported
+    by_group = changed(choice, replace(choice.plan.tasks[0], same_group="logs"))
+    export(prepared, by_group, tmp_path)
+    bundle, ids = open_bundle(tmp_path / "bundle"), choice.image_ids
+    assert ask(data, bundle, ids).without_groups == ("colour",)
+    grouped = ask(data, bundle, ids, [str(n // 4) for n in range(len(ids))])
+    assert grouped.without_groups == ()
+    assert [len(set(grouped.labels["colour"][n : n + 4])) for n in (0, 4, 8)] == [1, 1, 1]
+    asked = (tmp_path / "bundle", data / "tiny", "--out", tmp_path / "a.csv", "--ids", table(tmp_path / "ids.csv", ids))
+    told = "colour: a group gets one answer, and no groups were given"
+    assert run(monkeypatch, *asked, "--path-column", "file") == 0
+    assert told in capsys.readouterr().out
+    assert run(monkeypatch, *asked, "--path-column", "file", "--group-column", "person") == 0
+    assert told not in capsys.readouterr().out
+    assert run(monkeypatch, *asked, "--path-column", "file", "--json") == 0
+    assert '"without_groups": [\n  "colour"\n ]' in capsys.readouterr().out
