@@ -1,7 +1,5 @@
 """Which photos a bundle is asked about: a folder, or a table's rows, as N different ids, their paths and their groups."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +7,7 @@ from pathlib import Path
 
 from competitions.decode import find_file, split_member
 from ledger.errors import UserError, unknown
+from submissions.tables import read_table
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
@@ -57,14 +56,15 @@ def read_ids(path: Path, column: str, path_column: str | None = None, group_colu
     """The photos in a table, in its order; paths are the ids where no column is named.
 
     Raises:
-        UserError: No such file or column, an empty table, an id that stands twice, or a path that leaves the folder.
+        UserError: No such file or column, no CSV file, an empty table, an id that stands twice, or a path that leaves the folder.
     """
+    must = f"--ids must be a CSV in UTF-8 with a column {column!r}"
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--ids must be a CSV in UTF-8 with a column {column!r}, got {path} ({error})") from error
-    reader = csv.DictReader(io.StringIO(text))
-    header = list(reader.fieldnames or [])
+        header, cells, torn = read_table(path)
+    except OSError as error:
+        raise UserError(f"{must}, got {path} ({error})") from error
+    except UserError as error:
+        raise UserError(*(f"{must}, got {path}: {fault}" for fault in error.faults)) from error
     absent = [
         unknown("column", name, header) + f"; {path.name} needs it"
         for name in (column, path_column, group_column)
@@ -72,12 +72,12 @@ def read_ids(path: Path, column: str, path_column: str | None = None, group_colu
     ]
     if absent:
         raise UserError(*absent)
-    rows = list(reader)
-    ids = tuple(row[column] or "" for row in rows)
-    places = tuple(row[path_column or column] or "" for row in rows)
+    rows = [dict(zip(header, row, strict=True)) for row in cells]
+    ids = tuple(row[column] for row in rows)
+    places = tuple(row[path_column or column] for row in rows)
     twice = sorted(name for name, n in Counter(ids).items() if n > 1)
     outside = [place for place in places if not place or place.startswith("/") or ".." in Path(place).parts]
-    faults = [f"{path.name} has no rows"] if not ids else []
+    faults = [f"{path.name}: {fault}" for fault in torn] + ([] if ids else [f"{path.name} has no rows"])
     faults += [f"ids must differ, {i!r} stands twice" for i in twice[:10]]
     faults += [f"photos must be paths below PHOTOS, got {place!r}" for place in outside[:10]]
     if faults:
