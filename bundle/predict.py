@@ -286,9 +286,13 @@ def _check(root: Path) -> None:
     if not (root / CHECKSUMS).is_file():
         raise UserError(f"{root} is not a bundle: it has no {CHECKSUMS}; export_ensemble.py writes one")
     try:
-        stated = dict(read_json(root / CHECKSUMS))
+        stated = read_json(root / CHECKSUMS)
     except ValueError as error:
         raise UserError(f"bundle {root.name} is damaged: {error}; copy it again") from error
+    if not isinstance(stated, dict) or not all(isinstance(value, str) for value in stated.values()):
+        raise UserError(
+            f"bundle {root.name} is damaged: {CHECKSUMS} must name each file's SHA-256; copy it again, or export it again"
+        )
     found = checksums(root)
     faults = [f"{name} is missing" for name in sorted(set(stated) - set(found))]
     faults += [f"{name} does not belong to it" for name in sorted(set(found) - set(stated))]

@@ -18,6 +18,7 @@ from competitions.competition import Competition
 from competitions.prepare import prepare
 from competitions.targets import choose_targets
 from ensemble.task_ensemble import TaskEnsemble
+from ledger.errors import UserError
 from ledger.paths import CompetitionPaths
 from tests.bundle.test_bundle import train
 from trainables.attach import attach
@@ -95,3 +96,10 @@ def test_a_plan_that_decides_by_groups_says_where_it_was_given_none(
     assert told not in capsys.readouterr().out
     assert run(monkeypatch, *asked, "--path-column", "file", "--json") == 0
     assert '"without_groups": [\n  "colour"\n ]' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["null", "[1]", '[["plan.json", "0"]]', '{"plan.json": 1}', "{"])
+def test_a_list_of_checksums_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "checksums.json").write_text(text)
+    with pytest.raises(UserError, match=r"is damaged: checksums\.json .*; copy it again"):
+        open_bundle(tmp_path)
