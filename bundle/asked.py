@@ -1,5 +1,6 @@
 """What is asked of an export: plain settings, checked together."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -105,6 +106,8 @@ def check(asked: Asked, prepared: Prepared) -> None:
         faults.append(
             "a budget and --front measure the members themselves, and --all-data hands their votes on; drop one of them"
         )
+    for name, given in (("--imports", asked.imports), ("--unjudged", asked.unjudged)):
+        faults += [f"{name} names {one} {n} times; name it once" for one, n in Counter(given or ()).items() if n > 1]
     for name, value in (("--max-seconds-per-1000", asked.max_seconds), ("--max-megabytes", asked.max_megabytes)):
         faults += [f"{name} must be above 0, got {value:g}"] if value is not None and not value > 0 else []
     if asked.has_budget and asked.vote not in ("hard", "soft"):
