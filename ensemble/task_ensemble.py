@@ -134,16 +134,19 @@ def _rows(ensemble: TaskEnsemble, voter: Voter, probs: Probs, image_ids: Sequenc
 
 
 def without(ensemble: TaskEnsemble, members: Container[str]) -> TaskEnsemble:
-    """The ensemble in which these members do not vote.
+    """The ensemble in which these members do not vote; itself where none of them does.
 
     Raises:
-        UserError: Nobody is left, or a stacking needs them.
+        UserError: Nobody is left, or its stacking needs one of them.
     """
     kept = [at for at, voter in enumerate(ensemble.voters) if voter.member not in members]
+    if len(kept) == len(ensemble.voters):
+        return ensemble
     if not kept or ensemble.stacking is not None:
+        why = "its stacking asks all of its voters" if kept else "no other member can answer for them"
         raise UserError(
-            f"task {ensemble.place} can only be answered for photos that its imported files have answers for: no other member can "
-            "answer for them; export without them (--imports none)"
+            f"task {ensemble.place} can only be answered for photos that its imported files have answers for: {why}; export without "
+            "them (--imports none)"
         )
     there = {ensemble.voters[at].member for at in kept}
     return replace(
