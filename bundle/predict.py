@@ -29,6 +29,7 @@ from ledger.disk import FullDiskError
 from ledger.errors import UserError
 from ledger.files import read_json
 from ledger.predictions import Predictions
+from submissions.tables import id_faults
 from trainables.backbones import Preprocessing
 from trainables.config import TrialConfig
 from trainables.prediction import BATCH, Probs, load_network, predict
@@ -105,13 +106,15 @@ class Bundle:
             groups: N group names, where the plan gives a group one answer; without them each photo is its own group.
 
         Raises:
-            UserError: The folder is missing or has no photos, photos that are asked for are not there, or an imported file would have to
-            answer for some that it does not know.
+            UserError: The folder is missing or has no photos, photos that are asked for are not there, ids are empty, twice or no UTF-8,
+            or an imported file would have to answer for some that it does not know.
         """
         root = Path(photos)
         names = tuple(ids) if ids is not None else find_photos(root)
         if not names:
             raise UserError("ids must name at least one photo, got none; leave them out for every photo of the folder")
+        if faults := id_faults(names):  # a file with such rows is refused when it is written, after all the work
+            raise UserError(*faults)
         places = dict(zip(names, paths if paths is not None else names, strict=True))
         check_there(root, tuple(places.values()))
         known = self._known_to_imports(names)

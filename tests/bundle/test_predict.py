@@ -1,5 +1,7 @@
 """What a bundle is asked and what it says of its answers, on the tiny competition: one trial per task, and colour's on all folds."""
 
+import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -103,3 +105,18 @@ def test_a_list_of_checksums_that_is_none_is_refused(tmp_path: Path, text: str) 
     (tmp_path / "checksums.json").write_text(text)
     with pytest.raises(UserError, match=r"is damaged: checksums\.json .*; copy it again"):
         open_bundle(tmp_path)
+
+
+def test_photos_whose_names_are_no_utf8_are_named_before_a_network_runs(
+    here: Any, exported: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    _, data = here
+    (tmp_path / "photos").mkdir()
+    for name in ("t00.png", os.fsdecode(b"t\xff1.png")):
+        shutil.copy(data / "tiny" / "t00.png", tmp_path / "photos" / name)
+    assert run(monkeypatch, exported[1], tmp_path / "photos", "--out", tmp_path / "a.csv") == 2
+    told = capsys.readouterr().err
+    assert "image ids must be UTF-8 text, 1 are not: 't\\udcff1.png'; rename these photos" in told
+    assert "predicting photos" not in told
+    with pytest.raises(UserError, match="1 image ids stand more than once, among them t00"):
+        ask(data, open_bundle(exported[1]), ["t00", "t00"])
