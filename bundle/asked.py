@@ -9,6 +9,7 @@ from ensemble.together_ways import TOGETHER
 from ensemble.ways import WAYS
 from ledger.errors import UserError, unknown
 from trainables.catalog import check_views
+from trainables.devices import device_faults
 
 BEST = "best"
 MOST = 5
@@ -112,6 +113,7 @@ def check(asked: Asked, prepared: Prepared) -> None:
         faults += [f"{name} must be above 0, got {value:g}"] if value is not None and not value > 0 else []
     if asked.has_budget and asked.vote not in ("hard", "soft"):
         faults.append(f"a budget chooses among hard or soft votes of the best trials, got --vote {asked.vote}; give hard or soft")
+    faults += device_faults(asked.device)
     if faults:
         raise UserError(*faults)
     check_views(prepared.competition.views)

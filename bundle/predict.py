@@ -32,6 +32,7 @@ from ledger.predictions import Predictions
 from submissions.tables import id_faults
 from trainables.backbones import Preprocessing
 from trainables.config import TrialConfig
+from trainables.devices import device_faults
 from trainables.prediction import BATCH, Probs, load_network, predict
 
 CHUNK = 4 * BATCH
@@ -218,8 +219,10 @@ def open_bundle(folder: str | Path, device: str = "cpu") -> Bundle:
     """A bundle, checked file by file.
 
     Raises:
-        UserError: It is not a bundle, a file is missing, added or changed by as little as one bit.
+        UserError: There is no such device, it is not a bundle, a file is missing, added or changed by as little as one bit.
     """
+    if faults := device_faults(device):
+        raise UserError(*faults)
     root = Path(folder)
     if not root.exists() and set_aside(root).is_dir():  # an export was killed just as it replaced this one
         root = set_aside(root)
