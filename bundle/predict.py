@@ -65,12 +65,18 @@ class Answers:
 
 @dataclass(frozen=True)
 class Model:
-    """One trial's network, ready to run."""
+    """One trial's network, ready to run.
+
+    Attributes:
+        views: Those that its voters look through.
+        priors: Head -> class shares `(C,)` of the photos it learned from: how it votes on one that cannot be read.
+    """
 
     config: TrialConfig
     network: nn.Module
     wanted: Preprocessing
     views: tuple[str, ...]
+    priors: Mapping[str, NDArray[np.float16]]
 
 
 @dataclass(frozen=True)
@@ -177,15 +183,13 @@ class Bundle:
             found = pool.map(lambda model: self._run(model, images[model.config.image_size]), self.models.values())
             for trial, arrays in zip(self.models, found, strict=True):
                 for (head, view), array in arrays.items():
+                    array[lost] = self.models[trial].priors.get(head, 0)
                     probs[trial, head, view] = names, array
         close = np.zeros(len(names), dtype=bool)
         for ensemble in self.plan.tasks:
-            prior = np.array(ensemble.prior).astype(np.float16)
             for key in ensemble.keys:
                 if key in probs:
-                    array = probs[key][1]
-                    array[lost] = prior
-                    close |= _margin(array) < CLOSE_MARGIN
+                    close |= _margin(probs[key][1]) < CLOSE_MARGIN
         votes = [self._vote(ensemble, {**self.imported, **probs}, names, known) for ensemble in self.plan.tasks]
         return votes, broken, int(close.sum())
 
@@ -240,7 +244,7 @@ def open_bundle(folder: str | Path, device: str = "cpu") -> Bundle:
         stated = facts["preprocessing"]
         wanted = Preprocessing(stated["image_size"], tuple(stated["mean"]), tuple(stated["std"]))
         views = tuple(dict.fromkeys(view for own, _, view in plan.keys if own == trial))
-        models[trial] = Model(config, network.eval(), wanted, views)
+        models[trial] = Model(config, network.eval(), wanted, views, _priors(plan, trial, facts))
     keys = [key for key in plan.keys if key[0] in plan.imports]
     imported = {key: Predictions(root / IMPORTED / key[0]).read("test", key[1], key[2]) for key in keys}
     return Bundle(plan, models, device, imported)
@@ -286,6 +290,16 @@ def predict_to_file(
         "seconds": round(time.monotonic() - started, 2),
         "out": str(out),
     }
+
+
+def _priors(plan: EnsemblePlan, trial: str, facts: Mapping[str, Any]) -> dict[str, NDArray[np.float16]]:
+    """Of a bundle that does not say each trial's own, the plan's."""
+    stated = facts.get("priors") or {ensemble.task: ensemble.prior for ensemble in plan.tasks if trial in _trials(ensemble)}
+    return {head: np.array(shares).astype(np.float16) for head, shares in stated.items()}
+
+
+def _trials(ensemble: TaskEnsemble) -> set[str]:
+    return {trial for trial, _, _ in ensemble.keys}
 
 
 def _check(root: Path) -> None:

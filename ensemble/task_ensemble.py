@@ -35,7 +35,8 @@ class TaskEnsemble:
             the head that is read of each voter.
         classes: Its C class names in order.
         voters: K different voters, most senior first.
-        prior: Class shares of the training photos, C numbers that sum to 1: a photo that cannot be read votes like this.
+        prior: Class shares of the training photos, C numbers that sum to 1: what a file from outside says of a photo that cannot be
+            read, and has no answer for. A trial says the shares of the photos that it learned from itself.
         rule: One of `votes.RULES`.
         tie_rule: That rule's tie rule in words.
         weights: K numbers, or K rows of C, one for each class; `None`: one voter, one vote.

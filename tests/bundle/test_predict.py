@@ -8,21 +8,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import predict
 from bundle.asked import Asked
 from bundle.choose import Choice, choose
-from bundle.export import export
-from bundle.members import find_members, folder_of
+from bundle.export import checksums, export
+from bundle.members import find_members, folder_of, kept_predictions
+from bundle.pool import cached_test_probs
 from bundle.predict import Answers, Bundle, open_bundle
 from competitions.competition import Competition
 from competitions.prepare import prepare
 from competitions.targets import choose_targets
-from ensemble.task_ensemble import TaskEnsemble
+from ensemble.plan import decide
+from ensemble.task_ensemble import TaskEnsemble, vote_task
+from ensemble.votes import FIRST_CLASS
 from ledger.errors import UserError
+from ledger.files import read_json, replace_json
 from ledger.paths import CompetitionPaths
 from tests.bundle.test_bundle import train
+from tests.conftest import BROKEN_TEST
 from trainables.attach import attach
 from trainables.config import TrialConfig
 from trainables.training import run_trial
@@ -120,3 +126,44 @@ def test_photos_whose_names_are_no_utf8_are_named_before_a_network_runs(
     assert "predicting photos" not in told
     with pytest.raises(UserError, match="1 image ids stand more than once, among them t00"):
         ask(data, open_bundle(exported[1]), ["t00", "t00"])
+
+
+def test_a_broken_photo_votes_with_what_each_fold_s_trial_learned_from_as_in_the_cache(here: Any, tmp_path: Path) -> None:
+    prepared, data = here
+    choice = choose(prepared, Asked(fold="all", top=1, plain=True))
+    colour, at = choice.plan.tasks[0], choice.image_ids.index(BROKEN_TEST)
+    own = vote_task(
+        replace(colour, rule="soft", tie_rule=FIRST_CLASS), cached_test_probs(prepared, choice.plan), choice.image_ids
+    )
+    folds, whole = own.shares[at], np.array(colour.prior)
+    apart = np.log(folds[:2] / folds[2]) - np.log(whole[:2] / whole[2])
+    one = int(np.abs(apart).argmax())
+    assert abs(apart[one]) > 1e-3, "the folds' shares of two classes differ from those of all photos"
+    offsets = np.full(3, -9.0)
+    offsets[[one, 2]] = 0, np.log(folds[one] / folds[2]) - apart[one] / 2  # where the two answers part
+    decided = changed(choice, replace(colour, rule="soft", tie_rule=FIRST_CLASS, offsets=tuple(offsets.tolist())))
+    expected = decide(decided.plan, cached_test_probs(prepared, decided.plan), choice.image_ids)
+    export(prepared, decided, tmp_path)
+    bundle = open_bundle(tmp_path / "bundle")
+    answers = ask(data, bundle, choice.image_ids)
+    assert set(answers.broken) == {BROKEN_TEST}
+    for task, labels in expected.items():
+        np.testing.assert_array_equal(answers.labels[task], labels)
+    for trial, model in bundle.models.items():
+        for head in model.config.heads:
+            _, cached = kept_predictions(prepared.paths, trial).read("test", head, "identity")
+            np.testing.assert_array_equal(model.priors[head], cached[at])
+
+
+def test_a_bundle_that_does_not_say_what_its_trials_learned_from_takes_the_plan_s_shares(exported: Any, tmp_path: Path) -> None:
+    choice, bundle = exported
+    shutil.copytree(bundle, tmp_path / "b")
+    said = read_json(tmp_path / "b/models.json")
+    for facts in said["models"].values():
+        del facts["priors"]
+    replace_json(tmp_path / "b/models.json", said)
+    replace_json(tmp_path / "b/checksums.json", checksums(tmp_path / "b"))
+    old = open_bundle(tmp_path / "b")
+    for ensemble in choice.plan.tasks:
+        for trial, head, _ in ensemble.keys:
+            np.testing.assert_array_equal(old.models[trial].priors[head], np.array(ensemble.prior).astype(np.float16))
