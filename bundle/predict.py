@@ -20,9 +20,11 @@ from torch import nn
 from bundle.export import CHECKSUMS, IMPORTED, SCHEMA, checksums, set_aside
 from bundle.photos import check_there, find_photos, read_ids
 from competitions.decode import BrokenImage, read_image, resize
-from ensemble.design import decide_together
+from competitions.manifest import LABEL
+from ensemble.close import Bools, counts, is_close, label_may_turn, may_turn, together_may_turn
+from ensemble.design import decide_by, decide_together
 from ensemble.plan import EnsemblePlan, answer_places
-from ensemble.task_ensemble import TaskEnsemble, vote_alone, without
+from ensemble.task_ensemble import TaskEnsemble, voter_rows, without
 from ensemble.voters import Rows
 from ensemble.votes import Vote
 from ledger.disk import FullDiskError
@@ -36,8 +38,6 @@ from trainables.devices import device_faults
 from trainables.prediction import BATCH, Probs, load_network, predict
 
 CHUNK = 4 * BATCH
-CLOSE_MARGIN = 1e-3
-"""Between kinds of device an answer may differ only where two classes are nearer than this (design 10)."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class Answers:
         image_ids: N ids in the order asked for.
         labels: Task -> class numbers `int64 (N,)`; the composed one is called `label`.
         broken: Id -> why the photo could not be decoded; it was answered from the prior.
-        close: How many photos have a voter whose two best classes are nearer than `CLOSE_MARGIN`.
+        close: How many photos have a voter, or a decision, whose two best classes are nearer than `ensemble.close.MARGIN`: between
+            kinds of device only their answers may differ.
         without_imports: How many photos an imported file has no answer for: there only trained members voted.
         without_quota: Tasks whose class shares are known for all test photos, which these photos are not: each was answered for itself.
         without_groups: Tasks of which the plan gives a group one answer, and no groups were given: each photo was answered for itself.
@@ -130,19 +131,19 @@ class Bundle:
                 without(ensemble, self.plan.imports)  # where nobody else can answer, it says so before the first photo
         parts: list[list[Vote]] = []
         broken: dict[str, str] = {}
-        close = 0
+        near: list[Bools] = []
         for start in range(0, len(names), CHUNK):
             chunk = names[start : start + CHUNK]
-            votes, bad, near = self._chunk(root, chunk, [places[name] for name in chunk], known[start : start + CHUNK])
+            votes, bad, close = self._chunk(root, chunk, [places[name] for name in chunk], known[start : start + CHUNK])
             parts.append(votes if self._keeps_shares else [Vote(vote.labels, vote.shares[:0]) for vote in votes])
             broken |= bad
-            close += near
+            near.append(close)
             if progress:
                 progress(start + len(chunk), len(names))
-        labels = self._answer(parts, names, groups)
+        labels, turning = self._answer(parts, np.concatenate(near, axis=1), names, groups)
         others = tuple(e.task for e in self.plan.tasks if e.quota is not None and e.quota_for(names) is None)
         alone = tuple(dict.fromkeys(e.task for e in self.plan.tasks if e.same_group is not None and groups is None))
-        return Answers(names, labels, broken, close, int((~known).sum()), others, alone)
+        return Answers(names, labels, broken, int(turning.sum()), int((~known).sum()), others, alone)
 
     @property
     def _keeps_shares(self) -> bool:
@@ -150,19 +151,28 @@ class Bundle:
         return self.plan.together is not None or any(ensemble.decides_together for ensemble in self.plan.tasks)
 
     def _answer(
-        self, parts: Sequence[Sequence[Vote]], names: Sequence[str], groups: Sequence[str] | None
-    ) -> dict[str, NDArray[np.int64]]:
-        votes = []
+        self, parts: Sequence[Sequence[Vote]], near: Bools, names: Sequence[str], groups: Sequence[str] | None
+    ) -> tuple[dict[str, NDArray[np.int64]], Bools]:
+        """Task -> labels, and which of them may turn: where a photo's own answer may, `near` `(P, N)`, and what that brings with it."""
+        votes: list[Vote] = []
+        turning: Bools = np.any(near, axis=0)
         for number, ensemble in enumerate(self.plan.tasks):
             labels = np.concatenate([part[number].labels for part in parts])
             if self._keeps_shares:
                 whole = Vote(labels, np.concatenate([part[number].shares for part in parts]))
                 quota = ensemble.quota_for(names)
                 whole = decide_together(whole, names, groups, same_group=ensemble.same_group, quota=quota)
+                turning |= together_may_turn(near[number], whole, ensemble, groups, same_group=ensemble.same_group, quota=quota)
             else:  # labels are all that is looked at, so these shares are never read
                 whole = Vote(labels, np.zeros((len(labels), len(ensemble.classes))))
             votes.append(whole)
-        return {task: vote.labels for task, vote in answer_places(self.plan, votes).items()}
+        answers = answer_places(self.plan, votes)
+        if self.plan.together is not None and not all(map(counts, self.plan.tasks)):
+            places = [ensemble.place for ensemble in self.plan.tasks]
+            turning |= label_may_turn(
+                self.plan.together, self.plan.composition, places, votes, self.plan.known_classes, answers[LABEL]
+            )
+        return {task: vote.labels for task, vote in answers.items()}, turning
 
     def _known_to_imports(self, names: Sequence[str]) -> NDArray[np.bool_]:
         """`(N,) bool`: photos that every import has an answer for."""
@@ -173,7 +183,8 @@ class Bundle:
 
     def _chunk(
         self, root: Path, names: tuple[str, ...], places: Sequence[str], known: NDArray[np.bool_]
-    ) -> tuple[list[Vote], dict[str, str], int]:
+    ) -> tuple[list[Vote], dict[str, str], Bools]:
+        """The P places' votes on n photos, which of these are broken, and `(P, n)` whether a photo's own answer may turn."""
         sizes = {model.config.image_size for model in self.models.values()}
         images, reasons = _decode(root, places, sizes)
         broken = {name: reasons[place] for name, place in zip(names, places, strict=True) if place in reasons}
@@ -185,26 +196,35 @@ class Bundle:
                 for (head, view), array in arrays.items():
                     array[lost] = self.models[trial].priors.get(head, 0)
                     probs[trial, head, view] = names, array
-        close = np.zeros(len(names), dtype=bool)
-        for ensemble in self.plan.tasks:
+        votes, near = [], np.zeros((len(self.plan.tasks), len(names)), dtype=bool)
+        for number, ensemble in enumerate(self.plan.tasks):
+            vote, near[number] = self._vote(ensemble, {**self.imported, **probs}, names, known)
+            votes.append(vote)
             for key in ensemble.keys:
-                if key in probs:
-                    close |= _margin(probs[key][1]) < CLOSE_MARGIN
-        votes = [self._vote(ensemble, {**self.imported, **probs}, names, known) for ensemble in self.plan.tasks]
-        return votes, broken, int(close.sum())
+                near[number] |= is_close(probs[key][1]) if key in probs else False
+        near[:, lost] = False  # class shares are the same everywhere
+        return votes, broken, near
 
     def _vote(
         self, ensemble: TaskEnsemble, probs: Mapping[tuple[str, str, str], Rows], names: Sequence[str], known: NDArray[np.bool_]
-    ) -> Vote:
-        """The votes on a chunk; where an import has no answer, those of the trained members alone."""
+    ) -> tuple[Vote, Bools]:
+        """The votes on a chunk, and whether they may turn; where an import has no answer, those of the trained members alone."""
         if known.all() or not set(ensemble.members) & set(self.plan.imports):
-            return vote_alone(ensemble, probs, names)
+            return self._vote_of(ensemble, probs, names)
         labels, shares = np.zeros(len(names), dtype=np.int64), np.zeros((len(names), len(ensemble.classes)))
+        near = np.zeros(len(names), dtype=bool)
         for here, asked in ((known, ensemble), (~known, without(ensemble, self.plan.imports))):
             if here.any():
-                vote = vote_alone(asked, probs, [name for name, own in zip(names, here, strict=True) if own])
+                vote, near[here] = self._vote_of(asked, probs, [name for name, own in zip(names, here, strict=True) if own])
                 labels[here], shares[here] = vote.labels, vote.shares
-        return Vote(labels, shares)
+        return Vote(labels, shares), near
+
+    def _vote_of(
+        self, ensemble: TaskEnsemble, probs: Mapping[tuple[str, str, str], Rows], names: Sequence[str]
+    ) -> tuple[Vote, Bools]:
+        rows = voter_rows(ensemble, probs, names)
+        vote = decide_by(ensemble, rows)
+        return vote, may_turn(ensemble, rows, vote, [voter.member in self.plan.imports for voter in ensemble.voters])
 
     def _run(self, model: Model, images: NDArray[np.uint8]) -> Probs:
         torch.set_num_threads(model.config.threads)
@@ -341,10 +361,3 @@ def _decode(root: Path, names: Sequence[str], sizes: set[int]) -> tuple[dict[int
         for _ in pool.map(one, range(len(names))):
             pass
     return images, broken
-
-
-def _margin(probs: NDArray[np.float16]) -> NDArray[np.float32]:
-    """By how much the best class leads, `(N,)`."""
-    top = np.partition(probs.astype(np.float32), -2, axis=1)
-    lead: NDArray[np.float32] = top[:, -1] - top[:, -2]
-    return lead

@@ -114,11 +114,15 @@ def vote_task(ensemble: TaskEnsemble, probs: Probs, image_ids: Sequence[str], gr
 
 def vote_alone(ensemble: TaskEnsemble, probs: Probs, image_ids: Sequence[str]) -> Vote:
     """As `vote_task`, before what is decided for photos together: each photo's answer depends on that photo alone."""
+    return decide_by(ensemble, voter_rows(ensemble, probs, image_ids))
+
+
+def voter_rows(ensemble: TaskEnsemble, probs: Probs, image_ids: Sequence[str]) -> Floats:
+    """What its voters say, `(K, N, C)`: calibrated, corrected, and the mean where a member is several models."""
     absent = [key for key in ensemble.keys if key not in probs]
     if absent:
         raise UserError(*(f"task {ensemble.place}: voter {Voter(trial, view)} has no predictions" for trial, _, view in absent))
-    cube = stack(image_ids, {str(voter): (image_ids, _rows(ensemble, voter, probs, image_ids)) for voter in ensemble.voters})
-    return decide_by(ensemble, cube)
+    return stack(image_ids, {str(voter): (image_ids, _rows(ensemble, voter, probs, image_ids)) for voter in ensemble.voters})
 
 
 def _rows(ensemble: TaskEnsemble, voter: Voter, probs: Probs, image_ids: Sequence[str]) -> Floats:

@@ -167,3 +167,31 @@ def test_a_bundle_that_does_not_say_what_its_trials_learned_from_takes_the_plan_
     for ensemble in choice.plan.tasks:
         for trial, head, _ in ensemble.keys:
             np.testing.assert_array_equal(old.models[trial].priors[head], np.array(ensemble.prior).astype(np.float16))
+
+
+def test_a_decision_whose_two_best_classes_are_close_is_a_close_call_though_no_voter_is(here: Any, exported: Any) -> None:
+    prepared, data = here
+    choice, folder = exported
+    colour, ids = replace(choice.plan.tasks[0], rule="soft", tie_rule=FIRST_CLASS), choice.image_ids
+    both = [vote_task(one, cached_test_probs(prepared, choice.plan), ids).shares for one in (colour, choice.plan.tasks[1])]
+    lead = np.min([np.diff(np.sort(shares, axis=1)[:, -2:])[:, 0] for shares in both], axis=0)
+    sure, shares = int(lead.argmax()), both[0]
+    first, second, third = np.argsort(-shares[sure])
+    offsets = np.zeros(3)
+    offsets[[second, third]] = np.log(shares[sure, first] / shares[sure, second]), -9.0
+    assert lead[sure] > 1e-3
+    bundle, closes = open_bundle(folder), []
+    for moved in (None, tuple(offsets.tolist())):
+        plan = changed(choice, replace(colour, offsets=moved)).plan
+        closes.append(ask(data, replace(bundle, plan=plan), [ids[sure]]).close)
+    assert closes == [0, 1]
+
+
+def test_a_broken_photo_is_no_close_call_however_even_the_classes_are(here: Any, exported: Any) -> None:
+    _, data = here
+    _, folder = exported
+    bundle = open_bundle(folder)
+    even = {"colour": np.full(3, 1 / 3, np.float16), "shape": np.full(2, 1 / 2, np.float16)}
+    models = {trial: replace(model, priors=even) for trial, model in bundle.models.items()}
+    answers = ask(data, replace(bundle, models=models), [BROKEN_TEST])
+    assert (set(answers.broken), answers.close) == ({BROKEN_TEST}, 0)
