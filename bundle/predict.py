@@ -285,6 +285,11 @@ def predict_to_file(
     from submissions.format import write_submission
 
     started = time.monotonic()
+    columns = {"--path-column": path_column, "--group-column": group_column}
+    if ids is None and (idle := [name for name, column in columns.items() if column]):
+        raise UserError(
+            *(f"{name} names a column of the table that --ids gives, and would have no effect; give --ids" for name in idle)
+        )
     bundle = open_bundle(folder, device)
     if group_column and not any(ensemble.same_group for ensemble in bundle.plan.tasks):
         raise UserError("--group-column would have no effect: this bundle answers photo by photo; leave it out")

@@ -191,6 +191,10 @@ REQUESTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("export_ensemble", "{yaml}", "--to", "{root}/out"),
         ("no finished trial of colour, shape on fold 0", "run_search.py"),
     ),
+    "predict_columns_of_no_table": (
+        ("predict", "{root}/nope", "{photos}", "--out", "{root}/a.csv", "--path-column", "file", "--group-column", "person"),
+        ("--path-column names a column of the table that --ids gives", "--group-column names a column", "give --ids"),
+    ),
     "predict_nothing": (("predict",), ("arguments are required: bundle, photos, --out",)),
     "reproduce_unknown": (("reproduce_trial", "{yaml}", "0123456789ab"), ("unknown trial '0123456789ab'; there is none",)),
     "reproduce_competition": (("reproduce_trial", "tini", "0123456789ab"), ("unknown competition 'tini'",)),
