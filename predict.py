@@ -33,6 +33,8 @@ def show(value: dict[str, Any]) -> None:
         print(
             f"  {task}: class shares are known for the test photos, and these ids are others: each was answered for itself (--ids)"
         )
+    for task in value["without_groups"]:
+        print(f"  {task}: a group gets one answer, and no groups were given: each photo was answered for itself (--group-column)")
     for image_id, reason in value["broken_photos"].items():
         print(f"  broken, answered from the prior: {image_id}: {reason}")
 

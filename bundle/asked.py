@@ -1,5 +1,6 @@
 """What is asked of an export: plain settings, checked together."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,7 @@ from ensemble.together_ways import TOGETHER
 from ensemble.ways import WAYS
 from ledger.errors import UserError, unknown
 from trainables.catalog import check_views
+from trainables.devices import device_faults
 
 BEST, EM = "best", "em"
 MOST = 5
@@ -114,6 +116,8 @@ def check(asked: Asked, prepared: Prepared) -> None:
         faults.append(
             "a budget and --front measure the members themselves, and --all-data hands their votes on; drop one of them"
         )
+    for name, given in (("--imports", asked.imports), ("--unjudged", asked.unjudged)):
+        faults += [f"{name} names {one} {n} times; name it once" for one, n in Counter(given or ()).items() if n > 1]
     for name, value in (("--max-seconds-per-1000", asked.max_seconds), ("--max-megabytes", asked.max_megabytes)):
         faults += [f"{name} must be above 0, got {value:g}"] if value is not None and not value > 0 else []
     if (asked.has_budget or asked.front) and asked.vote not in ("hard", "soft"):
@@ -123,6 +127,7 @@ def check(asked: Asked, prepared: Prepared) -> None:
     way = WAYS.get(asked.vote)
     if asked.top is not None and way is not None and way.most is not None and asked.top > way.most:
         faults.append(f"--top {asked.top} has no effect with --vote {asked.vote}, which takes {way.takes}; leave --top out")
+    faults += device_faults(asked.device)
     if faults:
         raise UserError(*faults)
     check_views(prepared.competition.views)

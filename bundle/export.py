@@ -18,6 +18,7 @@ from ledger.mending import readable_record, readable_sessions
 from ledger.predictions import Predictions
 from ledger.trials import TrialFolder
 from submissions.format import write_submission
+from trainables.attach import priors
 from trainables.best_weights import lost_weights
 from trainables.config import TrialConfig
 
@@ -141,7 +142,9 @@ def _fill_bundle(prepared: Prepared, choice: Choice, beside: Path) -> None:
         copied = copy_file(folder.best, beside / "weights" / f"{trial}.safetensors") if folder.best.is_file() else ""
         if (record := readable_record(folder)) is None or copied != record.weights:
             raise UserError(lost_weights(folder))
-        models[trial] = {"config": folder.config(), "preprocessing": _preprocessing(folder)}
+        config = TrialConfig.from_json(folder.config())
+        shares = {head: prior.tolist() for head, prior in priors(prepared, config).items()}
+        models[trial] = {"config": folder.config(), "preprocessing": _preprocessing(folder), "priors": shares}
         sources[trial] = _source(folder)
     imports = {name: find_import(prepared.paths, name) for name in sorted(choice.plan.imports)}
     sources |= {name: asdict(found.source) for name, found in imports.items()}

@@ -4,11 +4,8 @@ Photos go through the decoder and the views that made the cached predictions, an
 decide, so that the answers equal the cached ones. A photo that cannot be decoded votes with the prior, so no row is missing.
 """
 
-import csv
-import io
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,24 +18,26 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bundle.export import CHECKSUMS, IMPORTED, SCHEMA, checksums, set_aside
-from competitions.decode import BrokenImage, find_file, read_image, resize, split_member
-from ensemble.design import decide_together
+from bundle.photos import check_there, find_photos, read_ids
+from competitions.decode import BrokenImage, read_image, resize
+from competitions.manifest import LABEL
+from ensemble.close import Bools, counts, is_close, label_may_turn, may_turn, together_may_turn
+from ensemble.design import decide_by, decide_together
 from ensemble.plan import EnsemblePlan, answer_places
-from ensemble.task_ensemble import TaskEnsemble, vote_alone, without
+from ensemble.task_ensemble import TaskEnsemble, voter_rows, without
 from ensemble.voters import Rows
 from ensemble.votes import Vote
 from ledger.disk import FullDiskError
-from ledger.errors import UserError, unknown
+from ledger.errors import UserError
 from ledger.files import read_json
 from ledger.predictions import Predictions
+from submissions.tables import id_faults
 from trainables.backbones import Preprocessing
 from trainables.config import TrialConfig
+from trainables.devices import device_faults
 from trainables.prediction import BATCH, Probs, load_network, predict
 
 CHUNK = 4 * BATCH
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-CLOSE_MARGIN = 1e-3
-"""Between kinds of device an answer may differ only where two classes are nearer than this (design 10)."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,11 @@ class Answers:
         image_ids: N ids in the order asked for.
         labels: Task -> class numbers `int64 (N,)`; the composed one is called `label`.
         broken: Id -> why the photo could not be decoded; it was answered from the prior.
-        close: How many photos have a voter whose two best classes are nearer than `CLOSE_MARGIN`.
+        close: How many photos have a voter, or a decision, whose two best classes are nearer than `ensemble.close.MARGIN`: between
+            kinds of device only their answers may differ.
         without_imports: How many photos an imported file has no answer for: there only trained members voted.
         without_quota: Tasks whose class shares are known for all test photos, which these photos are not: each was answered for itself.
+        without_groups: Tasks of which the plan gives a group one answer, and no groups were given: each photo was answered for itself.
     """
 
     image_ids: tuple[str, ...]
@@ -60,16 +61,23 @@ class Answers:
     close: int
     without_imports: int = 0
     without_quota: tuple[str, ...] = ()
+    without_groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Model:
-    """One trial's network, ready to run."""
+    """One trial's network, ready to run.
+
+    Attributes:
+        views: Those that its voters look through.
+        priors: Head -> class shares `(C,)` of the photos it learned from: how it votes on one that cannot be read.
+    """
 
     config: TrialConfig
     network: nn.Module
     wanted: Preprocessing
     views: tuple[str, ...]
+    priors: Mapping[str, NDArray[np.float16]]
 
 
 @dataclass(frozen=True)
@@ -106,13 +114,15 @@ class Bundle:
             groups: N group names, where the plan gives a group one answer; without them each photo is its own group.
 
         Raises:
-            UserError: The folder is missing or has no photos, photos that are asked for are not there, or an imported file would have to
-            answer for some that it does not know.
+            UserError: The folder is missing or has no photos, photos that are asked for are not there, ids are empty, twice or no UTF-8,
+            or an imported file would have to answer for some that it does not know.
         """
         root = Path(photos)
         names = tuple(ids) if ids is not None else find_photos(root)
         if not names:
             raise UserError("ids must name at least one photo, got none; leave them out for every photo of the folder")
+        if faults := id_faults(names):  # a file with such rows is refused when it is written, after all the work
+            raise UserError(*faults)
         places = dict(zip(names, paths if paths is not None else names, strict=True))
         check_there(root, tuple(places.values()))
         known = self._known_to_imports(names)
@@ -121,18 +131,19 @@ class Bundle:
                 without(ensemble, self.plan.imports)  # where nobody else can answer, it says so before the first photo
         parts: list[list[Vote]] = []
         broken: dict[str, str] = {}
-        close = 0
+        near: list[Bools] = []
         for start in range(0, len(names), CHUNK):
             chunk = names[start : start + CHUNK]
-            votes, bad, near = self._chunk(root, chunk, [places[name] for name in chunk], known[start : start + CHUNK])
+            votes, bad, close = self._chunk(root, chunk, [places[name] for name in chunk], known[start : start + CHUNK])
             parts.append(votes if self._keeps_shares else [Vote(vote.labels, vote.shares[:0]) for vote in votes])
             broken |= bad
-            close += near
+            near.append(close)
             if progress:
                 progress(start + len(chunk), len(names))
-        labels = self._answer(parts, names, groups)
+        labels, turning = self._answer(parts, np.concatenate(near, axis=1), names, groups)
         others = tuple(e.task for e in self.plan.tasks if e.quota is not None and e.quota_for(names) is None)
-        return Answers(names, labels, broken, close, int((~known).sum()), others)
+        alone = tuple(dict.fromkeys(e.task for e in self.plan.tasks if e.same_group is not None and groups is None))
+        return Answers(names, labels, broken, int(turning.sum()), int((~known).sum()), others, alone)
 
     @property
     def _keeps_shares(self) -> bool:
@@ -140,19 +151,28 @@ class Bundle:
         return self.plan.together is not None or any(ensemble.decides_together for ensemble in self.plan.tasks)
 
     def _answer(
-        self, parts: Sequence[Sequence[Vote]], names: Sequence[str], groups: Sequence[str] | None
-    ) -> dict[str, NDArray[np.int64]]:
-        votes = []
+        self, parts: Sequence[Sequence[Vote]], near: Bools, names: Sequence[str], groups: Sequence[str] | None
+    ) -> tuple[dict[str, NDArray[np.int64]], Bools]:
+        """Task -> labels, and which of them may turn: where a photo's own answer may, `near` `(P, N)`, and what that brings with it."""
+        votes: list[Vote] = []
+        turning: Bools = np.any(near, axis=0)
         for number, ensemble in enumerate(self.plan.tasks):
             labels = np.concatenate([part[number].labels for part in parts])
             if self._keeps_shares:
                 whole = Vote(labels, np.concatenate([part[number].shares for part in parts]))
                 quota = ensemble.quota_for(names)
                 whole = decide_together(whole, names, groups, same_group=ensemble.same_group, quota=quota)
+                turning |= together_may_turn(near[number], whole, ensemble, groups, same_group=ensemble.same_group, quota=quota)
             else:  # labels are all that is looked at, so these shares are never read
                 whole = Vote(labels, np.zeros((len(labels), len(ensemble.classes))))
             votes.append(whole)
-        return {task: vote.labels for task, vote in answer_places(self.plan, votes).items()}
+        answers = answer_places(self.plan, votes)
+        if self.plan.together is not None and not all(map(counts, self.plan.tasks)):
+            places = [ensemble.place for ensemble in self.plan.tasks]
+            turning |= label_may_turn(
+                self.plan.together, self.plan.composition, places, votes, self.plan.known_classes, answers[LABEL]
+            )
+        return {task: vote.labels for task, vote in answers.items()}, turning
 
     def _known_to_imports(self, names: Sequence[str]) -> NDArray[np.bool_]:
         """`(N,) bool`: photos that every import has an answer for."""
@@ -163,7 +183,8 @@ class Bundle:
 
     def _chunk(
         self, root: Path, names: tuple[str, ...], places: Sequence[str], known: NDArray[np.bool_]
-    ) -> tuple[list[Vote], dict[str, str], int]:
+    ) -> tuple[list[Vote], dict[str, str], Bools]:
+        """The P places' votes on n photos, which of these are broken, and `(P, n)` whether a photo's own answer may turn."""
         sizes = {model.config.image_size for model in self.models.values()}
         images, reasons = _decode(root, places, sizes)
         broken = {name: reasons[place] for name, place in zip(names, places, strict=True) if place in reasons}
@@ -173,30 +194,37 @@ class Bundle:
             found = pool.map(lambda model: self._run(model, images[model.config.image_size]), self.models.values())
             for trial, arrays in zip(self.models, found, strict=True):
                 for (head, view), array in arrays.items():
+                    array[lost] = self.models[trial].priors.get(head, 0)
                     probs[trial, head, view] = names, array
-        close = np.zeros(len(names), dtype=bool)
-        for ensemble in self.plan.tasks:
-            prior = np.array(ensemble.prior).astype(np.float16)
+        votes, near = [], np.zeros((len(self.plan.tasks), len(names)), dtype=bool)
+        for number, ensemble in enumerate(self.plan.tasks):
+            vote, near[number] = self._vote(ensemble, {**self.imported, **probs}, names, known)
+            votes.append(vote)
             for key in ensemble.keys:
-                if key in probs:
-                    array = probs[key][1]
-                    array[lost] = prior
-                    close |= _margin(array) < CLOSE_MARGIN
-        votes = [self._vote(ensemble, {**self.imported, **probs}, names, known) for ensemble in self.plan.tasks]
-        return votes, broken, int(close.sum())
+                near[number] |= is_close(probs[key][1]) if key in probs else False
+        near[:, lost] = False  # class shares are the same everywhere
+        return votes, broken, near
 
     def _vote(
         self, ensemble: TaskEnsemble, probs: Mapping[tuple[str, str, str], Rows], names: Sequence[str], known: NDArray[np.bool_]
-    ) -> Vote:
-        """The votes on a chunk; where an import has no answer, those of the trained members alone."""
+    ) -> tuple[Vote, Bools]:
+        """The votes on a chunk, and whether they may turn; where an import has no answer, those of the trained members alone."""
         if known.all() or not set(ensemble.members) & set(self.plan.imports):
-            return vote_alone(ensemble, probs, names)
+            return self._vote_of(ensemble, probs, names)
         labels, shares = np.zeros(len(names), dtype=np.int64), np.zeros((len(names), len(ensemble.classes)))
+        near = np.zeros(len(names), dtype=bool)
         for here, asked in ((known, ensemble), (~known, without(ensemble, self.plan.imports))):
             if here.any():
-                vote = vote_alone(asked, probs, [name for name, own in zip(names, here, strict=True) if own])
+                vote, near[here] = self._vote_of(asked, probs, [name for name, own in zip(names, here, strict=True) if own])
                 labels[here], shares[here] = vote.labels, vote.shares
-        return Vote(labels, shares)
+        return Vote(labels, shares), near
+
+    def _vote_of(
+        self, ensemble: TaskEnsemble, probs: Mapping[tuple[str, str, str], Rows], names: Sequence[str]
+    ) -> tuple[Vote, Bools]:
+        rows = voter_rows(ensemble, probs, names)
+        vote = decide_by(ensemble, rows)
+        return vote, may_turn(ensemble, rows, vote, [voter.member in self.plan.imports for voter in ensemble.voters])
 
     def _run(self, model: Model, images: NDArray[np.uint8]) -> Probs:
         torch.set_num_threads(model.config.threads)
@@ -215,8 +243,10 @@ def open_bundle(folder: str | Path, device: str = "cpu") -> Bundle:
     """A bundle, checked file by file.
 
     Raises:
-        UserError: It is not a bundle, a file is missing, added or changed by as little as one bit.
+        UserError: There is no such device, it is not a bundle, a file is missing, added or changed by as little as one bit.
     """
+    if faults := device_faults(device):
+        raise UserError(*faults)
     root = Path(folder)
     if not root.exists() and set_aside(root).is_dir():  # an export was killed just as it replaced this one
         root = set_aside(root)
@@ -234,83 +264,10 @@ def open_bundle(folder: str | Path, device: str = "cpu") -> Bundle:
         stated = facts["preprocessing"]
         wanted = Preprocessing(stated["image_size"], tuple(stated["mean"]), tuple(stated["std"]))
         views = tuple(dict.fromkeys(view for own, _, view in plan.keys if own == trial))
-        models[trial] = Model(config, network.eval(), wanted, views)
+        models[trial] = Model(config, network.eval(), wanted, views, _priors(plan, trial, facts))
     keys = [key for key in plan.keys if key[0] in plan.imports]
     imported = {key: Predictions(root / IMPORTED / key[0]).read("test", key[1], key[2]) for key in keys}
     return Bundle(plan, models, device, imported)
-
-
-def find_photos(root: Path) -> tuple[str, ...]:
-    """Every image file below `root` by its ending, sorted, relative with `/`.
-
-    Raises:
-        UserError: There is no such folder, or no photo in it.
-    """
-    if not root.is_dir():
-        raise UserError(f"PHOTOS must be a folder, got {root}, which is not there")
-    found = (path for path in root.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
-    names = tuple(sorted(path.relative_to(root).as_posix() for path in found))
-    if not names:
-        raise UserError(f"PHOTOS must hold image files ({', '.join(ENDINGS)}), {root} has none")
-    return names
-
-
-def check_there(root: Path, places: Sequence[str]) -> None:
-    """Refuse photos that are not there: a prior is for photos that cannot be read, not for a wrong folder.
-
-    Raises:
-        UserError: With how many, and examples.
-    """
-    if not root.is_dir():
-        raise UserError(f"PHOTOS must be a folder, got {root}, which is not there")
-    missing = [place for place in places if not find_file(root, split_member(place)[0]).is_file()]
-    if missing:
-        raise UserError(
-            f"{len(missing)} of {len(places)} photos are not below {root}, e.g. {', '.join(missing[:3])}; PHOTOS must be the folder "
-            "that the paths in --ids start from (--path-column names them where they are not the ids)"
-        )
-
-
-@dataclass(frozen=True)
-class Table:
-    """Which photos are asked for: ids in their order, their paths, and their groups where a column names them."""
-
-    ids: tuple[str, ...]
-    paths: tuple[str, ...]
-    groups: tuple[str, ...] | None = None
-
-
-def read_ids(path: Path, column: str, path_column: str | None = None, group_column: str | None = None) -> Table:
-    """The photos in a table, in its order; paths are the ids where no column is named.
-
-    Raises:
-        UserError: No such file or column, an empty table, an id that stands twice, or a path that leaves the folder.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--ids must be a CSV in UTF-8 with a column {column!r}, got {path} ({error})") from error
-    reader = csv.DictReader(io.StringIO(text))
-    header = list(reader.fieldnames or [])
-    absent = [
-        unknown("column", name, header) + f"; {path.name} needs it"
-        for name in (column, path_column, group_column)
-        if name and name not in header
-    ]
-    if absent:
-        raise UserError(*absent)
-    rows = list(reader)
-    ids = tuple(row[column] or "" for row in rows)
-    places = tuple(row[path_column or column] or "" for row in rows)
-    twice = sorted(name for name, n in Counter(ids).items() if n > 1)
-    outside = [place for place in places if not place or place.startswith("/") or ".." in Path(place).parts]
-    faults = [f"{path.name} has no rows"] if not ids else []
-    faults += [f"ids must differ, {i!r} stands twice" for i in twice[:10]]
-    faults += [f"photos must be paths below PHOTOS, got {place!r}" for place in outside[:10]]
-    if faults:
-        raise UserError(*faults)
-    groups = tuple(row[group_column] or own for row, own in zip(rows, ids, strict=True)) if group_column else None
-    return Table(ids, places, groups)
 
 
 def predict_to_file(
@@ -328,6 +285,11 @@ def predict_to_file(
     from submissions.format import write_submission
 
     started = time.monotonic()
+    columns = {"--path-column": path_column, "--group-column": group_column}
+    if ids is None and (idle := [name for name, column in columns.items() if column]):
+        raise UserError(
+            *(f"{name} names a column of the table that --ids gives, and would have no effect; give --ids" for name in idle)
+        )
     bundle = open_bundle(folder, device)
     if group_column and not any(ensemble.same_group for ensemble in bundle.plan.tasks):
         raise UserError("--group-column would have no effect: this bundle answers photo by photo; leave it out")
@@ -349,18 +311,33 @@ def predict_to_file(
         "close_calls": answers.close,
         "without_imports": answers.without_imports,
         "without_quota": list(answers.without_quota),
+        "without_groups": list(answers.without_groups),
         "seconds": round(time.monotonic() - started, 2),
         "out": str(out),
     }
+
+
+def _priors(plan: EnsemblePlan, trial: str, facts: Mapping[str, Any]) -> dict[str, NDArray[np.float16]]:
+    """Of a bundle that does not say each trial's own, the plan's."""
+    stated = facts.get("priors") or {ensemble.task: ensemble.prior for ensemble in plan.tasks if trial in _trials(ensemble)}
+    return {head: np.array(shares).astype(np.float16) for head, shares in stated.items()}
+
+
+def _trials(ensemble: TaskEnsemble) -> set[str]:
+    return {trial for trial, _, _ in ensemble.keys}
 
 
 def _check(root: Path) -> None:
     if not (root / CHECKSUMS).is_file():
         raise UserError(f"{root} is not a bundle: it has no {CHECKSUMS}; export_ensemble.py writes one")
     try:
-        stated = dict(read_json(root / CHECKSUMS))
+        stated = read_json(root / CHECKSUMS)
     except ValueError as error:
         raise UserError(f"bundle {root.name} is damaged: {error}; copy it again") from error
+    if not isinstance(stated, dict) or not all(isinstance(value, str) for value in stated.values()):
+        raise UserError(
+            f"bundle {root.name} is damaged: {CHECKSUMS} must name each file's SHA-256; copy it again, or export it again"
+        )
     found = checksums(root)
     faults = [f"{name} is missing" for name in sorted(set(stated) - set(found))]
     faults += [f"{name} does not belong to it" for name in sorted(set(found) - set(stated))]
@@ -389,10 +366,3 @@ def _decode(root: Path, names: Sequence[str], sizes: set[int]) -> tuple[dict[int
         for _ in pool.map(one, range(len(names))):
             pass
     return images, broken
-
-
-def _margin(probs: NDArray[np.float16]) -> NDArray[np.float32]:
-    """By how much the best class leads, `(N,)`."""
-    top = np.partition(probs.astype(np.float32), -2, axis=1)
-    lead: NDArray[np.float32] = top[:, -1] - top[:, -2]
-    return lead

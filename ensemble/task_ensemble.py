@@ -35,7 +35,8 @@ class TaskEnsemble:
             the head that is read of each voter.
         classes: Its C class names in order.
         voters: K different voters, most senior first.
-        prior: Class shares of the training photos, C numbers that sum to 1: a photo that cannot be read votes like this.
+        prior: Class shares of the training photos, C numbers that sum to 1: what a file from outside says of a photo that cannot be
+            read, and has no answer for. A trial says the shares of the photos that it learned from itself.
         rule: One of `votes.RULES`.
         tie_rule: That rule's tie rule in words.
         weights: K numbers, or K rows of C, one for each class; `None`: one voter, one vote.
@@ -113,11 +114,15 @@ def vote_task(ensemble: TaskEnsemble, probs: Probs, image_ids: Sequence[str], gr
 
 def vote_alone(ensemble: TaskEnsemble, probs: Probs, image_ids: Sequence[str]) -> Vote:
     """As `vote_task`, before what is decided for photos together: each photo's answer depends on that photo alone."""
+    return decide_by(ensemble, voter_rows(ensemble, probs, image_ids))
+
+
+def voter_rows(ensemble: TaskEnsemble, probs: Probs, image_ids: Sequence[str]) -> Floats:
+    """What its voters say, `(K, N, C)`: calibrated, corrected, and the mean where a member is several models."""
     absent = [key for key in ensemble.keys if key not in probs]
     if absent:
         raise UserError(*(f"task {ensemble.place}: voter {Voter(trial, view)} has no predictions" for trial, _, view in absent))
-    cube = stack(image_ids, {str(voter): (image_ids, _rows(ensemble, voter, probs, image_ids)) for voter in ensemble.voters})
-    return decide_by(ensemble, cube)
+    return stack(image_ids, {str(voter): (image_ids, _rows(ensemble, voter, probs, image_ids)) for voter in ensemble.voters})
 
 
 def _rows(ensemble: TaskEnsemble, voter: Voter, probs: Probs, image_ids: Sequence[str]) -> Floats:
@@ -134,16 +139,19 @@ def _rows(ensemble: TaskEnsemble, voter: Voter, probs: Probs, image_ids: Sequenc
 
 
 def without(ensemble: TaskEnsemble, members: Container[str]) -> TaskEnsemble:
-    """The ensemble in which these members do not vote.
+    """The ensemble in which these members do not vote; itself where none of them does.
 
     Raises:
-        UserError: Nobody is left, or a stacking needs them.
+        UserError: Nobody is left, or its stacking needs one of them.
     """
     kept = [at for at, voter in enumerate(ensemble.voters) if voter.member not in members]
+    if len(kept) == len(ensemble.voters):
+        return ensemble
     if not kept or ensemble.stacking is not None:
+        why = "its stacking asks all of its voters" if kept else "no other member can answer for them"
         raise UserError(
-            f"task {ensemble.place} can only be answered for photos that its imported files have answers for: no other member can "
-            "answer for them; export without them (--imports none)"
+            f"task {ensemble.place} can only be answered for photos that its imported files have answers for: {why}; export without "
+            "them (--imports none)"
         )
     there = {ensemble.voters[at].member for at in kept}
     return replace(

@@ -19,11 +19,13 @@ class Combination:
         text: What it does, in words.
         takes: From the names of the routes there are to those that have a say; none where this way cannot be taken.
         decide: From their votes `(N, C)`, most senior first, to one.
+        counts: Whether it counts their labels, and does not weigh their shares.
     """
 
     text: str
     takes: Callable[[Sequence[str]], tuple[str, ...]]
     decide: Callable[[Sequence[Vote]], Vote]
+    counts: bool = False
 
 
 def _one(name: str, there: Sequence[str]) -> tuple[str, ...]:
@@ -61,7 +63,7 @@ TOGETHER: dict[str, Combination] = {
     name: Combination(route.text, partial(_one, name), lambda votes: votes[0]) for name, route in ROUTES.items()
 } | {  # a vote of two always goes to the senior, so it takes three
     "pool-hard": Combination(
-        "the label that most routes name; a tie goes to the most senior route", partial(_at_least, 3), _pool_hard
+        "the label that most routes name; a tie goes to the most senior route", partial(_at_least, 3), _pool_hard, counts=True
     ),
     "pool-soft": Combination("the mean of all routes' joint probabilities", partial(_at_least, 2), _pool_soft),
     "pool-geometric": Combination("the mean of their logarithms", partial(_at_least, 2), _pool_geometric),

@@ -51,10 +51,12 @@ class Rule:
     Attributes:
         vote: Called with probabilities `float (K, N, C)` in [0, 1] and weights `(K,)`, `(K, C)` or `None`; most senior voter first.
         tie_rule: Which class wins where several are equal, in words; it is written into the plan.
+        counts: Whether shares are counts of what voters say, and not sums of probabilities.
     """
 
     vote: Callable[[Floats, Weights], Vote]
     tie_rule: str
+    counts: bool = False
 
 
 def hard_vote(probs: Floats, weights: Weights = None) -> Ints:
@@ -246,8 +248,8 @@ def _speaking(voices: NDArray[np.float64]) -> Ints:
 
 
 RULES: dict[str, Rule] = {
-    "hard": Rule(_hard, SENIOR_DECIDES),
+    "hard": Rule(_hard, SENIOR_DECIDES, counts=True),
     "soft": Rule(_soft, FIRST_CLASS),
     "geometric": Rule(_geometric, FIRST_CLASS),
-    "rank": Rule(_rank, SENIOR_PREFERS),
+    "rank": Rule(_rank, SENIOR_PREFERS, counts=True),
 }

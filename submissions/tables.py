@@ -64,6 +64,8 @@ def id_faults(image_ids: Sequence[str]) -> list[str]:
     twice = [image_id for image_id, count in Counter(image_ids).items() if count > 1]
     faults = [] if len(image_ids) else ["there is no photo; a submission has one row for each test photo"]
     faults += [f"{len(twice)} image ids stand more than once, among them {some(twice)}"] if twice else []
+    strange = [repr(image_id) for image_id in image_ids if any("\ud800" <= sign <= "\udfff" for sign in image_id)]
+    faults += [f"image ids must be UTF-8 text, {len(strange)} are not: {some(strange)}; rename these photos"] if strange else []
     return faults + (["an image id is empty"] if "" in image_ids else [])
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from competitions.prepare import Prepared
 from competitions.targets import Target, targets
@@ -68,15 +69,22 @@ def photos(prepared: Prepared, config: TrialConfig, part: str) -> Photos:
     return prepared.once(asked, lambda: _photos(prepared, config, part, target))
 
 
+def priors(prepared: Prepared, config: TrialConfig) -> dict[str, NDArray[np.float64]]:
+    """Head -> class shares `(C,)` of the photos that a trial learns from: how it votes on one that cannot be read."""
+    target = target_of(config, prepared)
+    training, _ = prepared.rows(target, config.fold)
+    return prepared.priors(target, training)
+
+
 def _photos(prepared: Prepared, config: TrialConfig, part: str, target: Target) -> Photos:
-    training, validation = prepared.rows(target, config.fold)
+    _, validation = prepared.rows(target, config.fold)
     rows = validation if part == "validation" else prepared.manifest.rows("test")
     if part == OUTSIDE:
         rows = prepared.outside(target, config.fold)
     names = tuple((prepared.manifest.image_ids[row], prepared.pixels[row]) for row in rows)
     broken = [position for position, (image_id, _) in enumerate(names) if image_id in prepared.broken]
     images = prepared.cache(config.image_size).images
-    return Photos(images, rows, names, np.array(broken, dtype=np.int64), prepared.priors(target, training))
+    return Photos(images, rows, names, np.array(broken, dtype=np.int64), priors(prepared, config))
 
 
 def complete_trial(

@@ -14,8 +14,9 @@ from bundle.asked import Asked
 from bundle.choose import Choice, choose
 from bundle.export import check_target, export
 from bundle.members import find_members
+from bundle.photos import read_ids
 from bundle.pool import cached_test_probs, load_pool, places_of
-from bundle.predict import open_bundle, read_ids
+from bundle.predict import open_bundle
 from competitions.competition import Competition, parse_competition
 from competitions.prepare import Prepared, prepare
 from competitions.targets import choose_targets, targets

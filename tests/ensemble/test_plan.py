@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from competitions.competition import Submission
 from ensemble.composition import Composition
 from ensemble.plan import EnsemblePlan, TaskEnsemble, decide, load_plan, save_plan, vote_all
+from ensemble.stacking import Stacking
+from ensemble.task_ensemble import without
 from ensemble.voters import Rows, Voter
 from ensemble.votes import FIRST_CLASS, RULES
 from ledger.errors import UserError
@@ -215,3 +217,14 @@ def test_voters_with_other_classes_or_photos_are_refused() -> None:
     wide = {("m1", "mask", view): (ids, np.zeros((12, 3))) for view in ("identity", "flip")}
     with pytest.raises(UserError, match="task mask has 2 classes"):
         decide(plan(), {**probs, **wide}, IDS)
+
+
+def test_members_leave_where_they_vote_and_a_stacking_only_minds_its_own() -> None:
+    stacking = Stacking(3, (0, 1, 2), ((0.0,) * 3,) * 12, (0.0,) * 3, 1.0)
+    stacked = ensemble("age", "a1", "a2", stacking=stacking)
+    assert without(stacked, {"m1"}) is stacked
+    assert without(ensemble("age", "a1", "a2"), {"a1"}).members == ("a2",)
+    with pytest.raises(UserError, match="its stacking asks all of its voters"):
+        without(stacked, {"a1"})
+    with pytest.raises(UserError, match="no other member can answer"):
+        without(ensemble("mask", "m1"), {"m1"})

@@ -150,3 +150,9 @@ def test_all_faults_of_a_file_are_named_at_once(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no file"):
         read_submission(tmp_path / "none.csv", competition())
+
+
+def test_an_id_that_is_no_text_is_named_and_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"must be UTF-8 text, 1 are not: '\\udcff.jpg'; rename"):
+        write_submission(tmp_path / "s.csv", competition("index"), ["001", "\udcff.jpg"], {"label": np.array([17, 0])})
+    assert not list(tmp_path.iterdir())

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 import search_spaces
 from ledger.files import read_json
@@ -176,11 +177,23 @@ REQUESTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("export_ensemble", "{yaml}", "--to", "{root}/out", "--top", "0", "--vote", "hrd", "--fold", "9"),
         ("top must be 1 or more, got 0", "unknown voting rule 'hrd'", "did you mean hard?", "fold must be 0..3 or all, got 9"),
     ),
+    "export_device": (
+        ("export_ensemble", "{yaml}", "--to", "{root}/out", "--device", "tpu9"),
+        ("argument --device: invalid choice: 'tpu9'", "cpu", "cuda"),
+    ),
+    "predict_device": (
+        ("predict", "{root}/nope", "{photos}", "--out", "{root}/a.csv", "--device", "tpu9"),
+        ("argument --device: invalid choice: 'tpu9'", "cpu", "cuda"),
+    ),
     "export_without_to": (("export_ensemble", "{yaml}"), ("arguments are required: --to",)),
     "export_study": (("export_ensemble", "{yaml}", "--to", "{root}/out", "--study", "nope"), ("unknown study 'nope'",)),
     "export_no_trials": (
         ("export_ensemble", "{yaml}", "--to", "{root}/out"),
         ("no finished trial of colour, shape on fold 0", "run_search.py"),
+    ),
+    "predict_columns_of_no_table": (
+        ("predict", "{root}/nope", "{photos}", "--out", "{root}/a.csv", "--path-column", "file", "--group-column", "person"),
+        ("--path-column names a column of the table that --ids gives", "--group-column names a column", "give --ids"),
     ),
     "predict_nothing": (("predict",), ("arguments are required: bundle, photos, --out",)),
     "reproduce_unknown": (("reproduce_trial", "{yaml}", "0123456789ab"), ("unknown trial '0123456789ab'; there is none",)),
@@ -202,6 +215,13 @@ REQUESTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 def test_a_wrong_request_is_refused(name: str, run: Run, here: Desk) -> None:
     (verb, *arguments), texts = REQUESTS[name]
     refused(run, here, verb, tuple(arguments), tuple(text.replace("{root}", str(here.root)) for text in texts))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(run: Run, here: Desk) -> None:
+    told = ("device must be one of this machine, where PyTorch finds no GPU (cpu), got 'cuda'",)
+    refused(run, here, "export_ensemble", ("{yaml}", "--to", "{root}/out", "--device", "cuda"), told)
+    refused(run, here, "predict", ("{root}/nope", "{photos}", "--out", "{root}/a.csv", "--device", "cuda"), told)
 
 
 def _row(desk: Desk, number: int, change: Callable[[list[str]], object]) -> None:

@@ -1,0 +1,86 @@
+"""Which photos a bundle is asked about: a folder, or a table's rows, as N different ids, their paths and their groups."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from competitions.decode import find_file, split_member
+from ledger.errors import UserError, unknown
+from submissions.tables import read_table
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+
+def find_photos(root: Path) -> tuple[str, ...]:
+    """Every image file below `root` by its ending, sorted, relative with `/`.
+
+    Raises:
+        UserError: There is no such folder, or no photo in it.
+    """
+    if not root.is_dir():
+        raise UserError(f"PHOTOS must be a folder, got {root}, which is not there")
+    found = (path for path in root.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
+    names = tuple(sorted(path.relative_to(root).as_posix() for path in found))
+    if not names:
+        raise UserError(f"PHOTOS must hold image files ({', '.join(ENDINGS)}), {root} has none")
+    return names
+
+
+def check_there(root: Path, places: Sequence[str]) -> None:
+    """Refuse photos that are not there: a prior is for photos that cannot be read, not for a wrong folder.
+
+    Raises:
+        UserError: With how many, and examples.
+    """
+    if not root.is_dir():
+        raise UserError(f"PHOTOS must be a folder, got {root}, which is not there")
+    missing = [place for place in places if not find_file(root, split_member(place)[0]).is_file()]
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {len(places)} photos are not below {root}, e.g. {', '.join(missing[:3])}; PHOTOS must be the folder "
+            "that the paths in --ids start from (--path-column names them where they are not the ids)"
+        )
+
+
+@dataclass(frozen=True)
+class Table:
+    """Which photos are asked for: ids in their order, their paths, and their groups where a column names them."""
+
+    ids: tuple[str, ...]
+    paths: tuple[str, ...]
+    groups: tuple[str, ...] | None = None
+
+
+def read_ids(path: Path, column: str, path_column: str | None = None, group_column: str | None = None) -> Table:
+    """The photos in a table, in its order; paths are the ids where no column is named.
+
+    Raises:
+        UserError: No such file or column, no CSV file, an empty table, an id that stands twice, or a path that leaves the folder.
+    """
+    must = f"--ids must be a CSV in UTF-8 with a column {column!r}"
+    try:
+        header, cells, torn = read_table(path)
+    except OSError as error:
+        raise UserError(f"{must}, got {path} ({error})") from error
+    except UserError as error:
+        raise UserError(*(f"{must}, got {path}: {fault}" for fault in error.faults)) from error
+    absent = [
+        unknown("column", name, header) + f"; {path.name} needs it"
+        for name in (column, path_column, group_column)
+        if name and name not in header
+    ]
+    if absent:
+        raise UserError(*absent)
+    rows = [dict(zip(header, row, strict=True)) for row in cells]
+    ids = tuple(row[column] for row in rows)
+    places = tuple(row[path_column or column] for row in rows)
+    twice = sorted(name for name, n in Counter(ids).items() if n > 1)
+    outside = [place for place in places if not place or place.startswith("/") or ".." in Path(place).parts]
+    faults = [f"{path.name}: {fault}" for fault in torn] + ([] if ids else [f"{path.name} has no rows"])
+    faults += [f"ids must differ, {i!r} stands twice" for i in twice[:10]]
+    faults += [f"photos must be paths below PHOTOS, got {place!r}" for place in outside[:10]]
+    if faults:
+        raise UserError(*faults)
+    groups = tuple(row[group_column] or own for row, own in zip(rows, ids, strict=True)) if group_column else None
+    return Table(ids, places, groups)
