@@ -133,7 +133,7 @@ def test_tasks_of_an_import_may_answer_other_photos_broken_ones_among_them(here:
 def test_shares_told_of_all_test_photos_are_not_taken_for_those_of_a_subset(tiny: Prepared) -> None:
     told = tiny.competition.model_copy(update={"test_shares": {"shape": {"disc": 0.9, "square": 0.1}}})
     pool: Any = SimpleNamespace(place=Place("shape", (("colour", ("red",)),)))
-    assert known_shares(replace(tiny, competition=told), pool, shift=None, device="cpu").new is None
+    assert known_shares(replace(tiny, competition=told), pool, shift=None, method="em", device="cpu").new is None
 
 
 def test_old_submissions_without_out_of_fold_answers_vote_unjudged_where_asked(here: Any, tmp_path: Path) -> None:
