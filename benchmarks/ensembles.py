@@ -50,6 +50,10 @@ def _study(prepared: Any, study: str, truth_file: Path, thorough: bool) -> dict[
     seconds = time.process_time() - started
     competition = prepared.competition
     ids, truth = read_truth(truth_file, competition)
+    tested = {prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test")}
+    strange = [image_id for image_id in ids if image_id not in tested]
+    if strange:
+        raise UserError(f"--truth must be of test photos of {competition.name}, {len(strange)} are not, among them {strange[0]}")
     answers = {name: answer(prepared, plan, ids) for name, plan in {**choice.beside, "exported": choice.plan}.items()}
     groups = dict(zip(prepared.manifest.image_ids, prepared.manifest.groups, strict=True))
     tasks = [*competition.tasks, *(["label"] if len(competition.composed) > 1 else [])]
@@ -70,6 +74,7 @@ def _study(prepared: Any, study: str, truth_file: Path, thorough: bool) -> dict[
             "stated": said["against_best_single"],
             "verdict": said["verdict"],
             "unseen": said["unseen"],
+            "weighed": said["weighed"],
             "members": said["members"],
         }
     kept = {place: [a["step"] for a in one["refinements"] if a["kept"]] for place, one in choice.journal["places"].items()}
