@@ -4,7 +4,7 @@
 
 Trials of equal skill answer three classes. Whether a trial is right in an epoch depends on the group, the photo, the trial and the epoch
 (normal, standard deviations 0.7, 0.7, 0.5 and `--epoch-sd`); the epoch that scores best on the fold is the trial's, as in a search. The
-hard vote of the best 1 to 5 trials is chosen on the fold as an export does, and asked about 400 new groups by the same trials and epochs.
+hard vote of the best 1 to 5 trials is chosen on the fold as an export does, and asked about 4,000 new groups by the same trials and epochs.
 What a search learns from scores is left out: where all are equally good, there is nothing to learn but luck, and that is in it.
 """
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ledger import verbs
 
-PER_GROUP, N_CLASSES, NEW_GROUPS, RESAMPLES = 5, 3, 400, 50
+PER_GROUP, N_CLASSES, NEW_GROUPS, RESAMPLES = 5, 3, 4000, 50
 SD = {"group": 0.7, "photo": 0.7, "trial": 0.5}
 ALIKE = 0.5
 """The mean of the sum whose sign is whether a photo is answered rightly."""
@@ -68,8 +68,8 @@ def _best_epoch(
 ) -> NDArray[np.int64]:
     """What a trial says in the epoch that scores best on the first n photos."""
     own = base + rng.normal(0, SD["trial"], len(base))
-    right = own + rng.normal(0, epoch_sd, (n_epochs, len(base))) > 0
-    best: NDArray[np.bool_] = right[right[:, :n].sum(axis=1).argmax()]
+    epochs = own[:n] + rng.normal(0, epoch_sd, (n_epochs, n)) > 0
+    best = np.concatenate([epochs[epochs.sum(axis=1).argmax()], own[n:] + rng.normal(0, epoch_sd, len(base) - n) > 0])
     return np.where(best, labels, (labels + rng.integers(1, N_CLASSES, len(labels))) % N_CLASSES)
 
 

@@ -68,9 +68,9 @@ def test_weights_that_are_gone_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", known_spaces())
 def test_a_variation_changes_its_setting_and_what_belongs_to_it_alone(name: str, tmp_path: Path) -> None:
     seen = set()
-    for start in draws(load_space(name), 5):
+    for start in draws(load_space(name), 3):
         base = resolve(start, QUESTION)
-        for drawn in draws(load_space(name), 20, seed=1):
+        for drawn in draws(load_space(name), 8, seed=1):
             for setting in DEFAULTS:
                 other = resolve(changed(parameters_of(base, tmp_path), setting, drawn), QUESTION)
                 if (different := differing(base, other)) and (one := setting_changed(sorted(different))) is not None:
