@@ -79,6 +79,11 @@ class Asked:
         return tuple(range(n_folds)) if self.fold == ALL_FOLDS else (int(self.fold),)
 
 
+def heeding(asked: Asked) -> tuple[str, ...]:
+    """The ways to choose that heed the number of members asked for."""
+    return tuple(name for name, way in WAYS.items() if asked.top is None or way.most is None or asked.top <= way.most)
+
+
 def check(asked: Asked, prepared: Prepared) -> None:
     """Refuse what is out of range, unknown, or would have no effect.
 
@@ -124,9 +129,9 @@ def check(asked: Asked, prepared: Prepared) -> None:
         faults.append(
             f"a budget and --front compare hard or soft votes of the best trials, got --vote {asked.vote}; give hard or soft"
         )
-    way = WAYS.get(asked.vote)
-    if asked.top is not None and way is not None and way.most is not None and asked.top > way.most:
-        faults.append(f"--top {asked.top} has no effect with --vote {asked.vote}, which takes {way.takes}; leave --top out")
+    if asked.vote in WAYS and asked.vote not in heeding(asked):
+        taken = WAYS[asked.vote].takes
+        faults.append(f"--top {asked.top} has no effect with --vote {asked.vote}, which takes {taken}; leave --top out")
     faults += device_faults(asked.device)
     if faults:
         raise UserError(*faults)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bundle.asked import Asked, check
 from bundle.budget import within_budget
-from bundle.deciding import Decided, Shares, decide_place, known_shares, shares_json
+from bundle.deciding import Decided, Shares, decide_place, known_shares, shares_json, told_shares
 from bundle.elsewhere import look_elsewhere
 from bundle.members import Member, complete, find_members, siblings_on_all_data
 from bundle.named import named
@@ -108,7 +108,7 @@ def choose(prepared: Prepared, asked: Asked | None = None, *, tell: Report = lam
         tell("comparing ways to the label")
         together, default, accounts = _together(prepared, decided, asked, table)
         own = _plan(prepared, places, decided, replace(asked, all_data=False, unjudged=()), together, table)
-        scores = _say(prepared, decided, own, together, default, table, tell)
+        scores = _say(prepared, decided, own, together, default, table, _told(prepared, asked), tell)
     plan = _plan(prepared, places, decided, asked, together, table)
     ids = _test_ids(prepared)
     tell("answering the test photos")
@@ -134,6 +134,7 @@ def _say(
     together: Together,
     default: Together,
     table: Composition,
+    told: Mapping[str, Shares],
     tell: Report,
 ) -> dict[str, dict[str, Any]]:
     """What is known about each answer."""
@@ -142,7 +143,7 @@ def _say(
         tell(f"honest score of {task}")
         photos = asking(prepared, decided, needed((together, default), table, list(decided), task), task)
         if len(photos.labels):
-            weights = weighing(decided, photos, table, len(plan.known_classes[task]))
+            weights = weighing(decided, photos, table, len(plan.known_classes[task]), told)
             how: dict[str, Any] = {"metric": plan.metric, "weights": weights}
             scores[task] = say(decided, photos, together, default, table, plan.known_classes, **how)
             scores[task] |= {"verdict": verdict(scores[task]), "unseen": unseen(prepared, photos)}
@@ -244,10 +245,14 @@ def _together(
     if asked.plain or len(table.tasks) < 2 or len(np.unique(photos.groups)) < 2:
         return default, default, ()
     choices = {place: decided[place].choosing.at(photos.seats[place]) for place in photos.seats}
-    weights = weighing(decided, photos, table, table.n_classes)
+    weights = weighing(decided, photos, table, table.n_classes, _told(prepared, asked))
     how: dict[str, Any] = {"metric": prepared.competition.metric, "seed": SEED, "joint": joint, "class_weights": weights}
     together, accounts = choose_way(choices, table, classes, photos.labels, photos.groups, **how)
     return together, default, accounts
+
+
+def _told(prepared: Prepared, asked: Asked) -> dict[str, Shares]:
+    return {} if asked.plain else told_shares(prepared)
 
 
 def _label_places(places: Sequence[Place], table: Composition) -> tuple[Place, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.asked import BEST, Asked
+from bundle.asked import BEST, Asked, heeding
 from bundle.members import complete, kept_predictions
 from bundle.pool import IDENTITY, TEST, Pool
 from competitions.prepare import Prepared
@@ -109,7 +109,7 @@ def decide_place(prepared: Prepared, pool: Pool, asked: Asked, shares: Shares) -
         class_weights=class_weights(arena.labels, arena.n_classes, shares),
     )
     if asked.thorough or asked.vote == BEST:
-        held = tournament(arena, sizes=asked.sizes, judge=judge)
+        held = tournament(arena, sizes=asked.sizes, judge=judge, ways=heeding(asked))
         way = held.champion if asked.vote == BEST else way
     plain = Choosing(pool.arena, way, asked.sizes)
     smallest = _smallest(arena, asked, way, judge)
@@ -126,6 +126,15 @@ def decide_place(prepared: Prepared, pool: Pool, asked: Asked, shares: Shares) -
     return Decided(pool, plain, choosing, accounts, refined, shares, held, smallest)
 
 
+def told_shares(prepared: Prepared) -> dict[str, Shares]:
+    """Task -> what the competition tells of the test photos' class shares."""
+    competition = prepared.competition
+    return {
+        task: Shares(whole_shares([told[name] for name in competition.classes(task)]), "known", words="told by the competition")
+        for task, told in competition.test_shares.items()
+    }
+
+
 def known_shares(prepared: Prepared, pool: Pool, *, shift: str | None, method: str, device: str) -> Shares:
     """The test photos' class shares: told by the competition, else estimated from the calibrated answers of the best member.
 
@@ -138,10 +147,10 @@ def known_shares(prepared: Prepared, pool: Pool, *, shift: str | None, method: s
     """
     if pool.place.where:
         return Shares(words="not asked for a subset: shares of all test photos are not those of some of them")
-    told = prepared.competition.test_shares.get(pool.place.task)
+    told = told_shares(prepared)
+    if pool.place.task in told:
+        return told[pool.place.task]
     classes = prepared.competition.classes(pool.place.task)
-    if told is not None:
-        return Shares(whole_shares([told[name] for name in classes]), "known", words="told by the competition")
     labels, member = pool.arena.labels, next((m for m in pool.members if not m.imported), None)
     test = [prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test")]
     test = [image_id for image_id in test if image_id not in prepared.broken]

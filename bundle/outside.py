@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from bundle.members import Member
-from bundle.pool import IDENTITY, TEST, VALIDATION, rows_of_import
+from bundle.pool import IDENTITY, TEST, VALIDATION, fold_rows, rows_of_import
 from competitions.manifest import LABEL
 from competitions.prepare import Prepared
 from competitions.targets import Target
@@ -107,7 +107,7 @@ def _fault(
 ) -> str | None:
     """Why it cannot be a member, in words."""
     ids = prepared.manifest.image_ids
-    wanted = {ids[row] for target in targets for fold in folds for row in prepared.rows(target, fold)[1]}
+    wanted = {ids[row] for target in targets for fold in folds for row in fold_rows(prepared, target, fold)}
     validation = set(rows_of_import(prepared, one.id, VALIDATION, place.task)[0])
     if fault := _test_fault(prepared, one, place):
         return fault

@@ -179,7 +179,7 @@ def _shared_photos(
 ) -> _Photos:
     """The photos of the folds that all targets ask about and all imports answer."""
     ids = prepared.manifest.image_ids
-    asked = {target.name: np.concatenate([_fold_rows(prepared, target, fold) for fold in folds]) for target in targets}
+    asked = {target.name: np.concatenate([fold_rows(prepared, target, fold) for fold in folds]) for target in targets}
     having = {name: [ids[row] for row in rows] for name, rows in asked.items()}
     imported = {m.imported: rows_of_import(prepared, m.name, VALIDATION, place.task)[0] for m in members if m.imported}
     shared = set(shared_photos({**having, **imported}))
@@ -203,7 +203,8 @@ def _identities(
     return found | {member.name: _rows(prepared, member, place, IDENTITY, photos) for member in lost}
 
 
-def _fold_rows(prepared: Prepared, target: Target, fold: int) -> NDArray[np.int64]:
+def fold_rows(prepared: Prepared, target: Target, fold: int) -> NDArray[np.int64]:
+    """The photos of a fold that are asked about: of a target on a subset those outside of it too, which may be taken for some of it."""
     _, validation = prepared.rows(target, fold)
     return np.union1d(validation, prepared.outside(target, fold)) if target.where else validation
 

@@ -21,7 +21,7 @@ from bundle.export import CHECKSUMS, IMPORTED, SCHEMA, checksums, set_aside
 from bundle.photos import check_there, find_photos, read_ids
 from competitions.decode import BrokenImage, read_image, resize
 from competitions.manifest import LABEL
-from ensemble.close import Bools, counts, is_close, label_may_turn, may_turn, together_may_turn
+from ensemble.close import Bools, counts, is_close, label_may_turn, may_turn, steepness, together_may_turn
 from ensemble.design import decide_by, decide_together
 from ensemble.plan import EnsemblePlan, answer_places
 from ensemble.task_ensemble import TaskEnsemble, voter_rows, without
@@ -142,7 +142,7 @@ class Bundle:
                 progress(start + len(chunk), len(names))
         labels, turning = self._answer(parts, np.concatenate(near, axis=1), names, groups)
         others = tuple(e.task for e in self.plan.tasks if e.quota is not None and e.quota_for(names) is None)
-        alone = tuple(dict.fromkeys(e.task for e in self.plan.tasks if e.same_group is not None and groups is None))
+        alone = tuple(dict.fromkeys(e.task for e in self.plan.tasks if _lacks_groups(e, names, groups)))
         return Answers(names, labels, broken, int(turning.sum()), int((~known).sum()), others, alone)
 
     @property
@@ -224,7 +224,8 @@ class Bundle:
     ) -> tuple[Vote, Bools]:
         rows = voter_rows(ensemble, probs, names)
         vote = decide_by(ensemble, rows)
-        return vote, may_turn(ensemble, rows, vote, [voter.member in self.plan.imports for voter in ensemble.voters])
+        exact = [voter.member in self.plan.imports for voter in ensemble.voters]
+        return vote, may_turn(ensemble, rows, vote, exact, steepness(ensemble))
 
     def _run(self, model: Model, images: NDArray[np.uint8]) -> Probs:
         torch.set_num_threads(model.config.threads)
@@ -315,6 +316,10 @@ def predict_to_file(
         "seconds": round(time.monotonic() - started, 2),
         "out": str(out),
     }
+
+
+def _lacks_groups(ensemble: TaskEnsemble, names: Sequence[str], groups: Sequence[str] | None) -> bool:
+    return ensemble.same_group is not None and groups is None and ensemble.quota_for(names) is None
 
 
 def _priors(plan: EnsemblePlan, trial: str, facts: Mapping[str, Any]) -> dict[str, NDArray[np.float16]]:

@@ -14,7 +14,7 @@ from competitions.prepare import Prepared
 from competitions.targets import Target
 from ensemble.cascade import Place, answer_tasks
 from ensemble.choosing import Choosing
-from ensemble.composition import Composition, decompose
+from ensemble.composition import Composition, decompose, decompose_probs
 from ensemble.gain import Judge
 from ensemble.honest import choose_together, honest_score, optimistic_score
 from ensemble.together import Together, answer_together, asked_places
@@ -63,13 +63,19 @@ def asking(prepared: Prepared, decided: Mapping[Place, Decided], places: Sequenc
     )
 
 
-def weighing(decided: Mapping[Place, Decided], asked: Asking, table: Composition, n_classes: int) -> tuple[float, ...] | None:
+def weighing(
+    decided: Mapping[Place, Decided], asked: Asking, table: Composition, n_classes: int, told: Mapping[str, Shares]
+) -> tuple[float, ...] | None:
     """By how much each of an answer's C classes counts, so that scores are those at the test photos' class shares.
 
-    Of the label it is the product over its tasks, unless its own shares are known; `None` where nothing is known.
+    A task without a place of its own has the shares told, or those that follow from the label's. Of the label without shares of its own
+    it is the product over its tasks. `None` where nothing is known.
     """
-    shares = {place.task: one.shares for place, one in decided.items() if not place.where}
-    if asked.task in shares and shares[asked.task].new is not None:
+    shares = {**told, **{place.task: one.shares for place, one in decided.items() if one.shares.new is not None}}
+    if asked.task not in shares and asked.task in table.tasks and LABEL in shares:
+        whole = np.array([shares[LABEL].new])
+        shares[asked.task] = Shares(tuple(decompose_probs(table, whole)[asked.task][0].tolist()))
+    if asked.task in shares:
         return class_weights(asked.labels, n_classes, shares[asked.task])
     parts = decompose(table, asked.labels) if asked.task == LABEL else {}
     classes = decompose(table, np.arange(n_classes)) if parts else {}

@@ -18,9 +18,11 @@ from ensemble.counts import tally
 from ensemble.design import Design, decide_by, decide_together, mean_of_models, prepare_rows
 from ensemble.greedy import Library
 from ensemble.kernels import ONE
+from ensemble.logs import share_logs
 from ensemble.offsets import with_offsets
 from ensemble.priors import whole_shares
 from ensemble.quick_ballots import calibrated_ballots
+from ensemble.quota import prices_for
 from ensemble.votes import Ints, Vote, first_largest, hard_by_ballots, hard_outcome, to_half
 from ledger.errors import UserError, unknown
 
@@ -29,6 +31,8 @@ Part = tuple[int, tuple[int, ...], int]
 """A member, its views and its weight."""
 MOST_CELLS = 30_000_000
 """Groups' confusion matrices are kept up to so many numbers (120 MB): a resample of whole groups is then one product with them."""
+MOST_PRICED = 1500
+"""Labelled photos that the prices of a quota are found on: more hardly move them."""
 WHOLE = ("hard", "soft")
 """Rules whose sums are kept per member."""
 
@@ -221,12 +225,15 @@ class Arena:
     def _finished(self, vote: Vote, design: Design, rows: Ints) -> Vote:
         """What is decided for photos together.
 
-        Known shares are judged by those of all labelled photos here: the shares of these few would tell their answers.
+        Known shares are those of many photos, and what these few are would tell their answers. So they are answered with the prices
+        at which all labelled photos here, weighed to these shares, are answered in them.
         """
-        if design.same_group is None and design.quota is None:
+        if design.quota is not None:
+            scores = share_logs(vote.shares) + self._prices(replace(design, quota=None, same_group=None), design.quota)
+            return Vote(scores.argmax(axis=1), vote.shares)
+        if design.same_group is None:
             return vote
-        quota = None if design.quota is None else self._once("shares", self._shares)
-        return decide_together(vote, [str(row) for row in rows], self.groups[rows], same_group=design.same_group, quota=quota)
+        return decide_together(vote, [str(row) for row in rows], self.groups[rows], same_group=design.same_group, quota=None)
 
     def _outcome(self, rule: str, parts: Sequence[Part], total: Ints, rows: Ints) -> Vote:
         weight = sum(times * len(views) for _, views, times in parts)
@@ -326,10 +333,17 @@ class Arena:
         pairs: Ints = cells + self.labels[:, None] * self.n_classes + self.named[:, 0].T
         return pairs
 
-    def _shares(self) -> tuple[float, ...]:
-        """The C class shares of all labelled photos."""
-        known = np.bincount(self.labels[self.labels >= 0], minlength=self.n_classes)
-        return whole_shares(known)
+    def _prices(self, design: Design, shares: Sequence[float]) -> NDArray[np.float64]:
+        """Of a quota of these C shares, for what this design says, `float64 (C,)`; a class without a labelled photo is not answered."""
+        known = np.flatnonzero(self.labels >= 0)
+        known = known[:: -(-len(known) // MOST_PRICED)]
+        here = np.bincount(self.labels[known], minlength=self.n_classes)
+        told = np.where(here > 0, shares, 0)
+        if not told.any():
+            return np.zeros(self.n_classes)
+        weights = (told / np.maximum(here, 1))[self.labels[known]]
+        prices = prices_for(share_logs(self.vote(design, known).shares), whole_shares(told), weights)
+        return np.where(told > 0, prices, -np.inf)
 
     def _drawn(self, sample: Sample) -> NDArray[np.float32] | None:
         """How often each group was drawn, `float32 (G,)`, where the sample is of whole groups; else `None`."""

@@ -2,7 +2,8 @@
 
 Between kinds of device a probability may round to the next float16, 2**-11 further near 1/2, so the lead of the best class over the second
 moves by nearly 1e-3 (`MARGIN`). Means and products of such probabilities, with offsets or class shares weighed in, move by no more, so
-one margin holds for a voter's rows and for whatever shares a decision is the greatest of. Counts of votes do not move: they change only
+one margin holds for a voter's rows and for whatever shares a decision is the greatest of. What a calibration or a stacking stretches
+moves as many times as far (`steepness`). Counts of votes do not move: they change only
 where a voter's own word may turn, and a tie of them is decided by its rule on every device.
 """
 
@@ -16,6 +17,7 @@ from ensemble.composition import Composition
 from ensemble.design import Deciding
 from ensemble.grouped import Groups
 from ensemble.logs import share_logs
+from ensemble.task_ensemble import TaskEnsemble
 from ensemble.together import Together, route_votes
 from ensemble.together_routes import ROUTES, Said, routes
 from ensemble.together_ways import TOGETHER
@@ -25,12 +27,12 @@ Bools = NDArray[np.bool_]
 MARGIN = 1e-3
 
 
-def is_close(shares: Floats) -> Bools:
-    """Where the two best classes of `(N, C)` are nearer than `MARGIN`, `(N,)`."""
+def is_close(shares: Floats, margin: float = MARGIN) -> Bools:
+    """Where the two best classes of `(N, C)` are nearer than `margin`, `(N,)`."""
     if shares.shape[1] < 2:
         return np.zeros(len(shares), dtype=bool)
     top = np.partition(shares.astype(np.float64), -2, axis=1)
-    near: Bools = top[:, -1] - top[:, -2] < MARGIN
+    near: Bools = top[:, -1] - top[:, -2] < margin
     return near
 
 
@@ -39,7 +41,14 @@ def counts(deciding: Deciding) -> bool:
     return deciding.stacking is None and RULES[deciding.rule].counts
 
 
-def may_turn(deciding: Deciding, cube: Floats, vote: Vote, exact: Sequence[bool]) -> Bools:
+def steepness(ensemble: TaskEnsemble) -> float:
+    """How many times as far as a probability what is decided by may move: at least 1, more where logarithms are stretched."""
+    slopes = [float(slope) for fitted in ensemble.calibration.values() for one in fitted for slope in one.slopes]
+    columns = [] if ensemble.stacking is None else np.abs(np.array(ensemble.stacking.coefficients)).sum(axis=0).tolist()
+    return max([1.0, *slopes]) * max([1.0, *map(float, columns)])
+
+
+def may_turn(deciding: Deciding, cube: Floats, vote: Vote, exact: Sequence[bool], steep: float = 1.0) -> Bools:
     """The photos whose own answer may turn, `(N,)`.
 
     Args:
@@ -47,14 +56,15 @@ def may_turn(deciding: Deciding, cube: Floats, vote: Vote, exact: Sequence[bool]
         cube: Voters' rows `(K, N, C)`, calibrated and corrected, most senior first.
         vote: What came of them.
         exact: K times whether a voter is the same on every device: a file is, a network is not.
+        steep: See `steepness`.
     """
     if not counts(deciding):
-        return is_close(vote.shares)
+        return is_close(vote.shares, MARGIN * steep)
     if deciding.rule == "rank":
         return _order_may_turn(deciding, cube, vote.labels, exact)
     found = np.zeros(cube.shape[1], dtype=bool)
     for rows, same in zip(cube, exact, strict=True):
-        found |= False if same else is_close(rows)
+        found |= False if same else is_close(rows, MARGIN * steep)
     return found
 
 
@@ -75,7 +85,7 @@ def together_may_turn(
         quota: See `ensemble.design.Design`.
     """
     counted, found = counts(deciding), own.copy()
-    if same_group is not None and groups is not None:
+    if same_group is not None and groups is not None and quota is None:
         counted |= same_group == "votes"
         if counted:
             _, place = np.unique(np.asarray(groups), return_inverse=True)

@@ -71,7 +71,7 @@ class Design:
         calibration: Member number -> one calibration per model of the member, all of its views alike.
         correction: Applied to each voter after its calibration.
         offsets: C summands for the logarithms of the shares.
-        same_group: One of `same_group.WAYS`: all photos of a group get one answer.
+        same_group: One of `same_group.WAYS`: all photos of a group get one answer, where no quota holds.
         quota: C shares of the photos that are answered, which the answers then have exactly.
     """
 
@@ -101,7 +101,7 @@ def decide_by(deciding: Deciding, cube: Floats) -> Vote:
 def decide_together(
     vote: Vote, image_ids: Sequence[str], groups: Groups | None, *, same_group: str | None, quota: Sequence[float] | None
 ) -> Vote:
-    """What can only be decided for all N photos at once: one answer per group, and class counts that are known.
+    """What can only be decided for all N photos at once: one answer per group, or in its place class counts that are known.
 
     Args:
         vote: The photos' own answers.
@@ -110,10 +110,8 @@ def decide_together(
         same_group: See `Design`.
         quota: See `Design`.
     """
-    if same_group is not None and groups is not None:
-        vote = same_in_group(vote, groups, by=same_group)
     if quota is None or not len(vote.labels):
-        return vote
+        return vote if same_group is None or groups is None else same_in_group(vote, groups, by=same_group)
     labels = assign(share_logs(vote.shares), counts_of(quota, len(vote.labels)), image_ids)
     return replace(vote, labels=labels)
 

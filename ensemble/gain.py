@@ -192,8 +192,8 @@ class Judge:
         """
         n_groups = len(before)
         found = [scores(self.draws @ results, metric=self.metric) for results in (before, after)]
-        gains = found[1] - found[0]
-        gains = gains[np.isfinite(gains)]
+        gain, *drawn = found[1] - found[0]
+        gains = np.array([gain, *(one for one in drawn if np.isfinite(one))])  # a draw may have none of the photos that count
         n_differing = int((before != after).any(axis=1).sum())
         spread = np.percentile(gains[1:], INTERVAL) - gains[0]
         low, high = gains[0] + _wider(n_groups, n_differing) * spread * ANEW

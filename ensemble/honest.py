@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from competitions.metrics import METRICS
 from ensemble.cascade import Place
 from ensemble.grouped import out_of_bag
-from ensemble.results import RANGE, add, scores, vote_score, weights_of, whole, width
+from ensemble.results import LOG_LOSS, RANGE, add, scores, vote_score, weights_of, whole, width
 from ensemble.side_by_side import side_by_side
 from ensemble.votes import Choose, Decide, Ints, Vote
 from ledger.errors import UserError, unknown
@@ -89,24 +89,31 @@ def honest_score(
         raise UserError(*faults)
     resamples = list(out_of_bag(place, n_resamples=n_resamples, seed=seed))
     times = np.bincount(np.concatenate([outside for _, outside in resamples]), minlength=len(used)) if resamples else np.ones(1)
-    shared = weights / np.maximum(times, 1)
 
-    def result(resample: tuple[Ints, Ints]) -> Numbers:
-        """Its own sums, and what its photos add to those of all resamples: `(2, X)`."""
-        inside, outside = resample
-        vote, there = choose(used[inside])(used[outside]), labels[used[outside]]
-        sums = np.zeros((2, width(metric, vote.shares.shape[1])))
-        for row, counted in enumerate((weights, shared)):
-            add(sums, vote, there, metric=metric, place=np.full(len(outside), row), weights=counted[outside])
+    def ask(resample: tuple[Ints, Ints]) -> Vote:
+        vote = choose(used[resample[0]])(used[resample[1]])
+        return vote if metric == LOG_LOSS else Vote(vote.labels, vote.shares[:0])
+
+    def sums_of(vote: Vote, outside: Ints, counted: Numbers) -> Numbers:
+        sums = np.zeros((1, width(metric, vote.shares.shape[1])))
+        add(sums, vote, labels[used[outside]], metric=metric, place=np.zeros_like(outside), weights=counted[outside])
         return sums
 
-    results = np.array(side_by_side(result, resamples))
-    if not len(results):
-        raise UserError(f"none of {n_resamples} resamples left out a group: too few groups or resamples for an honest score")
-    mean, *alone = scores(whole(np.vstack([results[:, 1].sum(axis=0), results[:, 0]]), metric=metric), metric=metric)
-    counted = np.array(alone)[np.isfinite(alone)]
-    low, high = np.clip(mean + np.percentile(counted, [5, 95]) - counted.mean(), *RANGE[metric])
-    return Honest(float(mean), float(low), float(high), len(counted))
+    votes = side_by_side(ask, resamples)
+    alone = np.array([_score(sums_of(vote, out, weights), metric) for (_, out), vote in zip(resamples, votes, strict=True)])
+    alone = alone[np.isfinite(alone)]
+    if not len(alone):
+        raise UserError(f"none of {n_resamples} resamples left out a photo that counts: too few groups or resamples for a score")
+    shared, together = weights / np.maximum(times, 1), np.zeros(1)
+    for (_, outside), vote in zip(resamples, votes, strict=True):
+        together = together + sums_of(vote, outside, shared)
+    mean = _score(together, metric)
+    low, high = np.clip(mean + np.percentile(alone, [5, 95]) - alone.mean(), *RANGE[metric])
+    return Honest(mean, float(low), float(high), len(alone))
+
+
+def _score(sums: Numbers, metric: str) -> float:
+    return float(scores(whole(sums, metric=metric), metric=metric)[0])
 
 
 def optimistic_score(choose: Choose, labels: Ints, *, metric: str, class_weights: Sequence[float] | None = None) -> float:

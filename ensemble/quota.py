@@ -23,6 +23,8 @@ Numbers = NDArray[np.float64]
 
 GRID = 2.0**20
 SWEEPS = 30
+FINE = 4
+"""A photo's weight is rounded to quarters of the mean one."""
 FAR = np.int64(2**60)
 
 
@@ -46,6 +48,20 @@ def assign(scores: Numbers, quota: Sequence[int] | Ints, image_ids: Sequence[str
     _settle_ties(whole, labels)
     found = np.empty(len(labels), dtype=np.int64)
     found[order] = labels
+    return found
+
+
+def prices_for(scores: Numbers, shares: Sequence[float], weights: Numbers) -> Numbers:
+    """Summands `float64 (C,)` of the scores with which photos, so weighed, are answered in these shares: what `assign` comes to for many.
+
+    Args:
+        scores: `float64 (N, C)`, finite.
+        shares: C shares; a class of share 0 is never answered.
+        weights: `float64 (N,)`, how often each photo counts, at least 0 and not all 0.
+    """
+    times = np.maximum(np.rint(weights / weights.sum() * FINE * len(scores)), 0).astype(np.int64)
+    whole = np.rint(np.repeat(scores, times, axis=0) * GRID).astype(np.int64)
+    found: Numbers = _prices(whole, counts_of(shares, len(whole))) / GRID
     return found
 
 

@@ -55,7 +55,7 @@ def same_for_group(arena: Arena, sample: Sample, design: Design) -> Design:
 
 def with_quota(arena: Arena, sample: Sample, design: Design, *, shares: tuple[float, ...]) -> Design:
     """Answers that have exactly the shares the test photos are known to have, photo by photo: groups then need not agree."""
-    return replace(design, quota=shares, same_group=None)
+    return replace(design, quota=shares)
 
 
 def _calibration(arena: Arena, sample: Sample, member: int, model: int) -> Calibration:

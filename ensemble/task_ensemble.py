@@ -264,10 +264,6 @@ def _refinement_faults(ensemble: TaskEnsemble, where: str) -> list[str]:
         faults.append(f"{where}: offsets must be {n_classes} numbers, got {list(ensemble.offsets)}")
     if ensemble.same_group is not None and ensemble.same_group not in SAME_GROUP_WAYS:
         faults.append(f"{where}: {unknown('way to decide for a group', ensemble.same_group, dict(SAME_GROUP_WAYS))}")
-    if ensemble.same_group is not None and ensemble.quota is not None:
-        faults.append(
-            f"{where}: same_group and quota contradict each other: one answer per group, and class counts photo by photo"
-        )
     if ensemble.quota is None and ensemble.quota_of is not None:
         faults.append(f"{where}: quota_of names the photos of a quota, and there is none")
     return faults + ([] if ensemble.quota is None else _share_faults(f"{where}: quota", ensemble.quota, n_classes))

@@ -285,3 +285,16 @@ def test_without_test_photos_there_is_a_bundle_and_no_submission(
     done = export(prepared, choose(prepared), tmp_path / "to")
     assert done["submission"] is None
     assert open_bundle(tmp_path / "to" / "bundle").plan == EnsemblePlan.from_json(done["plan"])
+
+
+def test_shares_told_of_a_task_weigh_it_and_the_label_whoever_answers_it(here: Any) -> None:
+    prepared, _ = here
+    told = prepared.competition.model_copy(
+        update={"allows": ("test_shares",), "test_shares": {"shape": {"disc": 0.9, "square": 0.1}}}
+    )
+    for way in ("label", "cascade", "heads"):
+        weighed, plain = (
+            choose(replace(prepared, competition=one), Asked(targets=WAYS[way])) for one in (told, prepared.competition)
+        )
+        assert [task for task, said in weighed.scores.items() if said["weighed"]] == ["shape", "label"], way
+        assert weighed.scores["colour"]["best_single"] == plain.scores["colour"]["best_single"]

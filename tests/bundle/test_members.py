@@ -334,3 +334,9 @@ def test_an_imported_file_votes_in_a_cascade(here: Any, tmp_path: Path) -> None:
     for place in ("shape@colour=red", "shape@colour=green|blue"):
         both = [choice.journal["places"][place]["members_compared"] for choice in (with_it, without)]
         assert both[0] == both[1] + 1, place
+    (red,) = choose_targets(prepared.competition, ["shape@red"])
+    narrow = find_members(prepared, [red], folds=(0,), study=None)["shape@red"][0]
+    copy_out(prepared, narrow.name, "shape", tmp_path / "red.npz")
+    import_files(prepared, [tmp_path / "red.npz"], Source("red", ()), name="red", head="shape")
+    again = choose(prepared, replace(cascade, imports=None))
+    assert "red" not in again.plan.imports.values(), "it answers red photos only, and any photo may be taken for a red one"

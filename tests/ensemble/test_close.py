@@ -2,21 +2,24 @@
 
 from collections.abc import Sequence
 from itertools import permutations
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ensemble.calibration import Calibration, calibrate
 from ensemble.cascade import Place
-from ensemble.close import MARGIN, exchange_costs, is_close, label_may_turn, may_turn, together_may_turn
+from ensemble.close import MARGIN, exchange_costs, is_close, label_may_turn, may_turn, steepness, together_may_turn
 from ensemble.composition import Composition
 from ensemble.design import Design, decide_by, decide_together
 from ensemble.logs import share_logs
 from ensemble.quota import assign
 from ensemble.stacking import Stacking
 from ensemble.together import Together, answer_together
-from ensemble.votes import RULES, Floats, Vote
+from ensemble.votes import RULES, Floats, Vote, to_half
 
 
 def rows(rng: np.random.Generator, k: int, n: int, c: int) -> Floats:
@@ -54,6 +57,23 @@ def test_an_answer_that_rounding_turns_was_counted(rule: str, seed: int, k: int,
     for _ in range(5):
         other = decide_by(design, rounded_otherwise(rng, probs, fixed))
         assert not ((other.labels != vote.labels) & ~counted).any()
+
+
+@pytest.mark.parametrize("rule", ["hard", "soft"])
+@pytest.mark.parametrize("slope", [0.5, 4.0, 12.0])
+def test_what_a_calibration_stretches_is_counted_further_out(rule: str, slope: float) -> None:
+    fitted = Calibration((slope, slope), (0.0, -0.75 * slope))
+    design = Design(((0, 0),), rule)
+    steep = steepness(cast(Any, SimpleNamespace(calibration={"m": (fitted,)}, stacking=None)))
+    assert steep == max(1, slope)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        lead = rng.normal(0.679, 0.01, 400)
+        probs = np.stack([1 - lead, lead], axis=1).astype(np.float16)[None]
+        made = [to_half(calibrate(fitted, one[0]))[None] for one in (probs, rounded_otherwise(rng, probs, [False]))]
+        votes = [decide_by(design, one) for one in made]
+        counted = may_turn(design, made[0], votes[0], [False], steep)
+        assert not ((votes[0].labels != votes[1].labels) & ~counted).any()
 
 
 def test_a_tie_of_counts_is_no_close_call_and_a_tie_of_shares_is() -> None:
