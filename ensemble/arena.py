@@ -20,9 +20,8 @@ from ensemble.greedy import Library
 from ensemble.kernels import ONE
 from ensemble.logs import share_logs
 from ensemble.offsets import with_offsets
-from ensemble.priors import whole_shares
 from ensemble.quick_ballots import calibrated_ballots
-from ensemble.quota import prices_for
+from ensemble.quota import prices_at
 from ensemble.votes import Ints, Vote, first_largest, hard_by_ballots, hard_outcome, to_half
 from ledger.errors import UserError, unknown
 
@@ -229,8 +228,11 @@ class Arena:
         at which all labelled photos here, weighed to these shares, are answered in them.
         """
         if design.quota is not None:
-            scores = share_logs(vote.shares) + self._prices(replace(design, quota=None, same_group=None), design.quota)
-            return Vote(scores.argmax(axis=1), vote.shares)
+            known = np.flatnonzero(self.labels >= 0)
+            known = known[:: -(-len(known) // MOST_PRICED)]
+            said = self.vote(replace(design, quota=None, same_group=None), known).shares
+            prices = prices_at(share_logs(said), self.labels[known], design.quota)
+            return Vote((share_logs(vote.shares) + prices).argmax(axis=1), vote.shares)
         if design.same_group is None:
             return vote
         return decide_together(vote, [str(row) for row in rows], self.groups[rows], same_group=design.same_group, quota=None)
@@ -332,18 +334,6 @@ class Arena:
         cells = np.arange(len(self.members)) * self.n_classes**2
         pairs: Ints = cells + self.labels[:, None] * self.n_classes + self.named[:, 0].T
         return pairs
-
-    def _prices(self, design: Design, shares: Sequence[float]) -> NDArray[np.float64]:
-        """Of a quota of these C shares, for what this design says, `float64 (C,)`; a class without a labelled photo is not answered."""
-        known = np.flatnonzero(self.labels >= 0)
-        known = known[:: -(-len(known) // MOST_PRICED)]
-        here = np.bincount(self.labels[known], minlength=self.n_classes)
-        told = np.where(here > 0, shares, 0)
-        if not told.any():
-            return np.zeros(self.n_classes)
-        weights = (told / np.maximum(here, 1))[self.labels[known]]
-        prices = prices_for(share_logs(self.vote(design, known).shares), whole_shares(told), weights)
-        return np.where(told > 0, prices, -np.inf)
 
     def _drawn(self, sample: Sample) -> NDArray[np.float32] | None:
         """How often each group was drawn, `float32 (G,)`, where the sample is of whole groups; else `None`."""

@@ -51,18 +51,22 @@ def assign(scores: Numbers, quota: Sequence[int] | Ints, image_ids: Sequence[str
     return found
 
 
-def prices_for(scores: Numbers, shares: Sequence[float], weights: Numbers) -> Numbers:
-    """Summands `float64 (C,)` of the scores with which photos, so weighed, are answered in these shares: what `assign` comes to for many.
+def prices_at(scores: Numbers, labels: Ints, shares: Sequence[float]) -> Numbers:
+    """Summands `float64 (C,)` of the scores with which photos, weighed to these shares, are answered in them: `assign` for many photos.
 
     Args:
         scores: `float64 (N, C)`, finite.
-        shares: C shares; a class of share 0 is never answered.
-        weights: `float64 (N,)`, how often each photo counts, at least 0 and not all 0.
+        labels: `int64 (N,)`, the true classes, none unknown: by them photos are weighed.
+        shares: C shares; a class without a photo here gets no answer.
     """
-    times = np.maximum(np.rint(weights / weights.sum() * FINE * len(scores)), 0).astype(np.int64)
+    here = np.bincount(labels, minlength=len(shares))
+    told = np.where(here > 0, shares, 0)
+    if not told.any():
+        return np.zeros(len(told))
+    told = told / told.sum()
+    times = np.rint(FINE * len(labels) * told / np.maximum(here, 1))[labels].astype(np.int64)
     whole = np.rint(np.repeat(scores, times, axis=0) * GRID).astype(np.int64)
-    found: Numbers = _prices(whole, counts_of(shares, len(whole))) / GRID
-    return found
+    return np.where(told > 0, _prices(whole, counts_of(told, len(whole))) / GRID, -np.inf)
 
 
 def assign_in_groups(scores: Numbers, groups: Groups, quota: Sequence[int] | Ints, image_ids: Sequence[str]) -> Ints:

@@ -1,7 +1,8 @@
 """From finished trials to a bundle that answers on its own, on the tiny competition and on odd ones."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from bundle.asked import Asked
 from bundle.choose import Choice, choose
 from bundle.export import check_target, export
-from bundle.members import find_members
+from bundle.members import find_members, folder_of
 from bundle.photos import read_ids
 from bundle.pool import cached_test_probs, load_pool, places_of
 from bundle.predict import open_bundle
@@ -43,14 +44,29 @@ def train(prepared: Prepared, n: int, names: Sequence[str] | None = None) -> Non
             run_trial(config, attach(prepared, config))
 
 
+@contextmanager
+def trained(data: Path, competition: Competition, storage: Path, n: int, names: Sequence[str]) -> Iterator[Prepared]:
+    """Prepared photos with n finished trials of these targets, while `PODIUM_DATA` is this folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PODIUM_DATA", str(data))
+        patch.delenv("PODIUM_CACHE", raising=False)
+        prepared = prepare(competition, CompetitionPaths(storage / "tiny"))
+        train(prepared, n, names)
+        yield prepared
+
+
+def train_on_other_folds(prepared: Prepared, names: Sequence[str]) -> None:
+    """The first trial of each of these targets on folds 1 to 3 as well."""
+    for members in find_members(prepared, choose_targets(prepared.competition, names), folds=(0,), study=None).values():
+        config = TrialConfig.from_json(folder_of(prepared.paths, members[0].name).config())
+        for fold in (1, 2, 3):
+            run_trial(replace(config, fold=fold), attach(prepared, replace(config, fold=fold)))
+
+
 @pytest.fixture(scope="module")
 def here(tiny_data: Path, tiny_competition: Competition, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """(prepared with two finished trials per target of every kind, `PODIUM_DATA`)."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PODIUM_DATA", str(tiny_data))
-        patch.delenv("PODIUM_CACHE", raising=False)
-        prepared = prepare(tiny_competition, CompetitionPaths(tmp_path_factory.mktemp("runs") / "tiny"))
-        train(prepared, 2, ["all"])
+    with trained(tiny_data, tiny_competition, tmp_path_factory.mktemp("runs"), 2, ["all"]) as prepared:
         yield prepared, tiny_data
 
 

@@ -14,13 +14,13 @@ from bundle.asked import Asked
 from bundle.choose import Choice, choose
 from bundle.deciding import known_shares
 from bundle.export import export
-from bundle.members import find_members, folder_of, kept_predictions
+from bundle.members import find_members, kept_predictions
 from bundle.named import named
 from bundle.outside import importing
 from bundle.pool import cached_test_probs, load_pool
 from bundle.predict import Answers, open_bundle
 from competitions.competition import Competition
-from competitions.prepare import Prepared, prepare
+from competitions.prepare import Prepared
 from competitions.targets import choose_targets
 from ensemble.calibration import Calibration
 from ensemble.cascade import Place
@@ -31,10 +31,7 @@ from ledger.errors import UserError
 from ledger.imports import Source
 from ledger.paths import CompetitionPaths
 from submissions.importing import import_files
-from tests.bundle.test_bundle import train
-from trainables.attach import attach
-from trainables.config import TrialConfig
-from trainables.training import run_trial
+from tests.bundle.test_bundle import train, train_on_other_folds, trained
 
 TASKS = ("colour", "shape")
 
@@ -42,16 +39,8 @@ TASKS = ("colour", "shape")
 @pytest.fixture(scope="module")
 def here(tiny_data: Path, tiny_competition: Competition, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """(prepared with two trials per task on fold 0, one of each on all four folds, `PODIUM_DATA`)."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PODIUM_DATA", str(tiny_data))
-        patch.delenv("PODIUM_CACHE", raising=False)
-        prepared = prepare(tiny_competition, CompetitionPaths(tmp_path_factory.mktemp("runs") / "tiny"))
-        train(prepared, 2, TASKS)
-        for members in find_members(prepared, choose_targets(prepared.competition, TASKS), folds=(0,), study=None).values():
-            config = TrialConfig.from_json(folder_of(prepared.paths, members[0].name).config())
-            for fold in (1, 2, 3):
-                other = replace(config, fold=fold)
-                run_trial(other, attach(prepared, other))
+    with trained(tiny_data, tiny_competition, tmp_path_factory.mktemp("runs"), 2, TASKS) as prepared:
+        train_on_other_folds(prepared, TASKS)
         yield prepared, tiny_data
 
 
@@ -67,6 +56,12 @@ def from_bundle(data: Path, prepared: Prepared, choice: Choice, to: Path) -> Ans
     return open_bundle(to / "bundle").predict(data / "tiny", choice.image_ids, names)
 
 
+def copied(prepared: Prepared, to: Path) -> Prepared:
+    """The same photos and trials in a storage of their own."""
+    shutil.copytree(prepared.paths.root, to / "runs" / "tiny")
+    return replace(prepared, paths=CompetitionPaths(to / "runs" / "tiny"))
+
+
 def copy_out(prepared: Prepared, trial: str, task: str, file: Path) -> None:
     """A trial's cached probabilities as somebody's file, rows in another order."""
     kept = kept_predictions(prepared.paths, trial)
@@ -77,8 +72,7 @@ def copy_out(prepared: Prepared, trial: str, task: str, file: Path) -> None:
 
 def test_an_imported_copy_of_a_trial_votes_like_it_and_the_bundle_needs_no_more(here: Any, tmp_path: Path) -> None:
     first, data = here
-    shutil.copytree(first.paths.root, tmp_path / "runs" / "tiny")
-    prepared = replace(first, paths=CompetitionPaths(tmp_path / "runs" / "tiny"))
+    prepared = copied(first, tmp_path)
     (target,) = choose_targets(prepared.competition, ["colour"])
     native = find_members(prepared, [target], folds=(0,), study=None)["colour"][0]
     choose(prepared, Asked(plain=True))  # computes the test predictions
@@ -112,8 +106,7 @@ def test_an_imported_copy_of_a_trial_votes_like_it_and_the_bundle_needs_no_more(
 
 def test_tasks_of_an_import_may_answer_other_photos_broken_ones_among_them(here: Any, tmp_path: Path) -> None:
     first, data = here
-    shutil.copytree(first.paths.root, tmp_path / "runs" / "tiny")
-    prepared = replace(first, paths=CompetitionPaths(tmp_path / "runs" / "tiny"))
+    prepared = copied(first, tmp_path)
     manifest = prepared.manifest
     test = [manifest.image_ids[row] for row in manifest.rows("test")]
     fold = [manifest.image_ids[row] for row in manifest.rows("train") if prepared.folds.fold[row] == 0]
@@ -138,8 +131,7 @@ def test_shares_told_of_all_test_photos_are_not_taken_for_those_of_a_subset(tiny
 
 def test_old_submissions_without_out_of_fold_answers_vote_unjudged_where_asked(here: Any, tmp_path: Path) -> None:
     first, data = here
-    shutil.copytree(first.paths.root, tmp_path / "runs" / "tiny")
-    prepared = replace(first, paths=CompetitionPaths(tmp_path / "runs" / "tiny"))
+    prepared = copied(first, tmp_path)
     ids = [prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test")]
     for number, ending in enumerate(("\n", "\r\n")):  # class 5 of 6 is blue/square
         rows = ["image,label", *(f"{image_id},5" for image_id in sorted(ids, reverse=bool(number)))]
@@ -321,8 +313,7 @@ def test_what_has_no_effect_is_refused(here: Any) -> None:
 
 def test_an_imported_file_votes_in_a_cascade(here: Any, tmp_path: Path) -> None:
     first, _ = here
-    shutil.copytree(first.paths.root, tmp_path / "runs" / "tiny")
-    prepared = replace(first, paths=CompetitionPaths(tmp_path / "runs" / "tiny"))
+    prepared = copied(first, tmp_path)
     (target,) = choose_targets(prepared.competition, ["shape"])
     native = find_members(prepared, [target], folds=(0,), study=None)["shape"][0]
     choose(prepared, Asked(plain=True))

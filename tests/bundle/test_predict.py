@@ -15,23 +15,17 @@ import predict
 from bundle.asked import Asked
 from bundle.choose import Choice, choose
 from bundle.export import checksums, export
-from bundle.members import find_members, folder_of, kept_predictions
+from bundle.members import kept_predictions
 from bundle.pool import cached_test_probs
 from bundle.predict import Answers, Bundle, open_bundle
 from competitions.competition import Competition
-from competitions.prepare import prepare
-from competitions.targets import choose_targets
 from ensemble.plan import decide
 from ensemble.task_ensemble import TaskEnsemble, vote_task
 from ensemble.votes import FIRST_CLASS
 from ledger.errors import UserError
 from ledger.files import read_json, replace_json
-from ledger.paths import CompetitionPaths
-from tests.bundle.test_bundle import train
+from tests.bundle.test_bundle import train_on_other_folds, trained
 from tests.conftest import BROKEN_TEST
-from trainables.attach import attach
-from trainables.config import TrialConfig
-from trainables.training import run_trial
 
 TASKS = ("colour", "shape")
 Ask = Callable[..., Answers]
@@ -40,15 +34,8 @@ Ask = Callable[..., Answers]
 @pytest.fixture(scope="module")
 def here(tiny_data: Path, tiny_competition: Competition, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """(prepared with one trial per task on fold 0 and colour's on all four folds, `PODIUM_DATA`)."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PODIUM_DATA", str(tiny_data))
-        patch.delenv("PODIUM_CACHE", raising=False)
-        prepared = prepare(tiny_competition, CompetitionPaths(tmp_path_factory.mktemp("runs") / "tiny"))
-        train(prepared, 1, TASKS)
-        for members in find_members(prepared, choose_targets(prepared.competition, TASKS), folds=(0,), study=None).values():
-            config = TrialConfig.from_json(folder_of(prepared.paths, members[0].name).config())
-            for fold in (1, 2, 3):
-                run_trial(replace(config, fold=fold), attach(prepared, replace(config, fold=fold)))
+    with trained(tiny_data, tiny_competition, tmp_path_factory.mktemp("runs"), 1, TASKS) as prepared:
+        train_on_other_folds(prepared, TASKS)
         yield prepared, tiny_data
 
 

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
 
 from ensemble.logs import share_logs
-from ensemble.quota import GRID, assign, assign_in_groups, counts_of
+from ensemble.quota import GRID, assign, assign_in_groups, counts_of, prices_at
 from ensemble.votes import Floats, Ints
 from ledger.errors import UserError
 
@@ -117,3 +117,15 @@ def test_what_does_not_fit_is_refused_all_at_once() -> None:
         assign_in_groups(np.zeros((3, 2)), ["a", "a", "b"], [1, 1], names(3))
     with pytest.raises(UserError, match="sum to 1"):
         counts_of([0.5, 0.6], 10)
+
+
+@pytest.mark.parametrize("shares", [(0.2, 0.3, 0.5), (0.7, 0.3, 0.0), (1 / 3, 1 / 3, 1 / 3)])
+def test_prices_answer_weighed_photos_in_the_shares_they_are_for(shares: tuple[float, ...]) -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.choice(3, 900, p=(0.5, 0.3, 0.2))
+    scores = rng.normal(0, 1, (900, 3)) + np.eye(3)[labels] + [1.5, 0, 0]
+    answers = (scores + prices_at(scores, labels, shares)).argmax(axis=1)
+    weights = (np.array(shares) / np.bincount(labels))[labels]
+    np.testing.assert_allclose(np.bincount(answers, weights, 3), shares, atol=0.02)
+    absent = np.minimum(labels, 1)
+    assert 2 not in (scores + prices_at(scores, absent, (0.2, 0.3, 0.5))).argmax(axis=1), "nobody shows it"
