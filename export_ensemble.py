@@ -7,18 +7,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ledger import verbs
-from ledger.errors import UserError
+from system import verbs
+from system.errors import UserError
 
 
 def call(given: argparse.Namespace) -> dict[str, Any]:
-    from bundle.asked import ALL_FOLDS, Asked
     from bundle.choose import choose
     from bundle.export import check_target, export
+    from bundle.options import ALL_FOLDS, Asked
     from competitions.competition import load_competition
     from competitions.prepare import prepare
-    from ledger.paths import check_writable, competition_paths
-    from ledger.progress import Counting
+    from system.paths import check_writable, competition_paths
+    from system.progress import Counting
 
     check_target(Path(given.to))
     competition = load_competition(given.competition, given.split)

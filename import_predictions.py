@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ledger import verbs
+from system import verbs
 
 HONESTY = (
     "Whether these photos were left out of training is the giver's word: a file whose author learned from them looks too good here, "
@@ -15,10 +15,10 @@ HONESTY = (
 
 
 def call(given: argparse.Namespace) -> dict[str, Any]:
-    from ledger.errors import UserError
     from ledger.imports import imports_of
     from ledger.keeping_imports import drop_import
-    from ledger.paths import check_name, competition_paths
+    from system.errors import UserError
+    from system.paths import check_name, competition_paths
 
     faults = _faults(given)
     if faults:
@@ -47,10 +47,10 @@ def _bring(given: argparse.Namespace) -> dict[str, Any]:
     from competitions.competition import load_competition
     from competitions.prepare import prepare
     from ledger.imports import Source
-    from ledger.paths import check_writable, competition_paths
-    from ledger.progress import Counting
-    from submissions.beside_trials import beside_trials, warnings
-    from submissions.importing import import_files
+    from submissions.external.beside_trials import beside_trials, warnings
+    from submissions.external.importing import import_files
+    from system.paths import check_writable, competition_paths
+    from system.progress import Counting
     from trainables.provenance import author, host
 
     competition = load_competition(given.competition)
@@ -75,8 +75,8 @@ def _bring(given: argparse.Namespace) -> dict[str, Any]:
 
 def _validation(prepared: Any, kept: Any) -> dict[str, Any]:
     """Head -> ids and probabilities of the photos to learn from; of the composed label also its tasks, unless told by themselves."""
+    from competitions.labels import Composition, decompose_probs
     from competitions.manifest import LABEL
-    from ensemble.composition import Composition, decompose_probs
     from ledger.predictions import PARTS
 
     found = {head: kept.read(head, PARTS[0]) for head in kept.heads}

@@ -6,16 +6,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ledger import verbs
+from system import verbs
 
 SHOWN = 10
 
 
 def call(given: argparse.Namespace) -> dict[str, Any]:
-    from ledger.find_ledgers import find_ledgers
-    from ledger.merge import merge
-    from ledger.paths import check_name, check_writable, competition_paths
-    from ledger.progress import Counting
+    from ledger.merge.discovery import find_ledgers
+    from ledger.merge.ledgers import merge
+    from system.paths import check_name, check_writable, competition_paths
+    from system.progress import Counting
 
     name = Path(given.competition).stem if given.competition.endswith((".yaml", ".yml")) else given.competition
     check_name("competition", name)

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ledger import verbs
+from system import verbs
 
 
 def call(given: argparse.Namespace) -> dict[str, Any]:
     from bundle.predict import predict_to_file
-    from ledger.progress import Counting
+    from system.progress import Counting
 
     return predict_to_file(
         Path(given.bundle),

@@ -5,15 +5,15 @@ import argparse
 import sys
 from typing import Any
 
-from ledger import verbs
+from system import verbs
 
 
 def call(given: argparse.Namespace) -> dict[str, Any]:
     from competitions.compare_splits import compare_splits
     from competitions.competition import load_competition
     from competitions.prepare import prepare, report
-    from ledger.paths import check_writable, competition_paths
-    from ledger.progress import Counting
+    from system.paths import check_writable, competition_paths
+    from system.progress import Counting
 
     competition = load_competition(given.competition, given.split)
     paths = competition_paths(competition.name, given.storage)

@@ -6,16 +6,16 @@ import json
 import sys
 from typing import Any
 
-from ledger import verbs
+from system import verbs
 
 MOST = 300
 
 
 def call(given: argparse.Namespace) -> dict[str, Any]:
     from competitions.competition import load_competition
-    from ledger.paths import check_name, check_writable, competition_paths
-    from ledger.progress import Counting
-    from trainables.reproduce import reproduce
+    from system.paths import check_name, check_writable, competition_paths
+    from system.progress import Counting
+    from trainables.reproduce.retrain import reproduce
 
     competition = load_competition(given.competition)
     check_name("trial", given.trial_id)

@@ -9,9 +9,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ledger import verbs
-from ledger.disk import bytes_text
-from ledger.errors import UserError
+from system import verbs
+from system.disk import bytes_text
+from system.errors import UserError
 
 NEW_STUDY = {
     "space": "quick",
@@ -45,7 +45,7 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
         _check_not_driven(given)
     from search.plan import dry_run, make_plan
     from search.request import Request
-    from search.study import run_study
+    from search.tune.run import run_study
 
     given = _with_defaults(given)
     request = Request(
@@ -83,7 +83,7 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
     if outcome.interrupted:
         raise verbs.InterruptedWorkError(f"study {outcome.study} stopped; go on with: {_resume_command(given, plan)}")
     if outcome.full:
-        from search.room import where_bytes_are
+        from search.disk_budget import where_bytes_are
 
         raise verbs.FailedWorkError(
             f"{outcome.full}; study {outcome.study} stopped and lost nothing; {where_bytes_are(plan.paths)}; free some space and go on "
@@ -119,7 +119,7 @@ def show(value: dict[str, Any]) -> None:
     for reason in value["failures"]:
         print(f"  failed: {reason}")
     if "against" in value:
-        from search.against import table
+        from search.effects import table
 
         print(f"against {value['base']}:\n{table(value['against'])}")
 
@@ -142,7 +142,7 @@ def _against(plan: Any) -> dict[str, Any]:
     """Whether the variations of a study around a base helped."""
     if not plan.request.vary:
         return {}
-    from search.against import against, base_of
+    from search.effects import against, base_of
 
     base = base_of(plan.study, plan.paths, plan.request.base)
     return {"base": base, "against": [change.json() for change in against(plan.paths, base)]}
@@ -150,8 +150,8 @@ def _against(plan: Any) -> dict[str, Any]:
 
 def _check_not_driven(given: argparse.Namespace) -> None:
     """Refuse a second driver before anything heavy is loaded or prepared; whoever passes still has to get the study's lease."""
-    from ledger.paths import competition_paths
     from ledger.studies import study_folder
+    from system.paths import competition_paths
 
     name = Path(given.competition).stem if given.competition.endswith((".yaml", ".yml")) else given.competition
     studies = competition_paths(name, given.storage).studies
@@ -190,7 +190,7 @@ def _with_defaults(given: argparse.Namespace) -> argparse.Namespace:
     """What was not said: from the base where there is one, else the defaults of a new study."""
     asked: dict[str, Any] = {}
     if given.base is not None:
-        from search.base import asked_by
+        from search.variations import asked_by
 
         asked = asked_by(given.competition, given.storage, given.base)
     told = {name: value for name, value in vars(given).items() if value is not None}

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ledger import verbs
-from ledger.errors import UserError
-from ledger.paths import CompetitionPaths, check_name, competition_paths
 from ledger.query import SORT_KEYS, Row, leaderboard, scores_by_split
-from ledger.quota import has_weights
+from ledger.retention import has_weights
 from ledger.trials import ALL_DATA, TrialFolder
+from system import verbs
+from system.errors import UserError
+from system.paths import CompetitionPaths, check_name, competition_paths
 
 NOTHING = "nothing there yet; run_search.py trains trials, and with --base ID --vary SETTING those that differ in one setting"
 LIMIT = 50
@@ -32,13 +32,13 @@ def call(given: argparse.Namespace) -> list[dict[str, Any]]:
     check_name("competition", name)
     paths = competition_paths(name, given.storage)
     if not paths.root.is_dir():
-        from ledger.errors import unknown
+        from system.errors import unknown
 
         there = sorted(path.name for path in paths.root.parent.iterdir()) if paths.root.parent.is_dir() else []
         raise UserError(unknown("competition in this storage", name, there) + "; run_search.py starts one")
     if given.against is not None:
         _check_alone(given)
-        from search.against import against
+        from search.effects import against
 
         return [change.json() for change in against(paths, given.against)]
     if given.splits:
@@ -69,7 +69,7 @@ def _check_alone(given: argparse.Namespace) -> None:
 
 def show(rows: list[dict[str, Any]]) -> None:
     if any("change" in row for row in rows):
-        from search.against import table
+        from search.effects import table
 
         print(table(rows))
         return

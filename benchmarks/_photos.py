@@ -6,7 +6,7 @@ import numpy as np
 
 from competitions.competition import Competition, parse_competition
 from competitions.prepare import Prepared, prepare
-from ledger.paths import CompetitionPaths
+from system.paths import CompetitionPaths
 
 YAML = """
 root: bench

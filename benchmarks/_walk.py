@@ -3,11 +3,11 @@
 from collections import Counter
 from typing import Any
 
-from ledger.files import fingerprint
-from ledger.mending import readable_config, readable_record
-from ledger.paths import CompetitionPaths
+from ledger.reading import readable_config, readable_record
 from ledger.studies import StudyFolder, study_folder, study_folders
 from ledger.trials import ALL_DATA, Record, TrialFolder, trial_folders
+from system.files import fingerprint
+from system.paths import CompetitionPaths
 
 OF_A_SPLIT = ("split", "data", "fold", "seed")
 DESCENDING = ("score",)

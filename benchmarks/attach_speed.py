@@ -14,8 +14,8 @@ import numpy as np
 
 from benchmarks._photos import prepared
 from benchmarks._sides import in_turn
-from competitions.decode import read_image, resize
-from competitions.image_cache import open_or_build
+from competitions.images.decode import read_image, resize
+from competitions.images.image_cache import open_or_build
 from competitions.prepare import root_of
 
 PHOTOS, SIDE, SIZE, REPEATS = 3000, 256, 64, 7

@@ -14,8 +14,8 @@ from math import comb
 import numpy as np
 
 from benchmarks._sides import in_turn, spread
-from ensemble.arena import Arena
-from ensemble.best_subset import best_subset
+from ensemble.selection.best_subset import best_subset
+from ensemble.selection.candidates import Arena
 from ensemble.votes import RULES
 
 MEMBERS, CHOSEN, PHOTOS = 30, 5, 20_000

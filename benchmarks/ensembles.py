@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.journey import read_truth
-from ledger import verbs
-from ledger.errors import UserError
+from system import verbs
+from system.errors import UserError
 
 SHOWN = ("single", "hard", "soft", "exported")
 
@@ -28,7 +28,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     """Every study of the list."""
     from competitions.competition import load_competition
     from competitions.prepare import prepare, root_of
-    from ledger.paths import competition_paths
+    from system.paths import competition_paths
 
     competition = load_competition(given.competition, given.split)
     paths = competition_paths(competition.name, given.storage)
@@ -41,8 +41,8 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _study(prepared: Any, study: str, truth_file: Path, thorough: bool) -> dict[str, Any]:
-    from bundle.asked import Asked
     from bundle.choose import answer, choose
+    from bundle.options import Asked
     from competitions.metrics import score_labels
 
     started = time.process_time()
@@ -93,7 +93,7 @@ def _study(prepared: Any, study: str, truth_file: Path, thorough: bool) -> dict[
 
 
 def _difference(ids: Any, groups: list[str], labels: Any, before: Any, after: Any, metric: str) -> dict[str, float]:
-    from ensemble.paired import Pair, compare
+    from ensemble.scoring.paired import Pair, compare
 
     pair = Pair(tuple(ids), tuple(groups), {"task": labels}, {"task": before}, {"task": after})
     found = compare([pair], metric=metric, seed=0)

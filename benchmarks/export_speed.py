@@ -65,7 +65,7 @@ def make_ledger(folder: Path, seed: int = 0) -> None:
     """Photos, competition file and trials below `folder`; needs PODIUM_DATA and PODIUM_STORAGE to lead there."""
     from competitions.competition import load_competition
     from competitions.targets import targets
-    from ledger.paths import competition_paths
+    from system.paths import competition_paths
 
     truth = draw_photos(folder / "data" / NAME, seed)
     (folder / f"{NAME}.yaml").write_text(YAML)

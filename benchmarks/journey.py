@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger import verbs
-from ledger.errors import UserError
-from ledger.progress import clock
+from system import verbs
+from system.errors import UserError
+from system.progress import clock
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -32,7 +32,7 @@ def journey(given: argparse.Namespace) -> dict[str, Any]:
     """Run the verbs one after another and score the answers."""
     from competitions.competition import load_competition
     from competitions.prepare import prepare, root_of
-    from ledger.paths import competition_paths
+    from system.paths import competition_paths
 
     started = time.monotonic()
     competition = load_competition(given.competition)
@@ -75,8 +75,8 @@ def score(prepared: Any, exported: Mapping[str, Any], truth_file: Path) -> list[
     """Per task and for the label: validation and truth scores of the best single trial, the plain votes and what was exported."""
     from bundle.choose import answer
     from competitions.metrics import score_labels
-    from ensemble.plan import EnsemblePlan
-    from ledger.files import read_json
+    from ensemble.plan.plan import EnsemblePlan
+    from system.files import read_json
 
     competition = prepared.competition
     ids, truth = read_truth(truth_file, competition)
@@ -106,7 +106,7 @@ def score(prepared: Any, exported: Mapping[str, Any], truth_file: Path) -> list[
 
 def read_truth(path: Path, competition: Any) -> tuple[tuple[str, ...], dict[str, NDArray[np.int64]]]:
     """The ids of the test photos and their true classes, `int64 (N,)` per task and for the label."""
-    from ensemble.composition import Composition, compose
+    from competitions.labels import Composition, compose
 
     with open(path, encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))

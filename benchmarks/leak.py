@@ -19,14 +19,14 @@ import numpy as np
 
 from benchmarks._sides import spread
 from benchmarks.journey import read_truth
-from ledger import verbs
+from system import verbs
 
 
 def call(given: argparse.Namespace) -> list[dict[str, Any]]:
     from competitions.competition import load_competition, with_split
     from competitions.prepare import prepare, root_of
-    from ledger.paths import competition_paths
     from search.leak import leak_splits, single_tasks
+    from system.paths import competition_paths
 
     competition = load_competition(given.competition)
     paths = competition_paths(competition.name, given.storage)
@@ -56,7 +56,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 def _train(prepared: Any, target: Any, seed: int, ids: tuple[str, ...], truth: Any) -> tuple[float, float]:
     from competitions.metrics import METRICS
-    from ensemble.voters import align
+    from ensemble.align import align
     from search.leak import leak_config
     from trainables.attach import attach, photos
     from trainables.prediction import load_network, predict_photos

@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import _walk
-from ledger import verbs
-from ledger.index import index_file
-from ledger.paths import CompetitionPaths
+from ledger.index.signatures import YOUNG_NS, sweep_trials
+from ledger.index.sqlite import index_file
 from ledger.query import best_trials, count_finished, leaderboard, list_trials
 from ledger.studies import StudyFolder, Suggestion
-from ledger.sweep import YOUNG_NS, sweep_trials
 from ledger.trials import Record, TrialFolder, config_id, trial_id
+from system import verbs
+from system.paths import CompetitionPaths
 
 ROOT = Path(__file__).parents[1]
 EPOCHS, STUDIES, TARGETS, TOP = 20, 5, ("age", "mask"), 20

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger import verbs
+from system import verbs
 
 PER_GROUP, N_CLASSES, NEW_GROUPS, RESAMPLES = 5, 3, 4000, 50
 SD = {"group": 0.7, "photo": 0.7, "trial": 0.5}
@@ -39,9 +39,9 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
 
 def _off(seed: int, n_groups: int, n_trials: int, n_epochs: int, epoch_sd: float) -> tuple[float, float, float]:
     """Honest less true score, the score on the photos that chose less the true one, and whether the interval misses the truth."""
-    from ensemble.arena import Arena
-    from ensemble.choosing import Choosing
-    from ensemble.honest import honest_score, optimistic_score
+    from ensemble.scoring.honest import honest_score, optimistic_score
+    from ensemble.selection.candidates import Arena
+    from ensemble.selection.selector import Choosing
 
     rng = np.random.default_rng(seed)
     n = n_groups * PER_GROUP

@@ -27,9 +27,9 @@ import numpy as np
 
 from benchmarks._sides import Sides, spread
 from competitions.metrics import score_labels
-from ensemble.greedy import Library, select
-from ensemble.kernels import installed, only
-from ensemble.view_subsets import subset_votes
+from ensemble.selection.greedy import Library, select
+from ensemble.selection.kernels import installed, only
+from ensemble.views.subsets import subset_votes
 from ensemble.votes import RULES, Floats, Ints
 
 MEMBERS, PHOTOS, CLASSES, ROUNDS = 200, 20_000, 18, 50

@@ -19,9 +19,9 @@ from competitions.competition import Competition, load_competition
 from competitions.manifest import LABEL
 from competitions.prepare import root_of
 from competitions.targets import targets
-from ledger import verbs
-from ledger.errors import UserError
-from ledger.paths import competition_paths
+from system import verbs
+from system.errors import UserError
+from system.paths import competition_paths
 
 COMPOSED, PER_TASK, HEADS, CASCADE = "composed model", "model per task", "heads at once", "cascade"
 

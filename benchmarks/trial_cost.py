@@ -29,7 +29,7 @@ def our_seconds(data: Prepared, n: int, seed: int) -> float:
     from ledger.studies import StudyFolder
     from search.plan import Plan, questions_of
     from search.request import Request
-    from search.study import _search
+    from search.tune.run import _search
     from search_spaces import Space
 
     def suggest(trial: Any) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def main() -> None:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--repeats", type=int, default=5)
     repeats = made.parse_args().repeats
-    from search.launch import ray_session
+    from search.tune.ray_session import ray_session
 
     ours, plain = [], []
     with tempfile.TemporaryDirectory() as folder:

@@ -6,19 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from bundle.asked import Asked
 from bundle.cost import measure_costs
-from bundle.deciding import SEED, TRIED, Decided, Shares, class_weights
+from bundle.fit_subtask import SEED, TRIED, Decided, Shares, class_weights
 from bundle.members import folder_of
+from bundle.options import Asked
 from competitions.prepare import Prepared
-from ensemble.arena import Arena, Sample
-from ensemble.cascade import Place
-from ensemble.choosing import Choosing
-from ensemble.design import Design
-from ensemble.front import Option, Point, front, within
-from ensemble.gain import Judge
-from ensemble.side_by_side import in_processes
-from ensemble.view_search import with_views
+from ensemble.label.cascade import Place
+from ensemble.parallel import in_processes
+from ensemble.plan.spec import Design
+from ensemble.scoring.gain import Judge
+from ensemble.selection.candidates import Arena, Sample
+from ensemble.selection.pareto import Option, Point, front, within
+from ensemble.selection.selector import Choosing
+from ensemble.views.search import with_views
 
 VIEWS = ("views", "views per member")
 

@@ -7,33 +7,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.asked import Asked, check
 from bundle.budget import within_budget
-from bundle.deciding import Decided, Shares, decide_place, known_shares, shares_json, told_shares
-from bundle.elsewhere import look_elsewhere
+from bundle.fit_subtask import Decided, Shares, decide_place, known_shares, shares_json, told_shares
+from bundle.imported import check_unjudged, importing, with_unjudged
 from bundle.members import Member, complete, find_members, siblings_on_all_data
-from bundle.named import named
-from bundle.outside import check_unjudged, importing, with_unjudged
+from bundle.options import Asked, check
 from bundle.pool import TEST, Pool, cached_test_probs, load_pool, places_of
-from bundle.said import SEED, asking, needed, say, unseen, verdict, weighing
+from bundle.report import SEED, asking, needed, say, unseen, verdict, weighing
+from bundle.shift_check import look_elsewhere
 from bundle.soups import with_soups, without_soups
+from bundle.to_plan import named
+from competitions.labels import Composition
 from competitions.manifest import LABEL
 from competitions.prepare import Prepared
 from competitions.targets import Target, choose_targets
-from ensemble.cascade import Place, place_faults
-from ensemble.composition import Composition
-from ensemble.design import Design
-from ensemble.joint_prior import fit_joint
-from ensemble.plan import EnsemblePlan, decide
-from ensemble.results import vote_score
-from ensemble.shift import Shift
-from ensemble.side_by_side import in_processes
-from ensemble.together import Together, asked_places, asks_joint, default_way, ways
-from ensemble.together_choice import WayAccount, choose_way
-from ensemble.view_journal import tta_journal
-from ledger.errors import UserError
+from ensemble.label.cascade import Place, place_faults
+from ensemble.label.choose import WayAccount, choose_way
+from ensemble.label.decode import Together, asked_places, asks_joint, default_way, ways
+from ensemble.label.joint_prior import fit_joint
+from ensemble.metric_sums import vote_score
+from ensemble.parallel import in_processes
+from ensemble.plan.plan import EnsemblePlan, decide
+from ensemble.plan.spec import Design
+from ensemble.shift.adversarial_validation import Shift
+from ensemble.views.journal import tta_journal
 from ledger.query import count_looks
 from ledger.trials import ALL_DATA
+from system.errors import UserError
 
 WIDTH, WIDE = 3, 8
 """So many times as many members as are asked for are computed through all views: what could be chosen in a resample; `--thorough`."""
@@ -45,7 +45,7 @@ class Choice:
     """A plan and what is known about it.
 
     Attributes:
-        scores: Per task, and for the composed `label`, what `bundle.said.say` says.
+        scores: Per task, and for the composed `label`, what `bundle.report.say` says.
         answers: Task -> class numbers of the test photos `(N,)`, the composed `label` included.
         image_ids: The N test photos in the manifest's order.
         forecast: Whether to expect the honest score on the test photos, and why (not).
@@ -73,7 +73,7 @@ def choose(prepared: Prepared, asked: Asked | None = None, *, tell: Report = lam
         prepared: The competition's data.
         asked: What is asked for.
         tell: Told what is being done.
-        processes: Copies of this process that share the resamples (`ensemble.side_by_side`); the choice is the same with any number.
+        processes: Copies of this process that share the resamples (`ensemble.parallel`); the choice is the same with any number.
 
     Raises:
         UserError: A number or name is out of range, the targets do not answer everything, one has no finished trial, or a chosen

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from competitions.prepare import Prepared
-from ensemble.front import Cost
+from ensemble.selection.pareto import Cost
 from ledger.trials import TrialFolder
 from trainables import backbones
 from trainables.backbones import Preprocessing

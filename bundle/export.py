@@ -10,14 +10,14 @@ from bundle.choose import Choice
 from bundle.licences import licence_notes
 from bundle.pool import TEST, all_test_rows
 from competitions.prepare import Prepared
-from ledger.disk import FullDiskError, writing
-from ledger.errors import UserError
-from ledger.files import copy_file, file_hash, replace_bytes, replace_json, sweep
 from ledger.imports import find_import
-from ledger.mending import readable_record, readable_sessions
 from ledger.predictions import Predictions
+from ledger.reading import readable_record, readable_sessions
 from ledger.trials import TrialFolder
 from submissions.format import write_submission
+from system.disk import FullDiskError, writing
+from system.errors import UserError
+from system.files import copy_file, file_hash, replace_bytes, replace_json, sweep
 from trainables.attach import priors
 from trainables.best_weights import lost_weights
 from trainables.config import TrialConfig

@@ -7,10 +7,10 @@ from importlib.metadata import PackageMetadata, PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any
 
-from ledger.errors import UserError
-from ledger.mending import readable_config
-from ledger.paths import CompetitionPaths
+from ledger.reading import readable_config
 from ledger.trials import TrialFolder, is_trial
+from system.errors import UserError
+from system.paths import CompetitionPaths
 from trainables.backbones import kept_weights
 from trainables.checkpoint import read_header
 from trainables.config import TrialConfig

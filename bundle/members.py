@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from competitions.prepare import Prepared
 from competitions.targets import Target
-from ledger.errors import UserError
-from ledger.mending import readable_record
-from ledger.paths import CompetitionPaths
 from ledger.predictions import Predictions
-from ledger.progress import Counting
 from ledger.query import all_data_sibling, best_trials, count_finished, fold_siblings
-from ledger.quota import weights_of
+from ledger.reading import readable_record
+from ledger.retention import weights_of
 from ledger.trials import TrialFolder
+from system.errors import UserError
+from system.paths import CompetitionPaths
+from system.progress import Counting
 from trainables.attach import complete_trial, is_complete
 from trainables.best_weights import best_is_whole, lost_weights
 from trainables.training import best_predictions

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from competitions.decode import find_file, split_member
-from ledger.errors import UserError, unknown
+from competitions.images.decode import find_file, split_member
 from submissions.tables import read_table
+from system.errors import UserError, unknown
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 

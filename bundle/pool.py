@@ -13,19 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.members import Member, are_whole, complete, kept_predictions
+from competitions.labels import Composition, decompose_probs
 from competitions.manifest import LABEL
 from competitions.metrics import METRICS
 from competitions.prepare import Prepared
 from competitions.targets import Target
-from ensemble.arena import Arena
-from ensemble.cascade import Place
-from ensemble.composition import Composition, decompose_probs
-from ensemble.plan import EnsemblePlan
-from ensemble.task_ensemble import Probs
-from ensemble.voters import Rows, align, shared_photos
-from ledger.errors import UserError
+from ensemble.align import Rows, align, shared_photos
+from ensemble.label.cascade import Place
+from ensemble.plan.plan import EnsemblePlan
+from ensemble.plan.task_ensemble import Probs
+from ensemble.selection.candidates import Arena
 from ledger.imports import find_import
 from ledger.predictions import OUTSIDE, PARTS
+from system.errors import UserError
 
 log = logging.getLogger("podium.bundle")
 VALIDATION, TEST = PARTS

@@ -19,19 +19,19 @@ from torch import nn
 
 from bundle.export import CHECKSUMS, IMPORTED, SCHEMA, checksums, set_aside
 from bundle.photos import check_there, find_photos, read_ids
-from competitions.decode import BrokenImage, read_image, resize
+from competitions.images.decode import BrokenImage, read_image, resize
 from competitions.manifest import LABEL
-from ensemble.close import Bools, counts, is_close, label_may_turn, may_turn, steepness, together_may_turn
-from ensemble.design import decide_by, decide_together
-from ensemble.plan import EnsemblePlan, answer_places
-from ensemble.task_ensemble import TaskEnsemble, voter_rows, without
-from ensemble.voters import Rows
+from ensemble.align import Rows
+from ensemble.plan.near_ties import Bools, counts, is_close, label_may_turn, may_turn, steepness, together_may_turn
+from ensemble.plan.plan import EnsemblePlan, answer_places
+from ensemble.plan.spec import decide_by, decide_together
+from ensemble.plan.task_ensemble import TaskEnsemble, voter_rows, without
 from ensemble.votes import Vote
-from ledger.disk import FullDiskError
-from ledger.errors import UserError
-from ledger.files import read_json
 from ledger.predictions import Predictions
 from submissions.tables import id_faults
+from system.disk import FullDiskError
+from system.errors import UserError
+from system.files import read_json
 from trainables.backbones import Preprocessing
 from trainables.config import TrialConfig
 from trainables.devices import device_faults
@@ -48,7 +48,7 @@ class Answers:
         image_ids: N ids in the order asked for.
         labels: Task -> class numbers `int64 (N,)`; the composed one is called `label`.
         broken: Id -> why the photo could not be decoded; it was answered from the prior.
-        close: How many photos have a voter, or a decision, whose two best classes are nearer than `ensemble.close.MARGIN`: between
+        close: How many photos have a voter, or a decision, whose two best classes are nearer than `ensemble.plan.near_ties.MARGIN`: between
             kinds of device only their answers may differ.
         without_imports: How many photos an imported file has no answer for: there only trained members voted.
         without_quota: Tasks whose class shares are known for all test photos, which these photos are not: each was answered for itself.

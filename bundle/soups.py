@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from bundle.members import Member, folder_of
 from competitions.prepare import Prepared
-from ledger.mending import readable_config
+from ledger.reading import readable_config
 from trainables.soup import soups
 
 

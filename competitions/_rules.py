@@ -6,7 +6,7 @@ from numbers import Real
 from typing import Any
 
 from competitions._settings import ONE_TASK, WITHOUT_TABLE
-from ledger.errors import unknown
+from system.errors import unknown
 
 TOLERANCE = 1e-3
 """By so much shares may miss 1: people round them."""

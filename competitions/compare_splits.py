@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from competitions.competition import Split
 from competitions.prepare import Prepared, cut
 from competitions.splits import OUTSIDE, Folds
-from ledger.errors import UserError
+from system.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from competitions._cross_checks import DEFAULT_SPLIT, cross_faults
 from competitions.manifest import LABEL, SEPARATOR
-from ledger.errors import UserError, unknown
+from competitions.validation import DEFAULT_SPLIT, cross_faults
+from system.errors import UserError, unknown
 
 FOLDER = Path(__file__).parent
 FOLDS = 5
@@ -180,7 +180,7 @@ class Competition(_Part):
     Attributes:
         name: The file's own name.
         root: Folder below `PODIUM_DATA`.
-        reader: One of `competitions.readers.READERS`.
+        reader: One of `competitions.readers.read.READERS`.
         table: The reader's table, relative to `root`.
         images: Folder relative to `root` that the table's paths start from.
         test_images: Folder relative to `root` that holds the photos of `submission.sample`, where no table lists them.

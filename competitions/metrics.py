@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.errors import UserError, unknown
+from system.errors import UserError, unknown
 
 Probs = NDArray[np.floating[Any]]
 Labels = NDArray[np.integer[Any]]

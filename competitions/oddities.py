@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 from competitions.manifest import Manifest
-from ledger.errors import listed
+from system.errors import listed
 
 RARE = 0.02  # a group with two classes of a task is odd where at most this share of all groups is: one person has one age
 MOST_MIXED = 0.1  # beyond it a task does not have one class per group, whatever was declared; below it labels may be wrong

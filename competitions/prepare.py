@@ -14,18 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competitions.competition import Competition, Split, with_split
-from competitions.image_cache import ImageCache, open_or_build
+from competitions.images.image_cache import ImageCache, open_or_build
+from competitions.images.near_duplicates import NearDuplicates, near_findings, open_or_find, standing
 from competitions.manifest import Manifest
-from competitions.near_duplicates import NearDuplicates, near_findings, open_or_find, standing
 from competitions.oddities import disagreeing_groups, mixed_groups
-from competitions.readers import read
+from competitions.readers.read import read
 from competitions.splits import OUTSIDE, PINNED, Finding, Folds, contradictions, leaks, make_folds, same_pixel_sets
 from competitions.targets import Target
-from ledger.errors import UserError
-from ledger.files import fingerprint, read_json, replace_json, sweep
-from ledger.paths import CompetitionPaths, data_root
-from ledger.quarantine import quarantine_copy
 from ledger.trials import ALL_DATA
+from system.errors import UserError
+from system.files import fingerprint, read_json, replace_json, sweep
+from system.paths import CompetitionPaths, data_root
+from system.quarantine import quarantine_copy
 
 DRAWN = ("demo",)
 """Readers that draw their photos: these live in the storage, not below `PODIUM_DATA`."""

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competitions.manifest import SEPARATOR, Manifest
-from ledger.errors import UserError, listed
+from system.errors import UserError, listed
 
 PINNED = -1
 OUTSIDE = -2

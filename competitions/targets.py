@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from competitions.competition import Competition, TargetSpec
 from competitions.manifest import LABEL, Manifest
-from ledger.errors import UserError, unknown
+from system.errors import UserError, unknown
 
 EVERY = "all"
 """Asked for by this name, every target of a competition is meant."""

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.logs import FEW, half_logs, softmax
-from ledger.errors import UserError
+from ensemble.log_probs import FEW, half_logs, softmax
+from system.errors import UserError
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.errors import UserError, unknown
-from ledger.files import read_json
-from ledger.paths import CompetitionPaths
 from ledger.predictions import PARTS, Photos, Predictions
+from system.errors import UserError, unknown
+from system.files import read_json
+from system.paths import CompetitionPaths
 
 log = logging.getLogger("podium.ledger")
 LABELS, PROBABILITIES = KINDS = ("labels", "probabilities")

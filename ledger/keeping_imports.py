@@ -7,10 +7,10 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ledger.errors import UserError
-from ledger.files import replace_sealed, sweep
 from ledger.imports import SOURCE, VIEW, Answers, Import, Source, content_id, find_import, imports_of, in_order, predictions_of
-from ledger.paths import CompetitionPaths, check_name
+from system.errors import UserError
+from system.files import replace_sealed, sweep
+from system.paths import CompetitionPaths, check_name
 
 _RESERVED = re.compile(r"[0-9a-f]{12}|.+@[^@]*-[0-9a-f]{8}")
 

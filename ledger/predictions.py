@@ -18,8 +18,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.files import replace_bytes, sweep
-from ledger.quarantine import quarantine
+from system.files import replace_bytes, sweep
+from system.quarantine import quarantine
 
 Photos: TypeAlias = Sequence[tuple[str, str]]
 """N pairs of image id and pixel hash (`""` for a photo that could not be decoded)."""

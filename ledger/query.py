@@ -1,6 +1,6 @@
 """Questions to the ledger: which trials are there, how good are they, what did each study decide about them.
 
-Answered by the index (`ledger.index`), which says what the folders say at that moment.
+Answered by the index (`ledger.index.sqlite`), which says what the folders say at that moment.
 """
 
 import json
@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ledger.errors import UserError, unknown
-from ledger.files import fingerprint
-from ledger.index import ask
-from ledger.index_rows import OF_A_SPLIT
-from ledger.mending import readable_record
-from ledger.paths import CompetitionPaths
+from ledger.index.rows import OF_A_SPLIT
+from ledger.index.sqlite import ask
+from ledger.reading import readable_record
 from ledger.studies import study_folder
 from ledger.trials import ALL_DATA, Record, TrialFolder
+from system.errors import UserError, unknown
+from system.files import fingerprint
+from system.paths import CompetitionPaths
 
 ORDERS = {
     "score": "trial.score IS NULL, trial.score DESC",
@@ -39,7 +39,7 @@ class Row(NamedTuple):
     """One trial as one study sees it; `study` is `None` for a trial that no study here asked for.
 
     Attributes:
-        weights: Hash of its best weights, `None` before there are any; `ledger.quota.has_weights` says whether they are still there.
+        weights: Hash of its best weights, `None` before there are any; `ledger.retention.has_weights` says whether they are still there.
         settings: `config` as JSON: 10,000 rows are there four times sooner where nobody asks for their configurations.
     """
 

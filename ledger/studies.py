@@ -2,7 +2,7 @@
 
 The driver alone writes here. A decision ("stopped at rung 3") is a fact of the study, never of the trial: another study may ask
 the same trial for more epochs. What is damaged is left out by whoever reads, with a warning, until the study's next driver mends it
-(`ledger.mend_studies`).
+(`ledger.repair.studies`).
 """
 
 import logging
@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ledger.claims import Holder, living
-from ledger.errors import UserError, unknown
-from ledger.files import append_line, read_json, replace_sealed
-from ledger.paths import check_name
-from ledger.seals import Lines, split_lines
+from system.checksums import Lines, split_lines
+from system.claims import Holder, living
+from system.errors import UserError, unknown
+from system.files import append_line, read_json, replace_sealed
+from system.paths import check_name
 
 log = logging.getLogger("podium.ledger")
 END_EVENTS = {

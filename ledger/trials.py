@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ledger.files import copy_file, fingerprint, lines_text, read_json, replace_bytes, replace_sealed
-from ledger.paths import NAME
+from system.files import copy_file, fingerprint, lines_text, read_json, replace_bytes, replace_sealed
+from system.paths import NAME
 
 ID_LENGTH = 12
 OUTSIDE_MEMBER = ("fold", "seed")

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ledger.files import fingerprint
+from system.files import fingerprint
 
 REPOSITORY = Path(__file__).parents[1]
 WITHOUT = {
@@ -17,7 +17,7 @@ WITHOUT = {
     "trainables": ("ingredients", "provenance", "reproduce"),
 }
 """Folder -> its modules that only tell, compare or connect; all others of these folders count, those that are added too."""
-MORE = ("ledger/files.py", "ledger/studies.py", "ledger/trials.py", "search_spaces/__init__.py")
+MORE = ("system/files.py", "ledger/studies.py", "ledger/trials.py", "search_spaces/__init__.py")
 """Of the ledger what names trials and says what a study decided; the rest of it keeps and finds. A space is compared as a text."""
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from ledger.files import fingerprint
 from ledger.studies import Suggestion
 from search.request import EVERY_FOLD
 from search.space_check import drawn
 from search_spaces import Space
+from system.files import fingerprint
 from trainables.config import Question
 
 log = logging.getLogger("podium.search")

@@ -12,11 +12,11 @@ from competitions.compare_splits import has_groups
 from competitions.competition import Competition
 from competitions.prepare import Prepared, cut_again
 from competitions.targets import Target, targets
-from ledger.claims import claim, wait_for
-from ledger.errors import UserError
 from ledger.trials import Record
 from search.plan import questions_of
 from search.request import Request
+from system.claims import claim, wait_for
+from system.errors import UserError
 from trainables.attach import attach
 from trainables.config import TrialConfig, resolve
 from trainables.training import run_trial

@@ -12,16 +12,16 @@ from competitions.compare_data import Difference
 from competitions.competition import Competition, load_competition, with_split
 from competitions.prepare import Prepared, prepare
 from competitions.targets import Target, choose_targets, targets
-from ledger.errors import UserError
-from ledger.mending import readable_record
-from ledger.paths import CompetitionPaths, check_name, check_writable, competition_paths
-from ledger.progress import Counting
+from ledger.reading import readable_record
 from ledger.studies import StudyFolder, Suggestion, study_folder
 from ledger.trials import ALL_DATA, TrialFolder
-from search.changes import before, changes_since, refit, settle
 from search.code import code
 from search.request import EVERY_FOLD, Request, check_request
+from search.resume_check import before, changes_since, refit, settle
 from search_spaces import Space
+from system.errors import UserError
+from system.paths import CompetitionPaths, check_name, check_writable, competition_paths
+from system.progress import Counting
 from trainables.catalog import check_views
 
 log = logging.getLogger("podium.search")
@@ -90,7 +90,7 @@ def make_plan(request: Request, storage: str | Path | None) -> Plan:
     questions = questions_of(request, prepared, competition)
     members: dict[str, list[Any]] = {}
     if request.siblings:
-        from search.siblings import members_of
+        from search.refit import members_of
 
         members = members_of(request, prepared, questions)
         threads = max(config.threads for configs in members.values() for config in configs)
@@ -260,7 +260,7 @@ def _base_of(request: Request, paths: CompetitionPaths) -> Any:
     """The configuration of the request's base; what is wrong with it instead, or `None` where there is none."""
     if request.base is None:
         return None
-    from search.base import base_config
+    from search.variations import base_config
 
     try:
         return base_config(paths, request.base)
@@ -293,7 +293,7 @@ def _check(request: Request, base: Any, competition: Competition) -> tuple[Space
 
 def _around(space: Space, base: Any, request: Request, prepared: Prepared, questions: Mapping[str, Any]) -> tuple[Space, Request]:
     """The space around the base, and the request with room for the base's partner under another fold or seed."""
-    from search.base import around, check_base
+    from search.variations import around, check_base
 
     check_base(base, prepared)
     question = questions[base.target]

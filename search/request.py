@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from competitions.competition import Competition
 from competitions.targets import choose_targets
-from ledger.errors import UserError, unknown
-from ledger.paths import check_name
-from ledger.quota import EVERYTHING, parse_keep
+from ledger.retention import EVERYTHING, parse_keep
 from search_spaces import Space, load_space
+from system.errors import UserError, unknown
+from system.paths import check_name
 
 SEARCHER_NAMES = ("tpe", "random")
 SCHEDULER_NAMES = ("asha", "fifo")
@@ -40,7 +40,7 @@ class Request:
         vary: The settings in which trials differ from the base, one at a time.
         all_data: Train `base`, or the `trials` best of each target, on all labelled photos.
         all_folds: Train `base`, or the `trials` best of each target on `fold`, on every other fold of the split.
-        keep: Whose weights are kept, as `ledger.quota.parse_keep` reads it; `None`: as the study was started with, else all.
+        keep: Whose weights are kept, as `ledger.retention.parse_keep` reads it; `None`: as the study was started with, else all.
         warm_start: A new study whose sampler knows every trial of the ledger that answers its question.
         retry_failed: Of a study that goes on run only the trials that failed for good.
         accept_change: Go on with a study whose code, space, data or split are not as it began.

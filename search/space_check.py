@@ -7,8 +7,8 @@ from typing import Any
 import optuna
 
 from competitions.prepare import Prepared
-from ledger.errors import UserError
 from search_spaces import Space
+from system.errors import UserError
 from trainables.config import Question, TrialConfig, resolve
 
 DRAWS = 200
@@ -82,7 +82,7 @@ def _refuse_a_trial_s_best(parameters: Mapping[str, Any], store: Path) -> None:
     Raises:
         UserError: They are a trial's, and not those that a base had and that were kept for it.
     """
-    from trainables.start import is_trial_start
+    from trainables.initial_weights import is_trial_start
 
     file = Path(parameters.get("weights_file") or "").expanduser()
     if file.is_file() and file.parent != store and is_trial_start(file):

@@ -15,15 +15,15 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 
 from competitions.compare_data import Difference
-from ledger.errors import UserError
-from ledger.mending import readable_config, readable_record
-from ledger.paths import CompetitionPaths
+from ledger.reading import readable_config, readable_record
 from ledger.studies import study_folders
 from ledger.trials import Record, TrialFolder, trial_folders
-from search.changes import another_space
 from search.fitting import Known, differing, distributions, fit, question_of, recorded
-from search.telling import frozen
+from search.optuna_trials import frozen
+from search.resume_check import another_space
 from search_spaces import Space
+from system.errors import UserError
+from system.paths import CompetitionPaths
 from trainables.config import Question
 
 log = logging.getLogger("podium.search")

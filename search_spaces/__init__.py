@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ledger.errors import UserError, unknown
-from ledger.files import file_hash
+from system.errors import UserError, unknown
+from system.files import file_hash
 
 FOLDER = Path(__file__).parent
 

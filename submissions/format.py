@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competitions.competition import Submission
-from ledger.errors import UserError, unknown
-from ledger.files import replace_bytes
 from submissions.tables import SHOWN, Ints, class_numbers, id_faults, read_table, some
+from system.errors import UserError, unknown
+from system.files import replace_bytes
 
 
 class Asked(Protocol):

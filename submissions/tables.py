@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.errors import UserError, unknown
+from system.errors import UserError, unknown
 
 Ints = NDArray[np.int64]
 SHOWN = 5

@@ -14,7 +14,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 from competitions.competition import Competition, parse_competition
 from competitions.prepare import Prepared, prepare
-from ledger.paths import CompetitionPaths
+from system.paths import CompetitionPaths
 
 # Time limits of single examples fail on a busy machine and say nothing about the code.
 settings.register_profile("podium", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 from competitions.prepare import Prepared
 from competitions.targets import Target, targets
-from ledger.errors import UserError
-from ledger.mending import readable_config, readable_record
 from ledger.predictions import OUTSIDE, PARTS
+from ledger.reading import readable_config, readable_record
 from ledger.trials import ALL_DATA, TrialFolder
+from system.errors import UserError
 from trainables.backbones import keep_weights
 from trainables.batches import TrainingRows
 from trainables.best_weights import best_is_whole, lost_weights
 from trainables.config import TrialConfig
+from trainables.initial_weights import is_trial_start
 from trainables.prediction import Photos, complete, missing_views
-from trainables.start import is_trial_start
 from trainables.training import TrialContext, best_predictions
 
 

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ledger.disk import writing
-from ledger.errors import UserError
-from ledger.files import file_hash
-from trainables.start import is_trial_start, load_trial
+from system.disk import writing
+from system.errors import UserError
+from system.files import file_hash
+from trainables.initial_weights import is_trial_start, load_trial
 
 WEIGHT_ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
 REFUSALS = (AssertionError, ValueError, RuntimeError, IndexError)

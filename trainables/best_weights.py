@@ -4,11 +4,11 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from ledger.claims import claim
-from ledger.files import file_hash, replace_bytes
-from ledger.mending import readable_config, readable_record
-from ledger.quarantine import quarantine_copy
+from ledger.reading import readable_config, readable_record
 from ledger.trials import Record, TrialFolder
+from system.claims import claim
+from system.files import file_hash, replace_bytes
+from system.quarantine import quarantine_copy
 from trainables import checkpoint
 from trainables.config import TrialConfig
 

@@ -3,7 +3,7 @@
 Tests hold each tuple against its dict, so a new line in a dict that is missing here fails at once.
 """
 
-from ledger.errors import UserError, unknown
+from system.errors import UserError, unknown
 
 LOSS_NAMES = ("cross_entropy", "label_smoothing", "focal", "f1")
 CLASS_WEIGHT_NAMES = ("none", "balanced", "sqrt")

@@ -14,15 +14,15 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ledger import tensors as files
-from ledger.files import replace_bytes
+from system import sealed_tensors as files
+from system.files import replace_bytes
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor], header: Mapping[str, Any], *, sealed: bool = False) -> bytes:
     """Tensors and a JSON header as one safetensors file; the same content gives the same bytes.
 
     Args:
-        sealed: Add a seal over all of it (`ledger.tensors`): for a file whose hash nobody else keeps.
+        sealed: Add a seal over all of it (`system.sealed_tensors`): for a file whose hash nobody else keeps.
     """
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     told = {**header, "seal": files.UNSEALED} if sealed else header

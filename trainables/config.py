@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ledger import trials
-from ledger.errors import UserError, unknown
-from ledger.files import file_hash
+from system.errors import UserError, unknown
+from system.files import file_hash
 from trainables.catalog import AUGMENTATION_NAMES, CLASS_WEIGHT_NAMES, LOSS_NAMES, OPTIMIZER_NAMES, PRECISIONS, SAMPLER_NAMES
 
 RECIPE = 1

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ledger.errors import UserError
-from ledger.files import fingerprint, read_json, replace_sealed
-from ledger.mending import readable_config, readable_record
-from ledger.paths import CompetitionPaths
+from ledger.reading import readable_config, readable_record
 from ledger.trials import ALL_DATA, Record, TrialFolder, is_trial
+from system.errors import UserError
+from system.files import fingerprint, read_json, replace_sealed
+from system.paths import CompetitionPaths
 from trainables.best_weights import best_is_whole, lost_weights
 from trainables.config import TrialConfig
 

@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ledger.files import file_hash
-from ledger.paths import setting
+from system.files import file_hash
+from system.paths import setting
 
 PACKAGES = (
     "torch",

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import torch
 
-from ledger.errors import UserError
+from system.errors import UserError
 from trainables.backbones import REFUSALS, arguments, first_line, fresh
 from trainables.config import TrialConfig
 from trainables.optimizers import state_copies

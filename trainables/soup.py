@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from competitions.prepare import Prepared
-from ledger.claims import claim
-from ledger.errors import UserError
-from ledger.mending import mend_trial
 from ledger.predictions import predictions_of
-from ledger.quarantine import quarantine_copy
+from ledger.reading import mend_trial
 from ledger.trials import Record, TrialFolder, is_trial
+from system.claims import claim
+from system.errors import UserError
+from system.quarantine import quarantine_copy
 from trainables import backbones, checkpoint
 from trainables.attach import attach, photos
 from trainables.best_weights import best_header, best_is_whole

@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from competitions.metrics import METRICS
-from ledger.errors import UserError
-from ledger.files import file_hash, read_lines
-from ledger.mending import mend_trial
 from ledger.predictions import WEIGHTS_LENGTH, Predictions, predictions_of
-from ledger.quarantine import quarantine
+from ledger.reading import mend_trial
 from ledger.trials import ALL_DATA, Record, TrialFolder
+from system.errors import UserError
+from system.files import file_hash, read_lines
+from system.quarantine import quarantine
 from trainables import backbones, checkpoint
 from trainables.batches import TrainingRows, normalise, to_unit, training_batches
 from trainables.best_weights import best_header

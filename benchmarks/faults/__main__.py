@@ -16,8 +16,8 @@ import sys
 import time
 from dataclasses import asdict
 
-from benchmarks.faults._rows import Row
-from ledger.verbs import table
+from benchmarks.faults.harness.rows import Row
+from system.verbs import table
 
 SCENARIOS: dict[str, str] = {
     "R1": "r01_driver_killed",

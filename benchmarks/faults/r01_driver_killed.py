@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.faults import _short, _truth
-from benchmarks.faults._equal import decisions
-from benchmarks.faults._rows import Row
-from benchmarks.faults._studies import EPOCHS, Child, Place, eventually, place
+from benchmarks.faults.harness import short_form, truth
+from benchmarks.faults.harness.equal import decisions
+from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.studies import EPOCHS, Child, Place, eventually, place
 from ledger.studies import StudyFolder
 
 STUDIES, TRIALS = 4, 8
@@ -49,15 +49,15 @@ class Count:
     distinct: int = 0
     broken: list[str] = field(default_factory=list)
 
-    def add(self, lines: list[_truth.Line], *, kills: int, finished: set[str], there: set[str], known: set[str]) -> None:
+    def add(self, lines: list[truth.Line], *, kills: int, finished: set[str], there: set[str], known: set[str]) -> None:
         """Add one study: its truth log, the trials finished before a kill, those still there in the end, and all it knows then."""
         self.kills += kills
         self.finished += len(finished)
         self.lost += len(finished - there)
-        self.twice += len(_truth.trained_twice(lines))
-        self.repeats += _truth.repeats(lines)
+        self.twice += len(truth.trained_twice(lines))
+        self.repeats += truth.repeats(lines)
         self.begun += sum(line.at == "begin" for line in lines)
-        self.distinct += len({key for key in _truth.begun(lines) if key[0] in known})
+        self.distinct += len({key for key in truth.begun(lines) if key[0] in known})
 
     @property
     def held(self) -> bool:
@@ -74,7 +74,7 @@ class Count:
 
 def run(seed: int, short: bool) -> list[Row]:
     if short:
-        return [_short.row("R1", "driver killed", seed)]
+        return [short_form.row("R1", "driver killed", seed)]
     ours, control = Count(), Count()
     for number in range(STUDIES):
         chance = random.Random(f"R1/{seed}/{number}")
@@ -96,7 +96,7 @@ def _study(here: Place, chance: random.Random, seed: int, count: Count) -> None:
     weights: dict[str, str] = {}
     for moment in MOMENTS:
         _kill(start, moment, here, chance)
-        weights |= {trial: _record(here, trial)["weights"] for trial in _truth.finished(here.truth()) - weights.keys()}
+        weights |= {trial: _record(here, trial)["weights"] for trial in truth.finished(here.truth()) - weights.keys()}
     start().wait()
     told = [event["trial_id"] for event in decisions(here) if event["event"] == "finished"]
     there = {trial for trial in told if told.count(trial) == 1 and _is_whole(_record(here, trial), weights)}
@@ -117,7 +117,7 @@ def _control(here: Place, chance: random.Random, seed: int, count: Count) -> Non
                 _kill(start, moment.replace("views", "epoch"), here, chance)
             except EndedError:
                 break  # it had come to its end, or cannot go on: the next start says which
-            kills, finished = kills + 1, _truth.finished(here.truth())
+            kills, finished = kills + 1, truth.finished(here.truth())
         results = start().results()["results"]
     except RuntimeError as error:
         count.broken.append(str(error).strip().splitlines()[-1][:120])
@@ -130,7 +130,7 @@ def _kill(start: Callable[[], Child], moment: str, here: Place, chance: random.R
     """Start a driver and kill it, alone, at such a moment."""
     before = here.truth()
     child = start()
-    ended = len(_truth.finished(before))
+    ended = len(truth.finished(before))
     epochs = len(before) + 2 * chance.randint(1, 5)
     waits: dict[str, Callable[[], Any]] = {
         "start-up": lambda: True,

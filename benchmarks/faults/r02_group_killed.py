@@ -9,11 +9,11 @@ import functools
 import random
 from typing import Any
 
-from benchmarks.faults import _short
-from benchmarks.faults._equal import Trials, decisions, epochs_that_differ, picture, trials
-from benchmarks.faults._kills import calm, kill_at
-from benchmarks.faults._rows import Row
-from benchmarks.faults._studies import place
+from benchmarks.faults.harness import short_form
+from benchmarks.faults.harness.equal import Trials, decisions, epochs_that_differ, picture, trials
+from benchmarks.faults.harness.kills import calm, kill_at
+from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.studies import place
 
 MOMENTS = (0.15, 0.3, 0.5, 0.7, 0.9)
 TRIALS = 8  # beyond six the sampler no longer draws at random
@@ -22,7 +22,7 @@ PRUNED_EPOCHS = 26  # at least so many of the 48 are left, however the rungs fil
 
 def run(seed: int, short: bool) -> list[Row]:
     if short:
-        return [_short.row("R2", "all killed in the middle", seed)]
+        return [short_form.row("R2", "all killed in the middle", seed)]
     return [one_at_a_time(seed, (moment,)) for moment in MOMENTS] + [one_at_a_time(seed, MOMENTS), two_at_a_time(seed)]
 
 

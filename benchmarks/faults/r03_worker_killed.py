@@ -3,17 +3,17 @@
 import os
 import signal
 
-from benchmarks.faults import _short, _truth
-from benchmarks.faults._equal import decisions
-from benchmarks.faults._rows import Row
-from benchmarks.faults._studies import EPOCHS, Child, Place, eventually, place
+from benchmarks.faults.harness import short_form, truth
+from benchmarks.faults.harness.equal import decisions
+from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.studies import EPOCHS, Child, Place, eventually, place
 
 KILLS = 6
 
 
 def run(seed: int, short: bool) -> list[Row]:
     if short:
-        return [_short.worker_row(seed)]
+        return [short_form.worker_row(seed)]
     fixed = ("--trials", KILLS, "--seed", seed, "--scheduler", "fifo")
     with place(cpus=2) as here:
         child = here.search(*fixed)
@@ -38,14 +38,14 @@ def kill_workers(here: Place, child: Child, kills: int) -> None:
         killed.add(line.trial)
 
 
-def _victim(here: Place, killed: set[str]) -> _truth.Line | None:
-    return next((line for line in _truth.running(here.truth()) if line.trial not in killed and line.epoch >= 2), None)
+def _victim(here: Place, killed: set[str]) -> truth.Line | None:
+    return next((line for line in truth.running(here.truth()) if line.trial not in killed and line.epoch >= 2), None)
 
 
 def told(here: Place, ended: set[str]) -> tuple[str, bool]:
     """What came of the trials that were begun, and whether all finished with at most one epoch repeated."""
     lines = here.truth()
-    trials, finished, repeats = {line.trial for line in lines}, _truth.finished(lines) & ended, _truth.repeats(lines)
+    trials, finished, repeats = {line.trial for line in lines}, truth.finished(lines) & ended, truth.repeats(lines)
     most = max(repeats, default=0)
     said = f"{len(finished)} of {len(trials)} trials finish; of {len(repeats)} that went on each repeated {most} epochs at most"
     return said, finished == trials and bool(repeats) and max(repeats) <= 1

@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.faults import _truth
-from benchmarks.faults._equal import decisions
-from benchmarks.faults._rows import Row
-from benchmarks.faults._studies import EPOCHS, HERE, ROOT, Child, Place, eventually, place
+from benchmarks.faults.harness import truth
+from benchmarks.faults.harness.equal import decisions
+from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.studies import EPOCHS, HERE, ROOT, Child, Place, eventually, place
 from benchmarks.faults.r03_worker_killed import told
 
 TRIALS = 12  # so many that both nodes train at some time, however long a process takes to start
@@ -40,7 +40,7 @@ def _disturb(here: Place, start: Callable[[str], Child]) -> Child:
     folder.mkdir()
     path = os.pathsep.join([str(HERE / "hook"), str(ROOT)])
     environment = {"PYTHONPATH": path, "RAY_OVERRIDE_RESOURCES": "", **OPEN}
-    nodes = here.run(["-m", "benchmarks.faults._cluster", folder], ROOT, environment)
+    nodes = here.run(["-m", "benchmarks.faults.harness.cluster", folder], ROOT, environment)
     address = eventually(lambda: _read(folder / "address"), "the cluster's start", child=nodes)
     child = start(address)
     eventually(lambda: _both_train(here), "two trials in their second epoch", child=child)
@@ -50,7 +50,7 @@ def _disturb(here: Place, start: Callable[[str], Child]) -> Child:
 
 
 def _both_train(here: Place) -> bool:
-    lines = _truth.running(here.truth())
+    lines = truth.running(here.truth())
     return len(lines) == 2 and all(2 <= line.epoch < EPOCHS for line in lines)
 
 

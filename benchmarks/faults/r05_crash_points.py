@@ -16,16 +16,17 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.faults._crash import Snapshot, killed_at, snapshot
-from benchmarks.faults._rows import Row
-from benchmarks.faults._small_ledger import SmallLedger, trained
-from ledger import tensors
-from ledger.files import append_line, file_hash, read_json, read_lines, sweep
-from ledger.mend_studies import mend_study
+from benchmarks.faults.harness.crash import Snapshot, killed_at, snapshot
+from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.small_ledger import SmallLedger, trained
 from ledger.predictions import Predictions
-from ledger.seals import unsealed
+from ledger.reading import read_state
+from ledger.repair.studies import mend_study
 from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import TrialFolder
+from system import sealed_tensors
+from system.checksums import unsealed
+from system.files import append_line, file_hash, read_json, read_lines, sweep
 from trainables.config import name_of
 
 CLAIMS = ("claim.json", ".claim", "lease.json")
@@ -253,10 +254,10 @@ def _epoch(ledger: SmallLedger) -> Writer:
         record = trial.record()
         if record is None or record.epochs_done < 2:
             return "lost an acknowledged epoch"
-        tensors.check(trial.last)
+        sealed_tensors.check(trial.last)
         if trial.previous.exists():
-            tensors.check(trial.previous)
-        if tensors.read_state(trial.last, trial.id)["epoch"] < record.epochs_done:
+            sealed_tensors.check(trial.previous)
+        if read_state(trial.last, trial.id)["epoch"] < record.epochs_done:
             return "the checkpoint is behind the record"
         best = f"trials/{source.name}/best.safetensors"
         return "" if file_hash(trial.best) in {_hash(state[best]) for state in (old, new)} else "half of the best weights"
@@ -286,7 +287,7 @@ def _mending(ledger: SmallLedger) -> Writer:
 
     def fault(folder: Path, old: Snapshot, new: Snapshot) -> str:
         last = TrialFolder(folder / "bench/trials" / config.trial_id).last
-        tensors.check(last)
+        sealed_tensors.check(last)
         kept = [
             path.read_bytes() for path in (folder / "bench/quarantine").rglob("*") if path.is_file() and path.suffix != ".tmp"
         ]
@@ -302,7 +303,7 @@ def _mending(ledger: SmallLedger) -> Writer:
 
 
 def _image_cache(ledger: SmallLedger) -> Writer:
-    from competitions.image_cache import attach, open_or_build
+    from competitions.images.image_cache import attach, open_or_build
     from competitions.prepare import root_of
 
     prepared = ledger.prepared
@@ -324,11 +325,11 @@ def _image_cache(ledger: SmallLedger) -> Writer:
 
 def _export(ledger: SmallLedger) -> Writer:
     """One export takes the place of another: bundle, submission, plan and scores."""
-    from bundle.asked import Asked
     from bundle.choose import choose
     from bundle.export import export
+    from bundle.options import Asked
     from bundle.predict import open_bundle
-    from ensemble.plan import load_plan
+    from ensemble.plan.plan import load_plan
 
     choices = [choose(ledger.prepared, Asked(top=top, plain=True)) for top in (1, 2)]
     plans = {choice.plan.plan_id for choice in choices}

@@ -15,16 +15,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults import _studies
-from benchmarks.faults._crash import snapshot
-from benchmarks.faults._rows import Row
-from benchmarks.faults._small_ledger import SmallLedger, trained
-from ledger.claims import claim
-from ledger.mend_studies import mend_study
-from ledger.paths import CompetitionPaths
+from benchmarks.faults.harness import studies
+from benchmarks.faults.harness.crash import snapshot
+from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.small_ledger import SmallLedger, trained
 from ledger.query import list_trials
+from ledger.repair.studies import mend_study
 from ledger.studies import StudyFolder
 from ledger.trials import Record, TrialFolder
+from system.claims import claim
+from system.paths import CompetitionPaths
 from trainables.config import name_of
 
 CUTS, FLIPS = (0.0, 0.02, 0.5, 0.9, 0.999), 4
@@ -183,9 +183,9 @@ def _in_process(seed: int, short: bool) -> Iterator[tuple[str, str]]:
 
 def _go_on(ledger: SmallLedger, to: Path, *, exported: bool = True) -> Told:
     """What `--resume`, the leaderboard and an export do, by the functions they call."""
-    from bundle.asked import Asked
     from bundle.choose import choose
     from bundle.export import export
+    from bundle.options import Asked
 
     with _listening() as said:
         before = [(row.trial_id, row.score) for row in list_trials(CompetitionPaths(ledger.root))]
@@ -244,7 +244,7 @@ def _refused() -> Any:
 def _by_verbs(seed: int) -> Iterator[tuple[str, str]]:
     """One damage of each kind: the verbs take about 20 seconds, and their functions met all of the damages."""
     chance = random.Random(seed)
-    with _studies.place(cpus=1) as place:
+    with studies.place(cpus=1) as place:
         _search(place)
         shutil.copytree(place.kept, place.root / "whole")
         wanted = _resume(place)
@@ -261,7 +261,7 @@ def _by_verbs(seed: int) -> Iterator[tuple[str, str]]:
             yield f"{kind} (by the verbs)", fault
 
 
-def _search(place: _studies.Place) -> None:
+def _search(place: studies.Place) -> None:
     """Three trials, the last of them killed with its driver when it had two epochs."""
     child = place.search("--trials", 3, "--scheduler", "fifo")
     trials = place.kept / "trials"
@@ -269,19 +269,19 @@ def _search(place: _studies.Place) -> None:
     def third_has_two() -> bool:
         found = [TrialFolder(path).record() for path in trials.iterdir()] if trials.is_dir() else []
         done = sorted(record.epochs_done for record in found if record is not None)
-        return len(done) == 3 and 2 <= done[0] < _studies.EPOCHS
+        return len(done) == 3 and 2 <= done[0] < studies.EPOCHS
 
-    _studies.eventually(third_has_two, "the third trial's second epoch", child=child)
+    studies.eventually(third_has_two, "the third trial's second epoch", child=child)
     child.kill_all()
 
 
-def _resume(place: _studies.Place) -> Told:
+def _resume(place: studies.Place) -> Told:
     said, scores = [], []
-    verbs: list[Callable[[], _studies.Child]] = [
-        lambda: place.start("show_trials.py", _studies.NAME, "--json"),
+    verbs: list[Callable[[], studies.Child]] = [
+        lambda: place.start("show_trials.py", studies.NAME, "--json"),
         place.resume,
         lambda: place.start("export_ensemble.py", place.yaml, "--top", 2, "--to", place.root / "to", "--json"),
-        lambda: place.start("show_trials.py", _studies.NAME, "--json"),
+        lambda: place.start("show_trials.py", studies.NAME, "--json"),
     ]
     for start in verbs:
         child = start()
@@ -292,21 +292,21 @@ def _resume(place: _studies.Place) -> Told:
     return Told(results(place.kept), scores[0], scores[1], (place.root / "to/submission.csv").read_bytes(), "\n".join(said))
 
 
-def _put_back(place: _studies.Place) -> None:
+def _put_back(place: studies.Place) -> None:
     shutil.rmtree(place.kept)
     shutil.copytree(place.root / "whole", place.kept)
 
 
-def _going_on(place: _studies.Place) -> TrialFolder:
+def _going_on(place: studies.Place) -> TrialFolder:
     return next(folder for folder, record in _read(place) if not record.ended)
 
 
-def _finished(place: _studies.Place) -> TrialFolder:
+def _finished(place: studies.Place) -> TrialFolder:
     """The finished trial whose best weights no checkpoint holds any more comes last: it is the harder one."""
     ended = [(folder, record) for folder, record in _read(place) if record.ended]
     return min(ended, key=lambda pair: pair[1].best_epoch or 0)[0]
 
 
-def _read(place: _studies.Place) -> list[tuple[TrialFolder, Record]]:
+def _read(place: studies.Place) -> list[tuple[TrialFolder, Record]]:
     folders = [TrialFolder(path) for path in sorted((place.kept / "trials").iterdir())]
     return [(folder, record) for folder in folders if (record := folder.record()) is not None]

@@ -16,13 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults._rows import Row
-from benchmarks.faults._studies import ROOT, Child, Place, document, place
-from benchmarks.faults._tiny_disk import Disk, tiny_disk, why_not
-from benchmarks.faults._writers import starve_all
-from ledger.claims import LENGTH
-from ledger.files import file_hash
+from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.studies import ROOT, Child, Place, document, place
+from benchmarks.faults.harness.tiny_disk import Disk, tiny_disk, why_not
+from benchmarks.faults.harness.writers import starve_all
 from ledger.studies import StudyFolder
+from system.claims import LENGTH
+from system.files import file_hash
 
 TRIALS = 4
 ROOMY = 256 * 2**20

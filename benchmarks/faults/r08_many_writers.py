@@ -14,13 +14,13 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.faults._rows import Row
-from ledger.claims import Claim, claim, is_process
-from ledger.files import fingerprint, read_lines
-from ledger.paths import CompetitionPaths
+from benchmarks.faults.harness.rows import Row
 from ledger.query import list_trials
 from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import Record, TrialFolder
+from system.claims import Claim, claim, is_process
+from system.files import fingerprint, read_lines
+from system.paths import CompetitionPaths
 
 WRITERS, RECORDS, SHORT_RECORDS = 7, 2000, 60
 SHARED_EVERY = 10

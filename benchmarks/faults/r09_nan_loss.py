@@ -9,9 +9,9 @@ import json
 from collections import Counter
 from typing import Any
 
-from benchmarks.faults import _short
-from benchmarks.faults._rows import Row
-from benchmarks.faults._studies import Place, place
+from benchmarks.faults.harness import short_form
+from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.studies import Place, place
 
 CASES = ("sane", "overflow", "plus_infinity", "minus_infinity", "later_nan", "nan_gradient")
 SPACE = f"""
@@ -33,7 +33,7 @@ TRIALS = 8
 
 def run(seed: int, short: bool) -> list[Row]:
     if short:
-        return [_short.wild_row(seed)]
+        return [short_form.wild_row(seed)]
     with place() as here:
         start(here, seed, "--scheduler", "asha").wait()
         ours = told(here)

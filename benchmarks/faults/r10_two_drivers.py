@@ -9,9 +9,9 @@ import os
 import re
 import time
 
-from benchmarks.faults import _truth
-from benchmarks.faults._rows import Row
-from benchmarks.faults._studies import TARGET, Child, Place, document, eventually, place
+from benchmarks.faults.harness import truth
+from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.studies import TARGET, Child, Place, document, eventually, place
 
 SPACE = """
 MAX_EPOCHS, GRACE_EPOCHS, REDUCTION = PLANNED, 2, 2
@@ -75,10 +75,10 @@ def _once(where: Place, trials: int, control: str) -> Row:
     short_of = [name for name in STUDIES if len(ended[name]) < trials]
     unknown = sum(_without_end(where, name) for name in STUDIES)
     said = (
-        f"{len(shared)} asked for by both, {len(_truth.trained_twice(lines))} trained twice, {repeated} epochs repeated, "
+        f"{len(shared)} asked for by both, {len(truth.trained_twice(lines))} trained twice, {repeated} epochs repeated, "
         f"{unknown} left without an end"
     )
-    held = bool(shared) and not repeated and not _truth.trained_twice(lines) and not short_of and not unknown
+    held = bool(shared) and not repeated and not truth.trained_twice(lines) and not short_of and not unknown
     return Row("R10", "two studies ask for the same configurations", len(asked["a"]) + len(asked["b"]), said, control, held)
 
 
@@ -103,7 +103,7 @@ def _control(seed: int) -> tuple[str, str]:
     with place() as where:
         asked = ("--trials", 4, "--epochs", 60, "--seed", seed, "--scheduler", "fifo")  # so long that the second meets the first
         first = where.control(*asked)
-        eventually(lambda: len(_truth.begun(where.truth())) >= 3, "the third epoch of the control", child=first)
+        eventually(lambda: len(truth.begun(where.truth())) >= 3, "the third epoch of the control", child=first)
         second = where.control(*asked)
         codes = []
         for child in (first, second):

@@ -10,11 +10,11 @@ import re
 import shutil
 from pathlib import Path
 
-from benchmarks.faults import _short, _truth
-from benchmarks.faults._equal import epochs_that_differ, picture, trials
-from benchmarks.faults._kills import calm, kill_at
-from benchmarks.faults._rows import Row
-from benchmarks.faults._studies import EPOCHS, Place, eventually, place
+from benchmarks.faults.harness import short_form, truth
+from benchmarks.faults.harness.equal import epochs_that_differ, picture, trials
+from benchmarks.faults.harness.kills import calm, kill_at
+from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.studies import EPOCHS, Place, eventually, place
 from benchmarks.faults.r02_group_killed import PRUNED_EPOCHS, TRIALS, whole
 
 PLACE = re.compile(r'"place": "[^"]*"')
@@ -22,7 +22,7 @@ PLACE = re.compile(r'"place": "[^"]*"')
 
 def run(seed: int, short: bool) -> list[Row]:
     if short:
-        return [_short.row("R11", "storage renamed, resumed from another folder", seed)]
+        return [short_form.row("R11", "storage renamed, resumed from another folder", seed)]
     return [_moved(seed), _elsewhere(seed)]
 
 
@@ -60,9 +60,9 @@ def _control(seed: int) -> str:
     with place() as here:
         fixed = ("--trials", TRIALS, "--epochs", EPOCHS, "--seed", seed)
         child = here.control(*fixed)
-        eventually(lambda: len(_truth.finished(here.truth())) >= 2, "two finished trials", child=child)
+        eventually(lambda: len(truth.finished(here.truth())) >= 2, "two finished trials", child=child)
         child.kill_all()
-        finished = _truth.finished(here.truth())
+        finished = truth.finished(here.truth())
         old = move(here)
         results = here.control(*fixed).results()["results"]
         there = {result["trial"] for result in results if result["epoch"] == EPOCHS}
@@ -70,7 +70,7 @@ def _control(seed: int) -> str:
         again = "made again" if old.exists() else "not made again"
         return (
             f"{len(astray)} of {len(results)} results point to the old path, which is {again}; "
-            f"{len(finished - there)} of {len(finished)} finished trials lost, {len(_truth.trained_twice(here.truth()))} trained twice"
+            f"{len(finished - there)} of {len(finished)} finished trials lost, {len(truth.trained_twice(here.truth()))} trained twice"
         )
 
 
@@ -89,7 +89,7 @@ def _elsewhere(seed: int) -> Row:
         found = trials(here)
         lines = here.truth()
     differ = epochs_that_differ(expected, found)
-    twice, most = len(_truth.trained_twice(lines)), max(_truth.repeats(lines), default=0)
+    twice, most = len(truth.trained_twice(lines)), max(truth.repeats(lines), default=0)
     said = (
         f"{len(found)} trials, {sum(trial['epochs_done'] for trial in found.values())} epochs: {len(differ)} differ from trials never "
         f"interrupted; {twice} trained twice, at most {most} epoch repeated"

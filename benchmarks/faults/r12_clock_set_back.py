@@ -7,11 +7,11 @@ are on the shifted clock, because only there a newer state can be older than an 
 import os
 import random
 
-from benchmarks.faults import _short, _truth
-from benchmarks.faults._equal import picture
-from benchmarks.faults._kills import calm, kill_at
-from benchmarks.faults._rows import Row
-from benchmarks.faults._studies import EPOCHS, Child, Place, eventually, place
+from benchmarks.faults.harness import short_form, truth
+from benchmarks.faults.harness.equal import picture
+from benchmarks.faults.harness.kills import calm, kill_at
+from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.studies import EPOCHS, Child, Place, eventually, place
 from benchmarks.faults.r01_driver_killed import Count
 from benchmarks.faults.r02_group_killed import TRIALS
 
@@ -22,7 +22,7 @@ WHAT = "clock set back a day, files a day in the future"
 
 def run(seed: int, short: bool) -> list[Row]:
     if short:
-        return [_short.row("R12", WHAT, seed)]
+        return [short_form.row("R12", WHAT, seed)]
     expected, epochs = calm(seed, TRIALS)
     chance = random.Random(f"R12/{seed}")
     with place() as here:
@@ -51,7 +51,7 @@ def _control(seed: int) -> Count:
         _kill_after(here, here.control(*fixed), 2)
         make_files_newer(here)
         _kill_after(here, here.control(*fixed, **BACK), 4)
-        finished = _truth.finished(here.truth())
+        finished = truth.finished(here.truth())
         results = here.control(*fixed, **BACK).results()["results"]
         there = {result["trial"] for result in results if result["epoch"] == EPOCHS}
         known = {result["trial"] for result in results}
@@ -61,5 +61,5 @@ def _control(seed: int) -> Count:
 
 def _kill_after(here: Place, child: Child, finished: int) -> None:
     """Kill a control when so many trials have ended."""
-    eventually(lambda: len(_truth.finished(here.truth())) >= finished, f"{finished} finished trials", child=child)
+    eventually(lambda: len(truth.finished(here.truth())) >= finished, f"{finished} finished trials", child=child)
     child.kill_all()

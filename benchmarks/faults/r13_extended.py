@@ -8,9 +8,9 @@ import hashlib
 import json
 from typing import Any
 
-from benchmarks.faults import _truth
-from benchmarks.faults._rows import Row
-from benchmarks.faults._studies import Place, place
+from benchmarks.faults.harness import truth
+from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.studies import Place, place
 
 
 def run(seed: int, short: bool) -> list[Row]:
@@ -24,7 +24,7 @@ def run(seed: int, short: bool) -> list[Row]:
         extended.resume("--trials", all_of_them).wait()
         whole.wait()
         pictures = [_picture(where) for where in (at_once, extended)]
-        twice = len(_truth.trained_twice(extended.truth()))
+        twice = len(truth.trained_twice(extended.truth()))
     differ = sum(ours != theirs for ours, theirs in zip(*pictures, strict=True)) if _lengths(pictures) else -1
     said = (
         f"{len(pictures[1])} suggestions, of which {'a different number' if differ < 0 else differ} differ from those of the study "

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.faults._rows import Row
-from benchmarks.faults._studies import HERE, NAME, ROOT, SPACE, TARGET, Place, eventually, place
+from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.studies import HERE, NAME, ROOT, SPACE, TARGET, Place, eventually, place
 
 PHOTO = "photos/00004.jpg"
 CODE = ("competitions", "ensemble", "ledger", "reports", "search", "search_spaces", "submissions", "trainables", "bundle")

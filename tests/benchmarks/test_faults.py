@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.faults import _truth
 from benchmarks.faults.__main__ import SCENARIOS
-from benchmarks.faults._truth import Line
+from benchmarks.faults.harness import truth
+from benchmarks.faults.harness.truth import Line
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,12 +37,12 @@ def line(at: str, trial: str, epoch: int, pid: int, *, last: bool = False) -> Li
 def test_an_epoch_that_another_process_begins_again_is_a_repeat() -> None:
     cut = [line("begin", "a", 1, 1), line("end", "a", 1, 1), line("begin", "a", 2, 1)]
     on = [line("begin", "a", epoch, 2) for epoch in (2, 3)]
-    assert _truth.repeats([*cut, line("begin", "b", 1, 3), *on]) == [1]
-    assert _truth.repeats([*cut, line("begin", "a", 1, 2), *on]) == [2]
-    assert _truth.repeats([*cut, line("begin", "a", 3, 2)]) == [0]
+    assert truth.repeats([*cut, line("begin", "b", 1, 3), *on]) == [1]
+    assert truth.repeats([*cut, line("begin", "a", 1, 2), *on]) == [2]
+    assert truth.repeats([*cut, line("begin", "a", 3, 2)]) == [0]
 
 
 def test_a_trial_is_trained_twice_when_its_last_epoch_ends_twice() -> None:
     once = [line("end", "a", 2, 1, last=True), line("end", "b", 1, 1)]
-    assert (_truth.finished(once), _truth.trained_twice(once)) == ({"a"}, set())
-    assert _truth.trained_twice([*once, line("end", "a", 2, 2, last=True)]) == {"a"}
+    assert (truth.finished(once), truth.trained_twice(once)) == ({"a"}, set())
+    assert truth.trained_twice([*once, line("end", "a", 2, 2, last=True)]) == {"a"}

@@ -11,22 +11,22 @@ import numpy as np
 import pytest
 import torch
 
-from bundle.asked import Asked
 from bundle.choose import Choice, choose
 from bundle.export import check_target, export
 from bundle.members import find_members, folder_of
+from bundle.options import Asked
 from bundle.photos import read_ids
 from bundle.pool import cached_test_probs, load_pool, places_of
 from bundle.predict import open_bundle
 from competitions.competition import Competition, parse_competition
 from competitions.prepare import Prepared, prepare
 from competitions.targets import choose_targets, targets
-from ensemble.cascade import Place
-from ensemble.plan import EnsemblePlan
-from ensemble.task_ensemble import vote_task
-from ledger.errors import UserError
-from ledger.paths import CompetitionPaths
+from ensemble.label.cascade import Place
+from ensemble.plan.plan import EnsemblePlan
+from ensemble.plan.task_ensemble import vote_task
 from ledger.trials import ALL_DATA, TrialFolder
+from system.errors import UserError
+from system.paths import CompetitionPaths
 from trainables.attach import attach
 from trainables.config import Question, TrialConfig, resolve
 from trainables.prediction import FEATURE_WIDTH, FEATURES, project

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bundle.licences import PACKAGES, licence_notes, package_note, start_note
-from ledger.files import file_hash
-from ledger.paths import CompetitionPaths
 from ledger.trials import TrialFolder
+from system.files import file_hash
+from system.paths import CompetitionPaths
 from trainables.best_weights import best_header
 from trainables.checkpoint import write_tensors
 from trainables.config import Question, TrialConfig, resolve

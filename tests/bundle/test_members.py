@@ -10,27 +10,27 @@ import numpy as np
 import pytest
 
 import export_ensemble
-from bundle.asked import Asked
 from bundle.choose import Choice, choose
-from bundle.deciding import known_shares
 from bundle.export import export
+from bundle.fit_subtask import known_shares
+from bundle.imported import importing
 from bundle.members import find_members, kept_predictions
-from bundle.named import named
-from bundle.outside import importing
+from bundle.options import Asked
 from bundle.pool import cached_test_probs, load_pool
 from bundle.predict import Answers, open_bundle
+from bundle.to_plan import named
 from competitions.competition import Competition
 from competitions.prepare import Prepared
 from competitions.targets import choose_targets
-from ensemble.calibration import Calibration
-from ensemble.cascade import Place
-from ensemble.design import Correction, Design
-from ensemble.plan import EnsemblePlan, decide
-from ensemble.task_ensemble import photos_name, vote_task
-from ledger.errors import UserError
+from ensemble.label.cascade import Place
+from ensemble.plan.plan import EnsemblePlan, decide
+from ensemble.plan.spec import Correction, Design
+from ensemble.plan.task_ensemble import photos_name, vote_task
+from ensemble.postprocess.calibration import Calibration
 from ledger.imports import Source
-from ledger.paths import CompetitionPaths
-from submissions.importing import import_files
+from submissions.external.importing import import_files
+from system.errors import UserError
+from system.paths import CompetitionPaths
 from tests.bundle.test_bundle import train, train_on_other_folds, trained
 
 TASKS = ("colour", "shape")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bundle.photos import Table, read_ids
-from ledger.errors import UserError
+from system.errors import UserError
 
 
 def test_ids_paths_and_groups_come_from_their_columns_whatever_the_line_ends(tmp_path: Path) -> None:

@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 
 import predict
-from bundle.asked import Asked
 from bundle.choose import Choice, choose
 from bundle.export import checksums, export
 from bundle.members import kept_predictions
+from bundle.options import Asked
 from bundle.pool import cached_test_probs
 from bundle.predict import Answers, Bundle, open_bundle
 from competitions.competition import Competition
-from ensemble.plan import decide
-from ensemble.task_ensemble import TaskEnsemble, vote_task
+from ensemble.plan.plan import decide
+from ensemble.plan.task_ensemble import TaskEnsemble, vote_task
 from ensemble.votes import FIRST_CLASS
-from ledger.errors import UserError
-from ledger.files import read_json, replace_json
+from system.errors import UserError
+from system.files import read_json, replace_json
 from tests.bundle.test_bundle import train_on_other_folds, trained
 from tests.conftest import BROKEN_TEST
 

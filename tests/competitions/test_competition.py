@@ -3,7 +3,7 @@
 import pytest
 
 from competitions.competition import Competition, known_competitions, load_competition, parse_competition, with_split
-from ledger.errors import UserError
+from system.errors import UserError
 
 GOOD = """
 title: Masks

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
-from competitions.decode import BrokenImage, decode, from_array, pixel_hash, read_bytes_of, read_image, resize
+from competitions.images.decode import BrokenImage, decode, from_array, pixel_hash, read_bytes_of, read_image, resize
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 

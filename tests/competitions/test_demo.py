@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from competitions.competition import load_competition
-from competitions.demo import draw_demo
-from competitions.readers import READERS
-from ledger.errors import UserError
-from ledger.files import read_json
+from competitions.demo.draw import draw_demo
+from competitions.readers.read import READERS
+from system.errors import UserError
+from system.files import read_json
 
 SLOTS = {"mask1", "mask2", "mask3", "mask4", "mask5", "incorrect_mask", "normal"}
 

@@ -5,8 +5,8 @@ from unicodedata import normalize
 import pytest
 
 from competitions.competition import parse_competition
-from competitions.readers import READERS
-from ledger.errors import UserError
+from competitions.readers.read import READERS
+from system.errors import UserError
 
 YAML = "reader: folders\nimages: photos\ntasks: {kind: {classes: [cat, dog]}}\nsubmission: {answers: {kind: kind}}\n"
 FILES = ("train/cat/1.jpg", "train/cat/deep/er/1.PNG", "train/dog/1.jpg", "test/b/1.jpg", "test/a.jpeg", "unlabelled/1.jpg")

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import competitions.decode
+import competitions.images.decode
 from competitions.competition import parse_competition
-from competitions.decode import BrokenImage, read_bytes_of, read_image, split_member
-from competitions.image_cache import cache_name, open_or_build
-from competitions.readers import READERS
-from ledger.errors import UserError
+from competitions.images.decode import BrokenImage, read_bytes_of, read_image, split_member
+from competitions.images.image_cache import cache_name, open_or_build
+from competitions.readers.read import READERS
+from system.errors import UserError
 
 YAML = 'reader: idx\nimages: raw\ntasks: {digit: {classes: ["0", "1", "2"]}}\nsubmission: {answers: {digit: digit}}\n'
 TRAIN, LABELS, TEST = "train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte"
@@ -50,7 +50,7 @@ def test_an_official_download_reads_as_it_is(tmp_path, packed):
 def test_a_packed_file_is_unpacked_once_and_again_when_it_was_replaced(tmp_path, monkeypatch):
     lay_out(tmp_path, packed=True)
     opened, real = [], gzip.open
-    monkeypatch.setattr(competitions.decode.gzip, "open", lambda file: opened.append(file) or real(file))
+    monkeypatch.setattr(competitions.images.decode.gzip, "open", lambda file: opened.append(file) or real(file))
     for row in range(4):
         np.testing.assert_array_equal(read_bytes_of(tmp_path, f"raw/{TRAIN}.gz#{row}"), PHOTOS[row])
     assert len(opened) == 1

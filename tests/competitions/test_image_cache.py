@@ -13,18 +13,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from competitions import image_cache as module
-from competitions.decode import pixel_hash, read_image, resize
-from competitions.image_cache import ImageCache, attach, cache_name, open_or_build
+from competitions.images import image_cache as module
+from competitions.images.decode import pixel_hash, read_image, resize
+from competitions.images.image_cache import ImageCache, attach, cache_name, open_or_build
 from competitions.manifest import Manifest
-from ledger.errors import UserError
+from system.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 N = 40
 BUILDER = """
 import sys, time
 from pathlib import Path
-from competitions.image_cache import open_or_build
+from competitions.images.image_cache import open_or_build
 from competitions.manifest import Manifest
 root, folder, log, pause = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])
 names = tuple(sorted(p.name for p in root.iterdir()))

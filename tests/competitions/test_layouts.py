@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from competitions.competition import load_competition, parse_competition
-from competitions.decode import read_image
+from competitions.images.decode import read_image
 from competitions.manifest import Manifest
-from competitions.readers import READERS, read
+from competitions.readers.read import READERS, read
 
 STATES = {**{f"mask{k}": "wear" for k in range(1, 6)}, "incorrect_mask": "incorrect", "normal": "normal"}
 CLASSES = {"mask": ("wear", "incorrect", "normal"), "gender": ("male", "female"), "age": ("young", "middle", "old")}

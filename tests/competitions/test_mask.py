@@ -7,11 +7,11 @@ from unicodedata import normalize
 
 import pytest
 
-from competitions._mask import SHOWS
 from competitions.competition import load_competition
 from competitions.manifest import Manifest
-from competitions.readers import read
-from ledger.errors import UserError
+from competitions.readers.mask import SHOWS
+from competitions.readers.read import read
+from system.errors import UserError
 
 HEADER = ["id", "gender", "race", "age", "path"]
 Person = tuple[str, str, str, str]

@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from sklearn.metrics import log_loss as sklearn_log_loss
 
 from competitions.metrics import METRICS, score_labels
-from ledger.errors import UserError
+from system.errors import UserError
 
 HARD = [name for name, metric in METRICS.items() if metric.of_counts]
 

@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from competitions import near_duplicates
 from competitions.competition import Competition, load_competition
+from competitions.images import near_duplicates
+from competitions.images.near_duplicates import KEPT, NearDuplicates, find, near_findings
 from competitions.manifest import Manifest
-from competitions.near_duplicates import KEPT, NearDuplicates, find, near_findings
 from competitions.prepare import prepare, report
 from competitions.splits import Folds
-from ledger.paths import CompetitionPaths
+from system.paths import CompetitionPaths
 
 SIDE = 64
 

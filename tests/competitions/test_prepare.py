@@ -10,8 +10,8 @@ import pytest
 from competitions.competition import Competition
 from competitions.prepare import Prepared, load_prepared, prepare, report
 from competitions.targets import targets
-from ledger.errors import UserError
-from ledger.paths import CompetitionPaths
+from system.errors import UserError
+from system.paths import CompetitionPaths
 from trainables.attach import attach
 from trainables.batches import training_batches
 from trainables.config import Question, resolve

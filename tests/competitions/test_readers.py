@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from competitions.competition import parse_competition
-from competitions.readers import READERS
-from ledger.errors import UserError
+from competitions.readers.read import READERS
+from system.errors import UserError
 
 YAML = """
 reader: csv

@@ -8,10 +8,10 @@ import pytest
 
 from competitions.competition import Competition, Submission, parse_competition
 from competitions.prepare import load_prepared, prepare
-from competitions.readers import read
-from ledger.errors import UserError
-from ledger.paths import CompetitionPaths
+from competitions.readers.read import read
 from submissions.format import read_submission, write_submission
+from system.errors import UserError
+from system.paths import CompetitionPaths
 
 TASKS = "tasks:\n  kind: {column: kind, classes: [cat, dog]}\n  size: {column: size, classes: [small, big]}\n"
 YAML = f"table: t.csv\ncolumns: {{image: id, role: role}}\n{TASKS}submission: {{sample: sample.csv}}\n"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from competitions.manifest import Manifest
 from competitions.splits import OUTSIDE, PINNED, contradictions, leaks, make_folds
-from ledger.errors import UserError
+from system.errors import UserError
 
 TASKS = {"garment": ("hat", "shoe", "shirt"), "kids": ("adult", "kid")}
 
@@ -297,7 +297,7 @@ SHARED = Path(os.environ.get("PODIUM_DATA") or Path(__file__).parents[2].parent 
 
 def test_the_clothing_set_pins_three_small_senders_and_deals_even_folds():
     from competitions.competition import load_competition
-    from competitions.readers import READERS
+    from competitions.readers.read import READERS
 
     asked = load_competition("clothing")
     root = SHARED / asked.root
@@ -318,7 +318,7 @@ def test_the_clothing_set_pins_three_small_senders_and_deals_even_folds():
 @pytest.mark.parametrize("name", ["setgame", "setgame_few"])
 def test_the_card_sets_deal_every_label_to_every_fold(name):
     from competitions.competition import load_competition
-    from competitions.readers import READERS
+    from competitions.readers.read import READERS
 
     asked = load_competition(name)
     root = SHARED / asked.root

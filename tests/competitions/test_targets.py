@@ -6,7 +6,7 @@ import pytest
 from competitions.competition import Competition, parse_competition
 from competitions.prepare import Prepared
 from competitions.targets import choose_targets, targets
-from ledger.errors import UserError
+from system.errors import UserError
 from tests.conftest import TINY
 
 

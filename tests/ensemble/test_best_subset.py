@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from competitions.metrics import METRICS
-from ensemble.arena import Arena
-from ensemble.best_subset import RULES, best_subset
-from ensemble.design import Design
-from ledger.errors import UserError
+from ensemble.plan.spec import Design
+from ensemble.selection.best_subset import RULES, best_subset
+from ensemble.selection.candidates import Arena
+from system.errors import UserError
 
 
 def arena_of(

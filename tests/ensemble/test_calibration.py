@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from competitions.metrics import log_loss
-from ensemble.calibration import METHODS, STRENGTHS, Calibration, calibrate, fit_calibration
+from ensemble.postprocess.calibration import METHODS, STRENGTHS, Calibration, calibrate, fit_calibration
 from ensemble.votes import Floats, Ints
-from ledger.errors import UserError
+from system.errors import UserError
 
 every_method = pytest.mark.parametrize("method", sorted(METHODS))
 

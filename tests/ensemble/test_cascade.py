@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ensemble.cascade import Place, answer_tasks, place_faults
+from ensemble.label.cascade import Place, answer_tasks, place_faults
 from ensemble.votes import Vote
 
 CLASSES = {"mask": ("wear", "incorrect", "none"), "gender": ("male", "female"), "age": ("young", "middle", "old")}

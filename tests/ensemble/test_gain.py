@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from ensemble.arena import Arena
-from ensemble.choosing import Choosing
-from ensemble.design import Design
-from ensemble.gain import Gain, Judge, Step, keep_what_wins
-from ensemble.honest import Choose, Decide
+from ensemble.plan.spec import Design
+from ensemble.scoring.gain import Gain, Judge, Step, keep_what_wins
+from ensemble.scoring.honest import Choose, Decide
+from ensemble.selection.candidates import Arena
+from ensemble.selection.selector import Choosing
 from ensemble.votes import Ints
-from ledger.errors import UserError
+from system.errors import UserError
 
 N_MEMBERS, N_GROUPS, PER_GROUP = 11, 40, 5
 BEST, ELEVEN = "best of eleven", "all eleven"

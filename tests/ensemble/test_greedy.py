@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from competitions.metrics import METRICS
-from ensemble.greedy import DECIMALS, Library, Selection, select
+from ensemble.selection.greedy import DECIMALS, Library, Selection, select
 from ensemble.votes import Floats, Ints
-from ledger.errors import UserError
+from system.errors import UserError
 
 pools = st.tuples(
     st.integers(0, 10_000), st.integers(1, 7), st.integers(2, 60), st.integers(2, 5), st.sampled_from(sorted(METRICS))

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from competitions.labels import Composition, compose
 from competitions.metrics import score_labels
-from ensemble.answers import answer_all
-from ensemble.arena import Arena
-from ensemble.cascade import Place
-from ensemble.choosing import Choosing
-from ensemble.composition import Composition, compose
-from ensemble.honest import choose_together, honest_score, optimistic_score
+from ensemble.label.answers import answer_all
+from ensemble.label.cascade import Place
+from ensemble.scoring.honest import choose_together, honest_score, optimistic_score
+from ensemble.selection.candidates import Arena
+from ensemble.selection.selector import Choosing
 from ensemble.votes import RULES, Choose, Floats, Ints, Vote
-from ledger.errors import UserError
+from system.errors import UserError
 
 TABLE = Composition(("mask", "age"), (("yes", "no"), ("young", "middle", "old")))
 NAMES = [f"t{i:02}" for i in range(20)]

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from competitions.metrics import METRICS
-from ensemble.greedy import Library, select
-from ensemble.kernels import installed, only
-from ensemble.view_subsets import RULES, subset_votes
+from ensemble.selection.greedy import Library, select
+from ensemble.selection.kernels import installed, only
+from ensemble.views.subsets import RULES, subset_votes
 from ensemble.votes import Floats
 
 ROOT = Path(__file__).parents[2]
@@ -78,8 +78,8 @@ def _told(last: str, before: str = "") -> str:
         "import sys",
         before,
         "import numpy as np",
-        "from ensemble.greedy import Library, select",
-        "from ensemble.kernels import PAYS_AFTER, ready",
+        "from ensemble.selection.greedy import Library, select",
+        "from ensemble.selection.kernels import PAYS_AFTER, ready",
         "labels = np.arange(300) % 3",
         "assert select(Library.of(np.eye(3)[labels][None], labels), metric='accuracy').order == (0,)",
         last,

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from competitions.metrics import METRICS, confusion, score_labels
-from ensemble.logs import share_logs, softmax
-from ensemble.offsets import PER_CLASS, REACH, best_offsets, fit_offsets, with_offsets
+from ensemble.log_probs import share_logs, softmax
+from ensemble.postprocess.offsets import PER_CLASS, REACH, best_offsets, fit_offsets, with_offsets
 from ensemble.votes import RULES, Floats, Ints
-from ledger.errors import UserError
+from system.errors import UserError
 
 
 def decisions(seed: int, *, n_groups: int = 200, rare: float = 3.0, signal: float = 1.5) -> tuple[Floats, Ints, np.ndarray]:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ensemble.paired import ALONE, HELPS, HURTS, UNDECIDED, Difference, Pair, Spread, compare, difference, spread_of
-from ledger.errors import UserError
+from ensemble.scoring.paired import ALONE, HELPS, HURTS, UNDECIDED, Difference, Pair, Spread, compare, difference, spread_of
+from system.errors import UserError
 
 SHAPES = {  # groups, share of wrong answers, pairs, noise of a seed in that share
     "few groups": (12, 0.1, 1, 0.0),

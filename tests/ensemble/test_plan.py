@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from competitions.competition import Submission
-from ensemble.composition import Composition
-from ensemble.plan import EnsemblePlan, TaskEnsemble, decide, load_plan, save_plan, vote_all
-from ensemble.stacking import Stacking
-from ensemble.task_ensemble import without
-from ensemble.voters import Rows, Voter
+from competitions.labels import Composition
+from ensemble.align import Rows, Voter
+from ensemble.plan.plan import EnsemblePlan, TaskEnsemble, decide, load_plan, save_plan, vote_all
+from ensemble.plan.task_ensemble import without
+from ensemble.postprocess.stacking import Stacking
 from ensemble.votes import FIRST_CLASS, RULES
-from ledger.errors import UserError
+from system.errors import UserError
 
 TABLE = Composition(("mask", "age"), (("yes", "no"), ("young", "middle", "old")))
 IDS = [f"p{i}" for i in range(12)]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from competitions.metrics import log_loss
-from ensemble.stacking import Stacking, fit_stacking, stacked_vote
+from ensemble.postprocess.stacking import Stacking, fit_stacking, stacked_vote
 from ensemble.votes import RULES, Floats, Ints
-from ledger.errors import UserError
+from system.errors import UserError
 
 
 def voters(seed: int, *, n_groups: int = 80, n_voters: int = 3, n_classes: int = 3) -> tuple[Floats, Ints, np.ndarray]:

@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.ensemble.test_shared_subsets import coarse_arena
 
 from competitions.metrics import METRICS
-from ensemble.arena import Arena
-from ensemble.design import Design
-from ensemble.greedy import DECIMALS
-from ensemble.paired import HURTS, UNDECIDED
-from ensemble.stacking import Stacking
-from ensemble.view_journal import Gained, Journal, tta_journal
-from ensemble.view_search import shared_views, try_all, with_views
-from ensemble.view_sets import all_sets
-from ensemble.view_subsets import MOST_VIEWS
-from ledger.errors import UserError
-from tests.ensemble.test_shared_subsets import coarse_arena
+from ensemble.plan.spec import Design
+from ensemble.postprocess.stacking import Stacking
+from ensemble.scoring.paired import HURTS, UNDECIDED
+from ensemble.selection.candidates import Arena
+from ensemble.selection.greedy import DECIMALS
+from ensemble.views.journal import Gained, Journal, tta_journal
+from ensemble.views.search import shared_views, try_all, with_views
+from ensemble.views.sets import all_sets
+from ensemble.views.subsets import MOST_VIEWS
+from system.errors import UserError
 from tests.ensemble.test_view_search import design_of, planted, score_of
 
 Shape = Callable[[int], Arena]
@@ -113,7 +113,7 @@ def test_every_row_says_what_its_set_scores_and_gains(rule: str, metric: str) ->
 @pytest.mark.parametrize("cells_per_photo", [0, 60])
 @pytest.mark.parametrize("metric", sorted(METRICS))
 def test_resamples_score_what_the_drawn_photos_score(metric: str, cells_per_photo: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ensemble.view_subsets.CELLS_PER_PHOTO", cells_per_photo)
+    monkeypatch.setattr("ensemble.views.subsets.CELLS_PER_PHOTO", cells_per_photo)
     arena = coarse_arena(2, metric=metric)
     tried = try_all(arena, Design(((0, 0), (1, 0)), "soft"))
     assert tried is not None
@@ -171,7 +171,7 @@ def test_many_views_are_tried_one_at_a_time_and_each_still_gets_its_verdict() ->
 def test_of_very_many_sets_only_the_best_get_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     arena = planted(0, views=4, n=200)
     whole = journal_of(arena, n_resamples=20)
-    monkeypatch.setattr("ensemble.view_journal.MOST_DRAWN", 3)
+    monkeypatch.setattr("ensemble.views.journal.MOST_DRAWN", 3)
     few = journal_of(arena, n_resamples=20)
     drawn = [row for row in few.combinations if row.over_all.low is not None]
     assert {row.views for row in drawn} == {arena.views, arena.views[:1], *(row.views for row in whole.combinations[:3])}

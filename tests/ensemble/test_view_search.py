@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.ensemble.test_shared_subsets import coarse_arena
 
 from competitions.metrics import METRICS
-from ensemble.arena import Arena, Sample
-from ensemble.calibration import Calibration
-from ensemble.design import Design
-from ensemble.greedy import DECIMALS
-from ensemble.stacking import Stacking
-from ensemble.view_search import own_views, shared_views, try_all, try_forward, with_views
-from ensemble.view_sets import all_sets, sorted_sets
-from ensemble.view_subsets import MOST_VIEWS
-from tests.ensemble.test_shared_subsets import coarse_arena
+from ensemble.plan.spec import Design
+from ensemble.postprocess.calibration import Calibration
+from ensemble.postprocess.stacking import Stacking
+from ensemble.selection.candidates import Arena, Sample
+from ensemble.selection.greedy import DECIMALS
+from ensemble.views.search import own_views, shared_views, try_all, try_forward, with_views
+from ensemble.views.sets import all_sets, sorted_sets
+from ensemble.views.subsets import MOST_VIEWS
 
 WEIGHTS = ["none", "by member", "by voter", "by class"]
 

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from competitions.metrics import METRICS
-from ensemble.view_subsets import RULES as SUBSET_RULES
-from ensemble.view_subsets import subset_votes, views_of
+from ensemble.views.subsets import RULES as SUBSET_RULES
+from ensemble.views.subsets import subset_votes, views_of
 from ensemble.votes import RULES, Floats, Ints
-from ledger.errors import UserError
+from system.errors import UserError
 
 cases = st.tuples(st.integers(0, 10_000), st.integers(1, 5), st.integers(1, 40), st.integers(2, 5), st.sampled_from(SUBSET_RULES))
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ensemble.logs import FLOOR, half_logs, share_logs
+from ensemble.log_probs import FLOOR, half_logs, share_logs
 from ensemble.votes import RULES, TIE_EDGE, Floats, ballots, hard_vote, soft_vote, to_half
-from ledger.errors import UserError
+from system.errors import UserError
 
 every_rule = pytest.mark.parametrize("rule", sorted(RULES))
 

@@ -10,12 +10,12 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from ledger.files import replace_bytes, replace_json
-from ledger.index import index_file
-from ledger.paths import CompetitionPaths
+from ledger.index.sqlite import index_file
 from ledger.query import list_trials
 from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import ALL_DATA, Record, TrialFolder
+from system.files import replace_bytes, replace_json
+from system.paths import CompetitionPaths
 
 NAMES = [f"{number:012x}" for number in range(6)]
 TARGETS, SPLITS, STUDIES = ("age", "mask"), ("people", "random"), ("day", "night")

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ledger.errors import UserError
-from ledger.files import read_json
-from ledger.find_ledgers import find_ledgers
 from ledger.imports import PROBABILITIES, Answers, Import, Source, SourceFile, content_id, find_import, imports_of
 from ledger.keeping_imports import drop_import, write_import
-from ledger.merge import merge
-from ledger.paths import CompetitionPaths
+from ledger.merge.discovery import find_ledgers
+from ledger.merge.ledgers import merge
+from system.errors import UserError
+from system.files import read_json
+from system.paths import CompetitionPaths
 
 CLASSES = ("young", "middle", "old")
 PHOTOS = tuple((f"p{n}", f"pixels {n}") for n in range(6))

@@ -22,10 +22,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import _walk
-from ledger import index, sweep
-from ledger.errors import UserError
-from ledger.index import index_file
-from ledger.paths import CompetitionPaths
+from ledger.index import signatures, sqlite
+from ledger.index.sqlite import index_file
 from ledger.query import (
     SORT_KEYS,
     all_data_sibling,
@@ -39,6 +37,8 @@ from ledger.query import (
 )
 from ledger.studies import StudyFolder
 from ledger.trials import TrialFolder
+from system.errors import UserError
+from system.paths import CompetitionPaths
 from tests.ledger._changes import STEPS, STUDIES, Step, a_record, log_event, suggest, write_trial
 
 ROOT = Path(__file__).parents[2]
@@ -102,7 +102,7 @@ def test_after_any_changes_the_index_answers_as_the_folders_do_at_length(steps: 
 def walk_through(steps: list[tuple[Step, int]], ripe: bool) -> None:
     with storage() as paths, pytest.MonkeyPatch.context() as patch:
         if ripe:  # nothing is read again but for its signature: what a change two seconds later meets
-            patch.setattr(sweep, "YOUNG_NS", 0)
+            patch.setattr(signatures, "YOUNG_NS", 0)
         for step, seed in steps:
             step(paths, random.Random(seed))
             assert_same(paths)
@@ -115,7 +115,7 @@ def walk_through(steps: list[tuple[Step, int]], ripe: bool) -> None:
 def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CompetitionPaths:
     """Twelve trials of two studies, written long ago as far as the index is concerned."""
     monkeypatch.delenv("PODIUM_CACHE", raising=False)
-    monkeypatch.setattr(sweep, "YOUNG_NS", 0)
+    monkeypatch.setattr(signatures, "YOUNG_NS", 0)
     paths, rng = CompetitionPaths(tmp_path / "demo"), random.Random(3)
     for _ in range(12):
         write_trial(paths, rng)
@@ -127,14 +127,14 @@ def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CompetitionPaths:
 def reads(paths: CompetitionPaths, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The trials whose files the next question opens."""
     opened: list[str] = []
-    real = index.read_trial
+    real = sqlite.read_trial
 
     def watched(folder: TrialFolder) -> Any:
         opened.append(folder.id)
         return real(folder)
 
     with monkeypatch.context() as patch:
-        patch.setattr(index, "read_trial", watched)
+        patch.setattr(sqlite, "read_trial", watched)
         list_trials(paths)
     return opened
 
@@ -149,7 +149,7 @@ def test_only_what_changed_is_read_again(filled: CompetitionPaths, monkeypatch: 
 
 
 def test_a_record_that_is_still_young_is_read_again(filled: CompetitionPaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "YOUNG_NS", 10**18)  # the clock's step on some file system: two writes in it look alike
+    monkeypatch.setattr(signatures, "YOUNG_NS", 10**18)  # the clock's step on some file system: two writes in it look alike
     young = sorted(path.parent.name for path in filled.trials.glob("*/record.json"))
     for _ in range(2):
         assert set(reads(filled, monkeypatch)) >= set(young)
@@ -268,7 +268,7 @@ ASK = """
 import json, logging, os, resource, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from ledger.paths import CompetitionPaths
+from system.paths import CompetitionPaths
 from ledger.query import list_trials
 logging.basicConfig(level=logging.INFO, stream=sys.stderr)
 exec(sys.argv[3])

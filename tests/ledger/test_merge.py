@@ -17,18 +17,18 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from ledger.claims import claim
-from ledger.errors import UserError
-from ledger.files import append_line, fingerprint, replace_json
-from ledger.find_ledgers import find_ledgers
-from ledger.merge import merge
-from ledger.paths import CompetitionPaths
+from ledger.merge.discovery import find_ledgers
+from ledger.merge.ledgers import merge
 from ledger.predictions import Predictions, predictions_of
 from ledger.query import list_trials
-from ledger.seals import sealed, unsealed
 from ledger.studies import StudyFolder, Suggestion
-from ledger.tensors import UNSEALED, seal
 from ledger.trials import ALL_DATA, Record, TrialFolder
+from system.checksums import sealed, unsealed
+from system.claims import claim
+from system.errors import UserError
+from system.files import append_line, fingerprint, replace_json
+from system.paths import CompetitionPaths
+from system.sealed_tensors import UNSEALED, seal
 
 ROOT = Path(__file__).parents[2]
 PHOTOS = (("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"))
@@ -388,8 +388,8 @@ def test_what_runs_here_or_there_is_left_out(tmp_path: Path) -> None:
 MERGER = """
 import os, signal, sys
 from pathlib import Path
-from ledger.merge import merge
-from ledger.paths import CompetitionPaths
+from ledger.merge.ledgers import merge
+from system.paths import CompetitionPaths
 
 left = int(sys.argv[3])
 

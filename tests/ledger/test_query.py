@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ledger.paths import CompetitionPaths
 from ledger.query import all_data_sibling, best_trials, fold_siblings, scores_by_split
 from ledger.trials import ALL_DATA, Record, TrialFolder
+from system.paths import CompetitionPaths
 
 SETTINGS = {"target": "age", "data": "d", "metric": "macro_f1"}
 RECORD = Record("judged", "m" * 12, "age", 2, 5, 3, epochs_done=3, score=0.5, best_epoch=1, curve=[0.5, 0.4, 0.4], weights="w")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.files import read_lines
 from ledger.trials import ID_LENGTH, Record, TrialFolder, config_id, trial_folders, trial_id
+from system.files import read_lines
 
 NAMES = st.sampled_from(["lr", "loss", "fold", "seed", "epochs", "recipe", "heads", "momentum"])
 VALUES = st.none() | st.booleans() | st.integers(-5, 5) | st.floats(-2, 2) | st.text("abc", max_size=2)

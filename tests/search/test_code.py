@@ -54,10 +54,15 @@ def test_every_file_that_decides_is_named_when_it_changes_and_no_other(tmp_path:
     for decides in (
         "trainables/losses.py",
         "competitions/metrics.py",
-        "search/searcher.py",
-        "search/scheduler.py",
+        "search/tune/searcher.py",
+        "search/tune/scheduler.py",
         "ledger/trials.py",
     ):
         assert decides in before
-    for told in ("trainables/reproduce.py", "search/callback.py", "ledger/merge.py", "search_spaces/quick.py"):
+    for told in (
+        "trainables/reproduce/retrain.py",
+        "search/tune/callback.py",
+        "ledger/merge/ledgers.py",
+        "search_spaces/quick.py",
+    ):
         assert told not in before

@@ -8,11 +8,11 @@ import pytest
 
 from competitions.competition import parse_competition
 from competitions.prepare import Prepared, prepare
-from ledger.errors import UserError
-from ledger.paths import CompetitionPaths
 from ledger.trials import trial_folders
 from search import leak
 from search.leak import show_leak
+from system.errors import UserError
+from system.paths import CompetitionPaths
 
 PEOPLE, EACH, SIDE = 60, 6, 32
 YAML = """

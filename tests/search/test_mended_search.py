@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from ledger.mend_studies import mend_study
+from ledger.repair.studies import mend_study
 from trainables.config import name_of
 
 SPEC = importlib.util.spec_from_file_location("searcher_driver", Path(__file__).with_name("test_searcher.py"))

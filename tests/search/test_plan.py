@@ -7,13 +7,13 @@ import pytest
 from competitions.competition import load_competition
 from competitions.prepare import prepare
 from competitions.targets import targets
-from ledger.errors import UserError
-from ledger.paths import competition_paths
 from ledger.studies import RETRYING, Suggestion
 from ledger.trials import ALL_DATA, TrialFolder
 from search.plan import make_plan, plan_json
 from search.request import Request
-from search.study import run_study
+from search.tune.run import run_study
+from system.errors import UserError
+from system.paths import competition_paths
 from tests.conftest import TINY
 from trainables.attach import attach
 from trainables.config import Question, resolve

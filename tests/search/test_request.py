@@ -4,12 +4,12 @@ import optuna
 import pytest
 
 from competitions.competition import load_competition
-from ledger.errors import UserError
-from reports.trackers import TRACKERS
 from search.request import SCHEDULER_NAMES, SEARCHER_NAMES, TRACKER_NAMES, Request, check_request
-from search.scheduler import SCHEDULERS
-from search.searcher import SEARCHERS
+from search.trackers import TRACKERS
+from search.tune.scheduler import SCHEDULERS
+from search.tune.searcher import SEARCHERS
 from search_spaces import load_space
+from system.errors import UserError
 
 
 def test_names_are_those_of_the_dicts() -> None:

@@ -10,7 +10,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import Record, TrialFolder
-from search.scheduler import SCHEDULERS, TargetScheduler
+from search.tune.scheduler import SCHEDULERS, TargetScheduler
 from search_spaces import Space
 
 SPACE = Space("s", lambda trial: {}, max_epochs=8, grace_epochs=1, reduction=2, fingerprint="")

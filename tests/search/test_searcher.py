@@ -9,13 +9,13 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from ledger.claims import claim
 from ledger.studies import StudyFolder
 from ledger.trials import Record, TrialFolder
-from search.elsewhere import Elsewhere
 from search.fitting import distributions
-from search.searcher import LedgerSearcher
+from search.foreign_trials import Elsewhere
+from search.tune.searcher import LedgerSearcher
 from search_spaces import Space
+from system.claims import claim
 from trainables.config import Question
 
 QUESTIONS = {
@@ -182,7 +182,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         def __init__(self, trials: Path) -> None:
             super().__init__(trials, lambda: now[0])
 
-    monkeypatch.setattr("search.searcher.Elsewhere", Clocked)
+    monkeypatch.setattr("search.tune.searcher.Elsewhere", Clocked)
     return now
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from competitions.prepare import Prepared
 from competitions.targets import targets
-from ledger.errors import UserError
 from search.space_check import StartWeights, check_space
 from search_spaces import Space
+from system.errors import UserError
 from trainables.backbones import build
 from trainables.checkpoint import write_tensors
 from trainables.config import Question

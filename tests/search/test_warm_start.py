@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from ledger.paths import CompetitionPaths
 from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import Record, TrialFolder
 from search.fitting import distributions, fit
-from search.scheduler import TargetScheduler
-from search.searcher import LedgerSearcher
+from search.tune.scheduler import TargetScheduler
+from search.tune.searcher import LedgerSearcher
 from search.warm_start import Told, collect, of_plan, tell
 from search_spaces import Space
+from system.paths import CompetitionPaths
 from trainables.config import Question, resolve
 
 ASKED = Question("tiny", "colour", {"colour": 2}, metric="macro_f1", data="d", split="s", fold=0, seed=0, image_size=32)

@@ -8,8 +8,8 @@ import optuna
 import pytest
 import torch
 
-from ledger.errors import UserError
 from search_spaces import known_spaces, load_space
+from system.errors import UserError
 from trainables.backbones import build
 from trainables.batches import TrainingRows, to_unit, training_batches
 from trainables.config import DEFAULTS, Question, TrialConfig, resolve

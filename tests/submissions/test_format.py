@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from competitions.competition import Competition, Submission, Task
-from ledger.errors import UserError
 from submissions.format import read_submission, write_submission
+from system.errors import UserError
 
 
 def competition(values: Any = "name", **answers: str) -> Competition:

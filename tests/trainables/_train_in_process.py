@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from competitions.prepare import load_prepared
-from ledger.paths import CompetitionPaths
+from system.paths import CompetitionPaths
 from trainables.attach import attach
 from trainables.config import TrialConfig
 from trainables.training import TrialRun

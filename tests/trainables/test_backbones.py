@@ -13,8 +13,8 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
-from ledger.errors import UserError
-from ledger.files import file_hash
+from system.errors import UserError
+from system.files import file_hash
 from trainables.backbones import build, check_published, keep_weights, preprocessing
 from trainables.config import TrialConfig
 from trainables.training import TrialContext, TrialRun, run_trial

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from competitions.prepare import Prepared
-from ledger.errors import UserError
 from ledger.trials import TrialFolder
+from system.errors import UserError
 from trainables.attach import complete_trial, is_complete
 from trainables.best_weights import best_is_whole
 from trainables.config import TrialConfig

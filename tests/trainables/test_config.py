@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ledger.errors import UserError
+from system.errors import UserError
 from trainables import config as module
 from trainables.config import DEFAULTS, NAMED, ONLY_WITH, RANGES, Question, TrialConfig, check_parameters, resolve
 

@@ -13,18 +13,18 @@ from PIL import Image
 
 from competitions.competition import Competition, parse_competition
 from competitions.prepare import Prepared, prepare
-from ledger.errors import UserError
-from ledger.files import read_lines, replace_json
-from ledger.paths import CompetitionPaths
-from ledger.promise import promise, tolerance
+from ledger.reproducibility import promise, tolerance
 from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import ALL_DATA, TrialFolder
+from system.errors import UserError
+from system.files import read_lines, replace_json
+from system.paths import CompetitionPaths
 from tests.conftest import TINY
-from trainables import reproduce as module
 from trainables.attach import attach, start_of
 from trainables.config import TrialConfig
-from trainables.ingredients import of_sessions
-from trainables.reproduce import Verdict, reproduce
+from trainables.reproduce import retrain as module
+from trainables.reproduce.ingredients import of_sessions
+from trainables.reproduce.retrain import Verdict, reproduce
 from trainables.training import TrialRun, run_trial
 
 Configure = Callable[..., TrialConfig]
@@ -177,7 +177,11 @@ def _session(change: Callable[[dict[str, Any]], object]) -> Callable[[TrialFolde
 
 DIFF = "diff --git a/{0} b/{0}\nindex 1..2\n--- a/{0}\n+++ b/{0}\n@@ -1 +1 @@\n-a\n+b"
 PLANTED: dict[str, tuple[Callable[[dict[str, Any]], object], list[str], str]] = {
-    "diff": (lambda session: session.update(diff=f"{session['diff']}\n{DIFF.format('trainables/start.py')}"), ["code"], "bits"),
+    "diff": (
+        lambda session: session.update(diff=f"{session['diff']}\n{DIFF.format('trainables/initial_weights.py')}"),
+        ["code"],
+        "bits",
+    ),
     "new file": (lambda session: session["new_files"].update({"trainables/own.py": "ab" * 32}), ["code"], "bits"),
     "unknown commit": (lambda session: session.update(commit="0" * 40), ["code"], "bits"),
     "diff of docs and tests": (
@@ -210,7 +214,9 @@ def test_a_planted_difference_is_named_and_training_decides(name: str, storage: 
     assert (verdict.verdict, verdict.equal_bits, verdict.promised) == ("PASS", True, promised)
 
 
-@pytest.mark.parametrize("files", [[], ["ledger/files.py"], ["docs/a.py", "ledger/files.py", "trainables/start.py"]], ids=len)
+@pytest.mark.parametrize(
+    "files", [[], ["system/files.py"], ["docs/a.py", "system/files.py", "trainables/initial_weights.py"]], ids=len
+)
 def test_the_files_that_differ_from_a_clean_tree_are_named(files: list[str], configure: Configure) -> None:
     clean = {"commit": None, "diff": "", "new_files": {}, "packages": {}, "hardware": {}, "threads": 1}
     changed = {**clean, "diff": "\n".join(DIFF.format(name) for name in files)}

@@ -7,7 +7,7 @@ import pytest
 import timm
 import torch
 
-from ledger.errors import UserError
+from system.errors import UserError
 from trainables.backbones import build
 from trainables.sizes import check_size
 

@@ -15,23 +15,23 @@ from torch import Tensor
 from competitions.competition import Competition
 from competitions.prepare import Prepared, prepare
 from competitions.targets import targets
-from ledger.claims import claim
-from ledger.errors import UserError
-from ledger.files import file_hash
-from ledger.mending import needs_mending
-from ledger.paths import CompetitionPaths
+from ledger.merge.versions import read_version
 from ledger.query import best_trials, list_trials
+from ledger.reading import needs_mending
 from ledger.trials import TrialFolder, trial_folders
-from ledger.versions import read_version
-from search.base import base_config
+from search.refit import members_of
 from search.request import Request
-from search.siblings import members_of
+from search.variations import base_config
+from system.claims import claim
+from system.errors import UserError
+from system.files import file_hash
+from system.paths import CompetitionPaths
 from trainables.attach import attach, complete_trial, is_complete, start_of, weights_store
 from trainables.best_weights import best_header
 from trainables.checkpoint import read_tensors, write_tensors
 from trainables.config import DEFAULTS, Question, TrialConfig, check_parameters, name_of, resolve
 from trainables.families import Tried, family_of, relative
-from trainables.reproduce import reproduce
+from trainables.reproduce.retrain import reproduce
 from trainables.soup import average, greedy, make_soup, mean_of, soups
 from trainables.training import TrialRun, best_predictions, run_trial
 

@@ -13,10 +13,10 @@ import pytest
 from competitions.prepare import Prepared
 from competitions.splits import PINNED
 from competitions.targets import targets
-from ledger.files import file_hash
 from ledger.predictions import Predictions
-from ledger.tensors import read_header
 from ledger.trials import ALL_DATA, TrialFolder
+from system.files import file_hash
+from system.sealed_tensors import read_header
 from trainables.attach import complete_trial, is_complete, photos
 from trainables.config import TrialConfig
 from trainables.training import TrialContext, TrialRun, best_predictions, run_trial

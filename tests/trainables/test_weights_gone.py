@@ -10,15 +10,15 @@ import pytest
 
 from competitions.competition import Competition
 from competitions.prepare import Prepared
-from ledger.errors import UserError
-from ledger.files import file_hash
-from ledger.paths import CompetitionPaths
-from ledger.quota import Keep, enforce, has_weights, weights_of
+from ledger.retention import Keep, enforce, has_weights, weights_of
 from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import TrialFolder
+from system.errors import UserError
+from system.files import file_hash
+from system.paths import CompetitionPaths
 from trainables.attach import attach, complete_trial, is_complete, start_of
 from trainables.config import TrialConfig
-from trainables.reproduce import reproduce
+from trainables.reproduce.retrain import reproduce
 from trainables.sizes import weights_bytes
 from trainables.training import TrialContext, TrialRun, run_trial
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ledger.files import read_json, read_lines
+from system.files import read_json, read_lines
 
 ROOT = Path(__file__).parents[2]
 SECRET = "planted-key-0123456789abcdef"

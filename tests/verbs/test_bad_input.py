@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import search_spaces
-from ledger.files import read_json
+from system.files import read_json
 from tests.verbs.conftest import ROOT, YAML, Desk, Journey
 
 Run = Callable[..., tuple[int, str, str]]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ledger.paths import CompetitionPaths
 from ledger.query import all_data_sibling, fold_siblings
+from system.paths import CompetitionPaths
 from tests.verbs.conftest import Desk, Done, eventually
 
 pytestmark = pytest.mark.long

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from ledger.claims import claim
 from ledger.trials import TrialFolder
+from system.claims import claim
 from tests.verbs.conftest import Desk, eventually
 
 pytestmark = pytest.mark.long

@@ -15,8 +15,8 @@ import pytest
 import import_predictions
 from competitions.prepare import Prepared
 from competitions.targets import targets
-from ledger.paths import CompetitionPaths
 from ledger.trials import Record, TrialFolder
+from system.paths import CompetitionPaths
 from tests.conftest import TINY
 from tests.verbs.conftest import ROOT, SECRET
 

@@ -19,8 +19,8 @@ FRESH = """
 import sys
 from pathlib import Path
 from competitions.prepare import load_prepared
-from ledger.files import read_json
-from ledger.paths import competition_paths
+from system.files import read_json
+from system.paths import competition_paths
 from trainables.attach import attach
 from trainables.config import TrialConfig
 from trainables.training import run_trial

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.files import read_json
+from system.files import read_json
 from tests.verbs.conftest import Desk, eventually
 
 

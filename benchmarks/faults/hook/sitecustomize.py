@@ -99,7 +99,7 @@ WATCHED = {
     "trainables.training": _watch_training,
     "trainables.losses": _add_losses,
     "trainables.catalog": _name_losses,
-    "search.launch": _watch_joined,
+    "search.tune.ray_session": _watch_joined,
 }
 
 

@@ -1,0 +1,239 @@
+"""One place decided: a pool -> the choice among its members, and what of views, calibration, class shares and offsets won.
+
+Every refinement is fitted on the photos that choose and kept only if it wins on groups that did not, and does not lose on all that are
+judged (`ensemble.scoring.gain`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.members import complete, kept_predictions
+from bundle.options import BEST, Asked, heeding
+from bundle.pool import IDENTITY, TEST, Pool
+from competitions.prepare import Prepared
+from ensemble.align import align
+from ensemble.plan.spec import Design, mean_of_models
+from ensemble.postprocess.calibration import calibrate
+from ensemble.postprocess.label_shift import PriorEstimate, estimate_prior, whole_shares
+from ensemble.postprocess.offsets import PER_CLASS
+from ensemble.scoring.gain import Gain, Judge, Step, keep_what_wins
+from ensemble.selection.candidates import Arena
+from ensemble.selection.compare import Smallest, Tournament, smallest_if_equal, tournament
+from ensemble.selection.refinements import calibrated, corrected, offset, same_for_group, with_quota
+from ensemble.selection.selector import Choosing, Refine
+from ensemble.views.search import own_views, shared_views
+from system.errors import UserError
+
+MOST_JUDGED = 6000
+"""Labelled photos on which refinements and ways are judged: of more, whole groups are left out. Noise is small then, and time is not."""
+TRIED = 50
+"""Resamples in which a refinement is fitted anew; each group is left out of a third of them."""
+SEED = 1
+"""Of those resamples; the honest score draws others."""
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What is known about the class shares of the test photos for one task.
+
+    Attributes:
+        new: C shares to decide by; `None` where nothing is known or nothing differs.
+        source: `known`, or the estimator.
+        estimate: The estimate, where one was made.
+        words: For people.
+    """
+
+    new: tuple[float, ...] | None = None
+    source: str = ""
+    estimate: PriorEstimate | None = None
+    words: str = "not asked"
+
+
+@dataclass(frozen=True)
+class Decided:
+    """The choice for one place.
+
+    Attributes:
+        pool: Its members.
+        plain: Hard vote (or the rule asked for) of the best members, without refinements.
+        choosing: The same with all that won.
+        accounts: Of the refinements that were tried.
+        refined: Those that won, in their order.
+        shares: What is known of the test photos' class shares.
+        tournament: Of all ways, where it was asked for.
+        smallest: The fewest members that lose nothing beyond noise, where the number was free.
+    """
+
+    pool: Pool
+    plain: Choosing
+    choosing: Choosing
+    accounts: tuple[Gain, ...] = ()
+    refined: tuple[tuple[str, Refine], ...] = ()
+    shares: Shares = field(default_factory=Shares)
+    tournament: Tournament | None = None
+    smallest: Smallest | None = None
+
+    def judged(self, choosing: Choosing) -> Choosing:
+        """The same choice, or the same way, on the photos on which refinements are judged."""
+        return choosing.on_arena(self.plain.arena.fewer(MOST_JUDGED))
+
+
+def decide_place(prepared: Prepared, pool: Pool, asked: Asked, shares: Shares) -> Decided:
+    """Choose members, then try the refinements in their order, each on top of those that won before it.
+
+    Raises:
+        UserError: Ways are to be compared, and there is one group.
+    """
+    arena, held = pool.arena.fewer(MOST_JUDGED), None
+    way = asked.vote if asked.vote != BEST else "hard"
+    if len(np.unique(arena.groups[arena.labels >= 0])) < 2:
+        if asked.thorough or asked.vote == BEST:
+            raise UserError(
+                f"--thorough and --vote best compare ways on groups left out, and the labelled photos of {pool.place} are of one "
+                "group; leave them out, or give another --fold"
+            )
+        plain = Choosing(pool.arena, way, asked.sizes)
+        return Decided(pool, plain, plain, shares=shares)
+    judge = Judge(
+        arena.labels,
+        arena.groups,
+        metric=arena.metric,
+        seed=SEED,
+        n_resamples=TRIED,
+        class_weights=class_weights(arena.labels, arena.n_classes, shares),
+    )
+    if asked.thorough or asked.vote == BEST:
+        held = tournament(arena, sizes=asked.sizes, judge=judge, ways=heeding(asked))
+        way = held.champion if asked.vote == BEST else way
+    plain = Choosing(pool.arena, way, asked.sizes)
+    smallest = _smallest(arena, asked, way, judge)
+    if asked.plain:
+        return Decided(pool, plain, plain, shares=shares, tournament=held, smallest=smallest)
+    refinements = _refinements(prepared, pool, shares)
+    steps = [Step(name, partial(_then, refine)) for name, refine in refinements.items()]
+    judged = plain.on_arena(plain.arena.fewer(MOST_JUDGED))
+    _, accounts = keep_what_wins(judged, steps, judge)
+    refined = tuple((account.step, refinements[account.step]) for account in accounts if account.kept)
+    choosing = plain
+    for _, refine in refined:
+        choosing = choosing.then(refine)
+    return Decided(pool, plain, choosing, accounts, refined, shares, held, smallest)
+
+
+def told_shares(prepared: Prepared) -> dict[str, Shares]:
+    """Task -> what the competition tells of the test photos' class shares."""
+    competition = prepared.competition
+    return {
+        task: Shares(whole_shares([told[name] for name in competition.classes(task)]), "known", words="told by the competition")
+        for task, told in competition.test_shares.items()
+    }
+
+
+def known_shares(prepared: Prepared, pool: Pool, *, shift: str | None, method: str, device: str) -> Shares:
+    """The test photos' class shares: told by the competition, else estimated from the calibrated answers of the best member.
+
+    Args:
+        prepared: The competition's data.
+        pool: Of the task; of one with a condition nothing is known.
+        shift: Why an estimate is refused: what announced that test photos come from elsewhere. `None` where nothing did.
+        method: How they are estimated, one of `ensemble.postprocess.label_shift.METHODS`.
+        device: Where missing predictions are computed.
+    """
+    if pool.place.where:
+        return Shares(words="not asked for a subset: shares of all test photos are not those of some of them")
+    told = told_shares(prepared)
+    if pool.place.task in told:
+        return told[pool.place.task]
+    classes = prepared.competition.classes(pool.place.task)
+    labels, member = pool.arena.labels, next((m for m in pool.members if not m.imported), None)
+    test = [prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test")]
+    test = [image_id for image_id in test if image_id not in prepared.broken]
+    if member is None or len(test) < 2:
+        return Shares(words="not estimated: that needs test photos, and a trial that sees them")
+    if shift is not None:
+        return Shares(words=f"not estimated: {shift}, and other looks would be taken for other shares")
+    absent = sorted(set(range(len(classes))) - set(np.unique(labels[labels >= 0]).tolist()))
+    if absent:
+        return Shares(words=f"not estimated: no labelled photo of {', '.join(classes[n] for n in absent)}")
+    groups = dict(zip(prepared.manifest.image_ids, prepared.manifest.groups, strict=True))
+    test_groups = [groups[image_id] for image_id in test]
+    if min(len(set(test_groups)), len(np.unique(pool.arena.groups[labels >= 0]))) < 2:
+        return Shares(words="not estimated: that needs at least two groups on each side")
+    complete(prepared, {trial: [IDENTITY] for trial in member.trials}, (TEST,), device)
+    source, other = _calibrated_sides(prepared, pool, member.name, test)
+    found = estimate_prior(source, labels, pool.arena.groups, other, test_groups, covariate_shift=False, method=method)
+    if not found.beyond_noise:
+        return Shares(None, found.method, found, "no other than those of the labelled photos, beyond noise")
+    return Shares(found.believed, found.method, found, "other than those of the labelled photos, beyond noise")
+
+
+def _refinements(prepared: Prepared, pool: Pool, shares: Shares) -> dict[str, Refine]:
+    """Name -> what is tried, in this order."""
+    competition, arena = prepared.competition, pool.arena
+    found: dict[str, Refine] = {}
+    if len(arena.views) > 1:
+        found |= {"views": shared_views, "views per member": own_views}
+    found["calibration"] = calibrated
+    if shares.new is not None:
+        found["test shares"] = partial(corrected, new=shares.new, source=shares.source)
+    if arena.metric in PER_CLASS:
+        found["offsets"] = offset
+    task = competition.tasks.get(pool.place.task)
+    if "same_group_at_test" in competition.allows and task is not None and task.same_in_group:
+        found["one answer per group"] = same_for_group
+    if shares.source == "known" and shares.new is not None:
+        found["quota"] = partial(with_quota, shares=shares.new)
+    return found
+
+
+def _smallest(arena: Arena, asked: Asked, way: str, judge: Judge) -> Smallest | None:
+    if asked.top is not None or way not in ("hard", "soft", "geometric", "rank"):
+        return None
+    return smallest_if_equal(arena, most=max(asked.sizes), judge=judge, way=way)
+
+
+def _then(refine: Refine, choosing: Choosing) -> Choosing:
+    return choosing.then(refine)
+
+
+def class_weights(labels: NDArray[np.int64], n_classes: int, shares: Shares) -> tuple[float, ...] | None:
+    """By how much each class is more frequent in the test than among these labels `(N,)`; `None` where nothing is known."""
+    if shares.new is None:
+        return None
+    here = np.bincount(labels[labels >= 0], minlength=n_classes)
+    here = here / here.sum()
+    return tuple(float(new / old) if old > 0 else 1.0 for new, old in zip(shares.new, here, strict=True))
+
+
+def _calibrated_sides(prepared: Prepared, pool: Pool, member: str, test: Sequence[str]) -> tuple[Numbers, Numbers]:
+    """A member's probabilities of labelled and of test photos, each model calibrated on its own photos: `(N, C)`, `(M, C)`."""
+    arena, at = pool.arena, pool.arena.members.index(member)
+    fitted = calibrated(arena, arena.sample(), Design(((at, 0),), "soft")).calibration[at]
+    models = np.zeros(len(arena.labels), dtype=np.int64) if arena.models is None else arena.models
+    source = np.empty((len(arena.labels), arena.n_classes))
+    for number, own in enumerate(fitted):
+        source[models == number] = calibrate(own, arena.probs[at, 0, models == number])
+    rows = []
+    for own, trial in zip(fitted, pool.member(member).trials, strict=True):
+        have, probs = kept_predictions(prepared.paths, trial).read(TEST, pool.place.task, IDENTITY)
+        rows.append(calibrate(own, align(test, have, probs, member=trial)))
+    return source, mean_of_models(rows).astype(np.float64)
+
+
+def shares_json(shares: Mapping[str, Shares]) -> dict[str, Any]:
+    """What was found about each task's shares, as a JSON value."""
+    return {
+        task: {
+            "shares": None if found.new is None else list(found.new),
+            "source": found.source,
+            "estimate": None if found.estimate is None else found.estimate.to_json(),
+            "words": found.words,
+        }
+        for task, found in shares.items()
+    }

@@ -1,0 +1,132 @@
+"""Files from outside as members of a pool: those that answer the photos it is compared on, and the test photos."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bundle.members import Member
+from bundle.pool import IDENTITY, TEST, VALIDATION, fold_rows, rows_of_import
+from competitions.manifest import LABEL
+from competitions.prepare import Prepared
+from competitions.targets import Target
+from ensemble.align import Voter
+from ensemble.label.cascade import Place
+from ensemble.plan.task_ensemble import TaskEnsemble
+from ledger.imports import Import, imports_of
+from system.errors import UserError, unknown
+
+log = logging.getLogger("podium.bundle")
+
+
+def importing(
+    prepared: Prepared, place: Place, targets: Sequence[Target], folds: Sequence[int], names: Sequence[str] | None
+) -> list[Member]:
+    """The imports that are members of a place.
+
+    Unasked, an import joins where it answers every photo of the folds that the place is asked about; named, it joins with those that it
+    answers, and all members are then compared on these photos alone. Either way it must answer every test photo.
+
+    Args:
+        prepared: The competition's data.
+        place: What is answered.
+        targets: Those that answer it.
+        folds: Whose photos members are compared on.
+        names: Names of imports; all that can for `None`.
+
+    Raises:
+        UserError: A name is unknown, or a named import lacks test photos, or has no photo of the folds.
+    """
+    there = imports_of(prepared.paths)
+    known = {one.name: one for one in there}
+    faults = [unknown("import", name, known) for name in names or () if name not in known]
+    if faults:
+        raise UserError(*faults)
+    asked = there if names is None else [known[name] for name in names]
+    members, faults = [], []
+    for one in asked:
+        if not _answers(prepared, one, place):
+            continue
+        fault = _fault(prepared, one, place, targets, folds, whole=names is None)
+        if not fault:
+            members.append(Member(one.id, (one.id,), imported=one.name))
+        elif names is None:
+            log.warning("import %s does not vote for %s: %s", one.name, place, fault)
+        else:
+            faults.append(f"import {one.name} cannot vote for {place}: {fault}")
+    if faults:
+        raise UserError(*faults)
+    return members
+
+
+def check_unjudged(prepared: Prepared, places: Sequence[Place], names: Sequence[str]) -> None:
+    """Refuse files that cannot vote unjudged, before anything is computed.
+
+    Raises:
+        UserError: A name is unknown, a file answers none of the places, or not every test photo.
+    """
+    known = {one.name: one for one in imports_of(prepared.paths)}
+    faults = [unknown("import", name, known) for name in names if name not in known]
+    for one in (known[name] for name in names if name in known):
+        own = [place for place in places if not place.where and _answers(prepared, one, place)]
+        faults += [] if own else [f"import {one.name} answers none of {', '.join(map(str, places))}; leave it out"]
+        lacking = [fault for place in own if (fault := _test_fault(prepared, one, place))]
+        faults += [f"import {one.name} cannot vote for {own[0]}: {fault}" for fault in lacking[:1]]
+    if faults:
+        raise UserError(*faults)
+
+
+def with_unjudged(prepared: Prepared, ensemble: TaskEnsemble, names: Sequence[str]) -> tuple[TaskEnsemble, dict[str, str]]:
+    """The ensemble with these files as its most junior voters, each with the weight of a member, and their names by id.
+
+    Raises:
+        UserError: Its votes have no weight per voter.
+    """
+    known = {one.name: one for one in imports_of(prepared.paths)}
+    joining = [known[n] for n in names if not ensemble.where and _answers(prepared, known[n], ensemble.place)]
+    joining = [one for one in joining if one.id not in ensemble.members]
+    if not joining:
+        return ensemble, {}
+    weights = (1.0,) * len(ensemble.voters) if ensemble.weights is None else ensemble.weights
+    own = [weight for weight in weights if isinstance(weight, int | float)]
+    if ensemble.stacking is not None or len(own) < len(weights):
+        raise UserError("--unjudged files need a vote with one weight per voter; give --vote hard, soft, weighted or greedy-hard")
+    each = sum(own) / len(ensemble.members)
+    voters = (*ensemble.voters, *(Voter(one.id, IDENTITY) for one in joining))
+    return replace(ensemble, voters=voters, weights=(*own, *[each] * len(joining))), {one.id: one.name for one in joining}
+
+
+def _answers(prepared: Prepared, one: Import, place: Place) -> bool:
+    derived = LABEL in one.heads and place.task in prepared.competition.composed
+    return place.task in one.heads or derived
+
+
+def _fault(
+    prepared: Prepared, one: Import, place: Place, targets: Sequence[Target], folds: Sequence[int], *, whole: bool
+) -> str | None:
+    """Why it cannot be a member, in words."""
+    ids = prepared.manifest.image_ids
+    wanted = {ids[row] for target in targets for fold in folds for row in fold_rows(prepared, target, fold)}
+    validation = set(rows_of_import(prepared, one.id, VALIDATION, place.task)[0])
+    if fault := _test_fault(prepared, one, place):
+        return fault
+    if not wanted & validation:
+        listed = ", ".join(map(str, np.array(folds)))
+        return (
+            f"it answers no photo of fold {listed}, so nobody can say how good it is; import its out-of-fold answers too, "
+            f"or let it vote unjudged: --unjudged {one.name} (docs/outside.md)"
+        )
+    if whole and wanted - validation:
+        return (
+            f"{len(wanted - validation)} of {len(wanted)} photos of the fold have no answer; name it with --imports {one.name} to "
+            "compare all members on the photos that it answers"
+        )
+    return None
+
+
+def _test_fault(prepared: Prepared, one: Import, place: Place) -> str | None:
+    ids = prepared.manifest.image_ids
+    test = {ids[row] for row in prepared.manifest.rows("test")} - set(prepared.broken)
+    lacking = sorted(test - set(rows_of_import(prepared, one.id, TEST, place.task)[0]))
+    return f"{len(lacking)} of {len(test)} test photos have no answer, among them {', '.join(lacking[:3])}" if lacking else None

@@ -1,0 +1,138 @@
+"""What is asked of an export: plain settings, checked together."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+from competitions.prepare import Prepared
+from ensemble.label.together_ways import TOGETHER
+from ensemble.postprocess.label_shift import METHODS
+from ensemble.selection.strategies import WAYS
+from system.errors import UserError, unknown
+from trainables.catalog import check_views
+from trainables.devices import device_faults
+
+BEST, EM = "best", "em"
+MOST = 5
+"""Without a number of its own, an ensemble takes as many of its best members, up to this, as vote best."""
+ALL_FOLDS: Literal["all"] = "all"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an export is asked for.
+
+    Attributes:
+        top: Members per place; for `None` as many, from 1 to `MOST`, as vote best.
+        vote: One of `ensemble.selection.strategies.WAYS`, or `best`: the winner of the tournament.
+        targets: Whose trials vote; one per task for `None`. Together they answer the label: tasks, several heads, the label itself,
+            or a task by its subsets. Several targets that answer one place share a pool.
+        study: Only trials that this study asked for; the whole ledger for `None`.
+        fold: The validation fold that members share, or `all`: members are then one trial per fold.
+        all_data: Let each member hand its vote on the test photos to the trial that learned with its settings from all labelled
+            photos. The scores stay those of the members: their siblings have none.
+        imports: Names of files from outside that vote; those that answer every photo of the fold for `None`.
+        unjudged: Names of files from outside with answers for the test photos alone: they vote as the most junior, each with the weight
+            of one member, and no score knows them.
+        together: One of `ensemble.label.decode.TOGETHER`: how the tasks' answers become the label; for `None` as they always did, unless
+            another way wins.
+        thorough: Compare every way, over a wider pool.
+        plain: No refinements: the votes as they are.
+        soup: Average the weights of trials that share backbone and start.
+        front: Measure what members cost.
+        max_seconds: Per 1,000 photos, of all networks together.
+        max_megabytes: Of all weights together.
+        estimator: One of `ensemble.postprocess.label_shift.METHODS`: how the test photos' class shares are estimated if not told.
+        device: Where missing predictions are computed.
+    """
+
+    top: int | None = None
+    vote: str = "hard"
+    targets: tuple[str, ...] | None = None
+    study: str | None = None
+    fold: int | Literal["all"] = 0
+    all_data: bool = False
+    imports: tuple[str, ...] | None = None
+    unjudged: tuple[str, ...] = ()
+    together: str | None = None
+    thorough: bool = False
+    plain: bool = False
+    soup: bool = False
+    front: bool = False
+    max_seconds: float | None = None
+    max_megabytes: float | None = None
+    estimator: str = EM
+    device: str = "cpu"
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The numbers of members that are allowed."""
+        return (self.top,) if self.top else tuple(range(1, MOST + 1))
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether something is limited."""
+        return self.max_seconds is not None or self.max_megabytes is not None
+
+    def folds(self, n_folds: int) -> tuple[int, ...]:
+        """The folds that a member has a trial of."""
+        return tuple(range(n_folds)) if self.fold == ALL_FOLDS else (int(self.fold),)
+
+
+def heeding(asked: Asked) -> tuple[str, ...]:
+    """The ways to choose that heed the number of members asked for."""
+    return tuple(name for name, way in WAYS.items() if asked.top is None or way.most is None or asked.top <= way.most)
+
+
+def check(asked: Asked, prepared: Prepared) -> None:
+    """Refuse what is out of range, unknown, or would have no effect.
+
+    Raises:
+        UserError: With every fault.
+    """
+    folds = prepared.competition.split.n_folds
+    ways = {**WAYS, BEST: None}
+    faults = [] if asked.top is None or asked.top >= 1 else [f"top must be 1 or more, got {asked.top}; give --top K"]
+    faults += [] if asked.vote in ways else [unknown("voting rule", asked.vote, ways)]
+    faults += [] if asked.estimator in METHODS else [unknown("estimator of class shares", asked.estimator, METHODS)]
+    faults += (
+        ["--estimator has no effect with --plain, which looks at no shares; drop one"]
+        if asked.plain and asked.estimator != EM
+        else []
+    )
+    faults += [] if asked.together in (None, *TOGETHER) else [unknown("way to the label", asked.together, TOGETHER)]
+    if asked.fold != ALL_FOLDS and not 0 <= int(asked.fold) < folds:
+        faults.append(f"fold must be 0..{folds - 1} or all, got {asked.fold}")
+    if asked.fold == ALL_FOLDS and folds < 2:
+        faults.append(f"fold must be 0 here, got all: split {prepared.competition.split.name!r} is a holdout, which has one")
+    if asked.all_data and asked.fold == ALL_FOLDS:
+        faults.append(
+            "--all-data goes with one fold: with --fold all every labelled photo has taught a vote already; drop one of them"
+        )
+    if asked.soup and asked.all_data:
+        faults.append(
+            "--soup has no effect with --all-data: a mean of weights has no sibling that learned from all photos; drop one"
+        )
+    if asked.soup and asked.fold == ALL_FOLDS:
+        faults.append(
+            "--soup goes with one fold: trials of several folds share no photo that none of them learned; drop one of them"
+        )
+    if asked.all_data and (asked.has_budget or asked.front):
+        faults.append(
+            "a budget and --front measure the members themselves, and --all-data hands their votes on; drop one of them"
+        )
+    for name, given in (("--imports", asked.imports), ("--unjudged", asked.unjudged)):
+        faults += [f"{name} names {one} {n} times; name it once" for one, n in Counter(given or ()).items() if n > 1]
+    for name, value in (("--max-seconds-per-1000", asked.max_seconds), ("--max-megabytes", asked.max_megabytes)):
+        faults += [f"{name} must be above 0, got {value:g}"] if value is not None and not value > 0 else []
+    if (asked.has_budget or asked.front) and asked.vote not in ("hard", "soft"):
+        faults.append(
+            f"a budget and --front compare hard or soft votes of the best trials, got --vote {asked.vote}; give hard or soft"
+        )
+    if asked.vote in WAYS and asked.vote not in heeding(asked):
+        taken = WAYS[asked.vote].takes
+        faults.append(f"--top {asked.top} has no effect with --vote {asked.vote}, which takes {taken}; leave --top out")
+    faults += device_faults(asked.device)
+    if faults:
+        raise UserError(*faults)
+    check_views(prepared.competition.views)

@@ -1,0 +1,215 @@
+"""What an export says of its answers: the best single trial, the votes, the honest score, and whether any of it is more than noise."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.fit_subtask import Decided, Shares, class_weights
+from competitions.labels import Composition, decompose, decompose_probs
+from competitions.manifest import LABEL
+from competitions.prepare import Prepared
+from competitions.targets import Target
+from ensemble.label.cascade import Place, answer_tasks
+from ensemble.label.decode import Together, answer_together, asked_places
+from ensemble.label.decoders import ROUTES
+from ensemble.scoring.gain import Judge
+from ensemble.scoring.honest import choose_together, honest_score, optimistic_score
+from ensemble.selection.selector import Choosing
+from ensemble.votes import Choose, Ints, Vote
+
+RESAMPLES = 200
+SEED = 0
+"""Of the resamples; ways to the label and the best single trial are compared on the first of those of the honest score, so that choices
+are made once."""
+COMPARED = 50
+KEPT = {name for name, route in ROUTES.items() if route.keeps}
+"""Ways in which each task keeps its own vote; in all others the tasks follow from the label."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """One answer, asked on the photos that all places it depends on have and that have a label for it.
+
+    Attributes:
+        task: A task, or the label.
+        labels: `int64 (n,)`.
+        groups: n group names.
+        seats: Place -> `int64 (n,)`: where these photos stand in its arena.
+    """
+
+    task: str
+    labels: Ints
+    groups: NDArray[np.str_]
+    seats: Mapping[Place, Ints]
+
+
+def asking(prepared: Prepared, decided: Mapping[Place, Decided], places: Sequence[Place], task: str) -> Asking:
+    """Bring the places' photos together by their ids."""
+    labels = prepared.labels(_target(prepared, task))[task]
+    label_of = dict(zip(prepared.manifest.image_ids, labels.tolist(), strict=True))
+    seats = {place: {i: seat for seat, i in enumerate(decided[place].pool.image_ids)} for place in places}
+    first = decided[places[0]].pool
+    ids = [i for i in first.image_ids if label_of[i] >= 0 and all(i in seat for seat in seats.values())]
+    group_of = dict(zip(first.image_ids, first.arena.groups, strict=True))
+    return Asking(
+        task,
+        np.array([label_of[i] for i in ids], dtype=np.int64),
+        np.array([group_of[i] for i in ids]),
+        {place: np.array([seat[i] for i in ids], dtype=np.int64) for place, seat in seats.items()},
+    )
+
+
+def weighing(
+    decided: Mapping[Place, Decided], asked: Asking, table: Composition, n_classes: int, told: Mapping[str, Shares]
+) -> tuple[float, ...] | None:
+    """By how much each of an answer's C classes counts, so that scores are those at the test photos' class shares.
+
+    A task without a place of its own has the shares told, or those that follow from the label's. Of the label without shares of its own
+    it is the product over its tasks. `None` where nothing is known.
+    """
+    shares = {**told, **{place.task: one.shares for place, one in decided.items() if one.shares.new is not None}}
+    if asked.task not in shares and asked.task in table.tasks and LABEL in shares:
+        whole = np.array([shares[LABEL].new])
+        shares[asked.task] = Shares(tuple(decompose_probs(table, whole)[asked.task][0].tolist()))
+    if asked.task in shares:
+        return class_weights(asked.labels, n_classes, shares[asked.task])
+    parts = decompose(table, asked.labels) if asked.task == LABEL else {}
+    classes = decompose(table, np.arange(n_classes)) if parts else {}
+    found = np.ones(n_classes)
+    for number, task in enumerate(parts):
+        own = class_weights(parts[task], table.sizes[number], shares.get(task, Shares()))
+        found *= 1.0 if own is None else np.array(own)[classes[task]]
+    return None if (found == 1).all() else tuple(found.tolist())
+
+
+def unseen(prepared: Prepared, asked: Asking) -> list[str]:
+    """Classes of an answer that labelled photos show, but none of those asked about: no score of these knows them."""
+    labels = prepared.labels(_target(prepared, asked.task))[asked.task][prepared.usable()]
+    there = set(np.unique(labels[labels >= 0]).tolist()) - set(asked.labels.tolist())
+    return [prepared.competition.classes(asked.task)[number] for number in sorted(there)]
+
+
+def _target(prepared: Prepared, task: str) -> Target:
+    competition = prepared.competition
+    composed = tuple((name, len(competition.classes(name))) for name in competition.composed)
+    return Target(task, {task: len(competition.classes(task))}, competition.metric, composed=composed)
+
+
+def needed(ways: Sequence[Together], table: Composition, places: Sequence[Place], task: str) -> tuple[Place, ...]:
+    """The places whose votes decide a task, or the label, in one of these ways."""
+    found: set[Place] = set()
+    inside = (*table.tasks, LABEL)
+    for together in ways:
+        asked = asked_places(together.way, places, table)
+        own = {place for place in asked if place.task == task}
+        if task in inside and (task == LABEL or together.way not in KEPT):
+            own = {place for place in asked if place.task in inside}
+        routers = {router for place in own for router, _ in place.where}
+        found |= own | {place for place in asked if place.task in routers}
+    return tuple(place for place in places if place in found)
+
+
+def answering(
+    choosings: Mapping[Place, Choosing],
+    asked: Asking,
+    together: Together,
+    table: Composition,
+    classes: Mapping[str, Sequence[str]],
+) -> Choose:
+    """The choice of one answer: each place chooses, then they answer together; rows are positions among the asked photos."""
+    choices = {place: choosings[place].at(asked.seats[place]) for place in asked.seats}
+
+    def answer(places: Sequence[Place], votes: Sequence[Vote]) -> Vote:
+        if asked.task in (*table.tasks, LABEL) and _answers_label(places, table):
+            return answer_together(together, table, places, votes, classes)[asked.task]
+        return answer_tasks(places, votes, classes)[asked.task]
+
+    return choose_together(choices, answer)
+
+
+def say(
+    decided: Mapping[Place, Decided],
+    asked: Asking,
+    together: Together,
+    default: Together,
+    table: Composition,
+    classes: Mapping[str, Sequence[str]],
+    *,
+    metric: str,
+    weights: Sequence[float] | None = None,
+) -> dict[str, Any]:
+    """What is known about one answer.
+
+    Args:
+        decided: All places.
+        asked: Which answer, on which photos.
+        together: How the plan comes to the label.
+        default: How it would without having compared.
+        table: How tasks and label belong together.
+        classes: Task -> class names.
+        metric: What it is judged in.
+        weights: Of the answer's classes, in every score (`weighing`).
+    """
+
+    def choice(of: Mapping[Place, Choosing], how: Together = together) -> Choose:
+        return answering(of, asked, how, table, classes)
+
+    own = {place: decided[place] for place in asked.seats}
+    whole = choice({place: one.choosing for place, one in own.items()})
+    single = choice({place: one.plain.by("single") for place, one in own.items()}, default)
+    rules = {
+        rule: choice({place: one.plain.by(rule, (len(one.plain.on().members),)) for place, one in own.items()}, default)
+        for rule in ("hard", "soft")
+    }
+    seen = partial(optimistic_score, labels=asked.labels, metric=metric, class_weights=weights)
+    scores = {name: seen(made) for name, made in rules.items()}
+    best = "+".join(dict.fromkeys(one.pool.members[one.plain.by("single").on().members[0]].name for one in own.values()))
+    vote = seen(whole)
+    honest, against = None, None
+    if len(np.unique(asked.groups)) > 1:
+        how: dict[str, Any] = {"metric": metric, "seed": SEED, "class_weights": weights}
+        honest = asdict(honest_score(whole, asked.labels, asked.groups, n_resamples=RESAMPLES, **how))
+        judge = Judge(asked.labels, asked.groups, n_resamples=COMPARED, **how)
+        against = judge.compare("the vote", judge.group_results(single), judge.group_results(whole))
+    return {
+        "best_single": {"trial_id": best, "score": seen(single)},
+        "vote": vote,
+        **scores,
+        "optimistic": vote,
+        "honest": honest,
+        "gap": None if honest is None else vote - honest["mean"],
+        "weighed": weights is not None,
+        "against_best_single": None if against is None else against.to_json(),
+        "members": {str(place): len(one.choosing.on().members) for place, one in own.items()},
+        "enough": {str(place): one.smallest.k for place, one in own.items() if one.smallest is not None},
+    }
+
+
+def verdict(said: Mapping[str, Any]) -> str:
+    """Whether the ensemble is better than its best single trial, in words, and what is as good where it is not."""
+    gain = said["against_best_single"]
+    if gain is None:
+        return "photos of at least two groups are needed to say whether the vote helps"
+    by = f"{gain['gain']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f})"
+    if gain["low"] > 0:
+        return f"better than the best single trial: {by}{_fewer(said)}"
+    if gain["high"] < 0:
+        return f"worse than the best single trial: {by}; take --vote single --plain"
+    smaller = _fewer(said) or "; --vote single is as good and costs less"
+    return f"no gain beyond noise over the best single trial: {by}{smaller}"
+
+
+def _fewer(said: Mapping[str, Any]) -> str:
+    """Whether fewer members would do."""
+    most = max(said["members"].values())
+    enough = max(said["enough"].values(), default=most)
+    return f"; {enough} of {most} members would do as well (--top {enough})" if enough < most else ""
+
+
+def _answers_label(places: Sequence[Place], table: Composition) -> bool:
+    there = {place.task for place in places}
+    return LABEL in there or set(table.tasks) <= there

@@ -1,0 +1,1 @@
+"""A competition that draws itself, with planted faults."""

@@ -1,0 +1,1 @@
+"""Photos: decoder, cache, near-duplicates, statistics."""

@@ -1,0 +1,1 @@
+"""Layouts of data sets: files as they were handed out -> manifest."""

@@ -1,0 +1,110 @@
+"""Layout `folders`: the folder a photo stands in says its role and, in training, its class. No table.
+
+    <root>/<images>/<train>/<class>/**.jpg      learned from
+    <root>/<images>/<test>/**.jpg               answered
+    <root>/<images>/<unlabelled>/**.jpg         where there are some
+
+The words for train, test and unlabelled are `roles`. A test photo's id, which is handed in, is its path below the test folder; every
+other id is the path below `images`, so it begins with the role's folder and ids stay unique. Ids are NFC, whatever the file system
+says. Files without an image ending, hidden files and folders that no role names are passed over.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from unicodedata import normalize
+
+from competitions.competition import Competition
+from competitions.manifest import Manifest
+from competitions.readers.photo_paths import folders_in, is_photo, photos_below, place_files, require_root
+from competitions.readers.rows import Rows, manifest_of
+from system.errors import UserError, listed, unknown
+
+Photo = tuple[str, str, str]
+"""Path below `images`, role, class (empty but in training)."""
+
+
+def read_folders(competition: Competition, root: Path) -> Manifest:
+    """A folder per class in training, a folder of test photos, and perhaps one of unlabelled photos; one task.
+
+    Raises:
+        UserError: With every folder that is missing, no class, or empty, and every photo outside of a class's folder.
+    """
+    require_root(competition, root)
+    top = root / competition.images
+    words = _words(competition, top)
+    faults = _word_faults(words, top)
+    if faults:
+        raise UserError(*faults)
+    [(task, asked)] = competition.tasks.items()
+    photos = _training_photos(top, words["train"], asked.classes, faults)
+    for role in ("test", "unlabelled"):
+        photos += [(f"{words[role]}/{name}", role, "") for name in (photos_below(top / words[role]) if role in words else ())]
+    if "test" in words and not any(role == "test" for _, role, _ in photos):
+        faults.append(f"the test folder {words['test']!r} holds no photo; check the upload")
+    if faults:
+        raise UserError(*faults)
+    rows = Rows(
+        name=str(competition.images or competition.root or "the folders"),
+        ids=tuple(_image_id(path, role, words) for path, role, _ in photos),
+        paths=tuple(path for path, _, _ in photos),
+        groups=("",) * len(photos),
+        roles=tuple(role for _, role, _ in photos),
+        fields={task: tuple(name for _, _, name in photos)},
+        images=competition.images,
+    )
+    return manifest_of(competition, rows, root, place_files)
+
+
+def _words(competition: Competition, top: Path) -> dict[str, str]:
+    """Role -> folder; a folder `unlabelled` counts without being named."""
+    named = {role: str(PurePosixPath(word)) for role, word in competition.roles.items()}
+    found = {"unlabelled": "unlabelled"} if (top / "unlabelled").is_dir() and "unlabelled" not in named.values() else {}
+    return found | named
+
+
+def _word_faults(words: dict[str, str], top: Path) -> list[str]:
+    faults = []
+    for role, word in words.items():
+        if word in ("", ".") or PurePosixPath(word).is_absolute() or ".." in PurePosixPath(word).parts or "\\" in word:
+            faults.append(f"roles.{role} must name a folder below {top}, with / between folders, got {word!r}")
+        elif not (top / word).is_dir():
+            known = folders_in(top) if top.is_dir() else []
+            faults.append(
+                f"there is no folder {word!r} for the role {role} in {top} (folders there: {listed(known) or 'none'}); "
+                f"name it in `roles`, or leave the role out of `roles` where there are no such photos"
+            )
+    twice = sorted({word for word in words.values() if list(words.values()).count(word) > 1})
+    faults += [
+        f"each role must have a folder of its own, {word!r} stands for more than one; name another in `roles`" for word in twice
+    ]
+    nested = [f"{a!r} in {b!r}" for a in words.values() for b in words.values() if PurePosixPath(b) in PurePosixPath(a).parents]
+    if nested:
+        faults.append(
+            f"no role's folder may stand in another's, its photos would have two roles: {listed(nested)}; move them apart"
+        )
+    return faults
+
+
+def _training_photos(top: Path, word: str, classes: Sequence[str], faults: list[str]) -> list[Photo]:
+    """The photos in the classes' folders, class by class; faults are added to `faults`."""
+    spelled = {normalize("NFC", name): name for name in folders_in(top / word)}
+    known = {normalize("NFC", name): name for name in classes}
+    faults += [
+        f"{word}: {unknown('class', name, classes)}; rename the folder, or add the class" for name in spelled if name not in known
+    ]
+    photos = list[Photo]()
+    for key, name in known.items():
+        found = photos_below(top / word / spelled[key]) if key in spelled else []
+        photos += [(f"{word}/{spelled[key]}/{photo}", "train", name) for photo in found]
+        if not found:
+            what = "has no photo" if key in spelled else "has no folder"
+            faults.append(f"{word}: the class {name!r} {what}; check the upload, or take the class out of the YAML")
+    loose = sorted(entry.name for entry in os.scandir(top / word) if entry.is_file() and is_photo(entry.name))
+    if loose:
+        faults.append(f"{word}: a training photo must stand in its class's folder, these do not: {listed(loose)}; move them")
+    return photos
+
+
+def _image_id(path: str, role: str, words: dict[str, str]) -> str:
+    return normalize("NFC", path.removeprefix(f"{words[role]}/") if role == "test" else path)

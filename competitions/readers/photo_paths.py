@@ -1,0 +1,170 @@
+"""Where photos are: paths as a table writes them to paths as the file system spells them, and the faults of those that lead nowhere.
+
+A `Place` takes the root and N paths and gives N paths and the faults: `place_files` for photos that are files, `place_members` for
+rows of `.npz` archives. Only folder listings and array headers are read.
+"""
+
+import os
+import posixpath
+import re
+import zipfile
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import IO
+from unicodedata import normalize
+
+import numpy as np
+from numpy.lib import format as npy
+
+from competitions.competition import Competition
+from system.errors import UserError, listed, unknown
+
+IMAGE_ENDINGS = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif")
+)
+"""Files with these endings, in any case, are photos. Those the decoder cannot read stay in, so that they are named as broken."""
+Place = Callable[[Path, Sequence[str]], tuple[list[str], list[str]]]
+
+
+def require_root(competition: Competition, root: Path) -> None:
+    """Raise a `UserError` where the competition's folder is not there."""
+    if not root.is_dir():
+        raise UserError(
+            f"competition {competition.name!r} reads its data from {root}, which is not a folder; PODIUM_DATA is the "
+            f"folder that holds the data of all competitions: set it in the environment or in .env (PODIUM_DATA=/path/to/data), "
+            f"or put the data there"
+        )
+
+
+def relative_paths(images: str, given: Sequence[str]) -> tuple[list[str], list[str]]:
+    """N normalised paths relative to the root, and the faults of those that leave it."""
+    paths = [value.replace("\\", "/") for value in given]
+    absolute = [repr(p) for p in paths if p.startswith("/") or re.match("[A-Za-z]:", p)]
+    paths = [posixpath.normpath(f"{images}/{p}" if images else p) for p in paths]
+    outside = [repr(p) for p in paths if p == ".." or p.startswith("../")]
+    faults = []
+    if absolute:
+        faults.append(f"paths must be relative to the competition's folder, got absolute {listed(absolute)}; cut off the front")
+    if outside:
+        faults.append(f"paths must stay inside the competition's folder, got {listed(outside)}; move the photos into it")
+    return paths, faults
+
+
+def is_photo(name: str) -> bool:
+    """Whether a file of this name counts: an image ending, and not hidden (`._a.jpg` is what a Mac leaves beside `a.jpg`)."""
+    return not name.startswith(".") and posixpath.splitext(name)[1].lower() in IMAGE_ENDINGS
+
+
+def folders_in(folder: Path) -> list[str]:
+    """The names of the folders in a folder, hidden ones left out, sorted."""
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+
+
+def photos_below(folder: Path) -> list[str]:
+    """The photos at any depth below a folder, relative to it, with `/`, sorted; links are followed, hidden folders are not.
+
+    Raises:
+        UserError: A folder is reached twice through links: its photos would count twice.
+    """
+    found, seen = list[str](), set[str]()
+    for above, below, names in os.walk(folder, followlinks=True, onerror=_raise):
+        if (real := os.path.realpath(above)) in seen:
+            raise UserError(f"{above} is reached twice through links, its photos would count twice; remove one link")
+        seen.add(real)
+        below[:] = [name for name in below if not name.startswith(".")]
+        front = Path(above).relative_to(folder).as_posix()
+        found += [name if front == "." else f"{front}/{name}" for name in names if is_photo(name)]
+    return sorted(found)
+
+
+def _raise(error: OSError) -> None:
+    raise UserError(f"the folder {error.filename} cannot be read ({error.strerror}); mend its permissions") from error
+
+
+def place_files(root: Path, paths: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The paths as the file system spells them (a Korean name may be stored decomposed), and the files that are missing.
+
+    Each folder is listed once; 70,000 single look-ups on a network mount take minutes.
+    """
+
+    @cache
+    def listing(folder: str) -> frozenset[str]:
+        try:
+            return frozenset(entry.name for entry in os.scandir(root / folder))
+        except OSError:
+            return frozenset()
+
+    @cache
+    def folder_of(path: str) -> str | None:
+        return spelled(path) if path else ""
+
+    def spelled(path: str) -> str | None:
+        above, _, name = path.rpartition("/")
+        folder = folder_of(above)
+        if folder is None:
+            return None
+        names = listing(folder)
+        found = name if name in names else next((f for f in (normalize("NFC", name), normalize("NFD", name)) if f in names), None)
+        return found and (f"{folder}/{found}" if folder else found)
+
+    places = [spelled(path) for path in paths]
+    missing = [repr(path) for path, place in zip(paths, places, strict=True) if place is None]
+    faults = []
+    if missing:
+        faults.append(
+            f"{len(missing)} of {len(paths)} image files are not below {root}: {listed(missing)}; "
+            f"check `images` and `columns.path` in the competition's YAML, or the upload"
+        )
+    return [place or path for place, path in zip(places, paths, strict=True)], faults
+
+
+def place_members(root: Path, paths: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The paths as they are, and the faults of archives, arrays and rows they point to."""
+    split = [_member(path) for path in paths]
+    unreadable = [repr(path) for path, parts in zip(paths, split, strict=True) if parts is None]
+    faults = []
+    if unreadable:
+        faults.append(
+            f"a packed photo's path must read archive.npz#array/row, as in images.npz#train/0, got {listed(unreadable)}"
+        )
+    highest: dict[tuple[str, str], int] = {}
+    for parts in filter(None, split):
+        archive, array, row = parts
+        highest[archive, array] = max(row, highest.get((archive, array), 0))
+    for archive in sorted({archive for archive, _ in highest}):
+        asked = {array: row for (a, array), row in highest.items() if a == archive}
+        faults += _archive_faults(root / archive, archive, asked)
+    return list(paths), faults
+
+
+def _member(path: str) -> tuple[str, str, int] | None:
+    archive, _, rest = path.partition("#")
+    array, _, row = rest.rpartition("/")
+    return (archive, array, int(row)) if archive and array and re.fullmatch("[0-9]{1,9}", row) else None
+
+
+def _archive_faults(path: Path, name: str, asked: dict[str, int]) -> list[str]:
+    if not path.is_file():
+        return [f"there is no archive {name!r} in {path.parent}; check the upload"]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            held = {member.removesuffix(".npy") for member in archive.namelist()}
+            faults = [f"{name}: {unknown('array', array, held)}" for array in asked if array not in held]
+            for array in sorted(held.intersection(asked)):
+                with archive.open(f"{array}.npy") as file:
+                    faults += _array_faults(f"{name}#{array}", file, asked[array])
+            return faults
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+        return [f"{name} is not a readable .npz archive ({error}); write it with numpy.savez or upload it again"]
+
+
+def _array_faults(name: str, file: IO[bytes], highest: int) -> list[str]:
+    """The faults of one packed array, from its header alone."""
+    read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(file)]
+    shape, _, dtype = read(file)
+    if dtype != np.uint8 or len(shape) not in {3, 4} or (len(shape) == 4 and shape[3] not in {1, 3}):
+        return [f"{name} must be uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3), got {dtype} {shape}; convert it before packing"]
+    if highest >= shape[0]:
+        return [f"{name} has rows 0..{shape[0] - 1}, the table asks for row {highest}; table and archive do not belong together"]
+    return []

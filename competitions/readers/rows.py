@@ -1,0 +1,135 @@
+"""Rows: what a layout says about each photo, as texts, becomes a checked `Manifest`. Every reader ends here."""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from competitions.competition import Competition, Task
+from competitions.manifest import Manifest
+from competitions.readers.photo_paths import Place, relative_paths
+from system.errors import EXAMPLES, UserError, listed, unknown
+
+
+@dataclass(frozen=True)
+class Rows:
+    """N photos before they are checked.
+
+    Attributes:
+        name: What messages call their source.
+        ids: N ids.
+        paths: N places relative to the root's folder `images`.
+        groups: N groups, empty where a photo has none.
+        roles: N of `competitions.manifest.ROLES`.
+        fields: Task -> N texts: class names, numbers where the task has cuts, empty where there is no label.
+        images: Folder below the root that the paths start from.
+    """
+
+    name: str
+    ids: Sequence[str]
+    paths: Sequence[str]
+    groups: Sequence[str]
+    roles: Sequence[str]
+    fields: Mapping[str, Sequence[str]]
+    images: str = ""
+
+
+def manifest_of(competition: Competition, rows: Rows, root: Path, place: Place, faults: Sequence[str] = ()) -> Manifest:
+    """The manifest of these rows; a photo without a group becomes its own, and only training photos keep labels.
+
+    Args:
+        competition: What is asked.
+        rows: N photos.
+        root: The competition's folder.
+        place: Finds the photos.
+        faults: What the layout found wrong already.
+
+    Raises:
+        UserError: With `faults` and every fault of ids, roles, labels and paths.
+    """
+    found = [*faults, *id_faults(rows.ids)]
+    if "train" not in rows.roles:
+        found.append(
+            f"no row has the role train (the word {competition.roles['train']!r}); without training photos nothing can be learned"
+        )
+    labels = _labels(competition, rows, found)
+    paths, misplaced = relative_paths(rows.images, rows.paths)
+    found += misplaced
+    if not misplaced:
+        paths, missing = place(root, paths)
+        found += missing
+    if found:
+        raise UserError(*(f"{rows.name}: {fault}" for fault in found))
+    groups = tuple(group or f"~{image_id}" for group, image_id in zip(rows.groups, rows.ids, strict=True))
+    return Manifest(tuple(rows.ids), tuple(paths), groups, tuple(rows.roles), labels)
+
+
+def id_faults(ids: Sequence[str]) -> list[str]:
+    """What is wrong with ids: empty, more than one line, twice."""
+    faults = []
+    empty = ids.count("")
+    if empty:
+        faults.append(f"image ids must not be empty, {empty} of {len(ids)} rows have none; fill the column or drop the rows")
+    broken = [repr(i) for i in ids if "\n" in i or "\r" in i or "\0" in i]
+    if broken:
+        faults.append(f"image ids must be one line of text, got {listed(broken)}; remove the line breaks")
+    twice = [repr(i) for i, n in Counter(ids).items() if n > 1 and i]
+    if twice:
+        faults.append(f"image ids must differ, these stand more than once: {listed(twice)}; keep one row per photo")
+    return faults
+
+
+def _labels(competition: Competition, rows: Rows, faults: list[str]) -> dict[str, NDArray[np.int16]]:
+    """Per task `(N,) int16`, -1 outside the role train and where the field is empty; faults are added to `faults`."""
+    train = np.array([role == "train" for role in rows.roles], dtype=bool)
+    filled = np.zeros(len(train), dtype=bool)
+    labels = {}
+    for name, task in competition.tasks.items():
+        values = rows.fields[name]
+        number = {text: _class_number(task, text) for text in set(values)}
+        wrong = Counter(value for value, learns in zip(values, train, strict=True) if learns and number[value] is None)
+        faults += _class_faults(name, task, wrong)
+        labels[name] = np.where(train, np.array([_or_no_label(number[v]) for v in values]), -1).astype(np.int16)
+        filled |= np.array([v != "" for v in values], dtype=bool)
+    bare = [repr(rows.ids[row]) for row in np.flatnonzero(train & ~filled).tolist()]
+    if bare:
+        faults.append(
+            f"a training photo needs a label for at least one task, these have none: {listed(bare)}; "
+            f"label them or give them another role"
+        )
+    return labels
+
+
+def _class_number(task: Task, text: str) -> int | None:
+    """The class a field says: -1 for an empty one, `None` for a text that is no class (or no finite number, where there are cuts)."""
+    if not text:
+        return -1
+    if task.cuts is None:
+        return task.classes.index(text) if text in task.classes else None
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return bisect_right(task.cuts, value) if isfinite(value) and "_" not in text else None
+
+
+def _or_no_label(number: int | None) -> int:
+    return -1 if number is None else number
+
+
+def _class_faults(name: str, task: Task, wrong: Counter[str]) -> list[str]:
+    if task.cuts is not None:
+        some = [f"{value!r} in {n} rows" for value, n in wrong.most_common()]
+        return [f"task {name}: its cuts need numbers, got {listed(some)}; mend or empty these fields"] if some else []
+    faults = [
+        f"task {name}: {unknown('class', value, task.classes)} in {n} rows; add the class or change the rows"
+        for value, n in wrong.most_common(EXAMPLES)
+    ]
+    if len(wrong) > EXAMPLES:
+        faults.append(f"task {name}: and {len(wrong) - EXAMPLES} more unknown classes")
+    return faults

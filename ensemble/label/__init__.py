@@ -1,0 +1,1 @@
+"""How the answers of several tasks become the composed label."""

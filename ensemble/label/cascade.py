@@ -1,0 +1,111 @@
+"""Cascades in hard form: votes of several ensembles for one task `(N,)` each -> one, a photo going where other tasks' answers send it.
+
+`age` from models of each mask state: the predicted mask of a photo says whose age is taken. An ensemble's *place* is the task it
+answers and the photos it answers it for; places without a condition are ordinary tasks.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble.votes import Ints, Vote
+from system.errors import unknown
+
+Where = tuple[tuple[str, tuple[str, ...]], ...]
+"""Pairs of a task and those of its class names that send a photo here; all of them have to hold. Empty: every photo."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What one ensemble answers.
+
+    Attributes:
+        task: A task of the competition, or `label` for the composed label.
+        where: For which answers of other tasks.
+    """
+
+    task: str
+    where: Where = ()
+
+    def __str__(self) -> str:
+        conditions = ",".join(f"{task}={'|'.join(classes)}" for task, classes in self.where)
+        return f"{self.task}@{conditions}" if conditions else self.task
+
+
+def place_faults(places: Sequence[Place], classes: Mapping[str, Sequence[str]]) -> list[str]:
+    """What keeps these places from answering each of their tasks for every photo exactly once.
+
+    Args:
+        places: Of all ensembles of a plan.
+        classes: Task -> its class names, of every task that is answered.
+    """
+    faults = []
+    for task in dict.fromkeys(place.task for place in places):
+        own = [place for place in places if place.task == task]
+        if len(own) > 1 and not all(place.where for place in own):
+            faults.append(f"task {task} stands twice: {', '.join(map(str, own))}")
+        elif own[0].where:
+            faults += _route_faults(task, own, places, classes)
+    return faults
+
+
+def answer_tasks(places: Sequence[Place], votes: Sequence[Vote], classes: Mapping[str, Sequence[str]]) -> dict[str, Vote]:
+    """One vote per task.
+
+    Args:
+        places: Of P ensembles; together without `place_faults`.
+        votes: Their P votes on the same N photos.
+        classes: Task -> its class names.
+
+    Returns:
+        Task -> labels `(N,)` and shares `(N, C)`; a photo has those of the ensemble that the other tasks' labels send it to.
+    """
+    answers = {place.task: vote for place, vote in zip(places, votes, strict=True) if not place.where}
+    routed = [(place, vote) for place, vote in zip(places, votes, strict=True) if place.where]
+    for task in dict.fromkeys(place.task for place, _ in routed):
+        parts = [(_sent(place.where, answers, classes), vote) for place, vote in routed if place.task == task]
+        labels, shares = parts[0][1].labels.copy(), parts[0][1].shares.copy()
+        for here, vote in parts[1:]:
+            labels[here], shares[here] = vote.labels[here], vote.shares[here]
+        answers[task] = Vote(labels, shares)
+    return answers
+
+
+def _route_faults(task: str, own: Sequence[Place], places: Sequence[Place], classes: Mapping[str, Sequence[str]]) -> list[str]:
+    routers = list(dict.fromkeys(router for place in own for router, _ in place.where))
+    direct = {place.task for place in places if not place.where}
+    faults = [
+        f"task {task} is chosen by the answer for {router}, which no ensemble of its own gives; add the target {router}"
+        for router in routers
+        if router not in direct or router not in classes
+    ]
+    faults += [
+        f"task {place}: {unknown('class', name, classes[router])}"
+        for place in own
+        for router, named in place.where
+        for name in named
+        if name not in classes.get(router, named)
+    ]
+    if faults:
+        return faults
+    for cell in product(*(classes[router] for router in routers)):
+        answered = dict(zip(routers, cell, strict=True))
+        found = [place for place in own if all(answered[router] in named for router, named in place.where)]
+        if len(found) != 1:
+            where = ", ".join(f"{router}={name}" for router, name in answered.items())
+            faults.append(f"task {task} needs one ensemble for {where}, got {', '.join(map(str, found)) or 'none'}")
+    return faults
+
+
+def _sent(where: Where, answers: Mapping[str, Vote], classes: Mapping[str, Sequence[str]]) -> NDArray[np.bool_]:
+    """`(N,) bool`: the photos whose answers meet every condition."""
+    conditions = [np.isin(answers[task].labels, _numbers(classes[task], named)) for task, named in where]
+    met: NDArray[np.bool_] = np.all(conditions, axis=0)
+    return met
+
+
+def _numbers(classes: Sequence[str], named: Sequence[str]) -> Ints:
+    return np.array([list(classes).index(name) for name in named], dtype=np.int64)

@@ -1,0 +1,130 @@
+"""Which way tasks answer together: choices of P places on the same N photos -> the way that wins on people it did not see, and accounts.
+
+Every place is chosen anew in each resample, once for all ways (`ensemble.scoring.gain`); the default stays unless another way's gain lies
+above 0 beyond noise, with as many ways as are compared.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from competitions.labels import Composition
+from ensemble.label.cascade import Place
+from ensemble.label.decode import Together, asks_joint, default_way, route_votes, ways
+from ensemble.label.decoders import Said, routes
+from ensemble.label.joint_prior import fit_joint
+from ensemble.label.together_ways import TOGETHER
+from ensemble.resampling import Groups
+from ensemble.scoring.gain import Gain, Judge
+from ensemble.votes import Choose, Ints, Vote
+
+N_RESAMPLES = 50
+
+
+@dataclass(frozen=True)
+class WayAccount:
+    """What one way scored on groups that did not choose, and what it won over the default, in the metric's unit.
+
+    Attributes:
+        way: One of `together_ways.TOGETHER`.
+        score: Its score on the composed label, greater is better.
+        gain: Its score less the default's; 0 for the default itself.
+        low: Where the 90 % interval of the gain begins; to be taken a way needs a wider one above 0, by Bonferroni.
+        high: Where it ends.
+        kept: Whether it is the way that is taken. More ways than one may lie above 0; the best of them is taken.
+    """
+
+    way: str
+    score: float
+    gain: float
+    low: float
+    high: float
+    kept: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """The account as a JSON value."""
+        return asdict(self)
+
+
+def choose_way(
+    choices: Mapping[Place, Choose],
+    table: Composition,
+    classes: Mapping[str, Sequence[str]],
+    labels: Ints,
+    groups: Groups,
+    *,
+    metric: str,
+    seed: int,
+    joint: Sequence[float] | None = None,
+    n_resamples: int = N_RESAMPLES,
+    class_weights: Sequence[float] | None = None,
+) -> tuple[Together, tuple[WayAccount, ...]]:
+    """The way in which these places answer the label, and an account of every way they allow, the default first.
+
+    Args:
+        choices: Place -> its choice; rows mean the same photos for all of them.
+        table: How tasks and label belong together.
+        classes: Task -> class names, of every task that has a place.
+        labels: Composed labels `int64 (N,)`; photos with -1 take no part.
+        groups: N group names.
+        metric: One of `competitions.metrics.METRICS`.
+        seed: Of the resamples.
+        joint: C shares of the composed classes among the training photos; for `None` those of the photos here, counted anew on the
+            drawn ones of each resample while ways are judged.
+        n_resamples: How often each place is chosen anew.
+        class_weights: By which photos of each composed class count (`ensemble.scoring.gain.Judge`).
+
+    Returns:
+        The way, and one account per way; no accounts where only one way can be taken, which then needs no choice.
+
+    Raises:
+        UserError: No route leads from these places to the label, there are fewer than two groups with labels, or the metric is unknown.
+    """
+    default, names = default_way(list(choices), table), ways(list(choices), table)
+    if len(names) == 1:
+        return Together(default, _joint(default, choices, table, labels, joint)), ()
+    judge = Judge(labels, groups, metric=metric, seed=seed, n_resamples=n_resamples, class_weights=class_weights)
+    before, *others = judge.results_of_several(_all_ways(names, choices, table, classes, labels, joint))
+    gains = [judge.compare(name, before, after, n_compared=len(others)) for name, after in zip(names[1:], others, strict=True)]
+    best = max((gain for gain in gains if gain.kept), key=lambda gain: gain.after, default=None)
+    chosen = default if best is None else best.step
+    first = WayAccount(default, gains[0].before, 0.0, 0.0, 0.0, chosen == default)
+    accounts = (first, *(_account(gain, chosen) for gain in gains))
+    return Together(chosen, _joint(chosen, choices, table, labels, joint)), accounts
+
+
+def _all_ways(
+    names: Sequence[str],
+    choices: Mapping[Place, Choose],
+    table: Composition,
+    classes: Mapping[str, Sequence[str]],
+    labels: Ints,
+    joint: Sequence[float] | None,
+) -> Callable[[Ints], Callable[[Ints], Sequence[Vote]]]:
+    """From in-bag rows to the label's votes on other rows, one per way: every place, and every route, is asked once."""
+    there = routes(list(choices), table)
+
+    def choose(rows: Ints) -> Callable[[Ints], Sequence[Vote]]:
+        decisions = {place: choice(rows) for place, choice in choices.items()}
+        prior = fit_joint(table, labels[rows]) if joint is None else joint
+
+        def decide(others: Ints) -> Sequence[Vote]:
+            votes = {place: decision(others) for place, decision in decisions.items()}
+            found = route_votes(Said(table, votes, classes, prior), there)
+            return [TOGETHER[name].decide([found[route] for route in TOGETHER[name].takes(there)]) for name in names]
+
+        return decide
+
+    return choose
+
+
+def _joint(
+    way: str, places: Mapping[Place, Choose], table: Composition, labels: Ints, joint: Sequence[float] | None
+) -> tuple[float, ...] | None:
+    if not asks_joint(way, list(places), table):
+        return None
+    return fit_joint(table, labels) if joint is None else tuple(joint)
+
+
+def _account(gain: Gain, chosen: str) -> WayAccount:
+    return WayAccount(gain.step, gain.after, gain.gain, gain.low, gain.high, gain.step == chosen)

@@ -1,0 +1,177 @@
+"""Tasks together: votes of P places `(N, C_p)` -> one vote per task and on the composed label, by one route or by several that vote.
+
+`tasks` and `cascade` let each task keep its own vote, from which the label follows. All other ways decide the label by its joint
+probabilities `(N, C)`, and the tasks follow from it; either way label and tasks never contradict one another.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from competitions.labels import Composition, decompose, decompose_probs
+from competitions.manifest import LABEL
+from ensemble.label.cascade import Place, place_faults
+from ensemble.label.decoders import ROUTES, Said, routes
+from ensemble.label.together_ways import TOGETHER
+from ensemble.plan.schema import Fields, form_faults
+from ensemble.votes import Vote
+from system.errors import UserError, unknown
+
+EXPERTS = "experts"
+
+
+@dataclass(frozen=True)
+class Together:
+    """How a plan's places answer the label together.
+
+    Attributes:
+        way: One of `TOGETHER`.
+        joint: C shares of the composed classes among the training photos, where the route `experts` has a say; `None` elsewhere.
+    """
+
+    way: str
+    joint: tuple[float, ...] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The way as a JSON value."""
+        return {"way": self.way, "joint": None if self.joint is None else list(self.joint)}
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Together":
+        """The way in a JSON value, equal to the last bit.
+
+        Raises:
+            UserError: Its form is wrong. What it means is checked by `faults`.
+        """
+        found = form_faults(value, FIELDS, "together")
+        if found:
+            raise UserError(*found)
+        return cls(value["way"], None if value["joint"] is None else tuple(map(float, value["joint"])))
+
+    def faults(self, places: Sequence[Place], table: Composition, classes: Mapping[str, Sequence[str]]) -> list[str]:
+        """What keeps this way from answering every task and the label with these places, in words; nothing where all is well.
+
+        Args:
+            places: Of all ensembles of a plan.
+            table: How tasks and label belong together.
+            classes: Task -> class names, of every task that is answered.
+        """
+        if self.way not in TOGETHER:
+            return [unknown("way to answer tasks together", self.way, TOGETHER)]
+        there = routes(places, table)
+        taken = TOGETHER[self.way].takes(there)
+        others = _others(places, table)
+        faults = [f"{place} stands twice" for place in dict.fromkeys(places) if list(places).count(place) > 1]
+        if not taken:
+            allowed = ", ".join(there) or "none"
+            faults.append(
+                f"tasks together by {self.way} ({TOGETHER[self.way].text}): the routes there are do not allow it ({allowed})"
+            )
+        parts = [ROUTES[name].places(table, places) for name in taken] + [others]
+        faults += [fault for part in parts for fault in place_faults(part, classes)]
+        return list(dict.fromkeys(faults + self._joint_faults(taken, table)))
+
+    def _joint_faults(self, taken: Sequence[str], table: Composition) -> list[str]:
+        if EXPERTS not in taken:
+            return [] if self.joint is None else [f"tasks together by {self.way} asks for no joint prior; leave it out"]
+        shares = self.joint or ()
+        if len(shares) != table.n_classes or not min(shares) > 0 or not abs(sum(shares) - 1) < 1e-6:
+            return [
+                f"tasks together by {self.way} needs a joint prior, {table.n_classes} shares above 0 that sum to 1, got {shares}"
+            ]
+        return []
+
+
+def default_way(places: Sequence[Place], table: Composition) -> str:
+    """The most senior route, which is a hard one: each task's own vote where that is enough.
+
+    Raises:
+        UserError: These places do not answer the label by any route.
+    """
+    there = routes(places, table)
+    if not there:
+        named = ", ".join(map(str, places))
+        raise UserError(
+            f"these ensembles do not answer the label by any route: {named}; every task needs one, or the label itself"
+        )
+    return there[0]
+
+
+def ways(places: Sequence[Place], table: Composition) -> tuple[str, ...]:
+    """The names in `TOGETHER` that these places allow, the default first."""
+    there = routes(places, table)
+    return tuple(name for name, combination in TOGETHER.items() if combination.takes(there))
+
+
+def asks_joint(way: str, places: Sequence[Place], table: Composition) -> bool:
+    """Whether this way needs the training photos' joint prior."""
+    return EXPERTS in TOGETHER[way].takes(routes(places, table))
+
+
+def asked_places(way: str, places: Sequence[Place], table: Composition) -> tuple[Place, ...]:
+    """The places that have a say in this way, in their order; tasks that are not part of the label keep theirs."""
+    asked = {*_others(places, table)}
+    for name in TOGETHER[way].takes(routes(places, table)):
+        asked |= {*ROUTES[name].places(table, places)}
+    return tuple(place for place in places if place in asked)
+
+
+def answer_together(
+    together: Together,
+    table: Composition,
+    places: Sequence[Place],
+    votes: Sequence[Vote],
+    classes: Mapping[str, Sequence[str]],
+) -> dict[str, Vote]:
+    """The votes of all ensembles as one vote per task, and for the composed `label`.
+
+    Shares of tasks that follow from the label are its marginals: probabilities for metrics such as log loss, whose argmax may be another
+    class than the one that stands in the decided label.
+
+    Args:
+        together: The way.
+        table: How tasks and label belong together.
+        places: Of P ensembles, in any order.
+        votes: Their P votes on the same N photos.
+        classes: Task -> class names.
+
+    Raises:
+        UserError: These places do not allow the way, or it lacks its joint prior.
+    """
+    faults = together.faults(places, table, classes)
+    if faults:
+        raise UserError(*faults)
+    said = Said(table, dict(zip(places, votes, strict=True)), classes, together.joint)
+    taken = TOGETHER[together.way].takes(routes(places, table))
+    others = {task: vote for task, vote in said.answers(_others(places, table)).items() if task not in (*table.tasks, LABEL)}
+    route = ROUTES.get(together.way)
+    whole = TOGETHER[together.way].decide([*route_votes(said, taken).values()])
+    if route is not None and route.keeps:
+        return others | said.answers(route.places(table, places)) | {LABEL: whole}
+    labels, shares = decompose(table, whole.labels), decompose_probs(table, whole.shares)
+    return others | {task: Vote(labels[task], shares[task]) for task in table.tasks} | {LABEL: whole}
+
+
+def route_votes(said: Said, names: Sequence[str]) -> dict[str, Vote]:
+    """Route -> its vote on the composed label, `(N, C)`."""
+    places = tuple(said.votes)
+    return {name: ROUTES[name].answer(said, ROUTES[name].places(said.table, places)) for name in names}
+
+
+def _others(places: Sequence[Place], table: Composition) -> tuple[Place, ...]:
+    """The places of tasks that are not part of the label, and of those that send photos to them."""
+    own = [place for place in places if place.task not in (*table.tasks, LABEL)]
+    routers = {Place(router) for place in own for router, _ in place.where}
+    return tuple(place for place in places if place in own or place in routers)
+
+
+FIELDS: Fields = {
+    "way": ("a name", lambda value: isinstance(value, str) and bool(value)),
+    "joint": (
+        "null or a list of numbers",
+        lambda value: (
+            value is None
+            or (isinstance(value, list) and all(isinstance(v, int | float) and not isinstance(v, bool) and v == v for v in value))
+        ),
+    ),
+}

@@ -1,0 +1,1 @@
+"""What is exported: who votes, how, and what is done with the votes."""

@@ -1,0 +1,222 @@
+"""The plan: which trials vote through which views by which rule, and how tasks become the label. JSON in, JSON out.
+
+A plan and its voters' probabilities `(N, C)` are all that `decide` needs; it knows no ledger and no competition file.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from competitions.competition import Submission
+from competitions.labels import Composition
+from competitions.manifest import LABEL
+from competitions.metrics import METRICS
+from ensemble.align import Voter
+from ensemble.label.answers import answer_all
+from ensemble.label.cascade import Place, place_faults
+from ensemble.label.decode import Together, answer_together
+from ensemble.plan.schema import SCHEMA, plan_faults
+from ensemble.plan.task_ensemble import Probs, TaskEnsemble, task_faults, task_from_json, task_to_json, twice, vote_task
+from ensemble.resampling import Groups
+from ensemble.votes import Ints, Vote
+from system.errors import UserError, unknown
+from system.files import fingerprint, read_json, replace_json
+
+
+@dataclass(frozen=True)
+class EnsemblePlan:
+    """Everything the decision needs; checked as a whole when it is made.
+
+    Attributes:
+        competition: Name of the competition.
+        metric: One of `competitions.metrics.METRICS`.
+        tasks: One ensemble per task of the composed label (and any other task), or one for the `label` itself; of a cascade
+            one per class of the task that routes.
+        composition: How tasks and composed label belong together.
+        submission: The form of the file that is handed in.
+        imports: Member -> name, of those that are files from outside: they have answers for the test photos and no weights.
+        together: How the places come to the label, where it is not by each task's own decision or that of the label itself.
+
+    Raises:
+        UserError: Naming every mistake.
+    """
+
+    competition: str
+    metric: str
+    tasks: tuple[TaskEnsemble, ...]
+    composition: Composition
+    submission: Submission
+    imports: Mapping[str, str] = field(default_factory=dict)
+    together: Together | None = None
+
+    def __post_init__(self) -> None:
+        faults = [fault for ensemble in self.tasks for fault in task_faults(ensemble)] + _whole_faults(self)
+        if faults:
+            raise UserError(*faults)
+
+    @property
+    def plan_id(self) -> str:
+        """The plan's name, 16 hex digits: equal plans have equal names."""
+        return fingerprint(self.to_json())
+
+    @property
+    def voters(self) -> tuple[Voter, ...]:
+        """All voters once, in the plan's order."""
+        return tuple(dict.fromkeys(voter for ensemble in self.tasks for voter in ensemble.voters))
+
+    @property
+    def keys(self) -> tuple[tuple[str, str, str], ...]:
+        """Names `(trial_id, head, view)` of all probabilities it needs, once each."""
+        return tuple(dict.fromkeys(key for ensemble in self.tasks for key in ensemble.keys))
+
+    @property
+    def trials(self) -> tuple[str, ...]:
+        """All trials whose weights it needs, in the plan's order; imports have none."""
+        return tuple(dict.fromkeys(trial for trial, _, _ in self.keys if trial not in self.imports))
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The views that voters look through, sorted."""
+        return tuple(sorted({voter.view for voter in self.voters}))
+
+    def classes(self, task: str) -> tuple[str, ...]:
+        """The ordered class names of a task, or of the composed `label`."""
+        return self.known_classes[task]
+
+    @property
+    def known_classes(self) -> dict[str, tuple[str, ...]]:
+        """Every task that is answered, and the `label` -> its ordered class names."""
+        named = dict(zip(self.composition.tasks, self.composition.classes, strict=True)) | {e.task: e.classes for e in self.tasks}
+        return named | {LABEL: self.composition.label_classes}
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as a JSON value; `save_plan` writes equal plans as equal bytes."""
+        form = {"id_column": self.submission.id_column, "answers": [list(pair) for pair in self.submission.answers.items()]}
+        named: dict[str, Any] = {"imports": dict(sorted(self.imports.items()))} if self.imports else {}
+        named |= {} if self.together is None else {"together": self.together.to_json()}
+        return named | {
+            "schema": SCHEMA,
+            "competition": self.competition,
+            "metric": self.metric,
+            "tasks": [task_to_json(ensemble) for ensemble in self.tasks],
+            "composition": self.composition.to_json(),
+            "submission": form | {"values": self.submission.values},
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> "EnsemblePlan":
+        """The plan in a JSON value.
+
+        Raises:
+            UserError: Naming every mistake: unknown schema, fields, rules, metrics, numbers that do not fit.
+        """
+        faults = plan_faults(value)
+        if faults:
+            raise UserError(*faults)
+        table, form = value["composition"], value["submission"]
+        return cls(
+            competition=value["competition"],
+            metric=value["metric"],
+            tasks=tuple(task_from_json(task) for task in value["tasks"]),
+            composition=Composition(tuple(table["tasks"]), tuple(map(tuple, table["classes"]))),
+            submission=Submission(id_column=form["id_column"], answers=dict(form["answers"]), values=form["values"]),
+            imports=dict(value.get("imports", {})),
+            together=Together.from_json(value["together"]) if "together" in value else None,
+        )
+
+
+def save_plan(path: Path, plan: EnsemblePlan) -> None:
+    """Write the plan to `path`; the same plan gives the same bytes."""
+    replace_json(path, plan.to_json())
+
+
+def load_plan(path: Path) -> EnsemblePlan:
+    """The plan in `path`.
+
+    Raises:
+        UserError: There is no such file, it is not JSON, or not a plan.
+    """
+    try:
+        return EnsemblePlan.from_json(read_json(path))
+    except FileNotFoundError as error:
+        raise UserError(f"there is no plan {path}; export_ensemble.py writes one") from error
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def decide(plan: EnsemblePlan, probs: Probs, image_ids: Sequence[str], groups: Groups | None = None) -> dict[str, Ints]:
+    """The plan's answer for N photos.
+
+    Args:
+        plan: The plan.
+        probs: For all `keys` of the plan's ensembles: image ids in any order and probabilities `float (N', C)`. A photo that
+            could not be read has the task's prior as its row.
+        image_ids: The N photos asked for.
+        groups: N group names, for ensembles that give a group one answer; without them each photo is its own group.
+
+    Returns:
+        Class numbers `int64 (N,)` for each task and for the composed `label`, rows like `image_ids`.
+
+    Raises:
+        UserError: Naming every voter whose probabilities or photos are missing.
+    """
+    return {task: vote.labels for task, vote in vote_all(plan, probs, image_ids, groups).items()}
+
+
+def vote_all(plan: EnsemblePlan, probs: Probs, image_ids: Sequence[str], groups: Groups | None = None) -> dict[str, Vote]:
+    """Like `decide`, with the class shares `float64 (N, C)` beside the labels.
+
+    Shares that are derived (of the label from tasks taken as independent, of tasks by summing the label's) carry probabilities
+    for metrics such as log loss; their labels follow from what was decided, not from their argmax.
+    """
+    faults: list[str] = []
+    votes: list[Vote] = []
+    for ensemble in plan.tasks:
+        try:
+            votes.append(vote_task(ensemble, probs, image_ids, groups))
+        except UserError as error:
+            faults += error.faults
+    if faults:
+        raise UserError(*dict.fromkeys(faults))
+    return answer_places(plan, votes)
+
+
+def answer_places(plan: EnsemblePlan, votes: Sequence[Vote]) -> dict[str, Vote]:
+    """The votes of the plan's ensembles, in its order, as one vote per task and for the composed label."""
+    places = [ensemble.place for ensemble in plan.tasks]
+    if plan.together is None:
+        return answer_all(plan.composition, places, votes, plan.known_classes)
+    return answer_together(plan.together, plan.composition, places, votes, plan.known_classes)
+
+
+def _whole_faults(plan: EnsemblePlan) -> list[str]:
+    table, answered = plan.composition, [ensemble.task for ensemble in plan.tasks]
+    faults = [] if plan.metric in METRICS else [unknown("metric", plan.metric, dict(METRICS))]
+    if not table.tasks or len(table.tasks) != len(table.classes) or twice(table.tasks):
+        return [*faults, f"composition must name different tasks and the classes of each, got {table.to_json()}"]
+    places = [ensemble.place for ensemble in plan.tasks]
+    known_classes = dict(zip(table.tasks, table.classes, strict=True)) | {e.task: e.classes for e in plan.tasks if not e.where}
+    faults += _way_faults(plan, places, known_classes)
+    asked = dict(zip(table.tasks, table.classes, strict=True)) | {LABEL: table.label_classes}
+    for ensemble in plan.tasks:
+        meant = asked.get(ensemble.task, known_classes.get(ensemble.task, ensemble.classes))
+        if meant != ensemble.classes:
+            faults.append(f"task {ensemble.task} has the classes {list(ensemble.classes)}, in the composition {list(meant)}")
+    members = {voter.member for voter in plan.voters}
+    faults += [unknown("imported member", member, members) for member in plan.imports if member not in members]
+    known = {*answered, *table.tasks, LABEL}
+    return faults + [unknown("answer in submission", a, known) for a in plan.submission.answers.values() if a not in known]
+
+
+def _way_faults(plan: EnsemblePlan, places: Sequence[Place], classes: Mapping[str, Sequence[str]]) -> list[str]:
+    """What keeps the places from answering the label and each task once."""
+    table, answered = plan.composition, {place.task for place in places}
+    if plan.together is not None:
+        return plan.together.faults(places, table, classes)
+    faults = place_faults(places, classes)
+    faults += [f"task {place} stands twice" for place in places if places.count(place) > 1 and place.where]
+    if LABEL in answered:
+        both = [place.task for place in places if place.task in table.tasks]
+        return faults + [f"task {task} is answered by its own ensemble and by that of the label" for task in both]
+    return faults + [f"task {task} of the composed label has no ensemble" for task in table.tasks if task not in answered]

@@ -1,0 +1,1 @@
+"""What is done with votes: calibration, class shares, offsets, assignment, stacking."""

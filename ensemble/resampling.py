@@ -1,0 +1,66 @@
+"""Groups, which are never split: names `(N,)` -> folds `(N,)`, draws `(R, G)`, and resamples with the groups left out."""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble.votes import Ints
+from system.errors import UserError
+
+Groups = Sequence[str] | NDArray[np.str_]
+
+
+def group_folds(groups: Groups, *, n_folds: int, seed: int) -> Ints:
+    """The fold of each of N photos, `int64 (N,)` in 0..n_folds-1 (fewer where there are fewer groups); a group is in one fold.
+
+    Which groups share a fold depends on their names and the seed, not on the order of photos.
+
+    Raises:
+        UserError: There are fewer than two groups.
+    """
+    names, place = np.unique(np.asarray(groups), return_inverse=True)
+    if len(names) < 2:
+        raise UserError(f"cross-validation by group needs photos of at least two groups, got {len(names)}")
+    fold_of = np.empty(len(names), dtype=np.int64)
+    fold_of[np.random.default_rng(seed).permutation(len(names))] = np.arange(len(names)) % n_folds
+    folds: Ints = fold_of[place]
+    return folds
+
+
+def group_draws(n_groups: int, *, n_resamples: int, seed: int) -> NDArray[np.float64]:
+    """How often each group was drawn in each bootstrap resample: `float64 (R, G)`, every row sums to G; to be read only."""
+    return _draws(n_groups, n_resamples, seed)
+
+
+@lru_cache(maxsize=4)  # several questions about the same groups follow one another
+def _draws(n_groups: int, n_resamples: int, seed: int) -> NDArray[np.float64]:
+    rng = np.random.default_rng(seed)
+    times = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_resamples).astype(np.float64)
+    times.flags.writeable = False
+    return times
+
+
+def group_sums(values: NDArray[np.float64], place: NDArray[np.integer], n_groups: int) -> NDArray[np.float64]:
+    """The sum over each group's photos: values `float64 (N, X)` and the groups' numbers `int (N,)` -> `float64 (G, X)`."""
+    order = np.argsort(place, kind="stable")
+    starts = np.searchsorted(place[order], np.arange(n_groups))
+    sums = np.zeros((n_groups, values.shape[1]))
+    present = np.bincount(place, minlength=n_groups) > 0
+    sums[present] = np.add.reduceat(values[order], starts[present], axis=0)
+    return sums
+
+
+def out_of_bag(place: NDArray[np.integer], *, n_resamples: int, seed: int) -> Iterator[tuple[Ints, Ints]]:
+    """Bootstrap resamples of groups: rows of the drawn groups, a photo as often as it was drawn, and rows of the groups left out.
+
+    Args:
+        place: The groups' numbers `int (N,)`, 0 to G-1, each at least once.
+        n_resamples: How many are drawn; one that leaves no group out is passed over.
+        seed: Of the draws.
+    """
+    for times in group_draws(int(place.max()) + 1, n_resamples=n_resamples, seed=seed):
+        drawn = times[place].astype(np.int64)
+        if (drawn == 0).any():
+            yield np.repeat(np.arange(len(place)), drawn), np.flatnonzero(drawn == 0)

@@ -1,0 +1,1 @@
+"""What a choice is worth: honest scores, gains, paired comparisons."""

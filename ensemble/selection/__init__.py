@@ -1,0 +1,1 @@
+"""Who votes: candidates in, voters out."""

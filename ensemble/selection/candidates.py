@@ -1,0 +1,394 @@
+"""Where voters of one place are compared: members' probabilities `(M, V, N, C)`, labels and groups -> votes and scores, many times over.
+
+A choice is made anew in hundreds of resamples, mostly among the same votes. What those share (what each voter names, each member's votes
+through some views) is counted once and kept. Votes equal those of `ensemble.votes` to the last bit: counts and sums are whole numbers.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from competitions.metrics import METRICS
+from ensemble.counts import tally
+from ensemble.log_probs import share_logs
+from ensemble.plan.spec import Design, decide_by, decide_together, mean_of_models, prepare_rows
+from ensemble.postprocess.assignment import prices_at
+from ensemble.postprocess.calibration import Calibration
+from ensemble.postprocess.offsets import with_offsets
+from ensemble.selection.ballots import calibrated_ballots
+from ensemble.selection.greedy import Library
+from ensemble.selection.kernels import ONE
+from ensemble.votes import Ints, Vote, first_largest, hard_by_ballots, hard_outcome, to_half
+from system.errors import UserError, unknown
+
+Made = TypeVar("Made")
+Part = tuple[int, tuple[int, ...], int]
+"""A member, its views and its weight."""
+MOST_CELLS = 30_000_000
+"""Groups' confusion matrices are kept up to so many numbers (120 MB): a resample of whole groups is then one product with them."""
+MOST_PRICED = 1500
+"""Labelled photos that the prices of a quota are found on: more hardly move them."""
+WHOLE = ("hard", "soft")
+"""Rules whose sums are kept per member."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The photos a choice is made on.
+
+    Attributes:
+        rows: `int64 (n,)`, different photos, each with a label.
+        times: `int64 (n,)`, how often each counts.
+    """
+
+    rows: Ints
+    times: Ints
+
+
+@dataclass(frozen=True)
+class Arena:
+    """The members that may answer one place, on the photos they share.
+
+    Attributes:
+        members: M names; of equal scores the first goes first.
+        views: V names, the identity first.
+        probs: `float16 (M, V, N, C)`, out of fold.
+        labels: `int64 (N,)`, -1 for none.
+        groups: N group names, an array of texts.
+        metric: One of `competitions.metrics.METRICS`.
+        models: `int64 (N,)`: which of a member's models gave a photo's row, where folds have one each; all 0 for `None`.
+        width: How many of a sample's best a way sees that looks at everybody (`contenders`); all for `None`.
+        always: Numbers of members that it sees besides.
+
+    Raises:
+        UserError: Numbers do not fit, or the metric is unknown.
+    """
+
+    members: tuple[str, ...]
+    views: tuple[str, ...]
+    probs: NDArray[np.float16]
+    labels: Ints
+    groups: NDArray[np.str_]
+    metric: str
+    models: Ints | None = None
+    width: int | None = None
+    always: frozenset[int] = frozenset()
+    _kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        shape = (len(self.members), len(self.views), len(self.labels))
+        faults = [] if self.metric in METRICS else [unknown("metric", self.metric, dict(METRICS))]
+        faults += (
+            [] if self.probs.ndim == 4 and self.probs.shape[:3] == shape else [f"probs must be {shape}, got {self.probs.shape}"]
+        )
+        faults += [] if len(self.groups) == len(self.labels) else [f"{len(self.groups)} groups for {len(self.labels)} photos"]
+        faults += [] if len(set(self.members)) == len(self.members) >= 1 else ["members must be different, and at least one"]
+        if faults:
+            raise UserError(*faults)
+        object.__setattr__(self, "probs", to_half(self.probs))
+
+    @property
+    def n_classes(self) -> int:
+        """C."""
+        return int(self.probs.shape[3])
+
+    @property
+    def named(self) -> NDArray[np.integer[Any]]:
+        """What each voter names: `int (M, V, N)`."""
+        return self._once("named", self._ballots)
+
+    @property
+    def place(self) -> Ints:
+        """The number of each photo's group, `int64 (N,)`, groups in the order of their names."""
+        return self._once("place", lambda: np.unique(self.groups, return_inverse=True)[1])
+
+    def at(self, rows: Ints) -> "Arena":
+        """The same members on some of the photos."""
+        return replace(
+            self,
+            probs=self.probs[:, :, rows],
+            labels=self.labels[rows],
+            groups=self.groups[rows],
+            models=None if self.models is None else self.models[rows],
+            _kept={},
+        )
+
+    def fewer(self, most: int) -> "Arena":
+        """The same members on the photos of every k-th labelled group, in the order of names, so that about `most` are left.
+
+        At least two groups are, where there are as many: what is judged needs groups to leave out.
+        """
+        known = self.labels >= 0
+        groups = np.unique(self.place[known])
+        step = min(-(-int(known.sum()) // most), len(groups) // 2)
+        if step < 2:
+            return self
+        return self._once(("every", step), lambda: self.at(np.flatnonzero(np.isin(self.place, groups[::step]))))
+
+    def sample(self, rows: Ints | None = None) -> Sample:
+        """The labelled ones of these rows, a row as often as it stands; each labelled photo once for `None`."""
+        if rows is None:
+            used = np.flatnonzero(self.labels >= 0)
+            return Sample(used, np.ones(len(used), dtype=np.int64))
+        times = np.where(self.labels >= 0, np.bincount(rows, minlength=len(self.labels)), 0)
+        used = np.flatnonzero(times)
+        return Sample(used, times[used])
+
+    def score(self, vote: Vote, sample: Sample) -> float:
+        """The metric of a vote on the sample's photos."""
+        metric, labels = METRICS[self.metric], self.labels[sample.rows]
+        if metric.of_counts is None:
+            return metric(np.repeat(vote.shares, sample.times, axis=0), np.repeat(labels, sample.times))
+        cells = self.n_classes**2
+        counts = tally(labels * self.n_classes + vote.labels, sample.times, cells)
+        return metric.of_counts(counts.reshape(self.n_classes, -1))
+
+    def member_scores(self, sample: Sample) -> NDArray[np.float64]:
+        """Each member's score alone, through the first view: `float64 (M,)`."""
+        metric, labels = METRICS[self.metric], self.labels[sample.rows]
+        if metric.of_many is None:
+            rows, labels = np.repeat(sample.rows, sample.times), np.repeat(labels, sample.times)
+            return np.array([metric(member[0][rows], labels) for member in self.probs])
+        n, cells = len(self.members), self.n_classes**2
+        drawn = self._drawn(sample)
+        if drawn is not None and n * cells * len(drawn) <= MOST_CELLS:
+            counts = drawn @ self._once("of groups", self._of_groups)
+            return metric.of_many(np.rint(counts).astype(np.int64).reshape(n, self.n_classes, -1))
+        pairs = self._once("pairs", self._pairs)[sample.rows]
+        return metric.of_many(tally(pairs, sample.times[:, None], n * cells).reshape(n, self.n_classes, -1))
+
+    def ranked(self, sample: Sample) -> list[int]:
+        """The member numbers, best first; of equal scores the smaller name goes first. All as they stand where the sample is empty."""
+        if not len(sample.rows):
+            return list(range(len(self.members)))
+        key = ("ranked", hashlib.blake2b(sample.rows.tobytes() + sample.times.tobytes(), digest_size=16).digest())
+        return list(self._once(key, lambda: self._ranked(sample)))  # several ways ask about the same resample
+
+    def contenders(self, sample: Sample) -> list[int]:
+        """Whom a way sees that does not only take the best: the sample's best `width`, and `always`, best first.
+
+        Who is seen is asked of the sample, so that nobody is seen for having been lucky on groups that are left out.
+        """
+        ranked = self.ranked(sample)
+        if self.width is None:
+            return ranked
+        seen = self.always | set([member for member in ranked if member not in self.always][: self.width])
+        return [member for member in ranked if member in seen]
+
+    def _ranked(self, sample: Sample) -> list[int]:
+        scores = self.member_scores(sample)
+        return sorted(range(len(self.members)), key=lambda member: (-scores[member], self.members[member]))
+
+    def vote(self, design: Design, rows: Ints) -> Vote:
+        """What a design answers for these photos `int64 (n,)`."""
+        if self._is_plain(design):
+            return next(self.votes_of([design], rows))
+        if design.rule == "hard" and design.stacking is None:
+            vote = hard_by_ballots(self._ballots_of(design, rows), self.n_classes, design.weights)
+            return self._finished(vote if design.offsets is None else with_offsets(vote.shares, design.offsets), design, rows)
+        return self._finished(decide_by(design, self._cube(design, rows)), design, rows)
+
+    def votes_of(self, designs: Sequence[Design], rows: Ints) -> Iterator[Vote]:
+        """The votes of several designs, cheap where each has the members of the one before and more of them."""
+        before: list[Part] = []
+        rule, total = "", np.zeros((len(rows), self.n_classes), dtype=np.int64)
+        for design in designs:
+            if not self._is_plain(design):
+                yield self.vote(design, rows)
+                continue
+            parts = _parts(design)
+            if rule != design.rule or parts[: len(before)] != before:
+                before, total[:] = [], 0
+            for member, views, times in parts[len(before) :]:
+                total += times * self._votes(design.rule, member, views)[rows].astype(np.int64)
+            rule, before = design.rule, parts
+            yield self._finished(self._outcome(rule, parts, total, rows), design, rows)
+
+    def lately(self, key: Any, make: Callable[[], Made], *, most: int) -> Made:
+        """What was made for this key; made anew where `most` other things were asked for since: large things are not kept for ever."""
+        kept: dict[Any, Any] = self._once("lately", dict)
+        made: Made = kept.pop(key) if key in kept else make()
+        kept[key] = made
+        for oldest in list(kept)[:-most]:
+            del kept[oldest]
+        return made
+
+    def library(self, views: Sequence[int]) -> tuple[Library, Ints]:
+        """The labelled photos laid out for greedy selection, each member as the mean of these views, and their rows."""
+        return self._once(("library", tuple(views)), lambda: self._library(tuple(views)))
+
+    def _finished(self, vote: Vote, design: Design, rows: Ints) -> Vote:
+        """What is decided for photos together.
+
+        Known shares are those of many photos, and what these few are would tell their answers. So they are answered with the prices
+        at which all labelled photos here, weighed to these shares, are answered in them.
+        """
+        if design.quota is not None:
+            known = np.flatnonzero(self.labels >= 0)
+            known = known[:: -(-len(known) // MOST_PRICED)]
+            said = self.vote(replace(design, quota=None, same_group=None), known).shares
+            prices = prices_at(share_logs(said), self.labels[known], design.quota)
+            return Vote((share_logs(vote.shares) + prices).argmax(axis=1), vote.shares)
+        if design.same_group is None:
+            return vote
+        return decide_together(vote, [str(row) for row in rows], self.groups[rows], same_group=design.same_group, quota=None)
+
+    def _outcome(self, rule: str, parts: Sequence[Part], total: Ints, rows: Ints) -> Vote:
+        weight = sum(times * len(views) for _, views, times in parts)
+        if rule == "soft":
+            shares = total.astype(np.float64) / ONE / weight
+            return Vote(shares.argmax(axis=1), shares)
+        seats = [(member, view) for member, views, times in parts for view in views if times]
+        first, second = (np.array(numbers) for numbers in zip(*seats, strict=True))
+        return hard_outcome(total / weight, lambda tied: self.named[first[:, None], second[:, None], rows[tied]])
+
+    def _votes(self, rule: str, member: int, views: tuple[int, ...]) -> NDArray[np.integer[Any]]:
+        """A member's votes, or sums in units of 2^-24, over some of its views: `int (N, C)`."""
+        return self._once(
+            (rule, member, views), lambda: self._counted(member, views) if rule == "hard" else self._summed(member, views)
+        )
+
+    def _counted(self, member: int, views: tuple[int, ...]) -> NDArray[np.integer[Any]]:
+        counts, photos = np.zeros((len(self.labels), self.n_classes), dtype=np.int8), np.arange(len(self.labels))
+        for view in views:
+            counts[photos, self.named[member, view]] += 1
+        return counts
+
+    def _summed(self, member: int, views: tuple[int, ...]) -> NDArray[np.integer[Any]]:
+        units = np.zeros((len(self.labels), self.n_classes), dtype=np.int32)
+        for view in views:
+            units += (to_half(self.probs[member, view]).astype(np.float32) * np.float32(ONE)).astype(np.int32)
+        return units
+
+    def _library(self, views: tuple[int, ...]) -> tuple[Library, Ints]:
+        rows = np.flatnonzero(self.labels >= 0)
+        means = [self._votes("soft", member, views)[rows] / np.float32(ONE * len(views)) for member in range(len(self.members))]
+        return Library.of(np.stack([mean.astype(np.float16) for mean in means]), self.labels[rows]), rows
+
+    def _cube(self, design: Design, rows: Ints) -> NDArray[np.float16]:
+        """The voters' rows as they vote, `(K, n, C)`; a member's views are calibrated and corrected together."""
+        cube = np.empty((len(design.voters), len(rows), self.n_classes), dtype=np.float16)
+        for member, own in _seats(design).items():
+            views = [design.voters[seat][1] for seat in own]
+            cube[own] = self._prepared(member, views, rows, design)
+        return cube
+
+    def _ballots_of(self, design: Design, rows: Ints) -> NDArray[np.integer[Any]]:
+        """What the voters name of these photos, `int (K, n)`; a member's views are calibrated and corrected together."""
+        named: NDArray[np.integer[Any]] = np.empty((len(design.voters), len(rows)), dtype=self.named.dtype)
+        for member, own in _seats(design).items():
+            views, calibration = [design.voters[seat][1] for seat in own], design.calibration.get(member)
+            if calibration is None and design.correction is None:
+                named[own] = self.named[member, views][:, rows]
+                continue
+            for here, model in self._by_model(rows, calibration):
+                of = self.probs[member] if views == list(range(len(self.views))) else self.probs[member][views]
+                made = calibrated_ballots(of.take(rows[here], axis=1), model, design.correction)
+                if len(here) == len(rows):
+                    named[own] = made
+                else:
+                    named[np.array(own)[:, None], here] = made
+        return named
+
+    def _by_model(self, rows: Ints, calibration: Sequence[Calibration] | None) -> Iterator[tuple[Ints, Calibration | None]]:
+        """Positions among these photos, and the calibration of the model that their rows are from."""
+        if calibration is None:
+            yield np.arange(len(rows)), None
+            return
+        models = np.zeros(len(rows), dtype=np.int64) if self.models is None else self.models[rows]
+        for number, own in enumerate(calibration):
+            yield np.flatnonzero(models == number), own
+
+    def _prepared(self, member: int, views: Sequence[int], rows: Ints, design: Design) -> NDArray[np.float16]:
+        """A member's rows `(V, n, C)`, calibrated by the model that each photo's row is from, and corrected."""
+        probs, calibration = self.probs[member][views][:, rows], design.calibration.get(member)
+        if calibration is None and design.correction is None:
+            return to_half(probs)
+        found = np.empty(probs.shape, dtype=np.float16)
+        for here, own in self._by_model(rows, calibration):
+            flat = probs[:, here].reshape(-1, self.n_classes)
+            made = mean_of_models([prepare_rows(flat, own, design.correction)])
+            found[:, here] = made.reshape(len(views), len(here), self.n_classes)
+        return found
+
+    def _is_plain(self, design: Design) -> bool:
+        bare = design.stacking is None and not design.calibration and design.correction is None and design.offsets is None
+        return bare and design.rule in WHOLE and _is_uniform(design)
+
+    def _ballots(self) -> NDArray[np.integer[Any]]:
+        n_members, n_views, n_photos, n_classes = self.probs.shape
+        named = np.empty((n_members, n_views, n_photos), dtype=np.int8 if n_classes <= np.iinfo(np.int8).max else np.int16)
+        for probs, own in zip(self.probs, named, strict=True):
+            own[0] = first_largest(probs[0])
+            for view in range(1, n_views):  # of members that are only ranked, all views are the first one
+                same = np.array_equal(probs[view].view(np.uint16), probs[0].view(np.uint16))
+                own[view] = own[0] if same else first_largest(probs[view])
+        return named
+
+    def _pairs(self) -> Ints:
+        """`int64 (N, M)`: the cell of each photo in each member's confusion matrix; only photos with a label mean anything."""
+        cells = np.arange(len(self.members)) * self.n_classes**2
+        pairs: Ints = cells + self.labels[:, None] * self.n_classes + self.named[:, 0].T
+        return pairs
+
+    def _drawn(self, sample: Sample) -> NDArray[np.float32] | None:
+        """How often each group was drawn, `float32 (G,)`, where the sample is of whole groups; else `None`."""
+        times = np.zeros(len(self.labels), dtype=np.int64)
+        times[sample.rows] = sample.times
+        known = self.labels >= 0
+        drawn = np.zeros(int(self.place.max()) + 1, dtype=np.int64)
+        drawn[self.place[known]] = times[known]
+        return drawn.astype(np.float32) if (drawn[self.place] == times)[known].all() else None
+
+    def _of_groups(self) -> NDArray[np.float32]:
+        """Each group's confusion matrices of all members, `float32 (G, M * C * C)`: whole numbers, and so are sums below 2^24."""
+        cells = self.n_classes**2
+        known, n_groups = np.flatnonzero(self.labels >= 0), int(self.place.max()) + 1
+        seat = self.place[known] * cells + self.labels[known] * self.n_classes
+        found = np.empty((n_groups, len(self.members), cells), dtype=np.float32)
+        for member, named in enumerate(self.named[:, 0]):
+            found[:, member] = np.bincount(seat + named[known], minlength=n_groups * cells).reshape(n_groups, cells)
+        return found.reshape(n_groups, -1)
+
+    def _once(self, key: Any, make: Callable[[], Made]) -> Made:
+        if key not in self._kept:
+            self._kept[key] = make()
+        made: Made = self._kept[key]
+        return made
+
+
+def _seats(design: Design) -> dict[int, list[int]]:
+    """Member -> the positions of its voters."""
+    seats: dict[int, list[int]] = {}
+    for seat, (member, _) in enumerate(design.voters):
+        seats.setdefault(member, []).append(seat)
+    return seats
+
+
+def _is_uniform(design: Design) -> bool:
+    """Whether a member's voters stand together and weigh alike, in whole numbers."""
+    firsts = [n for n, (member, _) in enumerate(design.voters) if n == 0 or design.voters[n - 1][0] != member]
+    if len(firsts) != len(design.members):
+        return False
+    if design.weights is None:
+        return True
+    if any(not isinstance(weight, int | float) or weight != int(weight) for weight in design.weights):
+        return False
+    of: dict[int, set[Any]] = {}
+    for (member, _), weight in zip(design.voters, design.weights, strict=True):
+        of.setdefault(member, set()).add(weight)
+    return all(len(weights) == 1 for weights in of.values())
+
+
+def _parts(design: Design) -> list[Part]:
+    """Member, its views and its weight, most senior first."""
+    views: dict[int, list[int]] = {}
+    weights: dict[int, int] = {}
+    for place, (member, view) in enumerate(design.voters):
+        views.setdefault(member, []).append(view)
+        weights[member] = 1 if design.weights is None else int(design.weights[place])  # type: ignore[arg-type]  # _is_uniform holds
+    return [(member, tuple(of), weights[member]) for member, of in views.items()]

@@ -1,0 +1,1 @@
+"""Do test photos come from elsewhere?"""

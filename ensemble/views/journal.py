@@ -1,0 +1,258 @@
+"""The journal of a view search: a design and the photos that choose -> every set of views tried, and which views hurt.
+
+Each set's score stands beside its gain over all views and over the first view alone, with the interval of a bootstrap over groups. These
+are the photos that would choose: the best of 255 sets looks better than it is, `ensemble.scoring.gain` says what it wins. The verdict on
+a single view is no choice: it compares all views with all but this one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble.plan.spec import Design
+from ensemble.resampling import group_draws, group_sums
+from ensemble.scoring.paired import HELPS, HURTS, UNDECIDED
+from ensemble.selection.candidates import Arena, Sample
+from ensemble.selection.greedy import DECIMALS
+from ensemble.views.search import try_all, try_forward, try_these
+from ensemble.views.sets import Tried, Views, sorted_sets
+from system.errors import UserError
+
+Numbers = NDArray[np.float64]
+N_RESAMPLES = 200
+N_VERDICT = 1000
+"""Resamples for the verdicts, whose percentiles lie further out; only one set per view is scored in them."""
+MOST_DRAWN = 1000
+"""Of more sets than these only the best get intervals: those of all 4,095 of 12 views would take half a minute with 18 classes."""
+INTERVAL, VERDICT = 0.90, 0.95
+DIGITS = 9
+
+
+@dataclass(frozen=True)
+class Gained:
+    """A difference of two scores, in the metric's unit.
+
+    Attributes:
+        gain: Above 0 is better.
+        low: Where its 90 % interval begins; `None` where none was drawn.
+        high: Where it ends.
+    """
+
+    gain: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One set of views.
+
+    Attributes:
+        views: Their names, most senior first.
+        score: Of the vote through them.
+        over_all: What it gains over all views.
+        over_first: What it gains over the first view alone, the identity.
+    """
+
+    views: tuple[str, ...]
+    score: float
+    over_all: Gained
+    over_first: Gained
+
+
+@dataclass(frozen=True)
+class ViewEffect:
+    """What becomes of the vote of all views when one is left out.
+
+    Attributes:
+        view: Its name.
+        without: What leaving it out gains.
+        verdict: `hurts` where leaving it out gains beyond noise, `helps` where it loses beyond noise (two-sided, 5 %), else `not
+            beyond noise`.
+    """
+
+    view: str
+    without: Gained
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Journal:
+    """Everything a view search tried.
+
+    Attributes:
+        views: V names.
+        rule: The design's.
+        metric: The arena's.
+        exhaustive: Whether every set was tried.
+        n_resamples: Behind the intervals of the combinations.
+        combinations: Best first; of equals fewer, then more senior views first.
+        effects: Per view; none where there is one view.
+    """
+
+    views: tuple[str, ...]
+    rule: str
+    metric: str
+    exhaustive: bool
+    n_resamples: int
+    combinations: tuple[Combination, ...]
+    effects: tuple[ViewEffect, ...]
+
+    @property
+    def hurts(self) -> tuple[str, ...]:
+        """The views that hurt: leaving one of them out of all gains beyond noise."""
+        return tuple(effect.view for effect in self.effects if effect.verdict == HURTS)
+
+    def to_json(self) -> dict[str, Any]:
+        """The journal as a JSON value."""
+        return {**asdict(self), "hurts": list(self.hurts)}
+
+
+def tta_journal(arena: Arena, sample: Sample, design: Design, *, seed: int, n_resamples: int = N_RESAMPLES) -> Journal:
+    """Try sets of views shared by a design's members, and write down each of them.
+
+    Intervals are those of a percentile bootstrap over groups, widened by Student's t with one degree of freedom less than there are groups
+    on which the two sides differ (as `ensemble.scoring.paired.compare`: a bootstrap believes four lucky groups).
+
+    Args:
+        arena: The members.
+        sample: The photos that choose.
+        design: Whose members, weights and rule; the views it has do not matter.
+        seed: Of the resamples.
+        n_resamples: How many, for the combinations.
+
+    Raises:
+        UserError: The design has a stacking, or the sample has fewer than two groups.
+    """
+    groups = np.unique(arena.place[sample.rows])
+    faults = (
+        ["a stacking weighs voters by itself and has no journal of views; give a design with a rule"] if design.stacking else []
+    )
+    faults += [] if len(groups) > 1 else [f"a journal of views needs labelled photos of at least two groups, got {len(groups)}"]
+    if faults:
+        raise UserError(*faults)
+    tried = try_all(arena, design)
+    exhaustive = tried is not None
+    tried = tried or _with_references(arena, sample, design)
+    times = tried.times(sample)
+    scores = tried.scores(times)
+    order = np.argsort(-np.round(scores, DECIMALS), kind="stable")
+    return Journal(
+        views=arena.views,
+        rule=design.rule,
+        metric=arena.metric,
+        exhaustive=exhaustive,
+        n_resamples=n_resamples,
+        combinations=_combinations(arena, tried, times, scores, order, seed=seed, n_resamples=n_resamples),
+        effects=_effects(arena, tried, times, seed=seed + 1),
+    )
+
+
+def _with_references(arena: Arena, sample: Sample, design: Design) -> Tried:
+    """The sets met one view at a time, with those that everything is compared with."""
+    n_views = len(arena.views)
+    met = try_forward(arena, sample, design).sets
+    return try_these(arena, design, sorted_sets({*met, (0,), *_references(n_views)}), sample.rows)
+
+
+def _references(n_views: int) -> list[Views]:
+    """All views, and all without each of them where there are several."""
+    every = tuple(range(n_views))
+    return [every, *(tuple(view for view in every if view != left_out) for left_out in every if n_views > 1)]
+
+
+def _combinations(
+    arena: Arena,
+    tried: Tried,
+    times: NDArray[np.int64],
+    scores: Numbers,
+    order: NDArray[np.int64],
+    *,
+    seed: int,
+    n_resamples: int,
+) -> tuple[Combination, ...]:
+    bases = [tried.sets.index(views) for views in (tuple(range(len(arena.views))), (0,))]
+    drawn = np.array(list(dict.fromkeys([*bases, *order[:MOST_DRAWN].tolist()])))
+    part = tried.of(drawn)
+    resampled = _resampled(arena, part, times, seed=seed, n_resamples=n_resamples)
+    low_high = [_interval(arena, part, times, resampled, base=base, level=INTERVAL) for base in (0, len({*bases}) - 1)]
+    place = {int(column): number for number, column in enumerate(drawn)}
+
+    def gained(column: int, which: int) -> Gained:
+        gain, at = _told(scores[column] - scores[bases[which]]), place.get(column)
+        return Gained(gain, None, None) if at is None else Gained(gain, *(_told(end[at]) for end in low_high[which]))
+
+    return tuple(
+        Combination(_names(arena, tried.sets[column]), _told(scores[column]), gained(column, 0), gained(column, 1))
+        for column in order.tolist()
+    )
+
+
+def _effects(arena: Arena, tried: Tried, times: NDArray[np.int64], *, seed: int) -> tuple[ViewEffect, ...]:
+    """What leaving out each view does, from `N_VERDICT` resamples of those sets alone."""
+    every, *without = _references(len(arena.views))
+    if not without:
+        return ()
+    part = tried.of(np.array([tried.sets.index(views) for views in (every, *without)]))
+    scores, resampled = part.scores(times), _resampled(arena, part, times, seed=seed, n_resamples=N_VERDICT)
+    low, high = _interval(arena, part, times, resampled, base=0, level=INTERVAL)
+    least, most = _interval(arena, part, times, resampled, base=0, level=VERDICT)
+    return tuple(
+        ViewEffect(
+            view=arena.views[column - 1],
+            without=Gained(_told(scores[column] - scores[0]), _told(low[column]), _told(high[column])),
+            verdict=HURTS if least[column] > 0 else HELPS if most[column] < 0 else UNDECIDED,
+        )
+        for column in range(1, len(part.sets))
+    )
+
+
+def _resampled(arena: Arena, tried: Tried, times: NDArray[np.int64], *, seed: int, n_resamples: int) -> Numbers:
+    """The scores `(1 + R, T)`: of the sample itself, then of resamples of its groups."""
+    names, groups = np.unique(arena.place[tried.rows][times > 0], return_inverse=True)
+    place = np.zeros(len(times), dtype=np.int64)  # photos that do not count may stand in any group
+    place[times > 0] = groups
+    draws = group_draws(len(names), n_resamples=n_resamples, seed=seed)
+    return np.vstack([tried.scores(times), tried.resampled(times, place, draws)])
+
+
+def _interval(
+    arena: Arena, tried: Tried, times: NDArray[np.int64], resampled: Numbers, *, base: int, level: float
+) -> tuple[Numbers, Numbers]:
+    """Where the interval of each set's gain over one of them begins and ends: `(T,)` each."""
+    gains = resampled - resampled[:, base : base + 1]
+    wider = _wider(*_differing(arena, tried, times, base), level=level)
+    tails = 50 * (1 - level)
+    low, high = gains[0] + wider * (np.percentile(gains[1:], (tails, 100 - tails), axis=0) - gains[0])
+    return low, high
+
+
+def _differing(arena: Arena, tried: Tried, times: NDArray[np.int64], base: int) -> tuple[int, NDArray[np.int64]]:
+    """How many groups there are, and on how many of them each set differs from one of them: `(T,)`."""
+    rows, differs = tried.results.differing(base)
+    counted = times[rows] > 0
+    n_groups = len(np.unique(arena.place[tried.rows[times > 0]]))
+    names, place = np.unique(arena.place[tried.rows[rows[counted]]], return_inverse=True)
+    by_group = group_sums(differs[counted].astype(np.float64), place, len(names))
+    return n_groups, (by_group > 0).sum(axis=0)
+
+
+def _wider(n_groups: int, n_differing: NDArray[np.int64], *, level: float) -> Numbers:
+    """How much wider intervals must be than the bootstrap's own."""
+    from scipy.special import ndtri, stdtrit
+
+    sure = 0.5 + level / 2
+    tails: Numbers = stdtrit(np.maximum(n_differing - 1, 1), sure) / ndtri(sure) * (n_groups / (n_groups - 1)) ** 0.5
+    return tails
+
+
+def _told(number: float) -> float:
+    """A number without the digits that depend on the machine: log-losses are sums of logarithms."""
+    return round(float(number), DIGITS) + 0.0
+
+
+def _names(arena: Arena, views: Sequence[int]) -> tuple[str, ...]:
+    return tuple(arena.views[view] for view in views)

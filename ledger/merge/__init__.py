@@ -1,0 +1,1 @@
+"""A team-mate's ledger brought into ours."""

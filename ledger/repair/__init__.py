@@ -1,0 +1,1 @@
+"""Damaged files of a ledger: set aside, restored from what is left."""

@@ -1,0 +1,182 @@
+"""A study that goes on: what is not as it began with -> sentences that name it; it stops there, unless the change is accepted.
+
+Code, space, data, split and the competition's settings decide what trials learn and what is asked next, so they stop a study. Versions
+of packages, views and test photos are told and recorded: a study may go on on another machine (design 6).
+"""
+
+import difflib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from competitions.compare_data import Difference, differences
+from competitions.prepare import Prepared, load_prepared
+from ledger.studies import OPEN, StudyFolder
+from search.code import code, meaning
+from search_spaces import Space
+from system.errors import UserError, listed
+
+log = logging.getLogger("podium.search")
+MOST_LINES = 24
+"""So many lines of a changed space are shown."""
+EXPLAINED_BY = {
+    "data": ("photos", "pixels", "labels", "groups", "folds", "split", "classes", "target"),
+    "heads": ("target", "classes", "label"),
+}
+"""Field of a question -> kinds of differences that explain another value there; other fields have a kind of their own name."""
+
+
+def changes_since(plan: Mapping[str, Any], space: Space, prepared: Prepared, questions: Mapping[str, Any]) -> list[Difference]:
+    """What is not as a study began, or was last accepted.
+
+    Args:
+        plan: The study's.
+        space: As its file says today.
+        prepared: Today's data.
+        questions: What the study would ask today.
+    """
+    from trainables.provenance import provenance
+
+    return [*_code(plan), *_space(plan, space), *_data(plan, prepared, questions), *_packages(plan, provenance())]
+
+
+def settle(name: str, changes: Sequence[Difference], *, accept: bool, acceptable: bool = True) -> None:
+    """Warn of what does not matter to results; stop at the rest unless it is accepted.
+
+    Args:
+        name: The study's.
+        changes: Of `changes_since`.
+        accept: Go on with the changes.
+        acceptable: Whether that can be done at all; a study on all data is made of one set of photos.
+
+    Raises:
+        UserError: With every change, and the ways out.
+    """
+    stops = [change for change in changes if change.stops]
+    for change in changes:
+        if not change.stops:
+            log.warning("study %s goes on with other %s", name, change)
+    if stops and not (accept and acceptable):
+        on = "go on with it as it is now by --accept-change (docs/resume.md), " if acceptable else ""
+        raise UserError(
+            f"study {name!r} stops: not everything is as it began",
+            *map(str, stops),
+            f"put it back, {on}or start a new study: it takes over every trial that still fits",
+        )
+    if accept and not stops:
+        log.info("nothing that decides results has changed since study %s began; there is nothing to accept", name)
+    for change in stops:
+        log.warning("study %s goes on with a changed %s", name, change)
+
+
+def record(study: StudyFolder, changes: Sequence[Difference], answered: Mapping[str, bool]) -> None:
+    """Write what was accepted, or only told, into the study's events; what waits to be trained on other data is given up.
+
+    Args:
+        study: Of which the caller holds the lease.
+        changes: Of `changes_since`, settled.
+        answered: Trial id -> whether this suggestion of the study answers one of today's questions.
+    """
+    for event, stops in (("accepted", True), ("noted", False)):
+        own = [{"kind": change.kind, "text": change.text} for change in changes if change.stops == stops]
+        if own:
+            study.log(event, changes=own)
+    reason = "; ".join(str(change) for change in changes if change.stops)
+    for trial, status in study.statuses().items():
+        if status in OPEN and status != "superseded" and not answered.get(trial, True):
+            study.log("superseded", trial, reason=reason or "other photos, labels, folds or metric")
+
+
+def before(plan: Mapping[str, Any], changes: Sequence[Difference]) -> list[dict[str, Any]]:
+    """The plans before each accepted change, oldest first; this one among them if something changed."""
+    earlier = list(plan.get("before", []))
+    own = {name: value for name, value in plan.items() if name not in ("before", "told", "refit")}
+    return [*earlier, own] if any(change.stops for change in changes) else earlier
+
+
+def refit(plan: Mapping[str, Any], changes: Sequence[Difference], study: StudyFolder) -> int:
+    """The last suggestion that was drawn from another space than today's; 0 where there is none."""
+    if another_space(changes):
+        return max((suggestion.number for suggestion in study.suggestions()), default=0)
+    return int(plan.get("refit", 0))
+
+
+def another_space(changes: Sequence[Difference]) -> bool:
+    return any(change.kind == "space" for change in changes)
+
+
+def _code(plan: Mapping[str, Any]) -> list[Difference]:
+    if "code" not in plan:
+        return []  # begun by an earlier version of Podium
+    before, now = plan["code"], code()
+    words = {name: " (new)" if name not in before else " (gone)" if name not in now else "" for name in {*before, *now}}
+    changed = sorted(name for name in words if before.get(name) != now.get(name))
+    return [Difference("code", f"{listed(name + words[name] for name in changed)} changed")] if changed else []
+
+
+def _space(plan: Mapping[str, Any], space: Space) -> list[Difference]:
+    if "space_files" not in plan:
+        text = f"search_spaces/{space.name}.py is not what the study began with (its text was not kept then)"
+        return [Difference("space", text)] if plan["space"] != space.fingerprint else []
+    before, now = plan["space_files"], space.files
+    changed = [name for name in sorted({*before, *now}) if _meaning(before.get(name)) != _meaning(now.get(name))]
+    if not changed:
+        return []
+    lines = [line for name in changed for line in _diff(name, before.get(name, ""), now.get(name, ""))]
+    more = [f"... and {len(lines) - MOST_LINES} more lines"] if len(lines) > MOST_LINES else []
+    files = ", ".join(f"search_spaces/{name}" for name in changed)
+    return [Difference("space", "\n".join([f"{files} changed", *lines[:MOST_LINES], *more]))]
+
+
+def _meaning(text: str | None) -> str | None:
+    return None if text is None else meaning(text)
+
+
+def _diff(name: str, before: str, now: str) -> list[str]:
+    """The lines that differ, with one around them."""
+    sides = (f"search_spaces/{name} then", f"search_spaces/{name} now")
+    return list(difflib.unified_diff(before.splitlines(), now.splitlines(), *sides, n=1, lineterm=""))
+
+
+def _data(plan: Mapping[str, Any], prepared: Prepared, questions: Mapping[str, Any]) -> list[Difference]:
+    before, now = plan["questions"], {name: asdict(question) for name, question in questions.items()}
+    kept = _kept(plan, prepared)
+    found = differences(kept, prepared, list(before)) if kept is not None else []
+    told = {difference.kind for difference in found if difference.stops}
+    changed = {key for name in before for key, value in before[name].items() if now[name].get(key) != value}
+    for key in sorted(key for key in changed if not told & {key, *EXPLAINED_BY.get(key, ())}):
+        found.append(Difference(key, _unexplained(key, before, now)))
+    return found
+
+
+def _unexplained(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    if key == "data":
+        return (
+            "photos, labels or folds are not those of then; which they were was not kept, so they cannot be compared one by one"
+        )
+    names = [name for name in before if before[name].get(key) != now[name].get(key)]
+    return "; ".join(f"{key} of {name} was {before[name].get(key)}, is {now[name].get(key)}" for name in names)
+
+
+def _kept(plan: Mapping[str, Any], prepared: Prepared) -> Prepared | None:
+    """The preparation that the study began with; `None` where it is today's, or is not there or cannot be read any more."""
+    if plan["prepared"] == prepared.key():
+        return None
+    try:
+        return load_prepared(prepared.paths, plan["prepared"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        log.warning("data/prepared/%s.json cannot be compared with: %s", plan["prepared"], str(error).splitlines()[0])
+        return None
+
+
+def _packages(plan: Mapping[str, Any], made_of: Mapping[str, Any]) -> list[Difference]:
+    """Versions that differ; what one side never recorded is not compared."""
+    then, now = (
+        {**(one.get("packages") or {}), **({"python": one["python"]} if one.get("python") else {})}
+        for one in (plan.get("made_of") or {}, made_of)
+    )
+    changed = [f"{name} was {then[name]}, is {now[name]}" for name in sorted(then) if name in now and then[name] != now[name]]
+    return [Difference("versions", "; ".join(changed), stops=False)] if changed else []

@@ -1,0 +1,1 @@
+"""The only folder that imports ray: one Tune run per study."""

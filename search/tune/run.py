@@ -1,0 +1,353 @@
+"""A study: a plan becomes one Ray Tune run over all its targets, and its outcome is read back from the ledger.
+
+Before the first trial the plan is on disk; after the last one the missing views of the pool's best are
+computed. Whatever ends the driver in between, `--resume` reads the folders and goes on.
+"""
+
+import errno
+import functools
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ledger.reading import readable_record
+from ledger.repair.studies import mend_study
+from ledger.studies import LEASE_PATIENCE_S, RETRYING, StudyFolder
+from ledger.trials import ALL_DATA, TrialFolder
+from search.disk_budget import Tidy, check_room
+from search.fitting import answers, distributions
+from search.plan import Plan, check_new, plan_json
+from search.request import Request
+from search.resume_check import record, refit
+from search.warm_start import comparing
+from system.claims import claim, holder
+from system.disk import FullDiskError, is_full, sentence, writing
+from system.errors import UserError
+from system.paths import CompetitionPaths
+from system.progress import StatusLine, counts
+from trainables.config import Question
+
+log = logging.getLogger("podium.search")
+RETRIES = 2
+"""How often a trial whose process died is started again; it goes on from its last whole epoch."""
+POOL = 5
+"""Per target, how many of the best trials get all views as soon as the search ends."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search came to, read from the ledger.
+
+    Attributes:
+        targets: Per target its trials by status, the best (trial_id, score), epochs trained and seconds; of a study on all folds
+            no best, as scores of other folds do not compare, but its `members` by fold.
+        interrupted: Ctrl-C ended it.
+        failures: Why trials failed, one sentence each.
+        full: The sentence about a full disk that ended it, else `None`.
+        freed_bytes: What weights took that the quota dropped.
+    """
+
+    study: str
+    targets: dict[str, dict[str, Any]]
+    seconds: float
+    interrupted: bool
+    failures: tuple[str, ...]
+    full: str | None = None
+    freed_bytes: int = 0
+
+    def json(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if name != "full"}
+
+
+def run_study(plan: Plan) -> Outcome:
+    """Run the search to its end, or until time or Ctrl-C ends it.
+
+    Raises:
+        UserError: Another driver runs this study, Ray cannot be reached, or has too little for one trial; nothing of a new
+            study is then kept.
+        FullDiskError: There is no room for a new study; nothing of it is kept.
+        KeyboardInterrupt: Before there was a plan to go on with.
+    """
+    started, full, tidy = time.monotonic(), None, Tidy(plan.paths, plan.request.keep)
+    if plan.request.retry_failed and not plan.failed():
+        log.info("study %s has no failed trial, so there is nothing to retry", plan.study.name)
+        return _outcome(plan, started, interrupted=False)
+    try:
+        if plan.request.resume:
+            tidy()  # before the lease: on a full disk there may be no room for one
+        with _lease(plan.study):
+            if not plan.request.resume:
+                check_new(plan.study)  # again: it may have begun and ended while this driver started
+            check_room(plan)
+            interrupted = _run(plan, tidy)
+            tidy(last=not interrupted)
+    except KeyboardInterrupt:
+        if not plan.study.planned:
+            raise
+        interrupted = True
+    except OSError as error:
+        if not (is_full(error) and plan.study.planned):
+            raise
+        interrupted, full = False, sentence(error)
+    return _outcome(plan, started, interrupted=interrupted, full=full, freed=tidy.freed)
+
+
+def _outcome(plan: Plan, started: float, *, interrupted: bool, full: str | None = None, freed: int = 0) -> Outcome:
+    told = outcome_of(plan.study, plan.paths, plan.questions)
+    if plan.request.all_folds:
+        from search.refit import by_fold
+
+        members = by_fold(plan.prepared, plan.members, plan.study.statuses())
+        told = {target: {**facts, "best": None, "members": members[target]} for target, facts in told.items()}
+    return Outcome(plan.study.name, told, _rounded(started), interrupted, plan.study.failures(), full, freed)
+
+
+def _run(plan: Plan, tidy: Callable[[], None]) -> bool:
+    """The study inside its lease; returns whether Ctrl-C ended it.
+
+    Raises:
+        FullDiskError: A full disk ended it.
+    """
+    from search.tune.ray_session import ray_session
+    from trainables.config import name_of
+
+    with ray_session(plan.request.address), _mirror(plan) as push:
+        _check_resources(plan.request)
+        mend_study(plan.study, plan.paths.trials, name_of)
+        key = plan.prepared.save()
+        today = plan_json(plan, key)  # before the changes are recorded: it says what they were
+        asked = plan.study.suggestions()
+        record(plan.study, plan.changes, {suggestion.trial_id: plan.compares(suggestion) for suggestion in asked})
+        plan.study.write_plan(today)
+        if plan.members:
+            from search.refit import write_members
+
+            write_members(plan.study, plan.members)
+        interrupted = _search(plan, key, push, tidy)
+        if not interrupted:
+            _complete_best(plan, key)
+    return interrupted
+
+
+def outcome_of(study: StudyFolder, paths: CompetitionPaths, questions: Mapping[str, Question]) -> dict[str, dict[str, Any]]:
+    """Per target what the study's trials came to; epochs and seconds are those of trials that it did not find answered.
+
+    The best is one of those whose scores compare with today's. Nobody may have mended the study yet: what cannot be read is left out.
+    """
+    statuses, started, found = study.statuses(), study.started(), {}
+    of = {suggestion.trial_id: suggestion for suggestion in study.suggestions()}
+    for target, question in questions.items():
+        own = {trial: status for trial, status in statuses.items() if trial in of and of[trial].target == target}
+        records = [record for trial in own if (record := readable_record(TrialFolder(paths.trials / trial))) is not None]
+        compare = [record for record in records if answers(of[record.trial_id].settings, question)]
+        scored = [(record.score, record.trial_id) for record in compare if record.score is not None and record.finished]
+        best = max(scored, key=lambda pair: (pair[0], pair[1]), default=None)
+        found[target] = {
+            "trials": counts(own),
+            "best": None if best is None else {"trial_id": best[1], "score": best[0]},
+            "on_all_data": any(record.fold == ALL_DATA for record in records),
+            "epochs": sum(record.epochs_done for record in records if record.trial_id in started),
+            "seconds": round(sum(record.seconds for record in records if record.trial_id in started), 1),
+        }
+    return found
+
+
+def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None], tidy: Callable[[], None]) -> bool:
+    """The Tune run; returns whether Ctrl-C ended it.
+
+    Raises:
+        FullDiskError: A full disk ended it.
+    """
+    from ray import tune
+
+    from search.foreign_trials import Over
+    from search.space_check import StartWeights
+    from search.tune.actor import TrialActor
+    from search.tune.callback import StudyCallback
+    from search.tune.disk_stop import DiskStop
+    from search.tune.ray_session import at_once
+    from search.tune.scheduler import TargetScheduler
+    from search.tune.searcher import LedgerSearcher
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails in a trial is told by the callback, once
+    request, stop = plan.request, DiskStop()
+    failed = plan.failed() if request.retry_failed else None
+    statuses = plan.study.statuses()
+    for trial in sorted(trial for trial in failed or () if statuses[trial] == "failed"):
+        plan.study.log(RETRYING, trial)
+    status = StatusLine(0, list(plan.questions))
+    last = refit(plan.former, plan.changes, plan.study)
+    told = comparing(plan.told, plan.questions)
+    searcher = LedgerSearcher(
+        plan.questions,
+        suggest=plan.space.suggest,
+        first=plan.space.first,
+        n_trials=0 if plan.members else request.n_trials,  # members are suggested already
+        seed=request.suggestion_seed,
+        searcher=request.searcher,
+        study=plan.study,
+        trials=plan.paths.trials,
+        prepare=StartWeights(plan.prepared),
+        stop=stop,
+        told=told,
+        refit=last,
+        known=distributions(plan.space) if last else None,
+        only=failed,
+        one_at_a_time=request.address is None and at_once(request.cpus_per_trial, request.gpus_per_trial) == 1,
+        note=status.note,
+        give_up=Over(request.hours),
+    )
+    status.expect(searcher.remaining())
+    past = [suggestion for suggestion in plan.study.suggestions() if plan.compares(suggestion)]
+    rungs = TargetScheduler(
+        plan.questions, request.scheduler, plan.space, plan.study, plan.paths.trials, stop=stop, past=past, told=told
+    )
+    callback = StudyCallback(plan.study, plan.paths.trials, status, push, stop, tidy)
+    bound = tune.with_parameters(
+        TrialActor, root=str(plan.paths.root), prepared=key, device=_device(request), loader_workers=request.loader_workers
+    )
+    resources = {"cpu": request.cpus_per_trial, "gpu": request.gpus_per_trial}
+    make_tuner = functools.partial(
+        tune.Tuner,
+        tune.with_resources(bound, resources),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=rungs,
+            num_samples=-1,
+            reuse_actors=True,
+            time_budget_s=request.hours * 3600 if request.hours else None,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(plan.study.path / "ray"),
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            callbacks=[callback],
+            stop=stop,
+            verbose=0,
+        ),
+    )
+    started = time.monotonic()
+    if not searcher.exhausted:
+        with _own_interrupt(), stop.last_word(), writing(plan.study.path):  # Tune keeps a state of its own there
+            make_tuner().fit()
+    status.close()
+    _drop_ray_state(plan.study)
+    if stop.told:
+        raise FullDiskError(errno.ENOSPC, stop.told)
+    out_of_time = request.hours is not None and time.monotonic() - started >= request.hours * 3600
+    return not searcher.exhausted and not out_of_time
+
+
+@contextmanager
+def _own_interrupt() -> Iterator[None]:
+    """Put Ctrl-C back in force: Tune leaves a handler of its own behind, which hears the next one and does nothing (2.60)."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
+
+
+def _complete_best(plan: Plan, key: str) -> None:
+    """All views of the best trials of each target, as Ray tasks, so that an export finds them there."""
+    import ray
+
+    from ledger.query import best_trials
+    from ledger.retention import has_weights
+    from search.tune.actor import complete_remotely
+    from trainables.attach import is_complete
+
+    request, views = plan.request, plan.prepared.competition.views
+    wanted = [
+        trial
+        for question in plan.questions.values()
+        for trial, _ in best_trials(plan.paths, question.target, question.data, question.fold, question.metric)[:POOL]
+    ]
+    wanted += [name for name, status in plan.study.statuses().items() if plan.members and status == "finished"]
+    folders = [TrialFolder(plan.paths.trials / trial) for trial in wanted]
+    missing = [folder.id for folder in folders if has_weights(folder) and not is_complete(plan.prepared, folder, views)]
+    if not missing:
+        return
+    task = ray.remote(num_cpus=request.cpus_per_trial, num_gpus=request.gpus_per_trial, max_retries=RETRIES)(complete_remotely)
+    waiting = [task.remote(str(plan.paths.root), key, trial, views, _device(request)) for trial in missing]
+    total = len(waiting)
+    while waiting:
+        log.info("computing %d views of the best trials: %d/%d", len(views), total - len(waiting), total)
+        done, waiting = ray.wait(waiting, num_returns=min(len(waiting), 4))
+        for full, said in ray.get(done):
+            for line in said:
+                log.warning("%s", line)
+            if full:
+                raise FullDiskError(errno.ENOSPC, full)
+
+
+def _check_resources(request: Request) -> None:
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    most = {kind: max((node.get(kind, 0.0) for node in nodes), default=0.0) for kind in ("CPU", "GPU")}
+    asked = {"CPU": request.cpus_per_trial, "GPU": request.gpus_per_trial}
+    way_out = f"go on with study {request.study} where there is more, or start a new one" if request.resume else "ask for less"
+    faults = [
+        f"{kind.lower()}s-per-trial must be at most {most[kind]:g}, what the largest machine of this Ray has, got {asked[kind]:g}; "
+        f"{way_out}"
+        for kind in most
+        if asked[kind] > most[kind]
+    ]
+    if not faults and not any(all(node.get(kind, 0) >= asked[kind] for kind in asked) for node in nodes):
+        faults.append(
+            f"no machine of this Ray has {asked['CPU']:g} CPUs and {asked['GPU']:g} GPUs together; ask for less per trial"
+        )
+    if faults:
+        raise UserError(*faults)
+
+
+def _device(request: Request) -> str:
+    return "cuda" if request.gpus_per_trial > 0 else "cpu"
+
+
+@contextmanager
+def _lease(study: StudyFolder) -> Iterator[None]:
+    """The right to drive this study; a folder that got no plan meanwhile is taken away again.
+
+    Raises:
+        UserError: Somebody else has it.
+    """
+    study.path.mkdir(parents=True, exist_ok=True)
+    try:
+        held = claim(study.lease, patience=LEASE_PATIENCE_S)
+        if held is None:
+            raise study.driven_by(holder(study.lease))
+        with held:
+            yield
+    finally:
+        if not study.planned:
+            with suppress(OSError):
+                study.path.rmdir()
+
+
+def _mirror(plan: Plan) -> AbstractContextManager[Callable[[TrialFolder], None]]:
+    if plan.request.tracker == "none":
+        return nullcontext(lambda folder: None)
+    from search.trackers import MirrorQueue
+
+    return MirrorQueue(plan.request.tracker, plan.paths)
+
+
+def _drop_ray_state(study: StudyFolder) -> None:
+    """Ray's own state is a cache of what the ledger has."""
+    import shutil
+
+    shutil.rmtree(study.path / "ray", ignore_errors=True)
+
+
+def _rounded(started: float) -> float:
+    return round(time.monotonic() - started, 1)

@@ -1,0 +1,1 @@
+"""Predictions from outside: a team-mate's files that vote like trials."""

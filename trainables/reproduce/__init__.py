@@ -1,0 +1,1 @@
+"""A trial trained again: PASS, or the ingredient that differs."""
