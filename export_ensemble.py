@@ -14,7 +14,7 @@ from system.errors import UserError
 def call(given: argparse.Namespace) -> dict[str, Any]:
     from bundle.choose import choose
     from bundle.export import check_target, export
-    from bundle.options import ALL_FOLDS, Asked
+    from bundle.options import ALL_FOLDS, Options
     from competitions.competition import load_competition
     from competitions.prepare import prepare
     from system.paths import check_writable, competition_paths
@@ -25,7 +25,7 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
     paths = competition_paths(competition.name, given.storage)
     check_writable(paths.root)
     prepared = prepare(competition, paths, progress=Counting("decoding photos"))
-    asked = Asked(
+    options = Options(
         top=given.top,
         vote=given.vote,
         targets=_names(given.targets),
@@ -44,7 +44,7 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
         max_megabytes=given.max_megabytes,
         device=given.device,
     )
-    choice = choose(prepared, asked, tell=_tell, processes=len(os.sched_getaffinity(0)))
+    choice = choose(prepared, options, tell=_tell, processes=len(os.sched_getaffinity(0)))
     return export(prepared, choice, Path(given.to))
 
 
@@ -74,17 +74,17 @@ def show(value: dict[str, Any]) -> None:
 
 
 def _show_compared(value: dict[str, Any]) -> None:
-    for place, tried in value["refinements"].items():
+    for subtask, tried in value["refinements"].items():
         for account in tried:
             what = "kept" if account["kept"] else "not kept"
             lost = account["apparent"] is not None and not account["kept"]
             but = f", but {account['apparent']:+.4f} on all the photos that chose" if lost else ""
-            print(f"{place}: {account['step']} {what}: {_interval(account)}{but}")
-    for place, views in value["views_that_hurt"].items():
+            print(f"{subtask}: {account['step']} {what}: {_interval(account)}{but}")
+    for subtask, views in value["views_that_hurt"].items():
         if views:
-            print(f"{place}: these views hurt: {', '.join(views)}")
-    for place, found in value["tournament"].items():
-        print(f"{place}, every way to choose:")
+            print(f"{subtask}: these views hurt: {', '.join(views)}")
+    for subtask, found in value["tournament"].items():
+        print(f"{subtask}, every way to choose:")
         rows = [[one["way"], one["score"], _interval(one["gain"]), len(one["members"])] for one in found["entries"]]
         print(verbs.table(rows, ["way", "honest score", f"gain over {found['default']}", "members"]))
     ways = [[row["way"] + (" (taken)" if row["kept"] else ""), row["score"], row["gain"]] for row in value["together"]]
@@ -99,7 +99,7 @@ def _show_compared(value: dict[str, Any]) -> None:
                 point["score"],
                 point["seconds_per_1000"],
                 point["megabytes"],
-                "; ".join(f"{place}: {option}" for place, option in point["choice"].items()),
+                "; ".join(f"{subtask}: {option}" for subtask, option in point["choice"].items()),
             ]
             for name, point in points
         ]

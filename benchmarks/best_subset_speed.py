@@ -15,14 +15,14 @@ import numpy as np
 
 from benchmarks._sides import in_turn, spread
 from ensemble.selection.best_subset import best_subset
-from ensemble.selection.candidates import Arena
+from ensemble.selection.candidates import Candidates
 from ensemble.votes import RULES
 
 MEMBERS, CHOSEN, PHOTOS = 30, 5, 20_000
 SOME = 20
 
 
-def pool(seed: int, n_classes: int) -> Arena:
+def pool(seed: int, n_classes: int) -> Candidates:
     """Members of different skill whose mistakes are partly the same."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, n_classes, PHOTOS)
@@ -34,17 +34,17 @@ def pool(seed: int, n_classes: int) -> Arena:
         powers = np.exp(2 * (logits - logits.max(axis=1, keepdims=True)))
         probs[member, 0] = powers / powers.sum(axis=1, keepdims=True)
     names = tuple(f"m{number:02}" for number in range(MEMBERS))
-    return Arena(names, ("identity",), probs, labels, np.arange(PHOTOS).astype(str), "macro_f1")
+    return Candidates(names, ("identity",), probs, labels, np.arange(PHOTOS).astype(str), "macro_f1")
 
 
 def compare(n_classes: int, repeats: int) -> None:
-    arena = pool(0, n_classes)
-    sample, rng = arena.sample(), np.random.default_rng(1)
+    candidates = pool(0, n_classes)
+    sample, rng = candidates.sample(), np.random.default_rng(1)
     walls: list[float] = []
 
     def ours() -> float:
         wall, cpu = time.perf_counter(), time.process_time()
-        best_subset(arena, sample, sizes=[CHOSEN], n_threads=2)
+        best_subset(candidates, sample, sizes=[CHOSEN], n_threads=2)
         walls.append(time.perf_counter() - wall)
         return time.process_time() - cpu
 
@@ -52,7 +52,7 @@ def compare(n_classes: int, repeats: int) -> None:
         cpu = time.process_time()
         for _ in range(SOME):
             members = np.sort(rng.permutation(MEMBERS)[:CHOSEN])
-            arena.score(RULES["hard"].vote(arena.probs[members, 0], None), sample)
+            candidates.score(RULES["hard"].vote(candidates.probs[members, 0], None), sample)
         return (time.process_time() - cpu) / SOME * comb(MEMBERS, CHOSEN)
 
     sides = in_turn(ours, plain, repeats=repeats, warm_up=0)

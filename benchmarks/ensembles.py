@@ -42,11 +42,11 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
 
 def _study(prepared: Any, study: str, truth_file: Path, thorough: bool) -> dict[str, Any]:
     from bundle.choose import answer, choose
-    from bundle.options import Asked
+    from bundle.options import Options
     from competitions.metrics import score_labels
 
     started = time.process_time()
-    choice = choose(prepared, Asked(study=study, thorough=thorough, vote="best" if thorough else "hard"), tell=_tell)
+    choice = choose(prepared, Options(study=study, thorough=thorough, vote="best" if thorough else "hard"), tell=_tell)
     seconds = time.process_time() - started
     competition = prepared.competition
     ids, truth = read_truth(truth_file, competition)
@@ -77,7 +77,7 @@ def _study(prepared: Any, study: str, truth_file: Path, thorough: bool) -> dict[
             "weighed": said["weighed"],
             "members": said["members"],
         }
-    kept = {place: [a["step"] for a in one["refinements"] if a["kept"]] for place, one in choice.journal["places"].items()}
+    kept = {subtask: [a["step"] for a in one["refinements"] if a["kept"]] for subtask, one in choice.journal["places"].items()}
     way = "as they are" if choice.plan.together is None else choice.plan.together.way
     shift = choice.forecast["shift"]
     evidence = {name: [one["auc"], one["p"]] for name, one in shift["evidence"].items()}
@@ -110,7 +110,7 @@ def show(value: Mapping[str, Any]) -> None:
             less = f"{gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})"
             rows.append([study["study"], task, one["validation_single"], said, *(one["truth"][name] for name in SHOWN), less])
             all_rows.append((task, one))
-        kept = "; ".join(f"{place}: {', '.join(steps)}" for place, steps in study["kept"].items() if steps)
+        kept = "; ".join(f"{subtask}: {', '.join(steps)}" for subtask, steps in study["kept"].items() if steps)
         print(
             f"{study['study']}: shift announced: {study['shift']} {study['evidence']}; together: {study['together']}; "
             f"kept: {kept or 'nothing'}; {study['cpu_seconds']:.0f} CPU-s"

@@ -40,8 +40,8 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
 def _off(seed: int, n_groups: int, n_trials: int, n_epochs: int, epoch_sd: float) -> tuple[float, float, float]:
     """Honest less true score, the score on the photos that chose less the true one, and whether the interval misses the truth."""
     from ensemble.scoring.honest import honest_score, optimistic_score
-    from ensemble.selection.candidates import Arena
-    from ensemble.selection.selector import Choosing
+    from ensemble.selection.candidates import Candidates
+    from ensemble.selection.selector import Selector
 
     rng = np.random.default_rng(seed)
     n = n_groups * PER_GROUP
@@ -54,12 +54,12 @@ def _off(seed: int, n_groups: int, n_trials: int, n_epochs: int, epoch_sd: float
     groups = np.repeat([f"g{number:04}" for number in range(everywhere // PER_GROUP)], PER_GROUP)
     probs = np.eye(N_CLASSES, dtype=np.float16)[said][:, None]
     names = tuple(f"t{number:03}" for number in range(n_trials))
-    whole = Arena(names, ("identity",), probs, labels, groups, "accuracy")
-    choosing = Choosing(whole.at(np.arange(n)), "hard", (1, 2, 3, 4, 5))
-    seen = optimistic_score(choosing, labels[:n], metric="accuracy")
-    honest = honest_score(choosing, labels[:n], groups[:n], metric="accuracy", seed=seed, n_resamples=RESAMPLES)
+    whole = Candidates(names, ("identity",), probs, labels, groups, "accuracy")
+    selector = Selector(whole.at(np.arange(n)), "hard", (1, 2, 3, 4, 5))
+    seen = optimistic_score(selector, labels[:n], metric="accuracy")
+    honest = honest_score(selector, labels[:n], groups[:n], metric="accuracy", seed=seed, n_resamples=RESAMPLES)
     new = np.arange(n, everywhere)
-    truth = float((whole.vote(choosing.on(), new).labels == labels[new]).mean())
+    truth = float((whole.vote(selector.on(), new).labels == labels[new]).mean())
     return honest.mean - truth, seen - truth, float(not honest.low <= truth <= honest.high)
 
 

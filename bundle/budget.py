@@ -9,15 +9,15 @@ import numpy as np
 from bundle.cost import measure_costs
 from bundle.fit_subtask import SEED, TRIED, Decided, Shares, class_weights
 from bundle.members import folder_of
-from bundle.options import Asked
+from bundle.options import Options
 from competitions.prepare import Prepared
-from ensemble.label.cascade import Place
+from ensemble.label.cascade import Subtask
 from ensemble.parallel import in_processes
-from ensemble.plan.spec import Design
+from ensemble.plan.spec import Spec
 from ensemble.scoring.gain import Judge
-from ensemble.selection.candidates import Arena, Sample
+from ensemble.selection.candidates import Candidates, Sample
 from ensemble.selection.pareto import Option, Point, front, within
-from ensemble.selection.selector import Choosing
+from ensemble.selection.selector import Selector
 from ensemble.views.search import with_views
 
 VIEWS = ("views", "views per member")
@@ -28,7 +28,7 @@ class Budget:
     """The front, and what was taken of it.
 
     Attributes:
-        points: Combinations of options that no other beats in score, seconds and megabytes at once.
+        points: Combinations of choices that no other beats in score, seconds and megabytes at once.
         chosen: The one that is exported; `None` without limits: the choice is then the one made without looking at costs.
         current: What the choice without limits costs.
     """
@@ -47,8 +47,8 @@ class Budget:
 
 
 def within_budget(
-    prepared: Prepared, decided: Mapping[Place, Decided], asked: Asked, *, processes: int = 1
-) -> tuple[dict[Place, Decided], Budget]:
+    prepared: Prepared, decided: Mapping[Subtask, Decided], options: Options, *, processes: int = 1
+) -> tuple[dict[Subtask, Decided], Budget]:
     """Measure what members cost, and with a limit take the best point of the front that keeps it.
 
     The score of an option is judged on groups that did not choose; that of a combination is the mean over its places.
@@ -57,73 +57,75 @@ def within_budget(
         UserError: Nothing fits: the message names the cheapest point.
     """
     with in_processes(processes):
-        options = {place: _options(one, asked) for place, one in decided.items()}
-        now = [_option(place, "as chosen", one, one.choosing, one.judged(one.choosing)) for place, one in decided.items()]
+        choices = {subtask: _options(one, options) for subtask, one in decided.items()}
+        now = [_option(subtask, "as chosen", one, one.selector, one.judged(one.selector)) for subtask, one in decided.items()]
     voters = [
-        one.pool.members[m] for one in decided.values() for m in one.choosing.on().members if not one.pool.members[m].imported
+        one.pool.members[m] for one in decided.values() for m in one.selector.on().members if not one.pool.members[m].imported
     ]
     trials = sorted(
-        {trial for own in options.values() for option, _ in own.values() for trial, _ in option.uses}
+        {trial for own in choices.values() for option, _ in own.values() for trial, _ in option.uses}
         | {trial for member in voters for trial in member.trials}
     )
-    costs = measure_costs(prepared, [folder_of(prepared.paths, trial) for trial in trials], device=asked.device)
-    points = tuple(front([option for own in options.values() for option, _ in own.values()], costs))
+    costs = measure_costs(prepared, [folder_of(prepared.paths, trial) for trial in trials], device=options.device)
+    points = tuple(front([option for own in choices.values() for option, _ in own.values()], costs))
     current = front(now, costs)[0]
-    if not asked.has_budget:
+    if not options.has_budget:
         return dict(decided), Budget(points, None, current)
-    chosen = within(points, max_seconds=asked.max_seconds, max_megabytes=asked.max_megabytes)
+    chosen = within(points, max_seconds=options.max_seconds, max_megabytes=options.max_megabytes)
     names = dict(chosen.choice)
-    taken = {place: options[place][names[str(place)]][1] for place in decided}
+    taken = {subtask: choices[subtask][names[str(subtask)]][1] for subtask in decided}
     return taken, Budget(points, chosen, current)
 
 
-def _options(one: Decided, asked: Asked) -> dict[str, tuple[Option, Decided]]:
-    place, found = one.pool.place, {}
-    there = sorted({min(k, len(one.pool.members)) for k in asked.sizes})
+def _options(one: Decided, options: Options) -> dict[str, tuple[Option, Decided]]:
+    subtask, found = one.pool.subtask, {}
+    there = sorted({min(k, len(one.pool.members)) for k in options.sizes})
     for k in there:
         members = f"{k} member{'s' if k > 1 else ''}"
         for name, make in ((f"{members}, one view", _through_one), (f"{members}, all views", _of_size)):
-            if len(one.pool.arena.views) > 1 or make is _of_size:
+            if len(one.pool.candidates.views) > 1 or make is _of_size:
                 made = make(one, one.plain, k)
-                own = replace(one, choosing=made, plain=made if one.choosing is one.plain else one.plain.by(one.plain.way, (k,)))
-                found[name] = _option(place, name, one, made, make(one, one.judged(one.plain), k)), own
+                own = replace(one, selector=made, plain=made if one.selector is one.plain else one.plain.by(one.plain.way, (k,)))
+                found[name] = _option(subtask, name, one, made, make(one, one.judged(one.plain), k)), own
     return found
 
 
-def _option(place: Place, name: str, one: Decided, made: Choosing, judged: Choosing) -> Option:
+def _option(subtask: Subtask, name: str, one: Decided, made: Selector, judged: Selector) -> Option:
     pool = one.pool
-    seen = [(pool.members[member], pool.arena.views[view]) for member, view in made.on().voters]
+    seen = [(pool.members[member], pool.candidates.views[view]) for member, view in made.on().voters]
     uses = frozenset((trial, view) for member, view in seen if not member.imported for trial in member.trials)
-    return Option(str(place), name, _score(judged, one.shares), uses)
+    return Option(str(subtask), name, _score(judged, one.shares), uses)
 
 
-def _score(made: Choosing, shares: Shares) -> float:
+def _score(made: Selector, shares: Shares) -> float:
     """On groups that did not choose; on all photos where there is only one group."""
-    arena = made.arena
-    if len(np.unique(arena.groups[arena.labels >= 0])) < 2:
-        return arena.score(arena.vote(made.on(), arena.sample().rows), arena.sample())
-    weights = class_weights(arena.labels, arena.n_classes, shares)
-    judge = Judge(arena.labels, arena.groups, metric=arena.metric, seed=SEED, n_resamples=TRIED, class_weights=weights)
+    candidates = made.candidates
+    if len(np.unique(candidates.groups[candidates.labels >= 0])) < 2:
+        return candidates.score(candidates.vote(made.on(), candidates.sample().rows), candidates.sample())
+    weights = class_weights(candidates.labels, candidates.n_classes, shares)
+    judge = Judge(
+        candidates.labels, candidates.groups, metric=candidates.metric, seed=SEED, n_resamples=TRIED, class_weights=weights
+    )
     results = judge.group_results(made)
     return judge.compare("itself", results, results).after
 
 
-def _of_size(one: Decided, plain: Choosing, k: int) -> Choosing:
+def _of_size(one: Decided, plain: Selector, k: int) -> Selector:
     made = plain.by(plain.way, (k,))
     for _, refine in one.refined:
         made = made.then(refine)
     return made
 
 
-def _through_one(one: Decided, plain: Choosing, k: int) -> Choosing:
+def _through_one(one: Decided, plain: Selector, k: int) -> Selector:
     made = plain.by(plain.way, (k,)).then(_first_view)
     for name, refine in one.refined:
         made = made if name in VIEWS else made.then(refine)
     return made
 
 
-def _first_view(arena: Arena, sample: Sample, design: Design) -> Design:
-    return with_views(design, dict.fromkeys(design.members, (0,)))
+def _first_view(candidates: Candidates, sample: Sample, spec: Spec) -> Spec:
+    return with_views(spec, dict.fromkeys(spec.members, (0,)))
 
 
 def _json(point: Point) -> dict[str, Any]:

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.budget import within_budget
-from bundle.fit_subtask import Decided, Shares, decide_place, known_shares, shares_json, told_shares
+from bundle.fit_subtask import Decided, Shares, decide_subtask, known_shares, shares_json, told_shares
 from bundle.imported import check_unjudged, importing, with_unjudged
 from bundle.members import Member, complete, find_members, siblings_on_all_data
-from bundle.options import Asked, check
-from bundle.pool import TEST, Pool, cached_test_probs, load_pool, places_of
+from bundle.options import Options, check
+from bundle.pool import TEST, Pool, cached_test_probs, load_pool, subtasks_of
 from bundle.report import SEED, asking, needed, say, unseen, verdict, weighing
 from bundle.shift_check import look_elsewhere
 from bundle.soups import with_soups, without_soups
@@ -21,14 +21,14 @@ from competitions.labels import Composition
 from competitions.manifest import LABEL
 from competitions.prepare import Prepared
 from competitions.targets import Target, choose_targets
-from ensemble.label.cascade import Place, place_faults
+from ensemble.label.cascade import Subtask, subtask_faults
 from ensemble.label.choose import WayAccount, choose_way
-from ensemble.label.decode import Together, asked_places, asks_joint, default_way, ways
+from ensemble.label.decode import Together, asked_subtasks, asks_joint, default_way, ways
 from ensemble.label.joint_prior import fit_joint
 from ensemble.metric_sums import vote_score
 from ensemble.parallel import in_processes
 from ensemble.plan.plan import EnsemblePlan, decide
-from ensemble.plan.spec import Design
+from ensemble.plan.spec import Spec
 from ensemble.shift.adversarial_validation import Shift
 from ensemble.views.journal import tta_journal
 from ledger.query import count_looks
@@ -66,12 +66,12 @@ class Choice:
     beside: dict[str, EnsemblePlan] = field(default_factory=dict)
 
 
-def choose(prepared: Prepared, asked: Asked | None = None, *, tell: Report = lambda text: None, processes: int = 1) -> Choice:
+def choose(prepared: Prepared, options: Options | None = None, *, tell: Report = lambda text: None, processes: int = 1) -> Choice:
     """Let the best members for each place vote, refine what wins, and measure that choice.
 
     Args:
         prepared: The competition's data.
-        asked: What is asked for.
+        options: What is asked for.
         tell: Told what is being done.
         processes: Copies of this process that share the resamples (`ensemble.parallel`); the choice is the same with any number.
 
@@ -79,49 +79,49 @@ def choose(prepared: Prepared, asked: Asked | None = None, *, tell: Report = lam
         UserError: A number or name is out of range, the targets do not answer everything, one has no finished trial, or a chosen
             one has no sibling that learned from all photos.
     """
-    asked = Asked() if asked is None else asked
-    check(asked, prepared)
-    targets = choose_targets(prepared.competition, asked.targets)
-    places = places_of(prepared, targets)
+    options = Options() if options is None else options
+    check(options, prepared)
+    targets = choose_targets(prepared.competition, options.targets)
+    subtasks = subtasks_of(prepared, targets)
     table = Composition.of(prepared.competition)
-    _check_places(prepared, list(places), table, asked.together)
-    check_unjudged(prepared, list(places), asked.unjudged)
-    pools = _pools(prepared, asked, targets, places, tell)
+    _check_subtasks(prepared, list(subtasks), table, options.together)
+    check_unjudged(prepared, list(subtasks), options.unjudged)
+    pools = _pools(prepared, options, targets, subtasks, tell)
     tell("comparing labelled and test photos")
-    shift = look_elsewhere(prepared, pools, asked.device, processes=processes)
+    shift = look_elsewhere(prepared, pools, options.device, processes=processes)
     shares = {
-        place: Shares()
-        if asked.plain
-        else known_shares(prepared, pool, shift=_reason(shift), method=asked.estimator, device=asked.device)
-        for place, pool in pools.items()
+        subtask: Shares()
+        if options.plain
+        else known_shares(prepared, pool, shift=_reason(shift), method=options.estimator, device=options.device)
+        for subtask, pool in pools.items()
     }
-    decided: dict[Place, Decided] = {}
+    decided: dict[Subtask, Decided] = {}
     with in_processes(processes):
-        for place, pool in pools.items():
-            tell(f"choosing for {place}")
-            decided[place] = decide_place(prepared, pool, asked, shares[place])
+        for subtask, pool in pools.items():
+            tell(f"choosing for {subtask}")
+            decided[subtask] = decide_subtask(prepared, pool, options, shares[subtask])
     budget = None
-    if asked.front or asked.has_budget:
+    if options.front or options.has_budget:
         tell("measuring what members cost")
-        decided, budget = within_budget(prepared, decided, asked, processes=processes)
+        decided, budget = within_budget(prepared, decided, options, processes=processes)
     with in_processes(processes):
         tell("comparing ways to the label")
-        together, default, accounts = _together(prepared, decided, asked, table)
-        own = _plan(prepared, places, decided, replace(asked, all_data=False, unjudged=()), together, table)
-        scores = _say(prepared, decided, own, together, default, table, _told(prepared, asked), tell)
-    plan = _plan(prepared, places, decided, asked, together, table)
+        together, default, accounts = _together(prepared, decided, options, table)
+        own = _plan(prepared, subtasks, decided, replace(options, all_data=False, unjudged=()), together, table)
+        scores = _say(prepared, decided, own, together, default, table, _told(prepared, options), tell)
+    plan = _plan(prepared, subtasks, decided, options, together, table)
     ids = _test_ids(prepared)
     tell("answering the test photos")
     return Choice(
         plan=plan,
         scores=scores,
-        answers=answer(prepared, plan, ids, asked.device),
+        answers=answer(prepared, plan, ids, options.device),
         image_ids=ids,
-        forecast=_forecast(prepared, decided, scores, shift, asked, targets),
+        forecast=_forecast(prepared, decided, scores, shift, options, targets),
         journal=_journal(decided, accounts, shift),
         budget=None if budget is None else budget.to_json(),
         beside={
-            name: _plan(prepared, places, own, replace(asked, all_data=False, unjudged=()), default, table)
+            name: _plan(prepared, subtasks, own, replace(options, all_data=False, unjudged=()), default, table)
             for name, own in _beside(decided).items()
         },
     )
@@ -129,7 +129,7 @@ def choose(prepared: Prepared, asked: Asked | None = None, *, tell: Report = lam
 
 def _say(
     prepared: Prepared,
-    decided: Mapping[Place, Decided],
+    decided: Mapping[Subtask, Decided],
     plan: EnsemblePlan,
     together: Together,
     default: Together,
@@ -167,19 +167,19 @@ def _test_ids(prepared: Prepared) -> tuple[str, ...]:
     return tuple(prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test"))
 
 
-def _check_places(prepared: Prepared, places: Sequence[Place], table: Composition, together: str | None) -> None:
+def _check_subtasks(prepared: Prepared, subtasks: Sequence[Subtask], table: Composition, together: str | None) -> None:
     """Refuse targets that do not answer everything the file asks for, or not in the way asked for, or of which one has no say."""
-    competition, there = prepared.competition, ways(places, table)
-    answered = {place.task for place in places}
+    competition, there = prepared.competition, ways(subtasks, table)
+    answered = {subtask.task for subtask in subtasks}
     wanted = {task for task in competition.submission.answers.values() if task != LABEL and task not in table.tasks}
     if not there:
         wanted |= set(table.tasks)
     missing = [task for task in competition.tasks if task in wanted and task not in answered]
     faults = [f"no target answers {', '.join(missing)}"] if missing else []
     classes = {task: one.classes for task, one in competition.tasks.items()}
-    faults += place_faults([place for place in places if place.where or place.task not in _split(places)], classes)
-    asked = {place for way in there for place in asked_places(way, places, table)}
-    idle = [str(place) for place in places if place not in asked] if there else []
+    faults += subtask_faults([subtask for subtask in subtasks if subtask.where or subtask.task not in _split(subtasks)], classes)
+    options = {subtask for way in there for subtask in asked_subtasks(way, subtasks, table)}
+    idle = [str(subtask) for subtask in subtasks if subtask not in options] if there else []
     faults += (
         [f"{', '.join(idle)} would have no say: no way to the label asks them; leave them out, or add what is missing"]
         if idle
@@ -192,108 +192,108 @@ def _check_places(prepared: Prepared, places: Sequence[Place], table: Compositio
         raise UserError(*faults)
 
 
-def _split(places: Sequence[Place]) -> set[str]:
+def _split(subtasks: Sequence[Subtask]) -> set[str]:
     """Tasks that are answered by subsets: their own ensemble may stand beside those."""
-    return {place.task for place in places if place.where}
+    return {subtask.task for subtask in subtasks if subtask.where}
 
 
 def _pools(
-    prepared: Prepared, asked: Asked, targets: Sequence[Target], places: Mapping[Place, Sequence[Target]], tell: Report
-) -> dict[Place, Pool]:
-    folds = asked.folds(prepared.competition.split.n_folds)
-    members = find_members(prepared, targets, folds=folds, study=asked.study)
-    if asked.all_data:
+    prepared: Prepared, options: Options, targets: Sequence[Target], subtasks: Mapping[Subtask, Sequence[Target]], tell: Report
+) -> dict[Subtask, Pool]:
+    folds = options.folds(prepared.competition.split.n_folds)
+    members = find_members(prepared, targets, folds=folds, study=options.study)
+    if options.all_data:
         members = without_soups(prepared, members)
-    elif asked.soup:
+    elif options.soup:
         tell("averaging weights")
-        members = with_soups(prepared, members, fold=folds[0], device=asked.device)
-    imported = {place: importing(prepared, place, own, folds, asked.imports) for place, own in places.items()}
+        members = with_soups(prepared, members, fold=folds[0], device=options.device)
+    imported = {subtask: importing(prepared, subtask, own, folds, options.imports) for subtask, own in subtasks.items()}
     told = {member.imported for own in imported.values() for member in own}
-    idle = [name for name in dict.fromkeys(asked.imports or ()) if name not in told]
+    idle = [name for name in dict.fromkeys(options.imports or ()) if name not in told]
     if idle:
-        raise UserError(*(f"--imports {name}: it answers none of {', '.join(map(str, places))}; leave it out" for name in idle))
-    width = (WIDE if asked.thorough else WIDTH) * max(asked.sizes)
+        raise UserError(*(f"--imports {name}: it answers none of {', '.join(map(str, subtasks))}; leave it out" for name in idle))
+    width = (WIDE if options.thorough else WIDTH) * max(options.sizes)
     pools = {}
-    for place, own in places.items():
-        tell(f"reading the predictions for {place}")
+    for subtask, own in subtasks.items():
+        tell(f"reading the predictions for {subtask}")
         natives = [member for target in own for member in members[target.name]]
-        outside = imported[place]
-        pools[place] = load_pool(
+        outside = imported[subtask]
+        pools[subtask] = load_pool(
             prepared,
-            place,
+            subtask,
             own,
             [*natives, *outside],
             folds=folds,
-            views=prepared.competition.views_for(place.task),
+            views=prepared.competition.views_for(subtask.task),
             n_whole=width,
-            device=asked.device,
+            device=options.device,
         )
     return pools
 
 
 def _together(
-    prepared: Prepared, decided: Mapping[Place, Decided], asked: Asked, table: Composition
+    prepared: Prepared, decided: Mapping[Subtask, Decided], options: Options, table: Composition
 ) -> tuple[Together, Together, tuple[WayAccount, ...]]:
     """How the places come to the label, how they would without comparing, and what was compared."""
-    places = list(decided)
-    default = Together(default_way(places, table))
-    classes = {place.task: prepared.competition.classes(place.task) for place in places}
-    joint = _joint_prior(prepared, asked, table)
-    if asked.together is not None:
-        return Together(asked.together, joint if asks_joint(asked.together, places, table) else None), default, ()
-    photos = asking(prepared, decided, _label_places(places, table), LABEL)
-    if asked.plain or len(table.tasks) < 2 or len(np.unique(photos.groups)) < 2:
+    subtasks = list(decided)
+    default = Together(default_way(subtasks, table))
+    classes = {subtask.task: prepared.competition.classes(subtask.task) for subtask in subtasks}
+    joint = _joint_prior(prepared, options, table)
+    if options.together is not None:
+        return Together(options.together, joint if asks_joint(options.together, subtasks, table) else None), default, ()
+    photos = asking(prepared, decided, _label_subtasks(subtasks, table), LABEL)
+    if options.plain or len(table.tasks) < 2 or len(np.unique(photos.groups)) < 2:
         return default, default, ()
-    choices = {place: decided[place].choosing.at(photos.seats[place]) for place in photos.seats}
-    weights = weighing(decided, photos, table, table.n_classes, _told(prepared, asked))
+    choices = {subtask: decided[subtask].selector.at(photos.seats[subtask]) for subtask in photos.seats}
+    weights = weighing(decided, photos, table, table.n_classes, _told(prepared, options))
     how: dict[str, Any] = {"metric": prepared.competition.metric, "seed": SEED, "joint": joint, "class_weights": weights}
     together, accounts = choose_way(choices, table, classes, photos.labels, photos.groups, **how)
     return together, default, accounts
 
 
-def _told(prepared: Prepared, asked: Asked) -> dict[str, Shares]:
-    return {} if asked.plain else told_shares(prepared)
+def _told(prepared: Prepared, options: Options) -> dict[str, Shares]:
+    return {} if options.plain else told_shares(prepared)
 
 
-def _label_places(places: Sequence[Place], table: Composition) -> tuple[Place, ...]:
-    inside = [place for place in places if place.task in (*table.tasks, LABEL)]
-    routers = {router for place in inside for router, _ in place.where}
-    return tuple(place for place in places if place in inside or place.task in routers)
+def _label_subtasks(subtasks: Sequence[Subtask], table: Composition) -> tuple[Subtask, ...]:
+    inside = [subtask for subtask in subtasks if subtask.task in (*table.tasks, LABEL)]
+    routers = {router for subtask in inside for router, _ in subtask.where}
+    return tuple(subtask for subtask in subtasks if subtask in inside or subtask.task in routers)
 
 
-def _joint_prior(prepared: Prepared, asked: Asked, table: Composition) -> tuple[float, ...]:
+def _joint_prior(prepared: Prepared, options: Options, table: Composition) -> tuple[float, ...]:
     """Of the photos that the members of the first fold learned from."""
     composed = tuple((name, len(prepared.competition.classes(name))) for name in table.tasks)
     target = Target(LABEL, {LABEL: table.n_classes}, prepared.competition.metric, composed=composed)
-    fold = ALL_DATA if asked.all_data or asked.fold == "all" else int(asked.fold)
+    fold = ALL_DATA if options.all_data or options.fold == "all" else int(options.fold)
     taught, _ = prepared.rows(target, fold)
     return fit_joint(table, prepared.labels(target)[LABEL][taught].astype(np.int64))
 
 
 def _plan(
     prepared: Prepared,
-    places: Mapping[Place, Sequence[Target]],
-    decided: Mapping[Place, Decided],
-    asked: Asked,
+    subtasks: Mapping[Subtask, Sequence[Target]],
+    decided: Mapping[Subtask, Decided],
+    options: Options,
     together: Together,
     table: Composition,
 ) -> EnsemblePlan:
     competition = prepared.competition
-    decided = {place: decided[place] for place in asked_places(together.way, list(decided), table)}
-    chosen = {place: [one.pool.members[m] for m in one.choosing.on().members] for place, one in decided.items()}
+    decided = {subtask: decided[subtask] for subtask in asked_subtasks(together.way, list(decided), table)}
+    chosen = {subtask: [one.pool.members[m] for m in one.selector.on().members] for subtask, one in decided.items()}
     everyone: dict[str, Member] = {member.name: member for own in chosen.values() for member in own}
-    siblings = siblings_on_all_data(prepared, everyone.values()) if asked.all_data else {}
-    whole_fold = ALL_DATA if asked.all_data or asked.fold == "all" else int(asked.fold)
+    siblings = siblings_on_all_data(prepared, everyone.values()) if options.all_data else {}
+    whole_fold = ALL_DATA if options.all_data or options.fold == "all" else int(options.fold)
     tasks = []
-    for place, one in decided.items():
-        target = places[place][0]
+    for subtask, one in decided.items():
+        target = subtasks[subtask][0]
         taught, _ = prepared.rows(target, whole_fold)
         tasks.append(
             named(
                 one.pool,
-                one.choosing.on(),
-                classes=competition.classes(place.task),
-                prior=prepared.priors(target, taught)[place.task].tolist(),
+                one.selector.on(),
+                classes=competition.classes(subtask.task),
+                prior=prepared.priors(target, taught)[subtask.task].tolist(),
                 score=_own_score(one),
                 accounts=one.accounts,
                 siblings=siblings,
@@ -302,20 +302,20 @@ def _plan(
         )
     imports = {member.name: member.imported for member in everyone.values() if member.imported}
     for at, ensemble in enumerate(tasks):
-        tasks[at], joined = with_unjudged(prepared, ensemble, asked.unjudged)
+        tasks[at], joined = with_unjudged(prepared, ensemble, options.unjudged)
         imports |= joined
     kept = None if together.way == default_way(list(decided), table) else together
     return EnsemblePlan(competition.name, competition.metric, tuple(tasks), table, competition.submission, imports, kept)
 
 
-def _beside(decided: Mapping[Place, Decided]) -> dict[str, dict[Place, Decided]]:
+def _beside(decided: Mapping[Subtask, Decided]) -> dict[str, dict[Subtask, Decided]]:
     """The choices that are shown beside the exported one."""
 
-    def by(rule: str) -> dict[Place, Decided]:
-        sizes = {place: 1 if rule == "single" else len(one.plain.on().members) for place, one in decided.items()}
+    def by(rule: str) -> dict[Subtask, Decided]:
+        sizes = {subtask: 1 if rule == "single" else len(one.plain.on().members) for subtask, one in decided.items()}
         return {
-            place: replace(one, choosing=one.plain.by(rule, (sizes[place],)), accounts=(), refined=())
-            for place, one in decided.items()
+            subtask: replace(one, selector=one.plain.by(rule, (sizes[subtask],)), accounts=(), refined=())
+            for subtask, one in decided.items()
         }
 
     return {rule: by(rule) for rule in ("single", "hard", "soft")}
@@ -323,9 +323,9 @@ def _beside(decided: Mapping[Place, Decided]) -> dict[str, dict[Place, Decided]]
 
 def _own_score(one: Decided) -> float:
     """What a place's vote scores on the photos it is asked about."""
-    arena = one.choosing.arena
-    known = np.flatnonzero(arena.labels >= 0)
-    return vote_score(arena.vote(one.choosing.on(), known), arena.labels[known], metric=arena.metric)
+    candidates = one.selector.candidates
+    known = np.flatnonzero(candidates.labels >= 0)
+    return vote_score(candidates.vote(one.selector.on(), known), candidates.labels[known], metric=candidates.metric)
 
 
 def _answered(plan: EnsemblePlan) -> list[str]:
@@ -335,14 +335,14 @@ def _answered(plan: EnsemblePlan) -> list[str]:
 
 def _forecast(
     prepared: Prepared,
-    decided: Mapping[Place, Decided],
+    decided: Mapping[Subtask, Decided],
     scores: Mapping[str, Mapping[str, Any]],
     shift: Shift,
-    asked: Asked,
+    options: Options,
     targets: Sequence[Target],
 ) -> dict[str, Any]:
     """The honest score as a forecast for the test photos, with what it rests on."""
-    folds = asked.folds(prepared.competition.split.n_folds)
+    folds = options.folds(prepared.competition.split.n_folds)
     looked = {
         target.name: count_looks(prepared.paths, target.name, prepared.data_fingerprint(target), folds) for target in targets
     }
@@ -353,7 +353,7 @@ def _forecast(
         "holds": not shift.announced and any(found["honest"] for found in scores.values()),
         "words": _expect(shift, scores),
         "shift": shift.to_json(),
-        "test_shares": shares_json({str(place): one.shares for place, one in decided.items()}),
+        "test_shares": shares_json({str(subtask): one.shares for subtask, one in decided.items()}),
         "validation_looked_at": looked,
     }
 
@@ -370,28 +370,31 @@ def _expect(shift: Shift, scores: Mapping[str, Mapping[str, Any]]) -> str:
     return f"expect the honest score{how}, give or take{but}; {shift.words}"
 
 
-def _journal(decided: Mapping[Place, Decided], accounts: Sequence[WayAccount], shift: Shift) -> dict[str, Any]:
-    places = {}
-    for place, one in decided.items():
-        arena, design = one.choosing.arena, one.plain.on()
-        grouped = len(np.unique(arena.groups[arena.labels >= 0])) > 1
-        searched = len(arena.views) > 1 and design.stacking is None and grouped
-        looking = [m for m in design.members if not one.pool.members[m].imported] if searched else []
-        tta = tta_journal(arena, arena.sample(), design, seed=SEED) if searched else None
-        alone = {arena.members[m]: tta_journal(arena, arena.sample(), _alone(design, m), seed=SEED).to_json() for m in looking}
-        places[str(place)] = {
+def _journal(decided: Mapping[Subtask, Decided], accounts: Sequence[WayAccount], shift: Shift) -> dict[str, Any]:
+    subtasks = {}
+    for subtask, one in decided.items():
+        candidates, spec = one.selector.candidates, one.plain.on()
+        grouped = len(np.unique(candidates.groups[candidates.labels >= 0])) > 1
+        searched = len(candidates.views) > 1 and spec.stacking is None and grouped
+        looking = [m for m in spec.members if not one.pool.members[m].imported] if searched else []
+        tta = tta_journal(candidates, candidates.sample(), spec, seed=SEED) if searched else None
+        alone = {
+            candidates.members[m]: tta_journal(candidates, candidates.sample(), _alone(spec, m), seed=SEED).to_json()
+            for m in looking
+        }
+        subtasks[str(subtask)] = {
             "members_compared": len(one.pool.members),
             "tta": None if tta is None else tta.to_json(),
             "tta_of_members": alone,
             "refinements": [account.to_json() for account in one.accounts],
             "tournament": None if one.tournament is None else one.tournament.to_json(),
         }
-    return {"places": places, "together": [account.to_json() for account in accounts], "shift": shift.to_json()}
+    return {"places": subtasks, "together": [account.to_json() for account in accounts], "shift": shift.to_json()}
 
 
-def _alone(design: Design, member: int) -> Design:
+def _alone(spec: Spec, member: int) -> Spec:
     """One of the members, through all views, without the others."""
-    return Design(tuple(voter for voter in design.voters if voter[0] == member), design.rule)
+    return Spec(tuple(voter for voter in spec.voters if voter[0] == member), spec.rule)
 
 
 def _reason(shift: Shift) -> str | None:

@@ -76,7 +76,7 @@ def export(prepared: Prepared, choice: Choice, to: Path) -> dict[str, Any]:
     return {
         "ensemble": plan.plan_id,
         "plan": plan.to_json(),
-        "voters": {str(ensemble.place): len(ensemble.voters) for ensemble in plan.tasks},
+        "voters": {str(ensemble.subtask): len(ensemble.voters) for ensemble in plan.tasks},
         "scores": choice.scores,
         "forecast": choice.forecast,
         **_compared(choice.journal),
@@ -88,11 +88,11 @@ def export(prepared: Prepared, choice: Choice, to: Path) -> dict[str, Any]:
 
 def _compared(journal: Mapping[str, Any]) -> dict[str, Any]:
     """What was compared, without the rows of every combination: those stand in the ensemble's `journal.json`."""
-    places = journal["places"]
+    subtasks = journal["places"]
     return {
-        "refinements": {place: found["refinements"] for place, found in places.items()},
-        "views_that_hurt": {place: found["tta"]["hurts"] for place, found in places.items() if found["tta"]},
-        "tournament": {place: found["tournament"] for place, found in places.items() if found["tournament"]},
+        "refinements": {subtask: found["refinements"] for subtask, found in subtasks.items()},
+        "views_that_hurt": {subtask: found["tta"]["hurts"] for subtask, found in subtasks.items() if found["tta"]},
+        "tournament": {subtask: found["tournament"] for subtask, found in subtasks.items() if found["tournament"]},
         "together": journal["together"],
     }
 

@@ -13,19 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.members import complete, kept_predictions
-from bundle.options import BEST, Asked, heeding
+from bundle.options import BEST, Options, heeding
 from bundle.pool import IDENTITY, TEST, Pool
 from competitions.prepare import Prepared
 from ensemble.align import align
-from ensemble.plan.spec import Design, mean_of_models
+from ensemble.plan.spec import Spec, mean_of_models
 from ensemble.postprocess.calibration import calibrate
 from ensemble.postprocess.label_shift import PriorEstimate, estimate_prior, whole_shares
 from ensemble.postprocess.offsets import PER_CLASS
 from ensemble.scoring.gain import Gain, Judge, Step, keep_what_wins
-from ensemble.selection.candidates import Arena
+from ensemble.selection.candidates import Candidates
 from ensemble.selection.compare import Smallest, Tournament, smallest_if_equal, tournament
 from ensemble.selection.refinements import calibrated, corrected, offset, same_for_group, with_quota
-from ensemble.selection.selector import Choosing, Refine
+from ensemble.selection.selector import Refine, Selector
 from ensemble.views.search import own_views, shared_views
 from system.errors import UserError
 
@@ -62,7 +62,7 @@ class Decided:
     Attributes:
         pool: Its members.
         plain: Hard vote (or the rule asked for) of the best members, without refinements.
-        choosing: The same with all that won.
+        selector: The same with all that won.
         accounts: Of the refinements that were tried.
         refined: Those that won, in their order.
         shares: What is known of the test photos' class shares.
@@ -71,59 +71,59 @@ class Decided:
     """
 
     pool: Pool
-    plain: Choosing
-    choosing: Choosing
+    plain: Selector
+    selector: Selector
     accounts: tuple[Gain, ...] = ()
     refined: tuple[tuple[str, Refine], ...] = ()
     shares: Shares = field(default_factory=Shares)
     tournament: Tournament | None = None
     smallest: Smallest | None = None
 
-    def judged(self, choosing: Choosing) -> Choosing:
+    def judged(self, selector: Selector) -> Selector:
         """The same choice, or the same way, on the photos on which refinements are judged."""
-        return choosing.on_arena(self.plain.arena.fewer(MOST_JUDGED))
+        return selector.on_candidates(self.plain.candidates.fewer(MOST_JUDGED))
 
 
-def decide_place(prepared: Prepared, pool: Pool, asked: Asked, shares: Shares) -> Decided:
+def decide_subtask(prepared: Prepared, pool: Pool, options: Options, shares: Shares) -> Decided:
     """Choose members, then try the refinements in their order, each on top of those that won before it.
 
     Raises:
         UserError: Ways are to be compared, and there is one group.
     """
-    arena, held = pool.arena.fewer(MOST_JUDGED), None
-    way = asked.vote if asked.vote != BEST else "hard"
-    if len(np.unique(arena.groups[arena.labels >= 0])) < 2:
-        if asked.thorough or asked.vote == BEST:
+    candidates, held = pool.candidates.fewer(MOST_JUDGED), None
+    way = options.vote if options.vote != BEST else "hard"
+    if len(np.unique(candidates.groups[candidates.labels >= 0])) < 2:
+        if options.thorough or options.vote == BEST:
             raise UserError(
-                f"--thorough and --vote best compare ways on groups left out, and the labelled photos of {pool.place} are of one "
+                f"--thorough and --vote best compare ways on groups left out, and the labelled photos of {pool.subtask} are of one "
                 "group; leave them out, or give another --fold"
             )
-        plain = Choosing(pool.arena, way, asked.sizes)
+        plain = Selector(pool.candidates, way, options.sizes)
         return Decided(pool, plain, plain, shares=shares)
     judge = Judge(
-        arena.labels,
-        arena.groups,
-        metric=arena.metric,
+        candidates.labels,
+        candidates.groups,
+        metric=candidates.metric,
         seed=SEED,
         n_resamples=TRIED,
-        class_weights=class_weights(arena.labels, arena.n_classes, shares),
+        class_weights=class_weights(candidates.labels, candidates.n_classes, shares),
     )
-    if asked.thorough or asked.vote == BEST:
-        held = tournament(arena, sizes=asked.sizes, judge=judge, ways=heeding(asked))
-        way = held.champion if asked.vote == BEST else way
-    plain = Choosing(pool.arena, way, asked.sizes)
-    smallest = _smallest(arena, asked, way, judge)
-    if asked.plain:
+    if options.thorough or options.vote == BEST:
+        held = tournament(candidates, sizes=options.sizes, judge=judge, ways=heeding(options))
+        way = held.champion if options.vote == BEST else way
+    plain = Selector(pool.candidates, way, options.sizes)
+    smallest = _smallest(candidates, options, way, judge)
+    if options.plain:
         return Decided(pool, plain, plain, shares=shares, tournament=held, smallest=smallest)
     refinements = _refinements(prepared, pool, shares)
     steps = [Step(name, partial(_then, refine)) for name, refine in refinements.items()]
-    judged = plain.on_arena(plain.arena.fewer(MOST_JUDGED))
+    judged = plain.on_candidates(plain.candidates.fewer(MOST_JUDGED))
     _, accounts = keep_what_wins(judged, steps, judge)
     refined = tuple((account.step, refinements[account.step]) for account in accounts if account.kept)
-    choosing = plain
+    selector = plain
     for _, refine in refined:
-        choosing = choosing.then(refine)
-    return Decided(pool, plain, choosing, accounts, refined, shares, held, smallest)
+        selector = selector.then(refine)
+    return Decided(pool, plain, selector, accounts, refined, shares, held, smallest)
 
 
 def told_shares(prepared: Prepared) -> dict[str, Shares]:
@@ -145,13 +145,13 @@ def known_shares(prepared: Prepared, pool: Pool, *, shift: str | None, method: s
         method: How they are estimated, one of `ensemble.postprocess.label_shift.METHODS`.
         device: Where missing predictions are computed.
     """
-    if pool.place.where:
+    if pool.subtask.where:
         return Shares(words="not asked for a subset: shares of all test photos are not those of some of them")
     told = told_shares(prepared)
-    if pool.place.task in told:
-        return told[pool.place.task]
-    classes = prepared.competition.classes(pool.place.task)
-    labels, member = pool.arena.labels, next((m for m in pool.members if not m.imported), None)
+    if pool.subtask.task in told:
+        return told[pool.subtask.task]
+    classes = prepared.competition.classes(pool.subtask.task)
+    labels, member = pool.candidates.labels, next((m for m in pool.members if not m.imported), None)
     test = [prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test")]
     test = [image_id for image_id in test if image_id not in prepared.broken]
     if member is None or len(test) < 2:
@@ -163,11 +163,11 @@ def known_shares(prepared: Prepared, pool: Pool, *, shift: str | None, method: s
         return Shares(words=f"not estimated: no labelled photo of {', '.join(classes[n] for n in absent)}")
     groups = dict(zip(prepared.manifest.image_ids, prepared.manifest.groups, strict=True))
     test_groups = [groups[image_id] for image_id in test]
-    if min(len(set(test_groups)), len(np.unique(pool.arena.groups[labels >= 0]))) < 2:
+    if min(len(set(test_groups)), len(np.unique(pool.candidates.groups[labels >= 0]))) < 2:
         return Shares(words="not estimated: that needs at least two groups on each side")
     complete(prepared, {trial: [IDENTITY] for trial in member.trials}, (TEST,), device)
     source, other = _calibrated_sides(prepared, pool, member.name, test)
-    found = estimate_prior(source, labels, pool.arena.groups, other, test_groups, covariate_shift=False, method=method)
+    found = estimate_prior(source, labels, pool.candidates.groups, other, test_groups, covariate_shift=False, method=method)
     if not found.beyond_noise:
         return Shares(None, found.method, found, "no other than those of the labelled photos, beyond noise")
     return Shares(found.believed, found.method, found, "other than those of the labelled photos, beyond noise")
@@ -175,16 +175,16 @@ def known_shares(prepared: Prepared, pool: Pool, *, shift: str | None, method: s
 
 def _refinements(prepared: Prepared, pool: Pool, shares: Shares) -> dict[str, Refine]:
     """Name -> what is tried, in this order."""
-    competition, arena = prepared.competition, pool.arena
+    competition, candidates = prepared.competition, pool.candidates
     found: dict[str, Refine] = {}
-    if len(arena.views) > 1:
+    if len(candidates.views) > 1:
         found |= {"views": shared_views, "views per member": own_views}
     found["calibration"] = calibrated
     if shares.new is not None:
         found["test shares"] = partial(corrected, new=shares.new, source=shares.source)
-    if arena.metric in PER_CLASS:
+    if candidates.metric in PER_CLASS:
         found["offsets"] = offset
-    task = competition.tasks.get(pool.place.task)
+    task = competition.tasks.get(pool.subtask.task)
     if "same_group_at_test" in competition.allows and task is not None and task.same_in_group:
         found["one answer per group"] = same_for_group
     if shares.source == "known" and shares.new is not None:
@@ -192,14 +192,14 @@ def _refinements(prepared: Prepared, pool: Pool, shares: Shares) -> dict[str, Re
     return found
 
 
-def _smallest(arena: Arena, asked: Asked, way: str, judge: Judge) -> Smallest | None:
-    if asked.top is not None or way not in ("hard", "soft", "geometric", "rank"):
+def _smallest(candidates: Candidates, options: Options, way: str, judge: Judge) -> Smallest | None:
+    if options.top is not None or way not in ("hard", "soft", "geometric", "rank"):
         return None
-    return smallest_if_equal(arena, most=max(asked.sizes), judge=judge, way=way)
+    return smallest_if_equal(candidates, most=max(options.sizes), judge=judge, way=way)
 
 
-def _then(refine: Refine, choosing: Choosing) -> Choosing:
-    return choosing.then(refine)
+def _then(refine: Refine, selector: Selector) -> Selector:
+    return selector.then(refine)
 
 
 def class_weights(labels: NDArray[np.int64], n_classes: int, shares: Shares) -> tuple[float, ...] | None:
@@ -213,15 +213,15 @@ def class_weights(labels: NDArray[np.int64], n_classes: int, shares: Shares) -> 
 
 def _calibrated_sides(prepared: Prepared, pool: Pool, member: str, test: Sequence[str]) -> tuple[Numbers, Numbers]:
     """A member's probabilities of labelled and of test photos, each model calibrated on its own photos: `(N, C)`, `(M, C)`."""
-    arena, at = pool.arena, pool.arena.members.index(member)
-    fitted = calibrated(arena, arena.sample(), Design(((at, 0),), "soft")).calibration[at]
-    models = np.zeros(len(arena.labels), dtype=np.int64) if arena.models is None else arena.models
-    source = np.empty((len(arena.labels), arena.n_classes))
+    candidates, at = pool.candidates, pool.candidates.members.index(member)
+    fitted = calibrated(candidates, candidates.sample(), Spec(((at, 0),), "soft")).calibration[at]
+    models = np.zeros(len(candidates.labels), dtype=np.int64) if candidates.models is None else candidates.models
+    source = np.empty((len(candidates.labels), candidates.n_classes))
     for number, own in enumerate(fitted):
-        source[models == number] = calibrate(own, arena.probs[at, 0, models == number])
+        source[models == number] = calibrate(own, candidates.probs[at, 0, models == number])
     rows = []
     for own, trial in zip(fitted, pool.member(member).trials, strict=True):
-        have, probs = kept_predictions(prepared.paths, trial).read(TEST, pool.place.task, IDENTITY)
+        have, probs = kept_predictions(prepared.paths, trial).read(TEST, pool.subtask.task, IDENTITY)
         rows.append(calibrate(own, align(test, have, probs, member=trial)))
     return source, mean_of_models(rows).astype(np.float64)
 

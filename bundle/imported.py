@@ -12,7 +12,7 @@ from competitions.manifest import LABEL
 from competitions.prepare import Prepared
 from competitions.targets import Target
 from ensemble.align import Voter
-from ensemble.label.cascade import Place
+from ensemble.label.cascade import Subtask
 from ensemble.plan.task_ensemble import TaskEnsemble
 from ledger.imports import Import, imports_of
 from system.errors import UserError, unknown
@@ -21,7 +21,7 @@ log = logging.getLogger("podium.bundle")
 
 
 def importing(
-    prepared: Prepared, place: Place, targets: Sequence[Target], folds: Sequence[int], names: Sequence[str] | None
+    prepared: Prepared, subtask: Subtask, targets: Sequence[Target], folds: Sequence[int], names: Sequence[str] | None
 ) -> list[Member]:
     """The imports that are members of a place.
 
@@ -30,7 +30,7 @@ def importing(
 
     Args:
         prepared: The competition's data.
-        place: What is answered.
+        subtask: What is answered.
         targets: Those that answer it.
         folds: Whose photos members are compared on.
         names: Names of imports; all that can for `None`.
@@ -43,24 +43,24 @@ def importing(
     faults = [unknown("import", name, known) for name in names or () if name not in known]
     if faults:
         raise UserError(*faults)
-    asked = there if names is None else [known[name] for name in names]
+    options = there if names is None else [known[name] for name in names]
     members, faults = [], []
-    for one in asked:
-        if not _answers(prepared, one, place):
+    for one in options:
+        if not _answers(prepared, one, subtask):
             continue
-        fault = _fault(prepared, one, place, targets, folds, whole=names is None)
+        fault = _fault(prepared, one, subtask, targets, folds, whole=names is None)
         if not fault:
             members.append(Member(one.id, (one.id,), imported=one.name))
         elif names is None:
-            log.warning("import %s does not vote for %s: %s", one.name, place, fault)
+            log.warning("import %s does not vote for %s: %s", one.name, subtask, fault)
         else:
-            faults.append(f"import {one.name} cannot vote for {place}: {fault}")
+            faults.append(f"import {one.name} cannot vote for {subtask}: {fault}")
     if faults:
         raise UserError(*faults)
     return members
 
 
-def check_unjudged(prepared: Prepared, places: Sequence[Place], names: Sequence[str]) -> None:
+def check_unjudged(prepared: Prepared, subtasks: Sequence[Subtask], names: Sequence[str]) -> None:
     """Refuse files that cannot vote unjudged, before anything is computed.
 
     Raises:
@@ -69,9 +69,9 @@ def check_unjudged(prepared: Prepared, places: Sequence[Place], names: Sequence[
     known = {one.name: one for one in imports_of(prepared.paths)}
     faults = [unknown("import", name, known) for name in names if name not in known]
     for one in (known[name] for name in names if name in known):
-        own = [place for place in places if not place.where and _answers(prepared, one, place)]
-        faults += [] if own else [f"import {one.name} answers none of {', '.join(map(str, places))}; leave it out"]
-        lacking = [fault for place in own if (fault := _test_fault(prepared, one, place))]
+        own = [subtask for subtask in subtasks if not subtask.where and _answers(prepared, one, subtask)]
+        faults += [] if own else [f"import {one.name} answers none of {', '.join(map(str, subtasks))}; leave it out"]
+        lacking = [fault for subtask in own if (fault := _test_fault(prepared, one, subtask))]
         faults += [f"import {one.name} cannot vote for {own[0]}: {fault}" for fault in lacking[:1]]
     if faults:
         raise UserError(*faults)
@@ -84,7 +84,7 @@ def with_unjudged(prepared: Prepared, ensemble: TaskEnsemble, names: Sequence[st
         UserError: Its votes have no weight per voter.
     """
     known = {one.name: one for one in imports_of(prepared.paths)}
-    joining = [known[n] for n in names if not ensemble.where and _answers(prepared, known[n], ensemble.place)]
+    joining = [known[n] for n in names if not ensemble.where and _answers(prepared, known[n], ensemble.subtask)]
     joining = [one for one in joining if one.id not in ensemble.members]
     if not joining:
         return ensemble, {}
@@ -97,19 +97,19 @@ def with_unjudged(prepared: Prepared, ensemble: TaskEnsemble, names: Sequence[st
     return replace(ensemble, voters=voters, weights=(*own, *[each] * len(joining))), {one.id: one.name for one in joining}
 
 
-def _answers(prepared: Prepared, one: Import, place: Place) -> bool:
-    derived = LABEL in one.heads and place.task in prepared.competition.composed
-    return place.task in one.heads or derived
+def _answers(prepared: Prepared, one: Import, subtask: Subtask) -> bool:
+    derived = LABEL in one.heads and subtask.task in prepared.competition.composed
+    return subtask.task in one.heads or derived
 
 
 def _fault(
-    prepared: Prepared, one: Import, place: Place, targets: Sequence[Target], folds: Sequence[int], *, whole: bool
+    prepared: Prepared, one: Import, subtask: Subtask, targets: Sequence[Target], folds: Sequence[int], *, whole: bool
 ) -> str | None:
     """Why it cannot be a member, in words."""
     ids = prepared.manifest.image_ids
     wanted = {ids[row] for target in targets for fold in folds for row in fold_rows(prepared, target, fold)}
-    validation = set(rows_of_import(prepared, one.id, VALIDATION, place.task)[0])
-    if fault := _test_fault(prepared, one, place):
+    validation = set(rows_of_import(prepared, one.id, VALIDATION, subtask.task)[0])
+    if fault := _test_fault(prepared, one, subtask):
         return fault
     if not wanted & validation:
         listed = ", ".join(map(str, np.array(folds)))
@@ -125,8 +125,8 @@ def _fault(
     return None
 
 
-def _test_fault(prepared: Prepared, one: Import, place: Place) -> str | None:
+def _test_fault(prepared: Prepared, one: Import, subtask: Subtask) -> str | None:
     ids = prepared.manifest.image_ids
     test = {ids[row] for row in prepared.manifest.rows("test")} - set(prepared.broken)
-    lacking = sorted(test - set(rows_of_import(prepared, one.id, TEST, place.task)[0]))
+    lacking = sorted(test - set(rows_of_import(prepared, one.id, TEST, subtask.task)[0]))
     return f"{len(lacking)} of {len(test)} test photos have no answer, among them {', '.join(lacking[:3])}" if lacking else None

@@ -19,7 +19,7 @@ ALL_FOLDS: Literal["all"] = "all"
 
 
 @dataclass(frozen=True)
-class Asked:
+class Options:
     """What an export is asked for.
 
     Attributes:
@@ -79,12 +79,12 @@ class Asked:
         return tuple(range(n_folds)) if self.fold == ALL_FOLDS else (int(self.fold),)
 
 
-def heeding(asked: Asked) -> tuple[str, ...]:
+def heeding(options: Options) -> tuple[str, ...]:
     """The ways to choose that heed the number of members asked for."""
-    return tuple(name for name, way in WAYS.items() if asked.top is None or way.most is None or asked.top <= way.most)
+    return tuple(name for name, way in WAYS.items() if options.top is None or way.most is None or options.top <= way.most)
 
 
-def check(asked: Asked, prepared: Prepared) -> None:
+def check(options: Options, prepared: Prepared) -> None:
     """Refuse what is out of range, unknown, or would have no effect.
 
     Raises:
@@ -92,47 +92,47 @@ def check(asked: Asked, prepared: Prepared) -> None:
     """
     folds = prepared.competition.split.n_folds
     ways = {**WAYS, BEST: None}
-    faults = [] if asked.top is None or asked.top >= 1 else [f"top must be 1 or more, got {asked.top}; give --top K"]
-    faults += [] if asked.vote in ways else [unknown("voting rule", asked.vote, ways)]
-    faults += [] if asked.estimator in METHODS else [unknown("estimator of class shares", asked.estimator, METHODS)]
+    faults = [] if options.top is None or options.top >= 1 else [f"top must be 1 or more, got {options.top}; give --top K"]
+    faults += [] if options.vote in ways else [unknown("voting rule", options.vote, ways)]
+    faults += [] if options.estimator in METHODS else [unknown("estimator of class shares", options.estimator, METHODS)]
     faults += (
         ["--estimator has no effect with --plain, which looks at no shares; drop one"]
-        if asked.plain and asked.estimator != EM
+        if options.plain and options.estimator != EM
         else []
     )
-    faults += [] if asked.together in (None, *TOGETHER) else [unknown("way to the label", asked.together, TOGETHER)]
-    if asked.fold != ALL_FOLDS and not 0 <= int(asked.fold) < folds:
-        faults.append(f"fold must be 0..{folds - 1} or all, got {asked.fold}")
-    if asked.fold == ALL_FOLDS and folds < 2:
+    faults += [] if options.together in (None, *TOGETHER) else [unknown("way to the label", options.together, TOGETHER)]
+    if options.fold != ALL_FOLDS and not 0 <= int(options.fold) < folds:
+        faults.append(f"fold must be 0..{folds - 1} or all, got {options.fold}")
+    if options.fold == ALL_FOLDS and folds < 2:
         faults.append(f"fold must be 0 here, got all: split {prepared.competition.split.name!r} is a holdout, which has one")
-    if asked.all_data and asked.fold == ALL_FOLDS:
+    if options.all_data and options.fold == ALL_FOLDS:
         faults.append(
             "--all-data goes with one fold: with --fold all every labelled photo has taught a vote already; drop one of them"
         )
-    if asked.soup and asked.all_data:
+    if options.soup and options.all_data:
         faults.append(
             "--soup has no effect with --all-data: a mean of weights has no sibling that learned from all photos; drop one"
         )
-    if asked.soup and asked.fold == ALL_FOLDS:
+    if options.soup and options.fold == ALL_FOLDS:
         faults.append(
             "--soup goes with one fold: trials of several folds share no photo that none of them learned; drop one of them"
         )
-    if asked.all_data and (asked.has_budget or asked.front):
+    if options.all_data and (options.has_budget or options.front):
         faults.append(
             "a budget and --front measure the members themselves, and --all-data hands their votes on; drop one of them"
         )
-    for name, given in (("--imports", asked.imports), ("--unjudged", asked.unjudged)):
+    for name, given in (("--imports", options.imports), ("--unjudged", options.unjudged)):
         faults += [f"{name} names {one} {n} times; name it once" for one, n in Counter(given or ()).items() if n > 1]
-    for name, value in (("--max-seconds-per-1000", asked.max_seconds), ("--max-megabytes", asked.max_megabytes)):
+    for name, value in (("--max-seconds-per-1000", options.max_seconds), ("--max-megabytes", options.max_megabytes)):
         faults += [f"{name} must be above 0, got {value:g}"] if value is not None and not value > 0 else []
-    if (asked.has_budget or asked.front) and asked.vote not in ("hard", "soft"):
+    if (options.has_budget or options.front) and options.vote not in ("hard", "soft"):
         faults.append(
-            f"a budget and --front compare hard or soft votes of the best trials, got --vote {asked.vote}; give hard or soft"
+            f"a budget and --front compare hard or soft votes of the best trials, got --vote {options.vote}; give hard or soft"
         )
-    if asked.vote in WAYS and asked.vote not in heeding(asked):
-        taken = WAYS[asked.vote].takes
-        faults.append(f"--top {asked.top} has no effect with --vote {asked.vote}, which takes {taken}; leave --top out")
-    faults += device_faults(asked.device)
+    if options.vote in WAYS and options.vote not in heeding(options):
+        taken = WAYS[options.vote].takes
+        faults.append(f"--top {options.top} has no effect with --vote {options.vote}, which takes {taken}; leave --top out")
+    faults += device_faults(options.device)
     if faults:
         raise UserError(*faults)
     check_views(prepared.competition.views)

@@ -1,4 +1,4 @@
-"""The pool: from the ledger's finished trials to arenas of cached probabilities that a choice can be made on.
+"""The pool: from the ledger's finished trials to candidates of cached probabilities that a choice can be made on.
 
 Targets of every kind fill it alike: each head of a trial is a candidate for the place it answers (a task, the composed label, a task
 for some answers of another), and candidates of one place are compared on the photos they share. A member is one trial, or with all
@@ -19,10 +19,10 @@ from competitions.metrics import METRICS
 from competitions.prepare import Prepared
 from competitions.targets import Target
 from ensemble.align import Rows, align, shared_photos
-from ensemble.label.cascade import Place
+from ensemble.label.cascade import Subtask
 from ensemble.plan.plan import EnsemblePlan
 from ensemble.plan.task_ensemble import Probs
-from ensemble.selection.candidates import Arena
+from ensemble.selection.candidates import Candidates
 from ledger.imports import find_import
 from ledger.predictions import OUTSIDE, PARTS
 from system.errors import UserError
@@ -31,7 +31,7 @@ log = logging.getLogger("podium.bundle")
 VALIDATION, TEST = PARTS
 IDENTITY = "identity"
 MOST_BYTES = 1 << 30
-"""Of an arena's probabilities: members that only want to be ranked are left out beyond it, the worst first."""
+"""Of candidates's probabilities: members that only want to be ranked are left out beyond it, the worst first."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,17 @@ class Pool:
     """The members that may answer one place, best first.
 
     Attributes:
-        place: What they answer.
-        arena: Their probabilities on the photos they share, all views of the first `n_whole`; the others look through the identity
+        subtask: What they answer.
+        candidates: Their probabilities on the photos they share, all views of the first `n_whole`; the others look through the identity
             only, which stands in each view's place, and are there so that a resample can rank them too.
-        members: In the arena's order.
+        members: In the candidates's order.
         scores: Their validation scores for this place, through the identity.
         image_ids: N photos in manifest order; for a place with a condition those outside of it as well.
-        n_whole: How many have all views: the arena's `width`, and all imports.
+        n_whole: How many have all views: the candidates's `width`, and all imports.
     """
 
-    place: Place
-    arena: Arena
+    subtask: Subtask
+    candidates: Candidates
     members: tuple[Member, ...]
     scores: tuple[float, ...]
     image_ids: tuple[str, ...]
@@ -60,20 +60,20 @@ class Pool:
         return next(member for member in self.members if member.name == name)
 
 
-def places_of(prepared: Prepared, targets: Sequence[Target]) -> dict[Place, list[Target]]:
+def subtasks_of(prepared: Prepared, targets: Sequence[Target]) -> dict[Subtask, list[Target]]:
     """What the heads of these targets answer, and which of the targets answer it."""
-    found: dict[Place, list[Target]] = {}
+    found: dict[Subtask, list[Target]] = {}
     for target in targets:
         names = {task: prepared.competition.classes(task) for task in target.where}
         where = tuple((task, tuple(names[task][number] for number in numbers)) for task, numbers in sorted(target.where.items()))
         for head in target.heads:
-            found.setdefault(Place(head, where), []).append(target)
+            found.setdefault(Subtask(head, where), []).append(target)
     return found
 
 
 def load_pool(
     prepared: Prepared,
-    place: Place,
+    subtask: Subtask,
     targets: Sequence[Target],
     members: Sequence[Member],
     *,
@@ -82,29 +82,31 @@ def load_pool(
     n_whole: int,
     device: str,
 ) -> Pool:
-    """The arena of all members that answer one place: ranked through the identity, the first `n_whole` then through all views.
+    """The candidates of all members that answer one place: ranked through the identity, the first `n_whole` then through all views.
 
     Raises:
         UserError: They share no photo of the folds with a label.
     """
     named = [target.name for target in targets]
-    photos = _shared_photos(prepared, targets, members, folds, place)
-    labels = prepared.labels(targets[0])[place.task][photos.rows].astype(np.int64)
+    photos = _shared_photos(prepared, targets, members, folds, subtask)
+    labels = prepared.labels(targets[0])[subtask.task][photos.rows].astype(np.int64)
     known, metric = labels >= 0, targets[0].metric
     if not known.any():
         listed = ", ".join(map(str, folds))
-        raise UserError(f"fold {listed} has no photo with a label for {place} that all of its targets share; give another --fold")
-    if place.where:  # what a fold holds outside of a subset is not cached while training, so not everybody is ranked
+        raise UserError(
+            f"fold {listed} has no photo with a label for {subtask} that all of its targets share; give another --fold"
+        )
+    if subtask.where:  # what a fold holds outside of a subset is not cached while training, so not everybody is ranked
         first = [member for name in named for member in [m for m in members if m.target == name][:n_whole]]
         members = [*first, *(member for member in members if member.imported)]
-    identity = _identities(prepared, members, place, photos, device)
+    identity = _identities(prepared, members, subtask, photos, device)
     scores = {name: METRICS[metric](probs[known], labels[known]) for name, probs in identity.items()}
     ranked = sorted(members, key=lambda member: (-scores[member.name], member.name))
     whole, damaged = are_whole(prepared.paths, [member for member in ranked if not member.imported], n_whole)
     complete(prepared, {trial: views for member in whole for trial in member.trials}, (VALIDATION, OUTSIDE), device)
     voting = [member for member in ranked if member in whole or member.imported]
     if not whole:
-        raise UserError(f"no trial that answers {place} has whole weights; the log names them")
+        raise UserError(f"no trial that answers {subtask} has whole weights; the log names them")
     each = len(views) * identity[voting[0].name].nbytes
     others = [member for member in ranked if member not in voting and member not in damaged]
     kept = (*voting, *others[: max(0, MOST_BYTES // each - len(voting))])
@@ -113,8 +115,8 @@ def load_pool(
         probs[number] = identity.pop(member.name)
         for at, view in enumerate(views if member in whole else ()):
             if view != IDENTITY:
-                probs[number, at] = _rows(prepared, member, place, view, photos)
-    arena = Arena(
+                probs[number, at] = _rows(prepared, member, subtask, view, photos)
+    candidates = Candidates(
         members=tuple(member.name for member in kept),
         views=tuple(views),
         probs=probs,
@@ -125,7 +127,7 @@ def load_pool(
         width=len(whole),
         always=frozenset(number for number, member in enumerate(kept) if member.imported),
     )
-    return Pool(place, arena, kept, tuple(scores[member.name] for member in kept), photos.ids, len(voting))
+    return Pool(subtask, candidates, kept, tuple(scores[member.name] for member in kept), photos.ids, len(voting))
 
 
 def cached_test_probs(prepared: Prepared, plan: EnsemblePlan) -> Probs:
@@ -175,32 +177,32 @@ class _Photos:
 
 
 def _shared_photos(
-    prepared: Prepared, targets: Sequence[Target], members: Sequence[Member], folds: Sequence[int], place: Place
+    prepared: Prepared, targets: Sequence[Target], members: Sequence[Member], folds: Sequence[int], subtask: Subtask
 ) -> _Photos:
     """The photos of the folds that all targets ask about and all imports answer."""
     ids = prepared.manifest.image_ids
-    asked = {target.name: np.concatenate([fold_rows(prepared, target, fold) for fold in folds]) for target in targets}
-    having = {name: [ids[row] for row in rows] for name, rows in asked.items()}
-    imported = {m.imported: rows_of_import(prepared, m.name, VALIDATION, place.task)[0] for m in members if m.imported}
+    options = {target.name: np.concatenate([fold_rows(prepared, target, fold) for fold in folds]) for target in targets}
+    having = {name: [ids[row] for row in rows] for name, rows in options.items()}
+    imported = {m.imported: rows_of_import(prepared, m.name, VALIDATION, subtask.task)[0] for m in members if m.imported}
     shared = set(shared_photos({**having, **imported}))
-    rows = np.array([row for row in np.sort(asked[targets[0].name]) if ids[row] in shared], dtype=np.int64)
+    rows = np.array([row for row in np.sort(options[targets[0].name]) if ids[row] in shared], dtype=np.int64)
     position = {fold: at for at, fold in enumerate(folds)}
     models = np.array([position[int(fold)] for fold in prepared.folds.fold[rows]], dtype=np.int64)
     return _Photos(tuple(ids[row] for row in rows), rows, models)
 
 
 def _identities(
-    prepared: Prepared, members: Sequence[Member], place: Place, photos: _Photos, device: str
+    prepared: Prepared, members: Sequence[Member], subtask: Subtask, photos: _Photos, device: str
 ) -> dict[str, NDArray[np.float16]]:
     """What members say through the identity; what cannot be read is computed again."""
     found, lost = {}, []
     for member in members:
         try:
-            found[member.name] = _rows(prepared, member, place, IDENTITY, photos)
+            found[member.name] = _rows(prepared, member, subtask, IDENTITY, photos)
         except (OSError, ValueError):
             lost.append(member)
     complete(prepared, {trial: [IDENTITY] for member in lost for trial in member.trials}, (VALIDATION, OUTSIDE), device)
-    return found | {member.name: _rows(prepared, member, place, IDENTITY, photos) for member in lost}
+    return found | {member.name: _rows(prepared, member, subtask, IDENTITY, photos) for member in lost}
 
 
 def fold_rows(prepared: Prepared, target: Target, fold: int) -> NDArray[np.int64]:
@@ -209,17 +211,17 @@ def fold_rows(prepared: Prepared, target: Target, fold: int) -> NDArray[np.int64
     return np.union1d(validation, prepared.outside(target, fold)) if target.where else validation
 
 
-def _rows(prepared: Prepared, member: Member, place: Place, view: str, photos: _Photos) -> NDArray[np.float16]:
+def _rows(prepared: Prepared, member: Member, subtask: Subtask, view: str, photos: _Photos) -> NDArray[np.float16]:
     """A member's probabilities `(N, C)`: of each photo those of the trial that did not learn from its fold."""
     if member.imported:
-        have, probs = rows_of_import(prepared, member.name, VALIDATION, place.task)
+        have, probs = rows_of_import(prepared, member.name, VALIDATION, subtask.task)
         return align(photos.ids, have, probs.astype(np.float16), member=member.imported)
     parts = []
     for at, trial in enumerate(member.trials):
         kept = kept_predictions(prepared.paths, trial)
-        have, probs = kept.read(VALIDATION, place.task, view)
-        if place.where:
-            more, outside = kept.read(OUTSIDE, place.task, view)
+        have, probs = kept.read(VALIDATION, subtask.task, view)
+        if subtask.where:
+            more, outside = kept.read(OUTSIDE, subtask.task, view)
             have, probs = (*have, *more), np.concatenate([probs, outside])
         here = np.flatnonzero(photos.models == at)
         wanted = photos.ids if len(here) == len(photos.ids) else [photos.ids[n] for n in here]

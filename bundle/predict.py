@@ -23,7 +23,7 @@ from competitions.images.decode import BrokenImage, read_image, resize
 from competitions.manifest import LABEL
 from ensemble.align import Rows
 from ensemble.plan.near_ties import Bools, counts, is_close, label_may_turn, may_turn, steepness, together_may_turn
-from ensemble.plan.plan import EnsemblePlan, answer_places
+from ensemble.plan.plan import EnsemblePlan, answer_subtasks
 from ensemble.plan.spec import decide_by, decide_together
 from ensemble.plan.task_ensemble import TaskEnsemble, voter_rows, without
 from ensemble.votes import Vote
@@ -123,8 +123,8 @@ class Bundle:
             raise UserError("ids must name at least one photo, got none; leave them out for every photo of the folder")
         if faults := id_faults(names):  # a file with such rows is refused when it is written, after all the work
             raise UserError(*faults)
-        places = dict(zip(names, paths if paths is not None else names, strict=True))
-        check_there(root, tuple(places.values()))
+        subtasks = dict(zip(names, paths if paths is not None else names, strict=True))
+        check_there(root, tuple(subtasks.values()))
         known = self._known_to_imports(names)
         if not known.all():
             for ensemble in self.plan.tasks:
@@ -134,7 +134,7 @@ class Bundle:
         near: list[Bools] = []
         for start in range(0, len(names), CHUNK):
             chunk = names[start : start + CHUNK]
-            votes, bad, close = self._chunk(root, chunk, [places[name] for name in chunk], known[start : start + CHUNK])
+            votes, bad, close = self._chunk(root, chunk, [subtasks[name] for name in chunk], known[start : start + CHUNK])
             parts.append(votes if self._keeps_shares else [Vote(vote.labels, vote.shares[:0]) for vote in votes])
             broken |= bad
             near.append(close)
@@ -166,11 +166,11 @@ class Bundle:
             else:  # labels are all that is looked at, so these shares are never read
                 whole = Vote(labels, np.zeros((len(labels), len(ensemble.classes))))
             votes.append(whole)
-        answers = answer_places(self.plan, votes)
+        answers = answer_subtasks(self.plan, votes)
         if self.plan.together is not None and not all(map(counts, self.plan.tasks)):
-            places = [ensemble.place for ensemble in self.plan.tasks]
+            subtasks = [ensemble.subtask for ensemble in self.plan.tasks]
             turning |= label_may_turn(
-                self.plan.together, self.plan.composition, places, votes, self.plan.known_classes, answers[LABEL]
+                self.plan.together, self.plan.composition, subtasks, votes, self.plan.known_classes, answers[LABEL]
             )
         return {task: vote.labels for task, vote in answers.items()}, turning
 
@@ -182,13 +182,13 @@ class Bundle:
         return np.array([name in there for name in names], dtype=bool)
 
     def _chunk(
-        self, root: Path, names: tuple[str, ...], places: Sequence[str], known: NDArray[np.bool_]
+        self, root: Path, names: tuple[str, ...], subtasks: Sequence[str], known: NDArray[np.bool_]
     ) -> tuple[list[Vote], dict[str, str], Bools]:
         """The P places' votes on n photos, which of these are broken, and `(P, n)` whether a photo's own answer may turn."""
         sizes = {model.config.image_size for model in self.models.values()}
-        images, reasons = _decode(root, places, sizes)
-        broken = {name: reasons[place] for name, place in zip(names, places, strict=True) if place in reasons}
-        lost = np.array([place for place, name in enumerate(names) if name in broken], dtype=np.int64)
+        images, reasons = _decode(root, subtasks, sizes)
+        broken = {name: reasons[subtask] for name, subtask in zip(names, subtasks, strict=True) if subtask in reasons}
+        lost = np.array([subtask for subtask, name in enumerate(names) if name in broken], dtype=np.int64)
         probs: dict[tuple[str, str, str], Rows] = {}
         with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if self.device == "cpu" else 1) as pool:
             found = pool.map(lambda model: self._run(model, images[model.config.image_size]), self.models.values())
@@ -213,9 +213,9 @@ class Bundle:
             return self._vote_of(ensemble, probs, names)
         labels, shares = np.zeros(len(names), dtype=np.int64), np.zeros((len(names), len(ensemble.classes)))
         near = np.zeros(len(names), dtype=bool)
-        for here, asked in ((known, ensemble), (~known, without(ensemble, self.plan.imports))):
+        for here, options in ((known, ensemble), (~known, without(ensemble, self.plan.imports))):
             if here.any():
-                vote, near[here] = self._vote_of(asked, probs, [name for name, own in zip(names, here, strict=True) if own])
+                vote, near[here] = self._vote_of(options, probs, [name for name, own in zip(names, here, strict=True) if own])
                 labels[here], shares[here] = vote.labels, vote.shares
         return Vote(labels, shares), near
 
@@ -295,8 +295,8 @@ def predict_to_file(
     if group_column and not any(ensemble.same_group for ensemble in bundle.plan.tasks):
         raise UserError("--group-column would have no effect: this bundle answers photo by photo; leave it out")
     table = read_ids(ids, bundle.plan.submission.id_column, path_column, group_column) if ids else None
-    wanted, places, groups = (None, None, None) if table is None else (table.ids, table.paths, table.groups)
-    answers = bundle.predict(photos, wanted, places, progress, groups)
+    wanted, subtasks, groups = (None, None, None) if table is None else (table.ids, table.paths, table.groups)
+    answers = bundle.predict(photos, wanted, subtasks, progress, groups)
     if len(answers.broken) == len(answers.image_ids):
         some = "; ".join(f"{name}: {reason}" for name, reason in list(answers.broken.items())[:3])
         raise UserError(f"not one of {len(answers.image_ids)} photos can be decoded ({some}); is PHOTOS the right folder?")
@@ -358,14 +358,14 @@ def _decode(root: Path, names: Sequence[str], sizes: set[int]) -> tuple[dict[int
     images = {size: np.zeros((len(names), size, size, 3), np.uint8) for size in sizes}
     broken: dict[str, str] = {}
 
-    def one(place: int) -> None:
+    def one(subtask: int) -> None:
         try:
-            image = read_image(root, names[place])
+            image = read_image(root, names[subtask])
         except BrokenImage as error:
-            broken[names[place]] = error.reason
+            broken[names[subtask]] = error.reason
             return
         for size, rows in images.items():
-            rows[place] = resize(image, size)
+            rows[subtask] = resize(image, size)
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for _ in pool.map(one, range(len(names))):

@@ -13,12 +13,12 @@ from competitions.labels import Composition, decompose, decompose_probs
 from competitions.manifest import LABEL
 from competitions.prepare import Prepared
 from competitions.targets import Target
-from ensemble.label.cascade import Place, answer_tasks
-from ensemble.label.decode import Together, answer_together, asked_places
+from ensemble.label.cascade import Subtask, answer_tasks
+from ensemble.label.decode import Together, answer_together, asked_subtasks
 from ensemble.label.decoders import ROUTES
 from ensemble.scoring.gain import Judge
 from ensemble.scoring.honest import choose_together, honest_score, optimistic_score
-from ensemble.selection.selector import Choosing
+from ensemble.selection.selector import Selector
 from ensemble.votes import Choose, Ints, Vote
 
 RESAMPLES = 200
@@ -38,46 +38,46 @@ class Asking:
         task: A task, or the label.
         labels: `int64 (n,)`.
         groups: n group names.
-        seats: Place -> `int64 (n,)`: where these photos stand in its arena.
+        seats: Place -> `int64 (n,)`: where these photos stand in its candidates.
     """
 
     task: str
     labels: Ints
     groups: NDArray[np.str_]
-    seats: Mapping[Place, Ints]
+    seats: Mapping[Subtask, Ints]
 
 
-def asking(prepared: Prepared, decided: Mapping[Place, Decided], places: Sequence[Place], task: str) -> Asking:
+def asking(prepared: Prepared, decided: Mapping[Subtask, Decided], subtasks: Sequence[Subtask], task: str) -> Asking:
     """Bring the places' photos together by their ids."""
     labels = prepared.labels(_target(prepared, task))[task]
     label_of = dict(zip(prepared.manifest.image_ids, labels.tolist(), strict=True))
-    seats = {place: {i: seat for seat, i in enumerate(decided[place].pool.image_ids)} for place in places}
-    first = decided[places[0]].pool
+    seats = {subtask: {i: seat for seat, i in enumerate(decided[subtask].pool.image_ids)} for subtask in subtasks}
+    first = decided[subtasks[0]].pool
     ids = [i for i in first.image_ids if label_of[i] >= 0 and all(i in seat for seat in seats.values())]
-    group_of = dict(zip(first.image_ids, first.arena.groups, strict=True))
+    group_of = dict(zip(first.image_ids, first.candidates.groups, strict=True))
     return Asking(
         task,
         np.array([label_of[i] for i in ids], dtype=np.int64),
         np.array([group_of[i] for i in ids]),
-        {place: np.array([seat[i] for i in ids], dtype=np.int64) for place, seat in seats.items()},
+        {subtask: np.array([seat[i] for i in ids], dtype=np.int64) for subtask, seat in seats.items()},
     )
 
 
 def weighing(
-    decided: Mapping[Place, Decided], asked: Asking, table: Composition, n_classes: int, told: Mapping[str, Shares]
+    decided: Mapping[Subtask, Decided], options: Asking, table: Composition, n_classes: int, told: Mapping[str, Shares]
 ) -> tuple[float, ...] | None:
     """By how much each of an answer's C classes counts, so that scores are those at the test photos' class shares.
 
     A task without a place of its own has the shares told, or those that follow from the label's. Of the label without shares of its own
     it is the product over its tasks. `None` where nothing is known.
     """
-    shares = {**told, **{place.task: one.shares for place, one in decided.items() if one.shares.new is not None}}
-    if asked.task not in shares and asked.task in table.tasks and LABEL in shares:
+    shares = {**told, **{subtask.task: one.shares for subtask, one in decided.items() if one.shares.new is not None}}
+    if options.task not in shares and options.task in table.tasks and LABEL in shares:
         whole = np.array([shares[LABEL].new])
-        shares[asked.task] = Shares(tuple(decompose_probs(table, whole)[asked.task][0].tolist()))
-    if asked.task in shares:
-        return class_weights(asked.labels, n_classes, shares[asked.task])
-    parts = decompose(table, asked.labels) if asked.task == LABEL else {}
+        shares[options.task] = Shares(tuple(decompose_probs(table, whole)[options.task][0].tolist()))
+    if options.task in shares:
+        return class_weights(options.labels, n_classes, shares[options.task])
+    parts = decompose(table, options.labels) if options.task == LABEL else {}
     classes = decompose(table, np.arange(n_classes)) if parts else {}
     found = np.ones(n_classes)
     for number, task in enumerate(parts):
@@ -86,11 +86,11 @@ def weighing(
     return None if (found == 1).all() else tuple(found.tolist())
 
 
-def unseen(prepared: Prepared, asked: Asking) -> list[str]:
+def unseen(prepared: Prepared, options: Asking) -> list[str]:
     """Classes of an answer that labelled photos show, but none of those asked about: no score of these knows them."""
-    labels = prepared.labels(_target(prepared, asked.task))[asked.task][prepared.usable()]
-    there = set(np.unique(labels[labels >= 0]).tolist()) - set(asked.labels.tolist())
-    return [prepared.competition.classes(asked.task)[number] for number in sorted(there)]
+    labels = prepared.labels(_target(prepared, options.task))[options.task][prepared.usable()]
+    there = set(np.unique(labels[labels >= 0]).tolist()) - set(options.labels.tolist())
+    return [prepared.competition.classes(options.task)[number] for number in sorted(there)]
 
 
 def _target(prepared: Prepared, task: str) -> Target:
@@ -99,41 +99,41 @@ def _target(prepared: Prepared, task: str) -> Target:
     return Target(task, {task: len(competition.classes(task))}, competition.metric, composed=composed)
 
 
-def needed(ways: Sequence[Together], table: Composition, places: Sequence[Place], task: str) -> tuple[Place, ...]:
+def needed(ways: Sequence[Together], table: Composition, subtasks: Sequence[Subtask], task: str) -> tuple[Subtask, ...]:
     """The places whose votes decide a task, or the label, in one of these ways."""
-    found: set[Place] = set()
+    found: set[Subtask] = set()
     inside = (*table.tasks, LABEL)
     for together in ways:
-        asked = asked_places(together.way, places, table)
-        own = {place for place in asked if place.task == task}
+        options = asked_subtasks(together.way, subtasks, table)
+        own = {subtask for subtask in options if subtask.task == task}
         if task in inside and (task == LABEL or together.way not in KEPT):
-            own = {place for place in asked if place.task in inside}
-        routers = {router for place in own for router, _ in place.where}
-        found |= own | {place for place in asked if place.task in routers}
-    return tuple(place for place in places if place in found)
+            own = {subtask for subtask in options if subtask.task in inside}
+        routers = {router for subtask in own for router, _ in subtask.where}
+        found |= own | {subtask for subtask in options if subtask.task in routers}
+    return tuple(subtask for subtask in subtasks if subtask in found)
 
 
 def answering(
-    choosings: Mapping[Place, Choosing],
-    asked: Asking,
+    choosings: Mapping[Subtask, Selector],
+    options: Asking,
     together: Together,
     table: Composition,
     classes: Mapping[str, Sequence[str]],
 ) -> Choose:
     """The choice of one answer: each place chooses, then they answer together; rows are positions among the asked photos."""
-    choices = {place: choosings[place].at(asked.seats[place]) for place in asked.seats}
+    choices = {subtask: choosings[subtask].at(options.seats[subtask]) for subtask in options.seats}
 
-    def answer(places: Sequence[Place], votes: Sequence[Vote]) -> Vote:
-        if asked.task in (*table.tasks, LABEL) and _answers_label(places, table):
-            return answer_together(together, table, places, votes, classes)[asked.task]
-        return answer_tasks(places, votes, classes)[asked.task]
+    def answer(subtasks: Sequence[Subtask], votes: Sequence[Vote]) -> Vote:
+        if options.task in (*table.tasks, LABEL) and _answers_label(subtasks, table):
+            return answer_together(together, table, subtasks, votes, classes)[options.task]
+        return answer_tasks(subtasks, votes, classes)[options.task]
 
     return choose_together(choices, answer)
 
 
 def say(
-    decided: Mapping[Place, Decided],
-    asked: Asking,
+    decided: Mapping[Subtask, Decided],
+    options: Asking,
     together: Together,
     default: Together,
     table: Composition,
@@ -146,7 +146,7 @@ def say(
 
     Args:
         decided: All places.
-        asked: Which answer, on which photos.
+        options: Which answer, on which photos.
         together: How the plan comes to the label.
         default: How it would without having compared.
         table: How tasks and label belong together.
@@ -155,25 +155,25 @@ def say(
         weights: Of the answer's classes, in every score (`weighing`).
     """
 
-    def choice(of: Mapping[Place, Choosing], how: Together = together) -> Choose:
-        return answering(of, asked, how, table, classes)
+    def choice(of: Mapping[Subtask, Selector], how: Together = together) -> Choose:
+        return answering(of, options, how, table, classes)
 
-    own = {place: decided[place] for place in asked.seats}
-    whole = choice({place: one.choosing for place, one in own.items()})
-    single = choice({place: one.plain.by("single") for place, one in own.items()}, default)
+    own = {subtask: decided[subtask] for subtask in options.seats}
+    whole = choice({subtask: one.selector for subtask, one in own.items()})
+    single = choice({subtask: one.plain.by("single") for subtask, one in own.items()}, default)
     rules = {
-        rule: choice({place: one.plain.by(rule, (len(one.plain.on().members),)) for place, one in own.items()}, default)
+        rule: choice({subtask: one.plain.by(rule, (len(one.plain.on().members),)) for subtask, one in own.items()}, default)
         for rule in ("hard", "soft")
     }
-    seen = partial(optimistic_score, labels=asked.labels, metric=metric, class_weights=weights)
+    seen = partial(optimistic_score, labels=options.labels, metric=metric, class_weights=weights)
     scores = {name: seen(made) for name, made in rules.items()}
     best = "+".join(dict.fromkeys(one.pool.members[one.plain.by("single").on().members[0]].name for one in own.values()))
     vote = seen(whole)
     honest, against = None, None
-    if len(np.unique(asked.groups)) > 1:
+    if len(np.unique(options.groups)) > 1:
         how: dict[str, Any] = {"metric": metric, "seed": SEED, "class_weights": weights}
-        honest = asdict(honest_score(whole, asked.labels, asked.groups, n_resamples=RESAMPLES, **how))
-        judge = Judge(asked.labels, asked.groups, n_resamples=COMPARED, **how)
+        honest = asdict(honest_score(whole, options.labels, options.groups, n_resamples=RESAMPLES, **how))
+        judge = Judge(options.labels, options.groups, n_resamples=COMPARED, **how)
         against = judge.compare("the vote", judge.group_results(single), judge.group_results(whole))
     return {
         "best_single": {"trial_id": best, "score": seen(single)},
@@ -184,8 +184,8 @@ def say(
         "gap": None if honest is None else vote - honest["mean"],
         "weighed": weights is not None,
         "against_best_single": None if against is None else against.to_json(),
-        "members": {str(place): len(one.choosing.on().members) for place, one in own.items()},
-        "enough": {str(place): one.smallest.k for place, one in own.items() if one.smallest is not None},
+        "members": {str(subtask): len(one.selector.on().members) for subtask, one in own.items()},
+        "enough": {str(subtask): one.smallest.k for subtask, one in own.items() if one.smallest is not None},
     }
 
 
@@ -210,6 +210,6 @@ def _fewer(said: Mapping[str, Any]) -> str:
     return f"; {enough} of {most} members would do as well (--top {enough})" if enough < most else ""
 
 
-def _answers_label(places: Sequence[Place], table: Composition) -> bool:
-    there = {place.task for place in places}
+def _answers_label(subtasks: Sequence[Subtask], table: Composition) -> bool:
+    there = {subtask.task for subtask in subtasks}
     return LABEL in there or set(table.tasks) <= there

@@ -11,7 +11,7 @@ from bundle.pool import IDENTITY, TEST, VALIDATION, Pool
 from competitions.images.statistics import looks
 from competitions.prepare import Prepared
 from ensemble.align import align
-from ensemble.label.cascade import Place
+from ensemble.label.cascade import Subtask
 from ensemble.parallel import in_processes
 from ensemble.shift.adversarial_validation import Evidence, Shift, blocks_of, compare_sides, judge
 from ensemble.shift.permutation import MOST_PHOTOS, Side
@@ -26,7 +26,7 @@ SEEN_BY = 4
 """Trials that are asked, shared among the places, one of each at least; the median decides."""
 
 
-def look_elsewhere(prepared: Prepared, pools: Mapping[Place, Pool], device: str, seed: int = 0, *, processes: int = 1) -> Shift:
+def look_elsewhere(prepared: Prepared, pools: Mapping[Subtask, Pool], device: str, seed: int = 0, *, processes: int = 1) -> Shift:
     """Compare labelled photos with test photos by two sources; no test photo has a label here.
 
     The trials are asked about photos of the fold that they did not learn from (of several folds the first); looks need no network, so
@@ -35,16 +35,16 @@ def look_elsewhere(prepared: Prepared, pools: Mapping[Place, Pool], device: str,
     test = _decoded(prepared, prepared.manifest.rows("test"))
     if not len(test):
         return judge({TRIALS: Evidence(0, 0, unknown="there are no test photos")})
-    plain = [pool for place, pool in pools.items() if not place.where]
+    plain = [pool for subtask, pool in pools.items() if not subtask.where]
     each = max(1, SEEN_BY // len(plain))
-    asked = {pool.place.task: [m.trials[0] for m in pool.members[: pool.n_whole] if not m.imported][:each] for pool in plain}
-    complete(prepared, {trial: [IDENTITY] for trials in asked.values() for trial in trials}, (TEST,), device)
+    options = {pool.subtask.task: [m.trials[0] for m in pool.members[: pool.n_whole] if not m.imported][:each] for pool in plain}
+    complete(prepared, {trial: [IDENTITY] for trials in options.values() for trial in trials}, (TEST,), device)
     ids = _shared_ids(prepared, plain)
     test_ids = [prepared.manifest.image_ids[row] for row in test]
     labels, shares = _other_shares(prepared, plain, ids, test_ids)
     seen = {
         part: {
-            f"{task}/{trial}": _blocks(prepared, trial, task, part, some) for task, trials in asked.items() for trial in trials
+            f"{task}/{trial}": _blocks(prepared, trial, task, part, some) for task, trials in options.items() for trial in trials
         }
         for part, some in ((VALIDATION, ids), (TEST, test_ids))
     }
@@ -66,7 +66,7 @@ def _shared_ids(prepared: Prepared, pools: Sequence[Pool]) -> list[str]:
     """Photos that all places have, of the first fold, decoded."""
     first: set[str] = set(pools[0].image_ids) - set(prepared.broken)
     for pool in pools:
-        models = pool.arena.models
+        models = pool.candidates.models
         first &= {i for at, i in enumerate(pool.image_ids) if models is None or models[at] == 0}
     return [image_id for image_id in pools[0].image_ids if image_id in first]
 
@@ -77,12 +77,12 @@ def _other_shares(
     """Per task the labels of labelled photos, and the class shares that the best trial finds in the test photos."""
     labels, shares = {}, {}
     for pool in pools:
-        seat, task = {image_id: at for at, image_id in enumerate(pool.image_ids)}, pool.place.task
+        seat, task = {image_id: at for at, image_id in enumerate(pool.image_ids)}, pool.subtask.task
         rows = np.array([seat[image_id] for image_id in ids], dtype=np.int64)
         at, trial = next((n, m.trials[0]) for n, m in enumerate(pool.members) if not m.imported)
         there = align(test_ids, *kept_predictions(prepared.paths, trial).read(TEST, task, IDENTITY), member=trial)
-        labels[task] = pool.arena.labels[rows]
-        shares[task] = shares_elsewhere(pool.arena.probs[at, 0, rows], labels[task], there)
+        labels[task] = pool.candidates.labels[rows]
+        shares[task] = shares_elsewhere(pool.candidates.probs[at, 0, rows], labels[task], there)
     return labels, shares
 
 
@@ -104,9 +104,9 @@ def _looks(prepared: Prepared, shares: Mapping[str, Numbers], test: Ints) -> tup
 
 def _some(prepared: Prepared, rows: Ints) -> Ints:
     """The photos of every k-th group, in the order of names: no more are looked at than `ensemble.shift.permutation` would."""
-    names, place = np.unique(np.array([prepared.manifest.groups[row] for row in rows]), return_inverse=True)
+    names, subtask = np.unique(np.array([prepared.manifest.groups[row] for row in rows]), return_inverse=True)
     step = max(1, -(-len(names) * 2 // MOST_PHOTOS))
-    kept: Ints = rows[place % step == 0]
+    kept: Ints = rows[subtask % step == 0]
     return kept
 
 

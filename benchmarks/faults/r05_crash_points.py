@@ -327,11 +327,11 @@ def _export(ledger: SmallLedger) -> Writer:
     """One export takes the place of another: bundle, submission, plan and scores."""
     from bundle.choose import choose
     from bundle.export import export
-    from bundle.options import Asked
+    from bundle.options import Options
     from bundle.predict import open_bundle
     from ensemble.plan.plan import load_plan
 
-    choices = [choose(ledger.prepared, Asked(top=top, plain=True)) for top in (1, 2)]
+    choices = [choose(ledger.prepared, Options(top=top, plain=True)) for top in (1, 2)]
     plans = {choice.plan.plan_id for choice in choices}
 
     def put(number: int) -> Callable[[Path], object]:

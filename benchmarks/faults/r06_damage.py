@@ -185,7 +185,7 @@ def _go_on(ledger: SmallLedger, to: Path, *, exported: bool = True) -> Told:
     """What `--resume`, the leaderboard and an export do, by the functions they call."""
     from bundle.choose import choose
     from bundle.export import export
-    from bundle.options import Asked
+    from bundle.options import Options
 
     with _listening() as said:
         before = [(row.trial_id, row.score) for row in list_trials(CompetitionPaths(ledger.root))]
@@ -200,7 +200,7 @@ def _go_on(ledger: SmallLedger, to: Path, *, exported: bool = True) -> Told:
                         run.step()
         shutil.rmtree(to, ignore_errors=True)
         if exported:
-            export(ledger.prepared, choose(ledger.prepared, Asked(top=2, plain=True)), to)
+            export(ledger.prepared, choose(ledger.prepared, Options(top=2, plain=True)), to)
         after = [(row.trial_id, row.score) for row in list_trials(CompetitionPaths(ledger.root))]
     submission = (to / "submission.csv").read_bytes() if exported else b""
     return Told(results(ledger.root), before, after, submission, "\n".join(said))

@@ -4,22 +4,22 @@ from collections.abc import Mapping, Sequence
 
 from competitions.labels import Composition, compose, compose_probs, decompose, decompose_probs
 from competitions.manifest import LABEL
-from ensemble.label.cascade import Place, answer_tasks
+from ensemble.label.cascade import Subtask, answer_tasks
 from ensemble.votes import Vote
 
 
 def answer_all(
-    table: Composition, places: Sequence[Place], votes: Sequence[Vote], classes: Mapping[str, Sequence[str]]
+    table: Composition, subtasks: Sequence[Subtask], votes: Sequence[Vote], classes: Mapping[str, Sequence[str]]
 ) -> dict[str, Vote]:
     """The votes of all ensembles as one vote per task, and for the composed label.
 
     Args:
         table: How tasks and label belong together.
-        places: Of P ensembles.
+        subtasks: Of P ensembles.
         votes: Their P votes on the same photos.
         classes: Task -> class names.
     """
-    answers = answer_tasks(places, votes, classes)
+    answers = answer_tasks(subtasks, votes, classes)
     return answers | _derived(table, answers)
 
 

@@ -19,7 +19,7 @@ Where = tuple[tuple[str, tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True)
-class Place:
+class Subtask:
     """What one ensemble answers.
 
     Attributes:
@@ -35,38 +35,38 @@ class Place:
         return f"{self.task}@{conditions}" if conditions else self.task
 
 
-def place_faults(places: Sequence[Place], classes: Mapping[str, Sequence[str]]) -> list[str]:
+def subtask_faults(subtasks: Sequence[Subtask], classes: Mapping[str, Sequence[str]]) -> list[str]:
     """What keeps these places from answering each of their tasks for every photo exactly once.
 
     Args:
-        places: Of all ensembles of a plan.
+        subtasks: Of all ensembles of a plan.
         classes: Task -> its class names, of every task that is answered.
     """
     faults = []
-    for task in dict.fromkeys(place.task for place in places):
-        own = [place for place in places if place.task == task]
-        if len(own) > 1 and not all(place.where for place in own):
+    for task in dict.fromkeys(subtask.task for subtask in subtasks):
+        own = [subtask for subtask in subtasks if subtask.task == task]
+        if len(own) > 1 and not all(subtask.where for subtask in own):
             faults.append(f"task {task} stands twice: {', '.join(map(str, own))}")
         elif own[0].where:
-            faults += _route_faults(task, own, places, classes)
+            faults += _route_faults(task, own, subtasks, classes)
     return faults
 
 
-def answer_tasks(places: Sequence[Place], votes: Sequence[Vote], classes: Mapping[str, Sequence[str]]) -> dict[str, Vote]:
+def answer_tasks(subtasks: Sequence[Subtask], votes: Sequence[Vote], classes: Mapping[str, Sequence[str]]) -> dict[str, Vote]:
     """One vote per task.
 
     Args:
-        places: Of P ensembles; together without `place_faults`.
+        subtasks: Of P ensembles; together without `place_faults`.
         votes: Their P votes on the same N photos.
         classes: Task -> its class names.
 
     Returns:
         Task -> labels `(N,)` and shares `(N, C)`; a photo has those of the ensemble that the other tasks' labels send it to.
     """
-    answers = {place.task: vote for place, vote in zip(places, votes, strict=True) if not place.where}
-    routed = [(place, vote) for place, vote in zip(places, votes, strict=True) if place.where]
-    for task in dict.fromkeys(place.task for place, _ in routed):
-        parts = [(_sent(place.where, answers, classes), vote) for place, vote in routed if place.task == task]
+    answers = {subtask.task: vote for subtask, vote in zip(subtasks, votes, strict=True) if not subtask.where}
+    routed = [(subtask, vote) for subtask, vote in zip(subtasks, votes, strict=True) if subtask.where]
+    for task in dict.fromkeys(subtask.task for subtask, _ in routed):
+        parts = [(_sent(subtask.where, answers, classes), vote) for subtask, vote in routed if subtask.task == task]
         labels, shares = parts[0][1].labels.copy(), parts[0][1].shares.copy()
         for here, vote in parts[1:]:
             labels[here], shares[here] = vote.labels[here], vote.shares[here]
@@ -74,18 +74,20 @@ def answer_tasks(places: Sequence[Place], votes: Sequence[Vote], classes: Mappin
     return answers
 
 
-def _route_faults(task: str, own: Sequence[Place], places: Sequence[Place], classes: Mapping[str, Sequence[str]]) -> list[str]:
-    routers = list(dict.fromkeys(router for place in own for router, _ in place.where))
-    direct = {place.task for place in places if not place.where}
+def _route_faults(
+    task: str, own: Sequence[Subtask], subtasks: Sequence[Subtask], classes: Mapping[str, Sequence[str]]
+) -> list[str]:
+    routers = list(dict.fromkeys(router for subtask in own for router, _ in subtask.where))
+    direct = {subtask.task for subtask in subtasks if not subtask.where}
     faults = [
         f"task {task} is chosen by the answer for {router}, which no ensemble of its own gives; add the target {router}"
         for router in routers
         if router not in direct or router not in classes
     ]
     faults += [
-        f"task {place}: {unknown('class', name, classes[router])}"
-        for place in own
-        for router, named in place.where
+        f"task {subtask}: {unknown('class', name, classes[router])}"
+        for subtask in own
+        for router, named in subtask.where
         for name in named
         if name not in classes.get(router, named)
     ]
@@ -93,7 +95,7 @@ def _route_faults(task: str, own: Sequence[Place], places: Sequence[Place], clas
         return faults
     for cell in product(*(classes[router] for router in routers)):
         answered = dict(zip(routers, cell, strict=True))
-        found = [place for place in own if all(answered[router] in named for router, named in place.where)]
+        found = [subtask for subtask in own if all(answered[router] in named for router, named in subtask.where)]
         if len(found) != 1:
             where = ", ".join(f"{router}={name}" for router, name in answered.items())
             faults.append(f"task {task} needs one ensemble for {where}, got {', '.join(map(str, found)) or 'none'}")

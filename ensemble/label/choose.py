@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from competitions.labels import Composition
-from ensemble.label.cascade import Place
+from ensemble.label.cascade import Subtask
 from ensemble.label.decode import Together, asks_joint, default_way, route_votes, ways
 from ensemble.label.decoders import Said, routes
 from ensemble.label.joint_prior import fit_joint
@@ -47,7 +47,7 @@ class WayAccount:
 
 
 def choose_way(
-    choices: Mapping[Place, Choose],
+    choices: Mapping[Subtask, Choose],
     table: Composition,
     classes: Mapping[str, Sequence[str]],
     labels: Ints,
@@ -95,7 +95,7 @@ def choose_way(
 
 def _all_ways(
     names: Sequence[str],
-    choices: Mapping[Place, Choose],
+    choices: Mapping[Subtask, Choose],
     table: Composition,
     classes: Mapping[str, Sequence[str]],
     labels: Ints,
@@ -105,11 +105,11 @@ def _all_ways(
     there = routes(list(choices), table)
 
     def choose(rows: Ints) -> Callable[[Ints], Sequence[Vote]]:
-        decisions = {place: choice(rows) for place, choice in choices.items()}
+        decisions = {subtask: choice(rows) for subtask, choice in choices.items()}
         prior = fit_joint(table, labels[rows]) if joint is None else joint
 
         def decide(others: Ints) -> Sequence[Vote]:
-            votes = {place: decision(others) for place, decision in decisions.items()}
+            votes = {subtask: decision(others) for subtask, decision in decisions.items()}
             found = route_votes(Said(table, votes, classes, prior), there)
             return [TOGETHER[name].decide([found[route] for route in TOGETHER[name].takes(there)]) for name in names]
 
@@ -119,9 +119,9 @@ def _all_ways(
 
 
 def _joint(
-    way: str, places: Mapping[Place, Choose], table: Composition, labels: Ints, joint: Sequence[float] | None
+    way: str, subtasks: Mapping[Subtask, Choose], table: Composition, labels: Ints, joint: Sequence[float] | None
 ) -> tuple[float, ...] | None:
-    if not asks_joint(way, list(places), table):
+    if not asks_joint(way, list(subtasks), table):
         return None
     return fit_joint(table, labels) if joint is None else tuple(joint)
 

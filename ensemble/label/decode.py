@@ -10,7 +10,7 @@ from typing import Any
 
 from competitions.labels import Composition, decompose, decompose_probs
 from competitions.manifest import LABEL
-from ensemble.label.cascade import Place, place_faults
+from ensemble.label.cascade import Subtask, subtask_faults
 from ensemble.label.decoders import ROUTES, Said, routes
 from ensemble.label.together_ways import TOGETHER
 from ensemble.plan.schema import Fields, form_faults
@@ -48,27 +48,27 @@ class Together:
             raise UserError(*found)
         return cls(value["way"], None if value["joint"] is None else tuple(map(float, value["joint"])))
 
-    def faults(self, places: Sequence[Place], table: Composition, classes: Mapping[str, Sequence[str]]) -> list[str]:
+    def faults(self, subtasks: Sequence[Subtask], table: Composition, classes: Mapping[str, Sequence[str]]) -> list[str]:
         """What keeps this way from answering every task and the label with these places, in words; nothing where all is well.
 
         Args:
-            places: Of all ensembles of a plan.
+            subtasks: Of all ensembles of a plan.
             table: How tasks and label belong together.
             classes: Task -> class names, of every task that is answered.
         """
         if self.way not in TOGETHER:
             return [unknown("way to answer tasks together", self.way, TOGETHER)]
-        there = routes(places, table)
+        there = routes(subtasks, table)
         taken = TOGETHER[self.way].takes(there)
-        others = _others(places, table)
-        faults = [f"{place} stands twice" for place in dict.fromkeys(places) if list(places).count(place) > 1]
+        others = _others(subtasks, table)
+        faults = [f"{subtask} stands twice" for subtask in dict.fromkeys(subtasks) if list(subtasks).count(subtask) > 1]
         if not taken:
             allowed = ", ".join(there) or "none"
             faults.append(
                 f"tasks together by {self.way} ({TOGETHER[self.way].text}): the routes there are do not allow it ({allowed})"
             )
-        parts = [ROUTES[name].places(table, places) for name in taken] + [others]
-        faults += [fault for part in parts for fault in place_faults(part, classes)]
+        parts = [ROUTES[name].subtasks(table, subtasks) for name in taken] + [others]
+        faults += [fault for part in parts for fault in subtask_faults(part, classes)]
         return list(dict.fromkeys(faults + self._joint_faults(taken, table)))
 
     def _joint_faults(self, taken: Sequence[str], table: Composition) -> list[str]:
@@ -82,44 +82,44 @@ class Together:
         return []
 
 
-def default_way(places: Sequence[Place], table: Composition) -> str:
+def default_way(subtasks: Sequence[Subtask], table: Composition) -> str:
     """The most senior route, which is a hard one: each task's own vote where that is enough.
 
     Raises:
         UserError: These places do not answer the label by any route.
     """
-    there = routes(places, table)
+    there = routes(subtasks, table)
     if not there:
-        named = ", ".join(map(str, places))
+        named = ", ".join(map(str, subtasks))
         raise UserError(
             f"these ensembles do not answer the label by any route: {named}; every task needs one, or the label itself"
         )
     return there[0]
 
 
-def ways(places: Sequence[Place], table: Composition) -> tuple[str, ...]:
+def ways(subtasks: Sequence[Subtask], table: Composition) -> tuple[str, ...]:
     """The names in `TOGETHER` that these places allow, the default first."""
-    there = routes(places, table)
+    there = routes(subtasks, table)
     return tuple(name for name, combination in TOGETHER.items() if combination.takes(there))
 
 
-def asks_joint(way: str, places: Sequence[Place], table: Composition) -> bool:
+def asks_joint(way: str, subtasks: Sequence[Subtask], table: Composition) -> bool:
     """Whether this way needs the training photos' joint prior."""
-    return EXPERTS in TOGETHER[way].takes(routes(places, table))
+    return EXPERTS in TOGETHER[way].takes(routes(subtasks, table))
 
 
-def asked_places(way: str, places: Sequence[Place], table: Composition) -> tuple[Place, ...]:
+def asked_subtasks(way: str, subtasks: Sequence[Subtask], table: Composition) -> tuple[Subtask, ...]:
     """The places that have a say in this way, in their order; tasks that are not part of the label keep theirs."""
-    asked = {*_others(places, table)}
-    for name in TOGETHER[way].takes(routes(places, table)):
-        asked |= {*ROUTES[name].places(table, places)}
-    return tuple(place for place in places if place in asked)
+    asked = {*_others(subtasks, table)}
+    for name in TOGETHER[way].takes(routes(subtasks, table)):
+        asked |= {*ROUTES[name].subtasks(table, subtasks)}
+    return tuple(subtask for subtask in subtasks if subtask in asked)
 
 
 def answer_together(
     together: Together,
     table: Composition,
-    places: Sequence[Place],
+    subtasks: Sequence[Subtask],
     votes: Sequence[Vote],
     classes: Mapping[str, Sequence[str]],
 ) -> dict[str, Vote]:
@@ -131,38 +131,38 @@ def answer_together(
     Args:
         together: The way.
         table: How tasks and label belong together.
-        places: Of P ensembles, in any order.
+        subtasks: Of P ensembles, in any order.
         votes: Their P votes on the same N photos.
         classes: Task -> class names.
 
     Raises:
         UserError: These places do not allow the way, or it lacks its joint prior.
     """
-    faults = together.faults(places, table, classes)
+    faults = together.faults(subtasks, table, classes)
     if faults:
         raise UserError(*faults)
-    said = Said(table, dict(zip(places, votes, strict=True)), classes, together.joint)
-    taken = TOGETHER[together.way].takes(routes(places, table))
-    others = {task: vote for task, vote in said.answers(_others(places, table)).items() if task not in (*table.tasks, LABEL)}
+    said = Said(table, dict(zip(subtasks, votes, strict=True)), classes, together.joint)
+    taken = TOGETHER[together.way].takes(routes(subtasks, table))
+    others = {task: vote for task, vote in said.answers(_others(subtasks, table)).items() if task not in (*table.tasks, LABEL)}
     route = ROUTES.get(together.way)
     whole = TOGETHER[together.way].decide([*route_votes(said, taken).values()])
     if route is not None and route.keeps:
-        return others | said.answers(route.places(table, places)) | {LABEL: whole}
+        return others | said.answers(route.subtasks(table, subtasks)) | {LABEL: whole}
     labels, shares = decompose(table, whole.labels), decompose_probs(table, whole.shares)
     return others | {task: Vote(labels[task], shares[task]) for task in table.tasks} | {LABEL: whole}
 
 
 def route_votes(said: Said, names: Sequence[str]) -> dict[str, Vote]:
     """Route -> its vote on the composed label, `(N, C)`."""
-    places = tuple(said.votes)
-    return {name: ROUTES[name].answer(said, ROUTES[name].places(said.table, places)) for name in names}
+    subtasks = tuple(said.votes)
+    return {name: ROUTES[name].answer(said, ROUTES[name].subtasks(said.table, subtasks)) for name in names}
 
 
-def _others(places: Sequence[Place], table: Composition) -> tuple[Place, ...]:
+def _others(subtasks: Sequence[Subtask], table: Composition) -> tuple[Subtask, ...]:
     """The places of tasks that are not part of the label, and of those that send photos to them."""
-    own = [place for place in places if place.task not in (*table.tasks, LABEL)]
-    routers = {Place(router) for place in own for router, _ in place.where}
-    return tuple(place for place in places if place in own or place in routers)
+    own = [subtask for subtask in subtasks if subtask.task not in (*table.tasks, LABEL)]
+    routers = {Subtask(router) for subtask in own for router, _ in subtask.where}
+    return tuple(subtask for subtask in subtasks if subtask in own or subtask in routers)
 
 
 FIELDS: Fields = {

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from competitions.labels import Composition, compose, compose_probs, decompose_probs
 from competitions.manifest import LABEL
-from ensemble.label.cascade import Place, Where, answer_tasks
+from ensemble.label.cascade import Subtask, Where, answer_tasks
 from ensemble.votes import Ints, Vote, hard_outcome
 
 Numbers = NDArray[np.float64]
@@ -33,7 +33,7 @@ class Said:
     """
 
     table: Composition
-    votes: Mapping[Place, Vote]
+    votes: Mapping[Subtask, Vote]
     classes: Classes
     joint: Sequence[float] | None = None
 
@@ -42,9 +42,9 @@ class Said:
         """N."""
         return len(next(iter(self.votes.values())).labels)
 
-    def answers(self, places: Sequence[Place]) -> dict[str, Vote]:
+    def answers(self, subtasks: Sequence[Subtask]) -> dict[str, Vote]:
         """One vote per task, by these places alone; photos go where the routers' labels send them."""
-        return answer_tasks(places, [self.votes[place] for place in places], self.classes)
+        return answer_tasks(subtasks, [self.votes[subtask] for subtask in subtasks], self.classes)
 
 
 @dataclass(frozen=True)
@@ -53,92 +53,92 @@ class Route:
 
     Attributes:
         text: What it does, in words.
-        places: From the table and all places to the ones this route asks; none where they do not allow it.
+        subtasks: From the table and all places to the ones this route asks; none where they do not allow it.
         answer: From what was said and those places to the vote on the composed label `(N, C)`.
         keeps: Whether each task keeps its own vote, from which the label follows; else the tasks follow from the label.
     """
 
     text: str
-    places: Callable[[Composition, Sequence[Place]], tuple[Place, ...]]
-    answer: Callable[[Said, Sequence[Place]], Vote]
+    subtasks: Callable[[Composition, Sequence[Subtask]], tuple[Subtask, ...]]
+    answer: Callable[[Said, Sequence[Subtask]], Vote]
     keeps: bool = False
 
 
-def routes(places: Sequence[Place], table: Composition) -> tuple[str, ...]:
+def routes(subtasks: Sequence[Subtask], table: Composition) -> tuple[str, ...]:
     """The names in `ROUTES` that these places allow, most senior first."""
-    return tuple(name for name, route in ROUTES.items() if route.places(table, places))
+    return tuple(name for name, route in ROUTES.items() if route.subtasks(table, subtasks))
 
 
-def _direct(table: Composition, places: Sequence[Place]) -> tuple[Place, ...]:
-    return _if_there([Place(task) for task in table.tasks], places)
+def _direct(table: Composition, subtasks: Sequence[Subtask]) -> tuple[Subtask, ...]:
+    return _if_there([Subtask(task) for task in table.tasks], subtasks)
 
 
-def _by_subsets(table: Composition, places: Sequence[Place]) -> tuple[Place, ...]:
+def _by_subsets(table: Composition, subtasks: Sequence[Subtask]) -> tuple[Subtask, ...]:
     """Subsets of every task that has some, the other tasks by themselves; a task that sends photos is not sent itself."""
-    routers = {router for place in places if place.task in table.tasks for router, _ in place.where}
-    sent = [place for place in places if place.where and place.task in table.tasks and place.task not in routers]
-    whole = [Place(task) for task in table.tasks if task not in {place.task for place in sent}]
-    return _if_there(whole, places, sent) if sent else ()
+    routers = {router for subtask in subtasks if subtask.task in table.tasks for router, _ in subtask.where}
+    sent = [subtask for subtask in subtasks if subtask.where and subtask.task in table.tasks and subtask.task not in routers]
+    whole = [Subtask(task) for task in table.tasks if task not in {subtask.task for subtask in sent}]
+    return _if_there(whole, subtasks, sent) if sent else ()
 
 
-def _label(_: Composition, places: Sequence[Place]) -> tuple[Place, ...]:
-    return _if_there([Place(LABEL)], places)
+def _label(_: Composition, subtasks: Sequence[Subtask]) -> tuple[Subtask, ...]:
+    return _if_there([Subtask(LABEL)], subtasks)
 
 
-def _label_by_subsets(_: Composition, places: Sequence[Place]) -> tuple[Place, ...]:
-    sent = [place for place in places if place.where and place.task == LABEL]
-    return _if_there([], places, sent) if sent else ()
+def _label_by_subsets(_: Composition, subtasks: Sequence[Subtask]) -> tuple[Subtask, ...]:
+    sent = [subtask for subtask in subtasks if subtask.where and subtask.task == LABEL]
+    return _if_there([], subtasks, sent) if sent else ()
 
 
-def _if_there(whole: Sequence[Place], places: Sequence[Place], sent: Sequence[Place] = ()) -> tuple[Place, ...]:
+def _if_there(whole: Sequence[Subtask], subtasks: Sequence[Subtask], sent: Sequence[Subtask] = ()) -> tuple[Subtask, ...]:
     """These places, those that are sent photos, and their routers; nothing where one is missing."""
-    routers = [Place(router) for place in sent for router, _ in place.where]
+    routers = [Subtask(router) for subtask in sent for router, _ in subtask.where]
     asked = tuple(dict.fromkeys([*whole, *routers, *sent]))
-    return asked if set(asked) <= set(places) else ()
+    return asked if set(asked) <= set(subtasks) else ()
 
 
-def _each_task(said: Said, places: Sequence[Place]) -> Vote:
-    answers, table = said.answers(places), said.table
+def _each_task(said: Said, subtasks: Sequence[Subtask]) -> Vote:
+    answers, table = said.answers(subtasks), said.table
     labels = compose(table, {task: answers[task].labels for task in table.tasks})
     return Vote(labels, compose_probs(table, {task: answers[task].shares for task in table.tasks}))
 
 
-def _experts(said: Said, places: Sequence[Place]) -> Vote:
+def _experts(said: Said, subtasks: Sequence[Subtask]) -> Vote:
     """p(y) ~ prod_t p_t(y_t) * joint(y) / prod_t prior_t(y_t): what each task saw in the photo, and once what goes together at all.
 
     A product of experts (Hinton 2002) whose common prior is divided out and put back (Kittler et al. 1998, "On combining classifiers",
     the product rule), exact where the tasks' evidence is independent given the label.
     """
-    apart, joint = _each_task(said, places), np.array([said.joint], dtype=np.float64)
+    apart, joint = _each_task(said, subtasks), np.array([said.joint], dtype=np.float64)
     together = joint / compose_probs(said.table, decompose_probs(said.table, joint))
     shares = apart.shares * together
     return decide_joint(shares / shares.sum(axis=1, keepdims=True), [apart.labels])
 
 
-def _soft_cascade(said: Said, places: Sequence[Place]) -> Vote:
+def _soft_cascade(said: Said, subtasks: Sequence[Subtask]) -> Vote:
     """The sum over all answers of the routers, each weighed by its probability: p(m|x) p(a|x, m).
 
     A router that is part of the label is one of its axes; any other is summed out.
     """
     table = said.table
-    sent = [place for place in places if place.where]
-    whole = {place.task: said.votes[place].shares for place in places if not place.where}
+    sent = [subtask for subtask in subtasks if subtask.where]
+    whole = {subtask.task: said.votes[subtask].shares for subtask in subtasks if not subtask.where}
     total = np.zeros((said.n_photos, *table.sizes))
     for cell, weight in _cells(said, [router for router in _routers(sent) if router not in table.tasks]):
         cube = weight.reshape(-1, *(1 for _ in table.sizes))
         for task in table.tasks:
-            own = [place for place in sent if place.task == task]
+            own = [subtask for subtask in sent if subtask.task == task]
             cube = cube * (_conditional(said, task, own, cell) if own else _along(table, task, whole[task]))
         total += cube
-    return decide_joint(total.reshape(len(total), -1), [_each_task(said, places).labels])
+    return decide_joint(total.reshape(len(total), -1), [_each_task(said, subtasks).labels])
 
 
-def _soft_label_cascade(said: Said, places: Sequence[Place]) -> Vote:
+def _soft_label_cascade(said: Said, subtasks: Sequence[Subtask]) -> Vote:
     """The label's subsets, each weighed by the probability that the routers send a photo there."""
     total = np.zeros((said.n_photos, said.table.n_classes))
-    for place in sorted((place for place in places if place.where), key=str):
-        total += _weight(said, place.where)[:, None] * said.votes[place].shares
-    return decide_joint(total, [said.answers(places)[LABEL].labels])
+    for subtask in sorted((subtask for subtask in subtasks if subtask.where), key=str):
+        total += _weight(said, subtask.where)[:, None] * said.votes[subtask].shares
+    return decide_joint(total, [said.answers(subtasks)[LABEL].labels])
 
 
 def decide_joint(shares: Numbers, seniors: Sequence[Ints]) -> Vote:
@@ -146,8 +146,8 @@ def decide_joint(shares: Numbers, seniors: Sequence[Ints]) -> Vote:
     return hard_outcome(shares, lambda tied: np.stack([labels[tied] for labels in seniors]))
 
 
-def _routers(sent: Sequence[Place]) -> list[str]:
-    return sorted({router for place in sent for router, _ in place.where})
+def _routers(sent: Sequence[Subtask]) -> list[str]:
+    return sorted({router for subtask in sent for router, _ in subtask.where})
 
 
 def _cells(said: Said, routers: Sequence[str]) -> Iterator[tuple[dict[str, str], Numbers]]:
@@ -155,7 +155,7 @@ def _cells(said: Said, routers: Sequence[str]) -> Iterator[tuple[dict[str, str],
     for numbers in product(*(range(len(said.classes[router])) for router in routers)):
         weight = np.ones(said.n_photos)
         for router, number in zip(routers, numbers, strict=True):
-            weight = weight * said.votes[Place(router)].shares[:, number]
+            weight = weight * said.votes[Subtask(router)].shares[:, number]
         yield {router: said.classes[router][number] for router, number in zip(routers, numbers, strict=True)}, weight
 
 
@@ -163,23 +163,23 @@ def _weight(said: Said, where: Where) -> Numbers:
     """How likely a photo meets every condition, `(N,)`."""
     weight = np.ones(said.n_photos)
     for router in sorted({router for router, _ in where}):
-        shares = said.votes[Place(router)].shares
+        shares = said.votes[Subtask(router)].shares
         weight = weight * sum(shares[:, number] for number in _met(where, router, said.classes[router]))
     return weight
 
 
-def _conditional(said: Said, task: str, own: Sequence[Place], cell: Mapping[str, str]) -> Numbers:
+def _conditional(said: Said, task: str, own: Sequence[Subtask], cell: Mapping[str, str]) -> Numbers:
     """p(task | x, the other tasks): `(N, ...)` along the axes of the table, 1 long where the task does not depend on an axis."""
     table, routers = said.table, _routers(own)
     sizes = [n if name in (*routers, task) else 1 for name, n in zip(table.tasks, table.sizes, strict=True)]
     found = np.zeros((said.n_photos, *sizes))
-    for place in own:
-        if all(cell[router] in named for router, named in place.where if router in cell):
+    for subtask in own:
+        if all(cell[router] in named for router, named in subtask.where if router in cell):
             axes = [
-                _met(place.where, name, names) if name in routers else list(range(size))
+                _met(subtask.where, name, names) if name in routers else list(range(size))
                 for name, names, size in zip(table.tasks, table.classes, sizes, strict=True)
             ]
-            found[np.ix_(range(said.n_photos), *axes)] = _along(table, task, said.votes[place].shares)
+            found[np.ix_(range(said.n_photos), *axes)] = _along(table, task, said.votes[subtask].shares)
     return found
 
 
@@ -197,9 +197,11 @@ def _along(table: Composition, task: str, shares: Numbers) -> Numbers:
 ROUTES: dict[str, Route] = {
     "tasks": Route("every task by itself", _direct, _each_task, keeps=True),
     "cascade": Route("tasks by the subset that the others' answers say", _by_subsets, _each_task, keeps=True),
-    "label": Route("the model of the label itself", _label, lambda said, places: said.answers(places)[LABEL]),
+    "label": Route("the model of the label itself", _label, lambda said, subtasks: said.answers(subtasks)[LABEL]),
     "label-cascade": Route(
-        "the label by the subset that a task's answer says", _label_by_subsets, lambda said, places: said.answers(places)[LABEL]
+        "the label by the subset that a task's answer says",
+        _label_by_subsets,
+        lambda said, subtasks: said.answers(subtasks)[LABEL],
     ),
     "soft-cascade": Route("tasks by all subsets, weighed by how likely each is", _by_subsets, _soft_cascade),
     "soft-label-cascade": Route(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competitions.labels import Composition
-from ensemble.label.cascade import Place
+from ensemble.label.cascade import Subtask
 from ensemble.label.decode import Together, route_votes
 from ensemble.label.decoders import ROUTES, Said, routes
 from ensemble.label.together_ways import TOGETHER
@@ -81,15 +81,15 @@ def together_may_turn(
         vote: What came of all of them.
         deciding: How photos are decided alone.
         groups: N group names, or `None`.
-        same_group: See `ensemble.plan.spec.Design`.
-        quota: See `ensemble.plan.spec.Design`.
+        same_group: See `ensemble.plan.spec.Spec`.
+        quota: See `ensemble.plan.spec.Spec`.
     """
     counted, found = counts(deciding), own.copy()
     if same_group is not None and groups is not None and quota is None:
         counted |= same_group == "votes"
         if counted:
-            _, place = np.unique(np.asarray(groups), return_inverse=True)
-            found = np.bincount(place, weights=own)[place] > 0
+            _, subtask = np.unique(np.asarray(groups), return_inverse=True)
+            found = np.bincount(subtask, weights=own)[subtask] > 0
         else:
             found |= is_close(vote.shares)
     if quota is not None and not counted and len(own):
@@ -122,7 +122,7 @@ def exchange_costs(scores: NDArray[np.float64], labels: Ints) -> NDArray[np.floa
 def label_may_turn(
     together: Together,
     table: Composition,
-    places: Sequence[Place],
+    subtasks: Sequence[Subtask],
     votes: Sequence[Vote],
     classes: Mapping[str, Sequence[str]],
     label: Vote,
@@ -132,14 +132,14 @@ def label_may_turn(
     Args:
         together: The way to the label.
         table: How tasks and label belong together.
-        places: Of P ensembles.
+        subtasks: Of P ensembles.
         votes: Their P votes on the same N photos.
         classes: Task -> class names.
         label: The vote on the label that came of them.
     """
-    said = Said(table, dict(zip(places, votes, strict=True)), classes, together.joint)
+    said = Said(table, dict(zip(subtasks, votes, strict=True)), classes, together.joint)
     combination, deciding = TOGETHER[together.way], [label]
-    taken = combination.takes(routes(places, table))
+    taken = combination.takes(routes(subtasks, table))
     if combination.counts:
         deciding = [vote for name, vote in route_votes(said, taken).items() if not ROUTES[name].keeps]
     elif together.way in ROUTES and ROUTES[together.way].keeps:

@@ -14,7 +14,7 @@ from competitions.manifest import LABEL
 from competitions.metrics import METRICS
 from ensemble.align import Voter
 from ensemble.label.answers import answer_all
-from ensemble.label.cascade import Place, place_faults
+from ensemble.label.cascade import Subtask, subtask_faults
 from ensemble.label.decode import Together, answer_together
 from ensemble.plan.schema import SCHEMA, plan_faults
 from ensemble.plan.task_ensemble import Probs, TaskEnsemble, task_faults, task_from_json, task_to_json, twice, vote_task
@@ -179,15 +179,15 @@ def vote_all(plan: EnsemblePlan, probs: Probs, image_ids: Sequence[str], groups:
             faults += error.faults
     if faults:
         raise UserError(*dict.fromkeys(faults))
-    return answer_places(plan, votes)
+    return answer_subtasks(plan, votes)
 
 
-def answer_places(plan: EnsemblePlan, votes: Sequence[Vote]) -> dict[str, Vote]:
+def answer_subtasks(plan: EnsemblePlan, votes: Sequence[Vote]) -> dict[str, Vote]:
     """The votes of the plan's ensembles, in its order, as one vote per task and for the composed label."""
-    places = [ensemble.place for ensemble in plan.tasks]
+    subtasks = [ensemble.subtask for ensemble in plan.tasks]
     if plan.together is None:
-        return answer_all(plan.composition, places, votes, plan.known_classes)
-    return answer_together(plan.together, plan.composition, places, votes, plan.known_classes)
+        return answer_all(plan.composition, subtasks, votes, plan.known_classes)
+    return answer_together(plan.together, plan.composition, subtasks, votes, plan.known_classes)
 
 
 def _whole_faults(plan: EnsemblePlan) -> list[str]:
@@ -195,9 +195,9 @@ def _whole_faults(plan: EnsemblePlan) -> list[str]:
     faults = [] if plan.metric in METRICS else [unknown("metric", plan.metric, dict(METRICS))]
     if not table.tasks or len(table.tasks) != len(table.classes) or twice(table.tasks):
         return [*faults, f"composition must name different tasks and the classes of each, got {table.to_json()}"]
-    places = [ensemble.place for ensemble in plan.tasks]
+    subtasks = [ensemble.subtask for ensemble in plan.tasks]
     known_classes = dict(zip(table.tasks, table.classes, strict=True)) | {e.task: e.classes for e in plan.tasks if not e.where}
-    faults += _way_faults(plan, places, known_classes)
+    faults += _way_faults(plan, subtasks, known_classes)
     asked = dict(zip(table.tasks, table.classes, strict=True)) | {LABEL: table.label_classes}
     for ensemble in plan.tasks:
         meant = asked.get(ensemble.task, known_classes.get(ensemble.task, ensemble.classes))
@@ -209,14 +209,14 @@ def _whole_faults(plan: EnsemblePlan) -> list[str]:
     return faults + [unknown("answer in submission", a, known) for a in plan.submission.answers.values() if a not in known]
 
 
-def _way_faults(plan: EnsemblePlan, places: Sequence[Place], classes: Mapping[str, Sequence[str]]) -> list[str]:
+def _way_faults(plan: EnsemblePlan, subtasks: Sequence[Subtask], classes: Mapping[str, Sequence[str]]) -> list[str]:
     """What keeps the places from answering the label and each task once."""
-    table, answered = plan.composition, {place.task for place in places}
+    table, answered = plan.composition, {subtask.task for subtask in subtasks}
     if plan.together is not None:
-        return plan.together.faults(places, table, classes)
-    faults = place_faults(places, classes)
-    faults += [f"task {place} stands twice" for place in places if places.count(place) > 1 and place.where]
+        return plan.together.faults(subtasks, table, classes)
+    faults = subtask_faults(subtasks, classes)
+    faults += [f"task {subtask} stands twice" for subtask in subtasks if subtasks.count(subtask) > 1 and subtask.where]
     if LABEL in answered:
-        both = [place.task for place in places if place.task in table.tasks]
+        both = [subtask.task for subtask in subtasks if subtask.task in table.tasks]
         return faults + [f"task {task} is answered by its own ensemble and by that of the label" for task in both]
     return faults + [f"task {task} of the composed label has no ensemble" for task in table.tasks if task not in answered]

@@ -40,7 +40,7 @@ class Correction:
 
 
 class Deciding(Protocol):
-    """Whatever turns voters' rows into an answer: a `Design`, or a plan's `TaskEnsemble`."""
+    """Whatever turns voters' rows into an answer: a `Spec`, or a plan's `TaskEnsemble`."""
 
     @property
     def rule(self) -> str:
@@ -60,7 +60,7 @@ class Deciding(Protocol):
 
 
 @dataclass(frozen=True)
-class Design:
+class Spec:
     """How one place decides.
 
     Attributes:
@@ -107,8 +107,8 @@ def decide_together(
         vote: The photos' own answers.
         image_ids: N different ids; they decide ties.
         groups: N group names; without them each photo is its own group.
-        same_group: See `Design`.
-        quota: See `Design`.
+        same_group: See `Spec`.
+        quota: See `Spec`.
     """
     if quota is None or not len(vote.labels):
         return vote if same_group is None or groups is None else same_in_group(vote, groups, by=same_group)

@@ -1,6 +1,6 @@
 """How one place is decided: which voters vote, and how their votes become an answer. JSON in, JSON out.
 
-`ensemble.plan.spec.Design` is the same with numbers in place of names, before it is written down.
+`ensemble.plan.spec.Spec` is the same with numbers in place of names, before it is written down.
 """
 
 from collections.abc import Container, Mapping, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.align import Rows, Voter, stack
-from ensemble.label.cascade import Place, Where
+from ensemble.label.cascade import Subtask, Where
 from ensemble.plan.spec import Correction, decide_by, decide_together, mean_of_models, prepare_rows
 from ensemble.postprocess.calibration import Calibration
 from ensemble.postprocess.group_answer import WAYS as SAME_GROUP_WAYS
@@ -73,9 +73,9 @@ class TaskEnsemble:
     accounts: tuple[Mapping[str, Any], ...] = ()
 
     @property
-    def place(self) -> Place:
+    def subtask(self) -> Subtask:
         """What it answers, and for which photos."""
-        return Place(self.task, self.where)
+        return Subtask(self.task, self.where)
 
     @property
     def keys(self) -> tuple[tuple[str, str, str], ...]:
@@ -121,7 +121,7 @@ def voter_rows(ensemble: TaskEnsemble, probs: Probs, image_ids: Sequence[str]) -
     """What its voters say, `(K, N, C)`: calibrated, corrected, and the mean where a member is several models."""
     absent = [key for key in ensemble.keys if key not in probs]
     if absent:
-        raise UserError(*(f"task {ensemble.place}: voter {Voter(trial, view)} has no predictions" for trial, _, view in absent))
+        raise UserError(*(f"task {ensemble.subtask}: voter {Voter(trial, view)} has no predictions" for trial, _, view in absent))
     return stack(image_ids, {str(voter): (image_ids, _rows(ensemble, voter, probs, image_ids)) for voter in ensemble.voters})
 
 
@@ -131,7 +131,7 @@ def _rows(ensemble: TaskEnsemble, voter: Voter, probs: Probs, image_ids: Sequenc
     own = stack(image_ids, {str(Voter(trial, voter.view)): probs[trial, ensemble.task, voter.view] for trial in trials})
     if own.ndim != 3 or own.shape[2] != len(ensemble.classes):
         raise UserError(
-            f"{voter}: rows have the shape {own.shape[2:]}, task {ensemble.place} has {len(ensemble.classes)} classes"
+            f"{voter}: rows have the shape {own.shape[2:]}, task {ensemble.subtask} has {len(ensemble.classes)} classes"
         )
     calibration = ensemble.calibration.get(voter.member, (None,) * len(trials))
     prepared = [prepare_rows(rows, fitted, ensemble.correction) for rows, fitted in zip(own, calibration, strict=True)]
@@ -150,7 +150,7 @@ def without(ensemble: TaskEnsemble, members: Container[str]) -> TaskEnsemble:
     if not kept or ensemble.stacking is not None:
         why = "its stacking asks all of its voters" if kept else "no other member can answer for them"
         raise UserError(
-            f"task {ensemble.place} can only be answered for photos that its imported files have answers for: {why}; export without "
+            f"task {ensemble.subtask} can only be answered for photos that its imported files have answers for: {why}; export without "
             "them (--imports none)"
         )
     there = {ensemble.voters[at].member for at in kept}
@@ -221,7 +221,7 @@ def task_from_json(value: dict[str, Any]) -> TaskEnsemble:
 
 def task_faults(ensemble: TaskEnsemble) -> list[str]:
     """What is wrong between the parts of one ensemble, in words."""
-    where, n_classes, n_voters = f"task {ensemble.place}", len(ensemble.classes), len(ensemble.voters)
+    where, n_classes, n_voters = f"task {ensemble.subtask}", len(ensemble.classes), len(ensemble.voters)
     faults = [f"{where} has no voters"] if not n_voters else []
     faults += [f"{where}: voter {v} stands twice; give it a weight" for v in twice(ensemble.voters)]
     faults += [f"{where}: class {name!r} stands twice" for name in twice(ensemble.classes)]

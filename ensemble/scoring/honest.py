@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competitions.metrics import METRICS
-from ensemble.label.cascade import Place
+from ensemble.label.cascade import Subtask
 from ensemble.metric_sums import LOG_LOSS, RANGE, add, scores, vote_score, weights_of, whole, width
 from ensemble.parallel import side_by_side
 from ensemble.resampling import out_of_bag
@@ -65,7 +65,7 @@ def honest_score(
     times for a mean of independent photos, as only 36.8 % of them are scored at once).
 
     Args:
-        choose: The whole choice, e.g. `ensemble.selection.selector.Choosing`, or `choose_together(...)` for the composed label.
+        choose: The whole choice, e.g. `ensemble.selection.selector.Selector`, or `choose_together(...)` for the composed label.
         labels: `int64 (N,)` of class numbers; photos with -1 take no part.
         groups: N group names.
         metric: One of `competitions.metrics.METRICS`.
@@ -78,7 +78,7 @@ def honest_score(
     """
     used = np.flatnonzero(labels >= 0)
     alike = len(groups) == len(labels)
-    names, place = np.unique(np.asarray(groups)[used] if alike else [], return_inverse=True)
+    names, subtask = np.unique(np.asarray(groups)[used] if alike else [], return_inverse=True)
     weights = weights_of(labels[used], class_weights)
     faults = [] if metric in METRICS else [unknown("metric", metric, dict(METRICS))]
     faults += [] if n_resamples >= 1 else [f"n_resamples must be at least 1, got {n_resamples}"]
@@ -87,7 +87,7 @@ def honest_score(
         faults.append(f"an honest score needs labelled photos of at least two groups, got {len(names)}")
     if faults:
         raise UserError(*faults)
-    resamples = list(out_of_bag(place, n_resamples=n_resamples, seed=seed))
+    resamples = list(out_of_bag(subtask, n_resamples=n_resamples, seed=seed))
     times = np.bincount(np.concatenate([outside for _, outside in resamples]), minlength=len(used)) if resamples else np.ones(1)
 
     def ask(resample: tuple[Ints, Ints]) -> Vote:
@@ -122,17 +122,17 @@ def optimistic_score(choose: Choose, labels: Ints, *, metric: str, class_weights
     return vote_score(choose(rows)(rows), labels[rows], metric=metric, class_weights=class_weights)
 
 
-def choose_together(choices: Mapping[Place, Choose], answer: Callable[[Sequence[Place], Sequence[Vote]], Vote]) -> Choose:
+def choose_together(choices: Mapping[Subtask, Choose], answer: Callable[[Sequence[Subtask], Sequence[Vote]], Vote]) -> Choose:
     """The choice for what several ensembles answer together: each is chosen anew by its own of `choices`, then they answer.
 
     Args:
         choices: Place of each ensemble -> its choice; rows mean the same photos for all of them.
         answer: From places and their votes to one vote, e.g. that of the composed label.
     """
-    places = list(choices)
+    subtasks = list(choices)
 
     def choose(rows: Ints) -> Decide:
-        decisions = [choices[place](rows) for place in places]
-        return lambda others: answer(places, [decide(others) for decide in decisions])
+        decisions = [choices[subtask](rows) for subtask in subtasks]
+        return lambda others: answer(subtasks, [decide(others) for decide in decisions])
 
     return choose

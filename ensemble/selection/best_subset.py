@@ -1,4 +1,4 @@
-"""The best subset of some members, exactly: an arena, the photos that choose, the sizes allowed -> the members whose vote scores best.
+"""The best subset of some members, exactly: candidates, the photos that choose, the sizes allowed -> the members whose vote scores best.
 
 No subset is left out, and none is voted on from the start: a walk over the subsets, most senior member first, carries what the members
 so far amount to, and what each member that could come last would change is counted for all at once (`ensemble.selection.subset_walk`).
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competitions.metrics import METRICS
-from ensemble.plan.spec import Design
-from ensemble.selection.candidates import Arena, Sample
+from ensemble.plan.spec import Spec
+from ensemble.selection.candidates import Candidates, Sample
 from ensemble.selection.kernels import ONE
 from ensemble.selection.subset_walk import BallotWalk, Photos, State, SumWalk, Walk, Whole
 from ensemble.votes import Ints, to_half
@@ -42,12 +42,12 @@ class BestSubset:
     """The outcome.
 
     Attributes:
-        design: The members vote through all the views that were asked for, most senior first.
+        spec: The members vote through all the views that were asked for, most senior first.
         score: On the photos that chose: optimistic.
         n_subsets: How many were compared.
     """
 
-    design: Design
+    spec: Spec
     score: float
     n_subsets: int
 
@@ -56,19 +56,19 @@ class BestSubset:
 class _Question:
     """Which subsets of `ranked` members, voting through `seats`, are compared on which photos."""
 
-    arena: Arena
+    candidates: Candidates
     sample: Sample
     ranked: tuple[int, ...]
     seats: tuple[int, ...]
     rule: str
     allowed: tuple[int, ...]
 
-    def design(self, ranks: Sequence[int]) -> Design:
-        return Design(tuple((self.ranked[rank], view) for rank in ranks for view in self.seats), self.rule)
+    def spec(self, ranks: Sequence[int]) -> Spec:
+        return Spec(tuple((self.ranked[rank], view) for rank in ranks for view in self.seats), self.rule)
 
 
 def best_subset(
-    arena: Arena,
+    candidates: Candidates,
     sample: Sample,
     *,
     sizes: Sequence[int],
@@ -77,13 +77,13 @@ def best_subset(
     among: Sequence[int] | None = None,
     n_threads: int = 1,
 ) -> BestSubset:
-    """The subset whose vote scores best: what asking `Arena.vote` and `Arena.score` for each of them would find.
+    """The subset whose vote scores best: what asking `Candidates.vote` and `Candidates.score` for each of them would find.
 
     Seniority is rank on the sample. Of equal scores the subset with fewer members is taken, then the one whose most senior member is
     more senior, then whose second is, and so on.
 
     Args:
-        arena: The members.
+        candidates: The members.
         sample: The photos that choose, at least one.
         sizes: The numbers of members allowed.
         rule: `hard`: a member has one vote per view, the most senior voter decides ties; or `soft`.
@@ -95,13 +95,15 @@ def best_subset(
         UserError: There are more than `MOST_SUBSETS` subsets (`MOST_VOTED` where the metric needs shares), none of the allowed size, no
             photo, the rule is unknown, or one subset has so many votes that 63 bits do not hold them and their tie rule.
     """
-    pool = set(range(len(arena.members)) if among is None else among)
-    seats = tuple(range(len(arena.views)) if views is None else sorted(set(views)))
+    pool = set(range(len(candidates.members)) if among is None else among)
+    seats = tuple(range(len(candidates.views)) if views is None else sorted(set(views)))
     allowed = tuple(sorted(set(sizes)))
-    _check(arena, sample, rule=rule, allowed=allowed, n_members=len(pool))
-    question = _Question(arena, sample, tuple(member for member in arena.ranked(sample) if member in pool), seats, rule, allowed)
-    score, _, ranks = max(_voted(question) if METRICS[arena.metric].of_many is None else _walked(question, n_threads))
-    return BestSubset(question.design([-rank for rank in ranks]), score, count_subsets(len(pool), allowed))
+    _check(candidates, sample, rule=rule, allowed=allowed, n_members=len(pool))
+    question = _Question(
+        candidates, sample, tuple(member for member in candidates.ranked(sample) if member in pool), seats, rule, allowed
+    )
+    score, _, ranks = max(_voted(question) if METRICS[candidates.metric].of_many is None else _walked(question, n_threads))
+    return BestSubset(question.spec([-rank for rank in ranks]), score, count_subsets(len(pool), allowed))
 
 
 def count_subsets(n_members: int, sizes: Sequence[int]) -> int:
@@ -113,8 +115,8 @@ def count_subsets(n_members: int, sizes: Sequence[int]) -> int:
     return sum(comb(n_members, k) for k in set(sizes))
 
 
-def _check(arena: Arena, sample: Sample, *, rule: str, allowed: tuple[int, ...], n_members: int) -> None:
-    most = MOST_SUBSETS if METRICS[arena.metric].of_many else MOST_VOTED
+def _check(candidates: Candidates, sample: Sample, *, rule: str, allowed: tuple[int, ...], n_members: int) -> None:
+    most = MOST_SUBSETS if METRICS[candidates.metric].of_many else MOST_VOTED
     faults = [] if rule in RULES else [unknown("rule for subsets of members", rule, RULES)]
     faults += [] if len(sample.rows) else ["the best subset needs at least one labelled photo to choose on"]
     if not allowed or not 1 <= allowed[0] <= allowed[-1] <= n_members:
@@ -122,7 +124,7 @@ def _check(arena: Arena, sample: Sample, *, rule: str, allowed: tuple[int, ...],
     elif count_subsets(n_members, allowed) > most:
         faults.append(
             f"{n_members} members have {count_subsets(n_members, allowed):,} subsets of the sizes {list(allowed)}, and at most {most:,} "
-            f"are compared by {arena.metric}; choose among fewer members, or ask for smaller subsets"
+            f"are compared by {candidates.metric}; choose among fewer members, or ask for smaller subsets"
         )
     if faults:
         raise UserError(*faults)
@@ -134,10 +136,10 @@ def _rated(score: float, ranks: Ranks) -> Rated:
 
 def _voted(question: _Question) -> Iterator[Rated]:
     """Every subset voted on, in an order in which one mostly has the members of the one before."""
-    arena, sample = question.arena, question.sample
+    candidates, sample = question.candidates, question.sample
     asked = sorted(ranks for k in question.allowed for ranks in combinations(range(len(question.ranked)), k))
-    for ranks, vote in zip(asked, arena.votes_of([question.design(ranks) for ranks in asked], sample.rows), strict=True):
-        yield _rated(arena.score(vote, sample), ranks)
+    for ranks, vote in zip(asked, candidates.votes_of([question.spec(ranks) for ranks in asked], sample.rows), strict=True):
+        yield _rated(candidates.score(vote, sample), ranks)
 
 
 def _walked(question: _Question, n_threads: int) -> Iterator[Rated]:
@@ -151,7 +153,7 @@ def _walked(question: _Question, n_threads: int) -> Iterator[Rated]:
 
 def _best_from(question: _Question, walk: Walk[State], fixed: Counts, start: Ranks) -> list[Rated]:
     """The best of the subsets that have these members and more; nothing where there is none."""
-    of_many, n_classes = METRICS[question.arena.metric].of_many, question.arena.n_classes
+    of_many, n_classes = METRICS[question.candidates.metric].of_many, question.candidates.n_classes
     assert of_many is not None, "other metrics are voted on"
     best: list[Rated] = []
     waiting: list[tuple[Ranks, int, Counts]] = []
@@ -191,19 +193,19 @@ def _last_members(question: _Question, walk: Walk[State], state: State, ranks: R
 
 def _walk(question: _Question) -> tuple[Walk[Any], Counts]:
     """The walk over the photos that voters disagree on, and the confusion matrix `(C * C,)` of the others."""
-    arena, rows, most = question.arena, question.sample.rows, question.allowed[-1]
+    candidates, rows, most = question.candidates, question.sample.rows, question.allowed[-1]
     members, seats = np.array(question.ranked), np.array(question.seats)
-    named = arena.named[members[:, None], seats][:, :, rows]
+    named = candidates.named[members[:, None], seats][:, :, rows]
     apart = (named != named[0, 0]).any(axis=(0, 1))
-    photos = Photos(arena.labels[rows], question.sample.times, arena.n_classes)
+    photos = Photos(candidates.labels[rows], question.sample.times, candidates.n_classes)
     at = np.flatnonzero(~apart)
     fixed = photos.tally(at, named[0, 0, at])[0]
     split = Photos(photos.labels[apart], photos.times[apart], photos.n_classes)
     if question.rule == "soft":
-        return SumWalk(_units(arena, members, seats, rows[apart]), split, most), fixed
+        return SumWalk(_units(candidates, members, seats, rows[apart]), split, most), fixed
     if len(seats) == 1:
         return BallotWalk(named[:, 0, apart], split), fixed
-    votes, seniors = _votes(named[:, :, apart], arena.n_classes)
+    votes, seniors = _votes(named[:, :, apart], candidates.n_classes)
     return SumWalk(votes, split, most, seniors=seniors, n_views=len(seats)), fixed
 
 
@@ -218,10 +220,12 @@ def _votes(named: Whole, n_classes: int) -> tuple[Whole, Whole]:
     return votes, seniors
 
 
-def _units(arena: Arena, members: Ints, seats: Ints, rows: Ints) -> Whole:
+def _units(candidates: Candidates, members: Ints, seats: Ints, rows: Ints) -> Whole:
     """Probabilities summed over the seats, in units of 2^-24: `int32 (P, C, n)`."""
-    total = np.zeros((len(members), arena.n_classes, len(rows)), dtype=np.int32)
+    total = np.zeros((len(members), candidates.n_classes, len(rows)), dtype=np.int32)
     for number, member in enumerate(members):
         for seat in seats:
-            total[number] += (to_half(arena.probs[member, seat, rows]).astype(np.float32) * np.float32(ONE)).T.astype(np.int32)
+            total[number] += (to_half(candidates.probs[member, seat, rows]).astype(np.float32) * np.float32(ONE)).T.astype(
+                np.int32
+            )
     return total

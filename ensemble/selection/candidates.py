@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from competitions.metrics import METRICS
 from ensemble.counts import tally
 from ensemble.log_probs import share_logs
-from ensemble.plan.spec import Design, decide_by, decide_together, mean_of_models, prepare_rows
+from ensemble.plan.spec import Spec, decide_by, decide_together, mean_of_models, prepare_rows
 from ensemble.postprocess.assignment import prices_at
 from ensemble.postprocess.calibration import Calibration
 from ensemble.postprocess.offsets import with_offsets
@@ -50,7 +50,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Arena:
+class Candidates:
     """The members that may answer one place, on the photos they share.
 
     Attributes:
@@ -106,7 +106,7 @@ class Arena:
         """The number of each photo's group, `int64 (N,)`, groups in the order of their names."""
         return self._once("place", lambda: np.unique(self.groups, return_inverse=True)[1])
 
-    def at(self, rows: Ints) -> "Arena":
+    def at(self, rows: Ints) -> "Candidates":
         """The same members on some of the photos."""
         return replace(
             self,
@@ -117,7 +117,7 @@ class Arena:
             _kept={},
         )
 
-    def fewer(self, most: int) -> "Arena":
+    def fewer(self, most: int) -> "Candidates":
         """The same members on the photos of every k-th labelled group, in the order of names, so that about `most` are left.
 
         At least two groups are, where there are as many: what is judged needs groups to leave out.
@@ -183,30 +183,30 @@ class Arena:
         scores = self.member_scores(sample)
         return sorted(range(len(self.members)), key=lambda member: (-scores[member], self.members[member]))
 
-    def vote(self, design: Design, rows: Ints) -> Vote:
+    def vote(self, spec: Spec, rows: Ints) -> Vote:
         """What a design answers for these photos `int64 (n,)`."""
-        if self._is_plain(design):
-            return next(self.votes_of([design], rows))
-        if design.rule == "hard" and design.stacking is None:
-            vote = hard_by_ballots(self._ballots_of(design, rows), self.n_classes, design.weights)
-            return self._finished(vote if design.offsets is None else with_offsets(vote.shares, design.offsets), design, rows)
-        return self._finished(decide_by(design, self._cube(design, rows)), design, rows)
+        if self._is_plain(spec):
+            return next(self.votes_of([spec], rows))
+        if spec.rule == "hard" and spec.stacking is None:
+            vote = hard_by_ballots(self._ballots_of(spec, rows), self.n_classes, spec.weights)
+            return self._finished(vote if spec.offsets is None else with_offsets(vote.shares, spec.offsets), spec, rows)
+        return self._finished(decide_by(spec, self._cube(spec, rows)), spec, rows)
 
-    def votes_of(self, designs: Sequence[Design], rows: Ints) -> Iterator[Vote]:
+    def votes_of(self, specs: Sequence[Spec], rows: Ints) -> Iterator[Vote]:
         """The votes of several designs, cheap where each has the members of the one before and more of them."""
         before: list[Part] = []
         rule, total = "", np.zeros((len(rows), self.n_classes), dtype=np.int64)
-        for design in designs:
-            if not self._is_plain(design):
-                yield self.vote(design, rows)
+        for spec in specs:
+            if not self._is_plain(spec):
+                yield self.vote(spec, rows)
                 continue
-            parts = _parts(design)
-            if rule != design.rule or parts[: len(before)] != before:
+            parts = _parts(spec)
+            if rule != spec.rule or parts[: len(before)] != before:
                 before, total[:] = [], 0
             for member, views, times in parts[len(before) :]:
-                total += times * self._votes(design.rule, member, views)[rows].astype(np.int64)
-            rule, before = design.rule, parts
-            yield self._finished(self._outcome(rule, parts, total, rows), design, rows)
+                total += times * self._votes(spec.rule, member, views)[rows].astype(np.int64)
+            rule, before = spec.rule, parts
+            yield self._finished(self._outcome(rule, parts, total, rows), spec, rows)
 
     def lately(self, key: Any, make: Callable[[], Made], *, most: int) -> Made:
         """What was made for this key; made anew where `most` other things were asked for since: large things are not kept for ever."""
@@ -221,21 +221,21 @@ class Arena:
         """The labelled photos laid out for greedy selection, each member as the mean of these views, and their rows."""
         return self._once(("library", tuple(views)), lambda: self._library(tuple(views)))
 
-    def _finished(self, vote: Vote, design: Design, rows: Ints) -> Vote:
+    def _finished(self, vote: Vote, spec: Spec, rows: Ints) -> Vote:
         """What is decided for photos together.
 
         Known shares are those of many photos, and what these few are would tell their answers. So they are answered with the prices
         at which all labelled photos here, weighed to these shares, are answered in them.
         """
-        if design.quota is not None:
+        if spec.quota is not None:
             known = np.flatnonzero(self.labels >= 0)
             known = known[:: -(-len(known) // MOST_PRICED)]
-            said = self.vote(replace(design, quota=None, same_group=None), known).shares
-            prices = prices_at(share_logs(said), self.labels[known], design.quota)
+            said = self.vote(replace(spec, quota=None, same_group=None), known).shares
+            prices = prices_at(share_logs(said), self.labels[known], spec.quota)
             return Vote((share_logs(vote.shares) + prices).argmax(axis=1), vote.shares)
-        if design.same_group is None:
+        if spec.same_group is None:
             return vote
-        return decide_together(vote, [str(row) for row in rows], self.groups[rows], same_group=design.same_group, quota=None)
+        return decide_together(vote, [str(row) for row in rows], self.groups[rows], same_group=spec.same_group, quota=None)
 
     def _outcome(self, rule: str, parts: Sequence[Part], total: Ints, rows: Ints) -> Vote:
         weight = sum(times * len(views) for _, views, times in parts)
@@ -269,25 +269,25 @@ class Arena:
         means = [self._votes("soft", member, views)[rows] / np.float32(ONE * len(views)) for member in range(len(self.members))]
         return Library.of(np.stack([mean.astype(np.float16) for mean in means]), self.labels[rows]), rows
 
-    def _cube(self, design: Design, rows: Ints) -> NDArray[np.float16]:
+    def _cube(self, spec: Spec, rows: Ints) -> NDArray[np.float16]:
         """The voters' rows as they vote, `(K, n, C)`; a member's views are calibrated and corrected together."""
-        cube = np.empty((len(design.voters), len(rows), self.n_classes), dtype=np.float16)
-        for member, own in _seats(design).items():
-            views = [design.voters[seat][1] for seat in own]
-            cube[own] = self._prepared(member, views, rows, design)
+        cube = np.empty((len(spec.voters), len(rows), self.n_classes), dtype=np.float16)
+        for member, own in _seats(spec).items():
+            views = [spec.voters[seat][1] for seat in own]
+            cube[own] = self._prepared(member, views, rows, spec)
         return cube
 
-    def _ballots_of(self, design: Design, rows: Ints) -> NDArray[np.integer[Any]]:
+    def _ballots_of(self, spec: Spec, rows: Ints) -> NDArray[np.integer[Any]]:
         """What the voters name of these photos, `int (K, n)`; a member's views are calibrated and corrected together."""
-        named: NDArray[np.integer[Any]] = np.empty((len(design.voters), len(rows)), dtype=self.named.dtype)
-        for member, own in _seats(design).items():
-            views, calibration = [design.voters[seat][1] for seat in own], design.calibration.get(member)
-            if calibration is None and design.correction is None:
+        named: NDArray[np.integer[Any]] = np.empty((len(spec.voters), len(rows)), dtype=self.named.dtype)
+        for member, own in _seats(spec).items():
+            views, calibration = [spec.voters[seat][1] for seat in own], spec.calibration.get(member)
+            if calibration is None and spec.correction is None:
                 named[own] = self.named[member, views][:, rows]
                 continue
             for here, model in self._by_model(rows, calibration):
                 of = self.probs[member] if views == list(range(len(self.views))) else self.probs[member][views]
-                made = calibrated_ballots(of.take(rows[here], axis=1), model, design.correction)
+                made = calibrated_ballots(of.take(rows[here], axis=1), model, spec.correction)
                 if len(here) == len(rows):
                     named[own] = made
                 else:
@@ -303,21 +303,21 @@ class Arena:
         for number, own in enumerate(calibration):
             yield np.flatnonzero(models == number), own
 
-    def _prepared(self, member: int, views: Sequence[int], rows: Ints, design: Design) -> NDArray[np.float16]:
+    def _prepared(self, member: int, views: Sequence[int], rows: Ints, spec: Spec) -> NDArray[np.float16]:
         """A member's rows `(V, n, C)`, calibrated by the model that each photo's row is from, and corrected."""
-        probs, calibration = self.probs[member][views][:, rows], design.calibration.get(member)
-        if calibration is None and design.correction is None:
+        probs, calibration = self.probs[member][views][:, rows], spec.calibration.get(member)
+        if calibration is None and spec.correction is None:
             return to_half(probs)
         found = np.empty(probs.shape, dtype=np.float16)
         for here, own in self._by_model(rows, calibration):
             flat = probs[:, here].reshape(-1, self.n_classes)
-            made = mean_of_models([prepare_rows(flat, own, design.correction)])
+            made = mean_of_models([prepare_rows(flat, own, spec.correction)])
             found[:, here] = made.reshape(len(views), len(here), self.n_classes)
         return found
 
-    def _is_plain(self, design: Design) -> bool:
-        bare = design.stacking is None and not design.calibration and design.correction is None and design.offsets is None
-        return bare and design.rule in WHOLE and _is_uniform(design)
+    def _is_plain(self, spec: Spec) -> bool:
+        bare = spec.stacking is None and not spec.calibration and spec.correction is None and spec.offsets is None
+        return bare and spec.rule in WHOLE and _is_uniform(spec)
 
     def _ballots(self) -> NDArray[np.integer[Any]]:
         n_members, n_views, n_photos, n_classes = self.probs.shape
@@ -361,34 +361,34 @@ class Arena:
         return made
 
 
-def _seats(design: Design) -> dict[int, list[int]]:
+def _seats(spec: Spec) -> dict[int, list[int]]:
     """Member -> the positions of its voters."""
     seats: dict[int, list[int]] = {}
-    for seat, (member, _) in enumerate(design.voters):
+    for seat, (member, _) in enumerate(spec.voters):
         seats.setdefault(member, []).append(seat)
     return seats
 
 
-def _is_uniform(design: Design) -> bool:
+def _is_uniform(spec: Spec) -> bool:
     """Whether a member's voters stand together and weigh alike, in whole numbers."""
-    firsts = [n for n, (member, _) in enumerate(design.voters) if n == 0 or design.voters[n - 1][0] != member]
-    if len(firsts) != len(design.members):
+    firsts = [n for n, (member, _) in enumerate(spec.voters) if n == 0 or spec.voters[n - 1][0] != member]
+    if len(firsts) != len(spec.members):
         return False
-    if design.weights is None:
+    if spec.weights is None:
         return True
-    if any(not isinstance(weight, int | float) or weight != int(weight) for weight in design.weights):
+    if any(not isinstance(weight, int | float) or weight != int(weight) for weight in spec.weights):
         return False
     of: dict[int, set[Any]] = {}
-    for (member, _), weight in zip(design.voters, design.weights, strict=True):
+    for (member, _), weight in zip(spec.voters, spec.weights, strict=True):
         of.setdefault(member, set()).add(weight)
     return all(len(weights) == 1 for weights in of.values())
 
 
-def _parts(design: Design) -> list[Part]:
+def _parts(spec: Spec) -> list[Part]:
     """Member, its views and its weight, most senior first."""
     views: dict[int, list[int]] = {}
     weights: dict[int, int] = {}
-    for place, (member, view) in enumerate(design.voters):
+    for place, (member, view) in enumerate(spec.voters):
         views.setdefault(member, []).append(view)
-        weights[member] = 1 if design.weights is None else int(design.weights[place])  # type: ignore[arg-type]  # _is_uniform holds
+        weights[member] = 1 if spec.weights is None else int(spec.weights[place])  # type: ignore[arg-type]  # _is_uniform holds
     return [(member, tuple(of), weights[member]) for member, of in views.items()]

@@ -1,4 +1,4 @@
-"""All ways to choose, on one arena: each makes its choice anew in drawn groups and is judged on those left out -> a table and a champion.
+"""Ways to choose, compared: each chooses on drawn groups and is judged on those left out -> a table and a champion.
 
 The way that scores best on the photos that chose is mostly the one that adapted best to them, and of a dozen ways some win by chance. So
 ways are compared by their out-of-bag scores, on the same resamples, and the default stays unless another is better beyond the noise of
@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any
 
 from ensemble.scoring.gain import Gain, Judge
-from ensemble.selection.candidates import Arena
-from ensemble.selection.selector import Choosing
+from ensemble.selection.candidates import Candidates
+from ensemble.selection.selector import Selector
 from ensemble.selection.strategies import WAYS
 from system.errors import UserError, unknown
 
@@ -90,14 +90,14 @@ class Smallest:
 
 
 def tournament(
-    arena: Arena, *, sizes: Sequence[int], judge: Judge, ways: Sequence[str] = tuple(WAYS), default: str = DEFAULT
+    candidates: Candidates, *, sizes: Sequence[int], judge: Judge, ways: Sequence[str] = tuple(WAYS), default: str = DEFAULT
 ) -> Tournament:
     """Compare ways to choose.
 
     Args:
-        arena: The members.
+        candidates: The members.
         sizes: The numbers of members that are allowed.
-        judge: Of the arena's labels and groups.
+        judge: Of the candidates's labels and groups.
         ways: Some of `ways.WAYS`; the default takes part in any case.
         default: See `Tournament`.
 
@@ -109,7 +109,7 @@ def tournament(
     if faults:
         raise UserError(*faults)
     order = [way for way in WAYS if way in asked]
-    choices = {way: Choosing(arena, way, tuple(sizes)) for way in order}
+    choices = {way: Selector(candidates, way, tuple(sizes)) for way in order}
     started = time.perf_counter()
     base = judge.group_results(choices[default])
     entries = [_entry(choices[default], judge.score(base), None, time.perf_counter() - started)]
@@ -133,20 +133,20 @@ def champion(entries: Sequence[Entry], *, default: str = DEFAULT) -> str:
     return max(better, key=lambda entry: entry.score).way if better else default
 
 
-def smallest_if_equal(arena: Arena, *, most: int, judge: Judge, way: str = DEFAULT) -> Smallest:
+def smallest_if_equal(candidates: Candidates, *, most: int, judge: Judge, way: str = DEFAULT) -> Smallest:
     """Of the best 1 to `most` members the fewest that lose nothing beyond noise against the best number.
 
     Which members are the best is asked anew in each resample. Few are the default: the best number must win against each smaller one
     beyond the noise of `most` - 1 comparisons.
 
     Args:
-        arena: The members.
+        candidates: The members.
         most: K; no more than there are.
-        judge: Of the arena's labels and groups.
+        judge: Of the candidates's labels and groups.
         way: Of those of `ways.WAYS` that take the best k.
     """
-    numbers = range(1, min(most, len(arena.members)) + 1)
-    results = {k: judge.group_results(Choosing(arena, way, (k,))) for k in numbers}
+    numbers = range(1, min(most, len(candidates.members)) + 1)
+    results = {k: judge.group_results(Selector(candidates, way, (k,))) for k in numbers}
     scores = {k: judge.score(results[k]) for k in numbers}
     best = max(numbers, key=lambda k: (scores[k], -k))
     compared = partial(judge.compare, after=results[best], n_compared=max(1, len(numbers) - 1))
@@ -155,8 +155,8 @@ def smallest_if_equal(arena: Arena, *, most: int, judge: Judge, way: str = DEFAU
     return Smallest(k, best, tuple(scores.values()), gains.get(k))
 
 
-def _entry(choosing: Choosing, score: float, gain: Gain | None, seconds: float) -> Entry:
-    arena, design = choosing.arena, choosing.on()
-    members = tuple(arena.members[member] for member in design.members)
-    views = tuple(arena.views[view] for view in sorted({view for _, view in design.voters}))
-    return Entry(choosing.way, WAYS[choosing.way].words, score, gain, members, views, seconds)
+def _entry(selector: Selector, score: float, gain: Gain | None, seconds: float) -> Entry:
+    candidates, spec = selector.candidates, selector.on()
+    members = tuple(candidates.members[member] for member in spec.members)
+    views = tuple(candidates.views[view] for view in sorted({view for _, view in spec.voters}))
+    return Entry(selector.way, WAYS[selector.way].words, score, gain, members, views, seconds)

@@ -42,13 +42,13 @@ class Option:
     """What a place could choose.
 
     Attributes:
-        place: The place.
+        subtask: The place.
         name: Of the option; no two of a place are called the same.
         score: Greater is better.
         uses: (trial, view) pairs that it runs.
     """
 
-    place: str
+    subtask: str
     name: str
     score: float
     uses: Uses
@@ -72,7 +72,7 @@ class Point:
 
     def row(self) -> list[str]:
         """Cells for people, under `HEADER`."""
-        named = ", ".join(f"{place}: {name}" for place, name in self.choice)
+        named = ", ".join(f"{subtask}: {name}" for subtask, name in self.choice)
         return [f"{self.score:.4f}", f"{self.seconds_per_1000:.2f}", f"{self.megabytes:.1f}", named]
 
 
@@ -95,9 +95,9 @@ def front(options: Sequence[Option], costs: Mapping[str, Cost], *, score: Score 
     Raises:
         UserError: There are no options, two have one name, or a trial has no cost.
     """
-    kept = _places(options, costs)
-    trials = sorted({trial for place in kept for option in place for trial, _ in option.uses})
-    pairs = sorted({pair for place in kept for option in place for pair in option.uses})
+    kept = _subtasks(options, costs)
+    trials = sorted({trial for subtask in kept for option in subtask for trial, _ in option.uses})
+    pairs = sorted({pair for subtask in kept for option in subtask for pair in option.uses})
     price = _Price(
         np.array([_nanoseconds(costs[trial]) for trial, _ in pairs], dtype=np.int64),
         np.array([_bytes(costs[trial]) for trial in trials], dtype=np.int64),
@@ -110,7 +110,7 @@ def front(options: Sequence[Option], costs: Mapping[str, Cost], *, score: Score 
     found = _front_of(scores, seconds, megabytes)
     points = [
         Point(
-            tuple((own[0].place, own[n].name) for own, n in zip(kept, parts.chosen[row].tolist(), strict=True)),
+            tuple((own[0].subtask, own[n].name) for own, n in zip(kept, parts.chosen[row].tolist(), strict=True)),
             float(scores[row]),
             int(seconds[row]) / 1e9,
             int(megabytes[row]) / 1e6,
@@ -208,21 +208,21 @@ class _Price:
         return np.concatenate(seconds), np.concatenate(size)
 
 
-def _places(options: Sequence[Option], costs: Mapping[str, Cost]) -> list[list[Option]]:
+def _subtasks(options: Sequence[Option], costs: Mapping[str, Cost]) -> list[list[Option]]:
     """The options of each place that nothing beats, places and names in order.
 
     Raises:
         UserError: See `front`.
     """
-    names = [(option.place, option.name) for option in options]
+    names = [(option.subtask, option.name) for option in options]
     unpriced = sorted({trial for option in options for trial, _ in option.uses} - set(costs))
     faults = [] if options else ["a front needs options, got none"]
     faults += [] if len(set(names)) == len(names) else ["options of one place must have different names"]
     faults += [f"trials {listed(unpriced)} have no cost; measure them first"] if unpriced else []
     if faults:
         raise UserError(*faults)
-    places = sorted({place for place, _ in names})
-    sides = [([o for o in options if o.place == place], [o for o in options if o.place != place]) for place in places]
+    subtasks = sorted({subtask for subtask, _ in names})
+    sides = [([o for o in options if o.subtask == subtask], [o for o in options if o.subtask != subtask]) for subtask in subtasks]
     return [pruned(own, others, costs) for own, others in sides]
 
 
@@ -262,10 +262,10 @@ def _front_of(scores: NDArray[np.float64], seconds: Ints, megabytes: Ints) -> In
     steps: list[float] = []
     order = np.lexsort((np.arange(len(scores)), -scores, megabytes, seconds))
     for row, size, value in zip(order.tolist(), megabytes[order].tolist(), scores[order].tolist(), strict=True):
-        place = bisect_right(sizes, size)
-        if place and steps[place - 1] >= value:
+        subtask = bisect_right(sizes, size)
+        if subtask and steps[subtask - 1] >= value:
             continue
-        start = place - 1 if place and sizes[place - 1] == size else place
+        start = subtask - 1 if subtask and sizes[subtask - 1] == size else subtask
         stop = start
         while stop < len(sizes) and steps[stop] <= value:
             stop += 1

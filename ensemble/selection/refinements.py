@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from ensemble.plan.spec import Correction, Design
+from ensemble.plan.spec import Correction, Spec
 from ensemble.postprocess.calibration import Calibration, fit_calibration
 from ensemble.postprocess.label_shift import whole_shares
 from ensemble.postprocess.offsets import fit_offsets
-from ensemble.selection.candidates import Arena, Sample
+from ensemble.selection.candidates import Candidates, Sample
 from ensemble.votes import Ints
 
 FEWEST, PER_CLASS, MOST_FITTED = 1000, 60, 3000
@@ -22,58 +22,60 @@ SMOOTH = 0.5
 """Photos added to each class when shares are counted, so that a class a resample missed does not have share 0."""
 
 
-def calibrated(arena: Arena, sample: Sample, design: Design) -> Design:
+def calibrated(candidates: Candidates, sample: Sample, spec: Spec) -> Spec:
     """Each model of each member calibrated on its own out-of-fold photos, through the first view, before folds are averaged."""
     found = {}
-    for member in design.members:
-        models = range(1 if arena.models is None else int(arena.models.max()) + 1)
-        found[member] = tuple(_calibration(arena, sample, member, model) for model in models)
-    return replace(design, calibration=found)
+    for member in spec.members:
+        models = range(1 if candidates.models is None else int(candidates.models.max()) + 1)
+        found[member] = tuple(_calibration(candidates, sample, member, model) for model in models)
+    return replace(spec, calibration=found)
 
 
-def corrected(arena: Arena, sample: Sample, design: Design, *, new: tuple[float, ...], source: str) -> Design:
+def corrected(candidates: Candidates, sample: Sample, spec: Spec, *, new: tuple[float, ...], source: str) -> Spec:
     """Probabilities brought from the sample's class shares to the test photos'."""
-    counts = np.bincount(arena.labels[sample.rows], sample.times, arena.n_classes).astype(np.float64) + SMOOTH
-    return replace(design, correction=Correction(whole_shares(counts), new, source))
+    counts = np.bincount(candidates.labels[sample.rows], sample.times, candidates.n_classes).astype(np.float64) + SMOOTH
+    return replace(spec, correction=Correction(whole_shares(counts), new, source))
 
 
-def offset(arena: Arena, sample: Sample, design: Design) -> Design:
+def offset(candidates: Candidates, sample: Sample, spec: Spec) -> Spec:
     """Offsets per class, shrunk to what holds on held-out groups of the sample."""
-    rows = _thin(arena, sample)
-    groups = arena.groups[rows]
+    rows = _thin(candidates, sample)
+    groups = candidates.groups[rows]
     if len(np.unique(groups)) < 2:
-        return design
-    shares = arena.vote(design, rows).shares
-    found = fit_offsets(shares, arena.labels[rows], groups, metric=arena.metric)
-    return replace(design, offsets=found) if any(found) else design
+        return spec
+    shares = candidates.vote(spec, rows).shares
+    found = fit_offsets(shares, candidates.labels[rows], groups, metric=candidates.metric)
+    return replace(spec, offsets=found) if any(found) else spec
 
 
-def same_for_group(arena: Arena, sample: Sample, design: Design) -> Design:
+def same_for_group(candidates: Candidates, sample: Sample, spec: Spec) -> Spec:
     """One answer for all photos of a group, where the competition allows it and the task is the same within one."""
-    return replace(design, same_group="logs")
+    return replace(spec, same_group="logs")
 
 
-def with_quota(arena: Arena, sample: Sample, design: Design, *, shares: tuple[float, ...]) -> Design:
+def with_quota(candidates: Candidates, sample: Sample, spec: Spec, *, shares: tuple[float, ...]) -> Spec:
     """Answers that have exactly the shares the test photos are known to have, photo by photo: groups then need not agree."""
-    return replace(design, quota=shares)
+    return replace(spec, quota=shares)
 
 
-def _calibration(arena: Arena, sample: Sample, member: int, model: int) -> Calibration:
-    rows = _thin(arena, sample)
-    if arena.models is not None:
-        rows = rows[arena.models[rows] == model]
+def _calibration(candidates: Candidates, sample: Sample, member: int, model: int) -> Calibration:
+    rows = _thin(candidates, sample)
+    if candidates.models is not None:
+        rows = rows[candidates.models[rows] == model]
     if not len(rows):  # no drawn photo of this model's fold: it stays as it is
-        return Calibration((1.0,) * arena.n_classes, (0.0,) * arena.n_classes)
-    return fit_calibration(arena.probs[member, 0, rows], arena.labels[rows], arena.groups[rows], strengths=STRENGTH)
+        return Calibration((1.0,) * candidates.n_classes, (0.0,) * candidates.n_classes)
+    return fit_calibration(
+        candidates.probs[member, 0, rows], candidates.labels[rows], candidates.groups[rows], strengths=STRENGTH
+    )
 
 
-def _thin(arena: Arena, sample: Sample) -> Ints:
+def _thin(candidates: Candidates, sample: Sample) -> Ints:
     """The sample's rows, as often as they count; of many the photos of every k-th group, in the order of names."""
     rows = np.repeat(sample.rows, sample.times)
-    most = min(MOST_FITTED, max(FEWEST, PER_CLASS * arena.n_classes))
+    most = min(MOST_FITTED, max(FEWEST, PER_CLASS * candidates.n_classes))
     if len(rows) <= most:
         return rows
-    names, place = np.unique(arena.place[rows], return_inverse=True)
+    names, place = np.unique(candidates.place[rows], return_inverse=True)
     step = -(-len(rows) // most)
     kept: Ints = rows[place % min(step, len(names)) == 0]
     return kept

@@ -1,79 +1,79 @@
-"""A way and the steps that refine it, as a choice that can be made anew: `Choosing(arena, way, sizes, steps)(rows)(other rows) -> Vote`."""
+"""The choice for one task as a function that can be made anew: `Selector(candidates, way, sizes, steps)(rows)(other rows) -> Vote`."""
 
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from ensemble.plan.spec import Design
-from ensemble.selection.candidates import Arena, Sample
+from ensemble.plan.spec import Spec
+from ensemble.selection.candidates import Candidates, Sample
 from ensemble.selection.strategies import WAYS, Sizes
 from ensemble.votes import Decide, Ints, Vote
 
-Refine = Callable[[Arena, Sample, Design], Design]
+Refine = Callable[[Candidates, Sample, Spec], Spec]
 KEPT_BYTES, MOST_KEPT = 400_000, 300
 """Votes are kept up to this size and number: at most 120 MB for each choice."""
 
 
 @dataclass(frozen=True)
-class Choosing:
-    """A choice among the members of one arena.
+class Selector:
+    """A choice among the members of one candidates.
 
     Attributes:
-        arena: The members.
+        candidates: The members.
         way: One of `ways.WAYS`.
         sizes: The numbers of members that are allowed.
         step: What is fitted on top of the choice before, on the sample that chose.
         before: The choice that it refines; both together or neither.
     """
 
-    arena: Arena
+    candidates: Candidates
     way: str
     sizes: Sizes
     step: Refine | None = None
-    before: "Choosing | None" = None
-    _made: dict[bytes, Design] = field(default_factory=dict, repr=False, compare=False)
+    before: "Selector | None" = None
+    _made: dict[bytes, Spec] = field(default_factory=dict, repr=False, compare=False)
     _voted: dict[bytes, Vote] = field(default_factory=dict, repr=False, compare=False)
 
     def __call__(self, rows: Ints) -> Decide:
         """From in-bag rows, a photo as often as it was drawn, to the decision chosen on them."""
         key = _digest(rows)
-        design = self._on(rows, key)
-        return lambda others: self._vote(design, key + _digest(others), others)
+        spec = self._on(rows, key)
+        return lambda others: self._vote(spec, key + _digest(others), others)
 
-    def on(self, rows: Ints | None = None) -> Design:
+    def on(self, rows: Ints | None = None) -> Spec:
         """The design chosen on these rows; on all labelled photos for `None`. Made once: several questions ask for it."""
         return self._on(rows, b"" if rows is None else _digest(rows))
 
-    def _on(self, rows: Ints | None, key: bytes) -> Design:
+    def _on(self, rows: Ints | None, key: bytes) -> Spec:
         if key not in self._made:
-            sample = self.arena.sample(rows)
+            sample = self.candidates.sample(rows)
             if self.step is None or self.before is None:
-                self._made[key] = WAYS[self.way].design(self.arena, sample, self.sizes)
+                self._made[key] = WAYS[self.way].spec(self.candidates, sample, self.sizes)
             else:
-                self._made[key] = self.step(self.arena, sample, self.before._on(rows, key))
+                self._made[key] = self.step(self.candidates, sample, self.before._on(rows, key))
         return self._made[key]
 
-    def _vote(self, design: Design, key: bytes, others: Ints) -> Vote:
+    def _vote(self, spec: Spec, key: bytes, others: Ints) -> Vote:
         """A resample's vote is asked for by a task and again by the label: kept where it is small."""
         if key in self._voted:
             return self._voted[key]
-        vote = self.arena.vote(design, others)
+        vote = self.candidates.vote(spec, others)
         if vote.shares.nbytes <= KEPT_BYTES and len(self._voted) < MOST_KEPT:
             self._voted[key] = vote
         return vote
 
-    def then(self, step: Refine) -> "Choosing":
+    def then(self, step: Refine) -> "Selector":
         """The choice with one more step."""
         return replace(self, step=step, before=self, _made={}, _voted={})
 
-    def on_arena(self, arena: Arena) -> "Choosing":
+    def on_candidates(self, candidates: Candidates) -> "Selector":
         """The same choice among the same members on other photos."""
-        before = None if self.before is None else self.before.on_arena(arena)
-        return replace(self, arena=arena, before=before, _made={}, _voted={})
+        before = None if self.before is None else self.before.on_candidates(candidates)
+        return replace(self, candidates=candidates, before=before, _made={}, _voted={})
 
-    def by(self, way: str, sizes: Sequence[int] | None = None) -> "Choosing":
-        """Another way on the same arena, without steps."""
-        return Choosing(self.arena, way, self.sizes if sizes is None else sizes)
+    def by(self, way: str, sizes: Sequence[int] | None = None) -> "Selector":
+        """Another way on the same candidates, without steps."""
+        return Selector(self.candidates, way, self.sizes if sizes is None else sizes)
 
     def at(self, rows: Ints) -> "ChosenAt":
         """The same choice, asked about some photos by their positions among `rows int64 (n,)`."""
@@ -82,14 +82,14 @@ class Choosing:
 
 @dataclass(frozen=True)
 class ChosenAt:
-    """A choice seen from other photos: position p there is photo `rows[p]` of the arena; what chooses is the same photos, moved alike."""
+    """A choice seen from other photos: position p there is photo `rows[p]` of the candidates; the same photos choose, moved alike."""
 
-    choosing: Choosing
+    selector: Selector
     rows: Ints
 
     def __call__(self, rows: Ints) -> Decide:
-        """As `Choosing`, for positions among the rows."""
-        decide = self.choosing(self.rows[rows])
+        """As `Selector`, for positions among the rows."""
+        decide = self.selector(self.rows[rows])
         return lambda others: decide(self.rows[others])
 
 

@@ -1,4 +1,4 @@
-"""Ways to choose: an arena, the photos that choose and the numbers of members allowed -> a design. Each is a line of `WAYS`.
+"""Ways to choose: candidates, the photos that choose and the numbers of members allowed -> a design. Each is a line of `WAYS`.
 
 A way sees nothing but the sample it is given, and ranks members anew by it, so it can be asked again in every resample;
 `ensemble.selection.compare` compares them on groups that did not choose.
@@ -10,10 +10,10 @@ from functools import partial
 
 import numpy as np
 
-from ensemble.plan.spec import Design
+from ensemble.plan.spec import Spec
 from ensemble.postprocess.stacking import fit_stacking
 from ensemble.selection.best_subset import best_subset
-from ensemble.selection.candidates import Arena, Sample
+from ensemble.selection.candidates import Candidates, Sample
 from ensemble.selection.greedy import select
 from ensemble.votes import Ints
 
@@ -41,146 +41,148 @@ class Way:
 
     Attributes:
         words: What it does, for people.
-        design: From arena, sample and allowed numbers of members to a design.
+        spec: From candidates, sample and allowed numbers of members to a design.
         takes: How many members it takes, where it does not heed every allowed number.
         most: The greatest number that it heeds; `None` for any.
     """
 
     words: str
-    design: Callable[[Arena, Sample, Sizes], Design]
+    spec: Callable[[Candidates, Sample, Sizes], Spec]
     takes: str = ""
     most: int | None = None
 
 
-def single(arena: Arena, sample: Sample, sizes: Sizes) -> Design:
+def single(candidates: Candidates, sample: Sample, sizes: Sizes) -> Spec:
     """The best member alone, through the first view."""
-    return Design(((arena.ranked(sample)[0], 0),), "soft")
+    return Spec(((candidates.ranked(sample)[0], 0),), "soft")
 
 
-def top(arena: Arena, sample: Sample, sizes: Sizes, *, rule: str) -> Design:
+def top(candidates: Candidates, sample: Sample, sizes: Sizes, *, rule: str) -> Spec:
     """All views of the best k members, k being the number that votes best; the smallest of equals."""
-    ranked, allowed = arena.ranked(sample), _there(arena, sizes)
-    return _best(arena, sample, [_all_views(arena, ranked[:k], rule) for k in allowed])
+    ranked, allowed = candidates.ranked(sample), _there(candidates, sizes)
+    return _best(candidates, sample, [_all_views(candidates, ranked[:k], rule) for k in allowed])
 
 
-def weighted(arena: Arena, sample: Sample, sizes: Sizes) -> Design:
+def weighted(candidates: Candidates, sample: Sample, sizes: Sizes) -> Spec:
     """The hard vote of the best k, each weighing the log-odds of being right.
 
     Nitzan & Paroush 1982, "Optimal decision rules in uncertain dichotomous choice situations": the best weights of voters that err
     independently; with C classes the odds are those against a uniform guess.
     """
-    ranked, allowed = arena.ranked(sample), _there(arena, sizes)
-    weight = {member: _log_odds(*_right_wrong(arena, sample, member), arena.n_classes) for member in ranked[: max(allowed)]}
-    designs = []
+    ranked, allowed = candidates.ranked(sample), _there(candidates, sizes)
+    weight = {
+        member: _log_odds(*_right_wrong(candidates, sample, member), candidates.n_classes) for member in ranked[: max(allowed)]
+    }
+    specs = []
     for k in allowed:
-        plain = _all_views(arena, ranked[:k], "hard")
-        designs.append(Design(plain.voters, "hard", tuple(weight[member] for member, _ in plain.voters)))
-    return _best(arena, sample, designs)
+        plain = _all_views(candidates, ranked[:k], "hard")
+        specs.append(Spec(plain.voters, "hard", tuple(weight[member] for member, _ in plain.voters)))
+    return _best(candidates, sample, specs)
 
 
-def weighted_by_class(arena: Arena, sample: Sample, sizes: Sizes) -> Design:
+def weighted_by_class(candidates: Candidates, sample: Sample, sizes: Sizes) -> Spec:
     """The hard vote of the best k, each voter's word for a class weighing the log-odds of that word being right."""
-    k = len(top(arena, sample, sizes, rule="hard").members)
-    plain = _all_views(arena, arena.ranked(sample)[:k], "hard")
-    return Design(plain.voters, "hard", tuple(_class_weights(arena, sample, *voter) for voter in plain.voters))
+    k = len(top(candidates, sample, sizes, rule="hard").members)
+    plain = _all_views(candidates, candidates.ranked(sample)[:k], "hard")
+    return Spec(plain.voters, "hard", tuple(_class_weights(candidates, sample, *voter) for voter in plain.voters))
 
 
-def greedy(arena: Arena, sample: Sample, sizes: Sizes, *, rule: str) -> Design:
+def greedy(candidates: Candidates, sample: Sample, sizes: Sizes, *, rule: str) -> Spec:
     """Greedy selection with replacement on soft sums of all views (`ensemble.selection.greedy`); weights are how often a member joined."""
     if not len(sample.rows):
-        return top(arena, sample, sizes, rule=rule)
-    views = tuple(range(len(arena.views)))
-    library, rows = arena.library(views)
-    among = arena.contenders(sample)
-    chosen = select(library, metric=arena.metric, rounds=ROUNDS, times=_times(rows, sample), among=among).weights
+        return top(candidates, sample, sizes, rule=rule)
+    views = tuple(range(len(candidates.views)))
+    library, rows = candidates.library(views)
+    among = candidates.contenders(sample)
+    chosen = select(library, metric=candidates.metric, rounds=ROUNDS, times=_times(rows, sample), among=among).weights
     order = sorted(chosen, key=lambda member: (-chosen[member], list(chosen).index(member)))
     voters = tuple((member, view) for member in order for view in views)
-    return Design(voters, rule, tuple(float(chosen[member]) for member, _ in voters))
+    return Spec(voters, rule, tuple(float(chosen[member]) for member, _ in voters))
 
 
-def bagged(arena: Arena, sample: Sample, sizes: Sizes, *, rule: str) -> Design:
+def bagged(candidates: Candidates, sample: Sample, sizes: Sizes, *, rule: str) -> Spec:
     """Greedy selection among a random half of the members, ten times; weights are summed.
 
     Caruana et al. 2004, section 2.3: a member that is best by luck is in half of the bags only.
     """
     if not len(sample.rows):
-        return top(arena, sample, sizes, rule=rule)
-    views, ranked = tuple(range(len(arena.views))), arena.contenders(sample)
-    library, rows = arena.library(views)
+        return top(candidates, sample, sizes, rule=rule)
+    views, ranked = tuple(range(len(candidates.views))), candidates.contenders(sample)
+    library, rows = candidates.library(views)
     rng, times = np.random.default_rng(BAG_SEED), _times(rows, sample)
     joined = dict.fromkeys(ranked, 0)
     for _ in range(BAGS):
         bag = sorted(ranked[rank] for rank in rng.permutation(len(ranked))[: -(-len(ranked) // 2)])
-        chosen = select(library, metric=arena.metric, rounds=ROUNDS, times=times, among=bag).weights
+        chosen = select(library, metric=candidates.metric, rounds=ROUNDS, times=times, among=bag).weights
         for member, weight in chosen.items():
             joined[member] += weight
     order = sorted((member for member in ranked if joined[member]), key=lambda member: -joined[member])
     voters = tuple((member, view) for member in order for view in views)
-    return Design(voters, rule, tuple(float(joined[member]) for member, _ in voters))
+    return Spec(voters, rule, tuple(float(joined[member]) for member, _ in voters))
 
 
-def subset(arena: Arena, sample: Sample, sizes: Sizes) -> Design:
+def subset(candidates: Candidates, sample: Sample, sizes: Sizes) -> Spec:
     """All views of the best subset of at most 5 of the best 12 members, exactly; larger allowed numbers are not looked at.
 
     Where only larger ones are allowed, or there is nothing to choose on, it is the best k.
     """
-    allowed = [k for k in _there(arena, sizes) if k <= LARGEST]
+    allowed = [k for k in _there(candidates, sizes) if k <= LARGEST]
     if not allowed or not len(sample.rows):
-        return top(arena, sample, sizes, rule="hard")
-    return best_subset(arena, sample, sizes=allowed, among=arena.contenders(sample)[:AMONG]).design
+        return top(candidates, sample, sizes, rule="hard")
+    return best_subset(candidates, sample, sizes=allowed, among=candidates.contenders(sample)[:AMONG]).spec
 
 
-def diverse(arena: Arena, sample: Sample, sizes: Sizes) -> Design:
+def diverse(candidates: Candidates, sample: Sample, sizes: Sizes) -> Spec:
     """The hard vote of the best k of those who differ enough: best first, a member is passed over if it agrees too often with one taken.
 
     How often is too often is one of the quantiles `CEILINGS` of the agreements of all pairs of the best 30, through their first view;
     the one that votes best, of equals the most permissive. Where too few pass, there are fewer members.
     """
-    ranked = arena.contenders(sample)[: max(WALKED, *_there(arena, sizes))]
+    ranked = candidates.contenders(sample)[: max(WALKED, *_there(candidates, sizes))]
     if len(ranked) < 2 or not len(sample.rows):
-        return top(arena, sample, sizes, rule="hard")
-    agreed = _agreements(arena, sample, ranked)
+        return top(candidates, sample, sizes, rule="hard")
+    agreed = _agreements(candidates, sample, ranked)
     pairs = np.sort(agreed[np.triu_indices(len(ranked), 1)])
-    designs = []
+    specs = []
     for ceiling in (pairs[round(share * (len(pairs) - 1))] for share in CEILINGS):
         taken: list[int] = []
         for rank in range(len(ranked)):
             if all(agreed[rank, other] <= ceiling for other in taken):
                 taken.append(rank)
         sizes_there = sorted({min(k, len(taken)) for k in sizes})
-        designs += [_all_views(arena, [ranked[rank] for rank in taken[:k]], "hard") for k in sizes_there]
-    return _best(arena, sample, designs)
+        specs += [_all_views(candidates, [ranked[rank] for rank in taken[:k]], "hard") for k in sizes_there]
+    return _best(candidates, sample, specs)
 
 
-def stacked(arena: Arena, sample: Sample, sizes: Sizes) -> Design:
+def stacked(candidates: Candidates, sample: Sample, sizes: Sizes) -> Spec:
     """A regularised logistic regression on the best members' log-probabilities, first view (`ensemble.postprocess.stacking`).
 
     A single member has nobody to be weighed against and answers for itself.
     """
-    members = arena.ranked(sample)[: max(_there(arena, sizes))]
+    members = candidates.ranked(sample)[: max(_there(candidates, sizes))]
     rows = np.repeat(sample.rows, sample.times)
-    groups = arena.groups[rows]
-    if len(members) < 2 or len(np.unique(groups)) < 2 or len(np.unique(arena.labels[rows])) < 2:
-        return top(arena, sample, sizes, rule="soft")
-    fitted = fit_stacking(arena.probs[members, 0][:, rows], arena.labels[rows], groups, n_folds=3)
-    return Design(tuple((member, 0) for member in members), "soft", stacking=fitted)
+    groups = candidates.groups[rows]
+    if len(members) < 2 or len(np.unique(groups)) < 2 or len(np.unique(candidates.labels[rows])) < 2:
+        return top(candidates, sample, sizes, rule="soft")
+    fitted = fit_stacking(candidates.probs[members, 0][:, rows], candidates.labels[rows], groups, n_folds=3)
+    return Spec(tuple((member, 0) for member in members), "soft", stacking=fitted)
 
 
-def _best(arena: Arena, sample: Sample, designs: Sequence[Design]) -> Design:
+def _best(candidates: Candidates, sample: Sample, specs: Sequence[Spec]) -> Spec:
     """The design that scores best; the first of equals, and where there is nothing to score on."""
-    if len(designs) == 1 or not len(sample.rows):
-        return designs[0]
-    scores = [arena.score(vote, sample) for vote in arena.votes_of(designs, sample.rows)]
-    return designs[int(np.argmax(scores))]
+    if len(specs) == 1 or not len(sample.rows):
+        return specs[0]
+    scores = [candidates.score(vote, sample) for vote in candidates.votes_of(specs, sample.rows)]
+    return specs[int(np.argmax(scores))]
 
 
-def _all_views(arena: Arena, members: Sequence[int], rule: str) -> Design:
-    return Design(tuple((member, view) for member in members for view in range(len(arena.views))), rule)
+def _all_views(candidates: Candidates, members: Sequence[int], rule: str) -> Spec:
+    return Spec(tuple((member, view) for member in members for view in range(len(candidates.views))), rule)
 
 
-def _there(arena: Arena, sizes: Sizes) -> list[int]:
+def _there(candidates: Candidates, sizes: Sizes) -> list[int]:
     """The allowed numbers of members, ascending, no more than there are."""
-    return sorted({min(k, len(arena.members)) for k in sizes})
+    return sorted({min(k, len(candidates.members)) for k in sizes})
 
 
 def _times(rows: Ints, sample: Sample) -> Ints:
@@ -190,22 +192,22 @@ def _times(rows: Ints, sample: Sample) -> Ints:
     return times
 
 
-def _agreements(arena: Arena, sample: Sample, members: Sequence[int]) -> Ints:
+def _agreements(candidates: Candidates, sample: Sample, members: Sequence[int]) -> Ints:
     """How many photos of the sample each two members name the same class for, through the first view: `int64 (m, m)`."""
-    named = arena.named[list(members), 0][:, sample.rows]
+    named = candidates.named[list(members), 0][:, sample.rows]
     return np.stack([np.where(one == named, sample.times, 0).sum(axis=1) for one in named])
 
 
-def _right_wrong(arena: Arena, sample: Sample, member: int) -> tuple[float, float]:
-    right = arena.named[member, 0, sample.rows] == arena.labels[sample.rows]
+def _right_wrong(candidates: Candidates, sample: Sample, member: int) -> tuple[float, float]:
+    right = candidates.named[member, 0, sample.rows] == candidates.labels[sample.rows]
     return float(sample.times[right].sum()), float(sample.times[~right].sum())
 
 
-def _class_weights(arena: Arena, sample: Sample, member: int, view: int) -> tuple[float, ...]:
-    named, labels = arena.named[member, view, sample.rows], arena.labels[sample.rows]
-    right = np.bincount(labels[named == labels], sample.times[named == labels], arena.n_classes)
-    said = np.bincount(named, sample.times, arena.n_classes)
-    return tuple(_log_odds(float(r), float(s - r), arena.n_classes) for r, s in zip(right, said, strict=True))
+def _class_weights(candidates: Candidates, sample: Sample, member: int, view: int) -> tuple[float, ...]:
+    named, labels = candidates.named[member, view, sample.rows], candidates.labels[sample.rows]
+    right = np.bincount(labels[named == labels], sample.times[named == labels], candidates.n_classes)
+    said = np.bincount(named, sample.times, candidates.n_classes)
+    return tuple(_log_odds(float(r), float(s - r), candidates.n_classes) for r, s in zip(right, said, strict=True))
 
 
 def _log_odds(right: float, wrong: float, n_classes: int) -> float:

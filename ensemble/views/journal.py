@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.plan.spec import Design
+from ensemble.plan.spec import Spec
 from ensemble.resampling import group_draws, group_sums
 from ensemble.scoring.paired import HELPS, HURTS, UNDECIDED
-from ensemble.selection.candidates import Arena, Sample
+from ensemble.selection.candidates import Candidates, Sample
 from ensemble.selection.greedy import DECIMALS
 from ensemble.views.search import try_all, try_forward, try_these
 from ensemble.views.sets import Tried, Views, sorted_sets
@@ -86,7 +86,7 @@ class Journal:
     Attributes:
         views: V names.
         rule: The design's.
-        metric: The arena's.
+        metric: The candidates's.
         exhaustive: Whether every set was tried.
         n_resamples: Behind the intervals of the combinations.
         combinations: Best first; of equals fewer, then more senior views first.
@@ -111,51 +111,51 @@ class Journal:
         return {**asdict(self), "hurts": list(self.hurts)}
 
 
-def tta_journal(arena: Arena, sample: Sample, design: Design, *, seed: int, n_resamples: int = N_RESAMPLES) -> Journal:
+def tta_journal(candidates: Candidates, sample: Sample, spec: Spec, *, seed: int, n_resamples: int = N_RESAMPLES) -> Journal:
     """Try sets of views shared by a design's members, and write down each of them.
 
     Intervals are those of a percentile bootstrap over groups, widened by Student's t with one degree of freedom less than there are groups
     on which the two sides differ (as `ensemble.scoring.paired.compare`: a bootstrap believes four lucky groups).
 
     Args:
-        arena: The members.
+        candidates: The members.
         sample: The photos that choose.
-        design: Whose members, weights and rule; the views it has do not matter.
+        spec: Whose members, weights and rule; the views it has do not matter.
         seed: Of the resamples.
         n_resamples: How many, for the combinations.
 
     Raises:
         UserError: The design has a stacking, or the sample has fewer than two groups.
     """
-    groups = np.unique(arena.place[sample.rows])
+    groups = np.unique(candidates.place[sample.rows])
     faults = (
-        ["a stacking weighs voters by itself and has no journal of views; give a design with a rule"] if design.stacking else []
+        ["a stacking weighs voters by itself and has no journal of views; give a design with a rule"] if spec.stacking else []
     )
     faults += [] if len(groups) > 1 else [f"a journal of views needs labelled photos of at least two groups, got {len(groups)}"]
     if faults:
         raise UserError(*faults)
-    tried = try_all(arena, design)
+    tried = try_all(candidates, spec)
     exhaustive = tried is not None
-    tried = tried or _with_references(arena, sample, design)
+    tried = tried or _with_references(candidates, sample, spec)
     times = tried.times(sample)
     scores = tried.scores(times)
     order = np.argsort(-np.round(scores, DECIMALS), kind="stable")
     return Journal(
-        views=arena.views,
-        rule=design.rule,
-        metric=arena.metric,
+        views=candidates.views,
+        rule=spec.rule,
+        metric=candidates.metric,
         exhaustive=exhaustive,
         n_resamples=n_resamples,
-        combinations=_combinations(arena, tried, times, scores, order, seed=seed, n_resamples=n_resamples),
-        effects=_effects(arena, tried, times, seed=seed + 1),
+        combinations=_combinations(candidates, tried, times, scores, order, seed=seed, n_resamples=n_resamples),
+        effects=_effects(candidates, tried, times, seed=seed + 1),
     )
 
 
-def _with_references(arena: Arena, sample: Sample, design: Design) -> Tried:
+def _with_references(candidates: Candidates, sample: Sample, spec: Spec) -> Tried:
     """The sets met one view at a time, with those that everything is compared with."""
-    n_views = len(arena.views)
-    met = try_forward(arena, sample, design).sets
-    return try_these(arena, design, sorted_sets({*met, (0,), *_references(n_views)}), sample.rows)
+    n_views = len(candidates.views)
+    met = try_forward(candidates, sample, spec).sets
+    return try_these(candidates, spec, sorted_sets({*met, (0,), *_references(n_views)}), sample.rows)
 
 
 def _references(n_views: int) -> list[Views]:
@@ -165,7 +165,7 @@ def _references(n_views: int) -> list[Views]:
 
 
 def _combinations(
-    arena: Arena,
+    candidates: Candidates,
     tried: Tried,
     times: NDArray[np.int64],
     scores: Numbers,
@@ -174,11 +174,11 @@ def _combinations(
     seed: int,
     n_resamples: int,
 ) -> tuple[Combination, ...]:
-    bases = [tried.sets.index(views) for views in (tuple(range(len(arena.views))), (0,))]
+    bases = [tried.sets.index(views) for views in (tuple(range(len(candidates.views))), (0,))]
     drawn = np.array(list(dict.fromkeys([*bases, *order[:MOST_DRAWN].tolist()])))
     part = tried.of(drawn)
-    resampled = _resampled(arena, part, times, seed=seed, n_resamples=n_resamples)
-    low_high = [_interval(arena, part, times, resampled, base=base, level=INTERVAL) for base in (0, len({*bases}) - 1)]
+    resampled = _resampled(candidates, part, times, seed=seed, n_resamples=n_resamples)
+    low_high = [_interval(candidates, part, times, resampled, base=base, level=INTERVAL) for base in (0, len({*bases}) - 1)]
     place = {int(column): number for number, column in enumerate(drawn)}
 
     def gained(column: int, which: int) -> Gained:
@@ -186,23 +186,23 @@ def _combinations(
         return Gained(gain, None, None) if at is None else Gained(gain, *(_told(end[at]) for end in low_high[which]))
 
     return tuple(
-        Combination(_names(arena, tried.sets[column]), _told(scores[column]), gained(column, 0), gained(column, 1))
+        Combination(_names(candidates, tried.sets[column]), _told(scores[column]), gained(column, 0), gained(column, 1))
         for column in order.tolist()
     )
 
 
-def _effects(arena: Arena, tried: Tried, times: NDArray[np.int64], *, seed: int) -> tuple[ViewEffect, ...]:
+def _effects(candidates: Candidates, tried: Tried, times: NDArray[np.int64], *, seed: int) -> tuple[ViewEffect, ...]:
     """What leaving out each view does, from `N_VERDICT` resamples of those sets alone."""
-    every, *without = _references(len(arena.views))
+    every, *without = _references(len(candidates.views))
     if not without:
         return ()
     part = tried.of(np.array([tried.sets.index(views) for views in (every, *without)]))
-    scores, resampled = part.scores(times), _resampled(arena, part, times, seed=seed, n_resamples=N_VERDICT)
-    low, high = _interval(arena, part, times, resampled, base=0, level=INTERVAL)
-    least, most = _interval(arena, part, times, resampled, base=0, level=VERDICT)
+    scores, resampled = part.scores(times), _resampled(candidates, part, times, seed=seed, n_resamples=N_VERDICT)
+    low, high = _interval(candidates, part, times, resampled, base=0, level=INTERVAL)
+    least, most = _interval(candidates, part, times, resampled, base=0, level=VERDICT)
     return tuple(
         ViewEffect(
-            view=arena.views[column - 1],
+            view=candidates.views[column - 1],
             without=Gained(_told(scores[column] - scores[0]), _told(low[column]), _told(high[column])),
             verdict=HURTS if least[column] > 0 else HELPS if most[column] < 0 else UNDECIDED,
         )
@@ -210,9 +210,9 @@ def _effects(arena: Arena, tried: Tried, times: NDArray[np.int64], *, seed: int)
     )
 
 
-def _resampled(arena: Arena, tried: Tried, times: NDArray[np.int64], *, seed: int, n_resamples: int) -> Numbers:
+def _resampled(candidates: Candidates, tried: Tried, times: NDArray[np.int64], *, seed: int, n_resamples: int) -> Numbers:
     """The scores `(1 + R, T)`: of the sample itself, then of resamples of its groups."""
-    names, groups = np.unique(arena.place[tried.rows][times > 0], return_inverse=True)
+    names, groups = np.unique(candidates.place[tried.rows][times > 0], return_inverse=True)
     place = np.zeros(len(times), dtype=np.int64)  # photos that do not count may stand in any group
     place[times > 0] = groups
     draws = group_draws(len(names), n_resamples=n_resamples, seed=seed)
@@ -220,22 +220,22 @@ def _resampled(arena: Arena, tried: Tried, times: NDArray[np.int64], *, seed: in
 
 
 def _interval(
-    arena: Arena, tried: Tried, times: NDArray[np.int64], resampled: Numbers, *, base: int, level: float
+    candidates: Candidates, tried: Tried, times: NDArray[np.int64], resampled: Numbers, *, base: int, level: float
 ) -> tuple[Numbers, Numbers]:
     """Where the interval of each set's gain over one of them begins and ends: `(T,)` each."""
     gains = resampled - resampled[:, base : base + 1]
-    wider = _wider(*_differing(arena, tried, times, base), level=level)
+    wider = _wider(*_differing(candidates, tried, times, base), level=level)
     tails = 50 * (1 - level)
     low, high = gains[0] + wider * (np.percentile(gains[1:], (tails, 100 - tails), axis=0) - gains[0])
     return low, high
 
 
-def _differing(arena: Arena, tried: Tried, times: NDArray[np.int64], base: int) -> tuple[int, NDArray[np.int64]]:
+def _differing(candidates: Candidates, tried: Tried, times: NDArray[np.int64], base: int) -> tuple[int, NDArray[np.int64]]:
     """How many groups there are, and on how many of them each set differs from one of them: `(T,)`."""
     rows, differs = tried.results.differing(base)
     counted = times[rows] > 0
-    n_groups = len(np.unique(arena.place[tried.rows[times > 0]]))
-    names, place = np.unique(arena.place[tried.rows[rows[counted]]], return_inverse=True)
+    n_groups = len(np.unique(candidates.place[tried.rows[times > 0]]))
+    names, place = np.unique(candidates.place[tried.rows[rows[counted]]], return_inverse=True)
     by_group = group_sums(differs[counted].astype(np.float64), place, len(names))
     return n_groups, (by_group > 0).sum(axis=0)
 
@@ -254,5 +254,5 @@ def _told(number: float) -> float:
     return round(float(number), DIGITS) + 0.0
 
 
-def _names(arena: Arena, views: Sequence[int]) -> tuple[str, ...]:
-    return tuple(arena.views[view] for view in views)
+def _names(candidates: Candidates, views: Sequence[int]) -> tuple[str, ...]:
+    return tuple(candidates.views[view] for view in views)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competitions.metrics import SMALLEST_PROB
-from ensemble.selection.candidates import Arena
+from ensemble.selection.candidates import Candidates
 from ensemble.selection.greedy import BLOCK
 from ensemble.selection.kernels import ONE
 from ensemble.views.subsets import SubsetVotes, subset_sums
@@ -53,47 +53,47 @@ class ViewSums:
         return total if self.ranks is None else total - self.ranks[:, :, list(views)].min(axis=2)
 
 
-def view_sums(arena: Arena, members: Sequence[int], voices: Ints, rows: Ints, *, rule: str) -> ViewSums:
+def view_sums(candidates: Candidates, members: Sequence[int], voices: Ints, rows: Ints, *, rule: str) -> ViewSums:
     """Add up, view by view, what K members say.
 
     Args:
-        arena: The members.
+        candidates: The members.
         members: K member numbers, most senior first.
         voices: `int64 (K, V)`, each voter's weight, at least 1; for the hard rule `(K, V, C)` as well, its weight for each class.
         rows: `int64 (n,)`, photos.
         rule: `hard` or `soft`.
     """
-    n_views, n_classes = len(arena.views), arena.n_classes
+    n_views, n_classes = len(candidates.views), candidates.n_classes
     n_voters = len(members) * n_views
     most = int(voices.max()) * n_voters * (n_voters + 1 if rule == "hard" else ONE)
     units = np.zeros((len(rows), n_classes, n_views), dtype=np.int32 if most < 1 << 31 else np.int64)
     if rule == "soft":
         for voice, member in zip(voices, members, strict=True):
-            whole = to_half(arena.probs[member][:, rows]).astype(np.float32) * np.float32(ONE)
+            whole = to_half(candidates.probs[member][:, rows]).astype(np.float32) * np.float32(ONE)
             units += whole.transpose(1, 2, 0).astype(units.dtype) * voice.astype(units.dtype)
-        return ViewSums(units, None, arena.labels[rows])
+        return ViewSums(units, None, candidates.labels[rows])
     ranks, seats = np.full(units.shape, n_voters, dtype=np.int32), np.arange(len(rows))
     for place in reversed(range(len(members))):  # the most senior writes last
         for view in range(n_views):
-            named, voice = arena.named[members[place], view, rows], voices[place, view]
+            named, voice = candidates.named[members[place], view, rows], voices[place, view]
             units[seats, named, view] += (voice if voices.ndim == 2 else voice[named]).astype(units.dtype) * (n_voters + 1)
             ranks[seats, named, view] = place * n_views + view
-    return ViewSums(units, ranks, arena.labels[rows])
+    return ViewSums(units, ranks, candidates.labels[rows])
 
 
-def shared_subset_votes(arena: Arena, members: Sequence[int], voices: Ints, rows: Ints, *, rule: str) -> SubsetVotes:
+def shared_subset_votes(candidates: Candidates, members: Sequence[int], voices: Ints, rows: Ints, *, rule: str) -> SubsetVotes:
     """The votes of K members through every set of views, as `ensemble.votes.RULES` would decide each of them, member-major.
 
     Only photos on which sets differ are kept apart. Arguments as for `view_sums`, at most `view_subsets.MOST_VIEWS` views.
     """
-    constant, open_rows = _agreed(arena, members, rows)
-    sums = view_sums(arena, members, voices, rows[open_rows], rule=rule)
+    constant, open_rows = _agreed(candidates, members, rows)
+    sums = view_sums(candidates, members, voices, rows[open_rows], rule=rule)
     classes, n_left = _contenders(sums)
     constant[open_rows] = classes[:, 0]
     varying, named = [], []
     for left in np.unique(n_left[n_left > 1]):
         chosen = np.flatnonzero(n_left == left)
-        size = max(1, BLOCK // (int(left) << len(arena.views)))
+        size = max(1, BLOCK // (int(left) << len(candidates.views)))
         for start in range(0, len(chosen), size):
             block = chosen[start : start + size]
             answers = _answers_of_all(sums, block, classes[block, :left])
@@ -102,21 +102,23 @@ def shared_subset_votes(arena: Arena, members: Sequence[int], voices: Ints, rows
             varying.append(block[differ])
             named.append(answers[differ])
     if not named:
-        return SubsetVotes(constant, open_rows[:0], np.zeros((0, (1 << len(arena.views)) - 1), dtype=np.int16), arena.n_classes)
+        return SubsetVotes(
+            constant, open_rows[:0], np.zeros((0, (1 << len(candidates.views)) - 1), dtype=np.int16), candidates.n_classes
+        )
     places = np.concatenate(varying)
     order = np.argsort(places)
-    return SubsetVotes(constant, open_rows[places[order]], np.concatenate(named)[order], arena.n_classes)
+    return SubsetVotes(constant, open_rows[places[order]], np.concatenate(named)[order], candidates.n_classes)
 
 
-def _agreed(arena: Arena, members: Sequence[int], rows: Ints) -> tuple[Ints, Ints]:
+def _agreed(candidates: Candidates, members: Sequence[int], rows: Ints) -> tuple[Ints, Ints]:
     """What the most senior voter names `(n,)`, and where not all name it.
 
     Whoever names a class finds none more probable and none before it equally so; where all name one, every sum does the same.
     """
-    first = arena.named[members[0], 0, rows]
+    first = candidates.named[members[0], 0, rows]
     differs = np.zeros(len(rows), dtype=bool)
     for member in members:
-        differs |= (arena.named[member][:, rows] != first).any(axis=0)
+        differs |= (candidates.named[member][:, rows] != first).any(axis=0)
     return first.astype(np.int64), np.flatnonzero(differs)
 
 

@@ -14,14 +14,14 @@ import torch
 from bundle.choose import Choice, choose
 from bundle.export import check_target, export
 from bundle.members import find_members, folder_of
-from bundle.options import Asked
+from bundle.options import Options
 from bundle.photos import read_ids
-from bundle.pool import cached_test_probs, load_pool, places_of
+from bundle.pool import cached_test_probs, load_pool, subtasks_of
 from bundle.predict import open_bundle
 from competitions.competition import Competition, parse_competition
 from competitions.prepare import Prepared, prepare
 from competitions.targets import choose_targets, targets
-from ensemble.label.cascade import Place
+from ensemble.label.cascade import Subtask
 from ensemble.plan.plan import EnsemblePlan
 from ensemble.plan.task_ensemble import vote_task
 from ledger.trials import ALL_DATA, TrialFolder
@@ -74,7 +74,7 @@ def here(tiny_data: Path, tiny_competition: Competition, tmp_path_factory: pytes
 def exported(here: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Choice, dict[str, Any], Path]:
     prepared, _ = here
     to = tmp_path_factory.mktemp("exported")
-    choice = choose(prepared, Asked(top=2))
+    choice = choose(prepared, Options(top=2))
     return choice, export(prepared, choice, to), to
 
 
@@ -90,7 +90,7 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 def test_targets_of_any_kind_vote_and_answer_from_a_bundle_as_single_tasks_do(here: Any, way: str, tmp_path: Path) -> None:
     prepared, data = here
-    choice = choose(prepared, Asked(targets=WAYS[way]))
+    choice = choose(prepared, Options(targets=WAYS[way]))
     export(prepared, choice, tmp_path)
     names = [f"{name}.png" for name in choice.image_ids]
     answers = open_bundle(tmp_path / "bundle").predict(data / "tiny", choice.image_ids, names)
@@ -116,15 +116,15 @@ image_size"""
     prepared = prepare(parse_competition(text, "tiny", where="x"), CompetitionPaths(tmp_path / "tiny"))
     names = ["colour", "label@red", "label@rest"]
     train(prepared, 1, names)
-    choice = choose(prepared, Asked(targets=tuple(names)))
+    choice = choose(prepared, Options(targets=tuple(names)))
     assert set(choice.answers) == set(choice.scores) == {"colour", "shape", "label"}
     np.testing.assert_array_equal(choice.answers["label"], choice.answers["shape"])
 
 
 def test_a_cascade_takes_each_photo_s_answer_from_the_models_its_predicted_class_names(here: Any) -> None:
     prepared, _ = here
-    cascade = choose(prepared, Asked(targets=WAYS["cascade"], top=1, together="cascade", plain=True))
-    parts = {str(e.place): e for e in cascade.plan.tasks}
+    cascade = choose(prepared, Options(targets=WAYS["cascade"], top=1, together="cascade", plain=True))
+    parts = {str(e.subtask): e for e in cascade.plan.tasks}
     probs = cached_test_probs(prepared, cascade.plan)
     own = {name: vote_task(e, probs, cascade.image_ids).labels for name, e in parts.items()}
     red = cascade.answers["colour"] == 0
@@ -134,30 +134,30 @@ def test_a_cascade_takes_each_photo_s_answer_from_the_models_its_predicted_class
 
 def test_a_pool_of_tasks_and_heads_ranks_all_of_them_by_their_score_for_the_task(here: Any) -> None:
     prepared, _ = here
-    asked = choose_targets(prepared.competition, ["colour", "shape", "both"])
-    own = places_of(prepared, asked)[Place("shape")]
+    options = choose_targets(prepared.competition, ["colour", "shape", "both"])
+    own = subtasks_of(prepared, options)[Subtask("shape")]
     members = find_members(prepared, own, folds=(0,), study=None)
     everyone = [member for target in own for member in members[target.name]]
     views = prepared.competition.views
-    pool = load_pool(prepared, Place("shape"), own, everyone, folds=(0,), views=views, n_whole=2, device="cpu")
+    pool = load_pool(prepared, Subtask("shape"), own, everyone, folds=(0,), views=views, n_whole=2, device="cpu")
     assert {member.name for member in pool.members} == {m.name for m in everyone}
     assert {member.target for member in pool.members} == {"shape", "both"}
     assert list(pool.scores) == sorted(pool.scores, reverse=True)
     assert pool.n_whole == 2
-    for number, probs in enumerate(pool.arena.probs):
+    for number, probs in enumerate(pool.candidates.probs):
         same = all((view == probs[0]).all() for view in probs)
         assert same == (number >= pool.n_whole), "who is not whole looks through the identity in each view's place"
 
 
 def test_members_hand_their_test_votes_to_siblings_that_learned_from_all_data(here: Any, tmp_path: Path) -> None:
     prepared, data = here
-    on_fold = choose(prepared, Asked(targets=("label",), top=1))
+    on_fold = choose(prepared, Options(targets=("label",), top=1))
     (member,) = {voter.member for voter in on_fold.plan.voters}
     with pytest.raises(UserError, match=f"run_search.py tiny --all-data --base {member}"):
-        choose(prepared, Asked(targets=("label",), top=1, all_data=True))
+        choose(prepared, Options(targets=("label",), top=1, all_data=True))
     config = replace(TrialConfig.from_json(TrialFolder(prepared.paths.trials / member).config()), fold=ALL_DATA)
     assert run_trial(config, attach(prepared, config)).score is None
-    final = choose(prepared, Asked(targets=("label",), top=1, all_data=True))
+    final = choose(prepared, Options(targets=("label",), top=1, all_data=True))
     assert {voter.member for voter in final.plan.voters} == {config.trial_id}
     assert final.scores == on_fold.scores, "a member without a score of its own takes those of the trial it stands for"
     assert on_fold.scores["label"]["best_single"]["trial_id"] == member
@@ -184,7 +184,7 @@ def test_members_hand_their_test_votes_to_siblings_that_learned_from_all_data(he
 def test_targets_that_do_not_answer_everything_once_are_refused(here: Any, names: list[str], message: str) -> None:
     prepared, _ = here
     with pytest.raises(UserError, match=message):
-        choose(prepared, Asked(targets=tuple(names)))
+        choose(prepared, Options(targets=tuple(names)))
 
 
 def test_the_bundle_answers_what_the_cache_answered(here: Any, exported: Any) -> None:
@@ -200,7 +200,7 @@ def test_the_bundle_answers_what_the_cache_answered(here: Any, exported: Any) ->
 def test_the_same_choice_gives_the_same_bytes_in_any_number_of_processes(here: Any, exported: Any, tmp_path: Path) -> None:
     prepared, _ = here
     _, _, to = exported
-    export(prepared, choose(prepared, Asked(top=2), processes=3), tmp_path)
+    export(prepared, choose(prepared, Options(top=2), processes=3), tmp_path)
     for name in ("submission.csv", "bundle/plan.json", "bundle/models.json", "bundle/checksums.json"):
         assert (tmp_path / name).read_bytes() == (to / name).read_bytes(), name
 
@@ -272,10 +272,10 @@ def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path: Path) -> None:
 def test_numbers_and_names_out_of_range_are_all_named(here: Any) -> None:
     prepared, _ = here
     with pytest.raises(UserError) as wrong:
-        choose(prepared, Asked(top=0, vote="hrad", fold=9))
+        choose(prepared, Options(top=0, vote="hrad", fold=9))
     assert len(wrong.value.faults) == 3
     with pytest.raises(UserError, match="no finished trial of colour, shape on fold 1"):
-        choose(prepared, Asked(fold=1))
+        choose(prepared, Options(fold=1))
 
 
 def test_trials_judged_by_another_metric_are_no_members(here: Any) -> None:
@@ -310,7 +310,7 @@ def test_shares_told_of_a_task_weigh_it_and_the_label_whoever_answers_it(here: A
     )
     for way in ("label", "cascade", "heads"):
         weighed, plain = (
-            choose(replace(prepared, competition=one), Asked(targets=WAYS[way])) for one in (told, prepared.competition)
+            choose(replace(prepared, competition=one), Options(targets=WAYS[way])) for one in (told, prepared.competition)
         )
         assert [task for task, said in weighed.scores.items() if said["weighed"]] == ["shape", "label"], way
         assert weighed.scores["colour"]["best_single"] == plain.scores["colour"]["best_single"]

@@ -15,16 +15,16 @@ from bundle.export import export
 from bundle.fit_subtask import known_shares
 from bundle.imported import importing
 from bundle.members import find_members, kept_predictions
-from bundle.options import Asked
+from bundle.options import Options
 from bundle.pool import cached_test_probs, load_pool
 from bundle.predict import Answers, open_bundle
 from bundle.to_plan import named
 from competitions.competition import Competition
 from competitions.prepare import Prepared
 from competitions.targets import choose_targets
-from ensemble.label.cascade import Place
+from ensemble.label.cascade import Subtask
 from ensemble.plan.plan import EnsemblePlan, decide
-from ensemble.plan.spec import Correction, Design
+from ensemble.plan.spec import Correction, Spec
 from ensemble.plan.task_ensemble import photos_name, vote_task
 from ensemble.postprocess.calibration import Calibration
 from ledger.imports import Source
@@ -46,7 +46,7 @@ def here(tiny_data: Path, tiny_competition: Competition, tmp_path_factory: pytes
 
 @pytest.fixture(scope="module")
 def on_all_folds(here: Any) -> Choice:
-    return choose(here[0], Asked(fold="all"))
+    return choose(here[0], Options(fold="all"))
 
 
 def from_bundle(data: Path, prepared: Prepared, choice: Choice, to: Path) -> Answers:
@@ -75,20 +75,19 @@ def test_an_imported_copy_of_a_trial_votes_like_it_and_the_bundle_needs_no_more(
     prepared = copied(first, tmp_path)
     (target,) = choose_targets(prepared.competition, ["colour"])
     native = find_members(prepared, [target], folds=(0,), study=None)["colour"][0]
-    choose(prepared, Asked(plain=True))  # computes the test predictions
+    choose(prepared, Options(plain=True))  # computes the test predictions
     copy_out(prepared, native.name, "colour", tmp_path / "mine.npz")
     import_files(prepared, [tmp_path / "mine.npz"], Source("mine", ()), name="mine", head="colour")
-    outside = importing(prepared, Place("colour"), [target], (0,), None)
+    outside = importing(prepared, Subtask("colour"), [target], (0,), None)
     views = prepared.competition.views
-    pool = load_pool(prepared, Place("colour"), [target], [native, *outside], folds=(0,), views=views, n_whole=1, device="cpu")
-    at = [pool.arena.members.index(member.name) for member in (native, outside[0])]
-    np.testing.assert_array_equal(pool.arena.probs[at[0], 0], pool.arena.probs[at[1], 0])
-    choice = choose(prepared, Asked(top=3, plain=True))
+    pool = load_pool(prepared, Subtask("colour"), [target], [native, *outside], folds=(0,), views=views, n_whole=1, device="cpu")
+    at = [pool.candidates.members.index(member.name) for member in (native, outside[0])]
+    np.testing.assert_array_equal(pool.candidates.probs[at[0], 0], pool.candidates.probs[at[1], 0])
+    choice = choose(prepared, Options(top=3, plain=True))
     assert choice.plan.imports == {outside[0].name: "mine"}
     for rule in ("hard", "soft"):
         both = [
-            named(pool, Design(((one, 0),), rule), classes=("red", "green", "blue"), prior=(0.4, 0.3, 0.3), score=0.0)
-            for one in at
+            named(pool, Spec(((one, 0),), rule), classes=("red", "green", "blue"), prior=(0.4, 0.3, 0.3), score=0.0) for one in at
         ]
         plans = [replace(choice.plan, tasks=(one, choice.plan.tasks[1]), imports=imports(one, outside[0].name)) for one in both]
         answers = [decide(plan, cached_test_probs(prepared, plan), choice.image_ids)["colour"] for plan in plans]
@@ -100,8 +99,8 @@ def test_an_imported_copy_of_a_trial_votes_like_it_and_the_bundle_needs_no_more(
     assert (answers.without_imports, other.without_imports) == (0, 1)
     assert other.labels["colour"][0] == choice.answers["colour"][choice.image_ids.index("t00")]
     with pytest.raises(UserError, match="unknown import 'theirs'"):
-        choose(prepared, Asked(imports=("theirs",)))
-    assert not choose(prepared, Asked(imports=(), plain=True)).plan.imports
+        choose(prepared, Options(imports=("theirs",)))
+    assert not choose(prepared, Options(imports=(), plain=True)).plan.imports
 
 
 def test_tasks_of_an_import_may_answer_other_photos_broken_ones_among_them(here: Any, tmp_path: Path) -> None:
@@ -111,11 +110,11 @@ def test_tasks_of_an_import_may_answer_other_photos_broken_ones_among_them(here:
     test = [manifest.image_ids[row] for row in manifest.rows("test")]
     fold = [manifest.image_ids[row] for row in manifest.rows("train") if prepared.folds.fold[row] == 0]
     own = {"colour": (fold[:8], [name for name in test if name not in prepared.broken]), "shape": (fold[8:], test)}
-    for task, (taught, asked) in own.items():
-        rows = "".join(f"{name},0\n" for name in (*taught, *asked))
+    for task, (taught, options) in own.items():
+        rows = "".join(f"{name},0\n" for name in (*taught, *options))
         (tmp_path / f"{task}.csv").write_text(f"image,{task}\n{rows}")
     import_files(prepared, [tmp_path / f"{task}.csv" for task in own], Source("two", ()), name="two")
-    choice = choose(prepared, Asked(imports=("two",), top=3, plain=True))
+    choice = choose(prepared, Options(imports=("two",), top=3, plain=True))
     assert set(choice.plan.imports.values()) == {"two"}
     assert "share no labelled photo" in str(choice.forecast["shift"])
     answers = from_bundle(data, prepared, choice, tmp_path / "to")
@@ -125,7 +124,7 @@ def test_tasks_of_an_import_may_answer_other_photos_broken_ones_among_them(here:
 
 def test_shares_told_of_all_test_photos_are_not_taken_for_those_of_a_subset(tiny: Prepared) -> None:
     told = tiny.competition.model_copy(update={"test_shares": {"shape": {"disc": 0.9, "square": 0.1}}})
-    pool: Any = SimpleNamespace(place=Place("shape", (("colour", ("red",)),)))
+    pool: Any = SimpleNamespace(subtask=Subtask("shape", (("colour", ("red",)),)))
     assert known_shares(replace(tiny, competition=told), pool, shift=None, method="em", device="cpu").new is None
 
 
@@ -139,9 +138,9 @@ def test_old_submissions_without_out_of_fold_answers_vote_unjudged_where_asked(h
     import_files(prepared, [tmp_path / "old0.csv"], Source("old0", ()), name="old0")
     (tmp_path / "other.csv").write_text("image,label\n" + "".join(f"{i},{5 - (n == 0)}\n" for n, i in enumerate(ids)))
     import_files(prepared, [tmp_path / "other.csv"], Source("other", ()), name="other")
-    plain = choose(prepared, Asked(top=1, plain=True))
+    plain = choose(prepared, Options(top=1, plain=True))
     assert not plain.plan.imports, "unasked they do not vote"
-    choice = choose(prepared, Asked(top=1, plain=True, unjudged=("old0", "other")))
+    choice = choose(prepared, Options(top=1, plain=True, unjudged=("old0", "other")))
     assert set(choice.plan.imports.values()) == {"old0", "other"}
     assert choice.scores == plain.scores, "no score knows them"
     assert set(choice.answers["colour"][1:]) == {2}, "two of three have the majority, however many views the trial has"
@@ -149,7 +148,7 @@ def test_old_submissions_without_out_of_fold_answers_vote_unjudged_where_asked(h
     for task, labels in choice.answers.items():
         np.testing.assert_array_equal(answers.labels[task], labels)
     with pytest.raises(UserError, match="unknown import 'odl0'"):
-        choose(prepared, Asked(unjudged=("odl0",)))
+        choose(prepared, Options(unjudged=("odl0",)))
     again = import_files(prepared, [tmp_path / "old1.csv"], Source("again", ()), name="again")
     assert not again[0].new, "the same answers in another order and with other line ends are the same import"
 
@@ -166,21 +165,21 @@ def test_with_all_folds_every_photo_is_judged_by_the_trial_that_did_not_learn_it
     (member,) = find_members(prepared, targets, folds=(0, 1, 2, 3), study=None)["colour"]
     assert len(set(member.trials)) == 4
     pool = load_pool(
-        prepared, Place("colour"), targets, [member], folds=(0, 1, 2, 3), views=("identity",), n_whole=1, device="cpu"
+        prepared, Subtask("colour"), targets, [member], folds=(0, 1, 2, 3), views=("identity",), n_whole=1, device="cpu"
     )
     assert len(pool.image_ids) == 79
     for fold, trial in enumerate(member.trials):
         ids, probs = kept_predictions(prepared.paths, trial).read("validation", "colour", "identity")
         seats = [pool.image_ids.index(image_id) for image_id in ids]
-        np.testing.assert_array_equal(pool.arena.probs[0, 0, seats], probs)
-        assert pool.arena.models is not None
-        assert set(pool.arena.models[seats]) == {fold}
+        np.testing.assert_array_equal(pool.candidates.probs[0, 0, seats], probs)
+        assert pool.candidates.models is not None
+        assert set(pool.candidates.models[seats]) == {fold}
     assert [len(e.models) for e in on_all_folds.plan.tasks] == [1, 1]
     answers = from_bundle(data, prepared, on_all_folds, tmp_path)
     for task, labels in on_all_folds.answers.items():
         np.testing.assert_array_equal(answers.labels[task], labels)
     with pytest.raises(UserError, match="--all-data goes with one fold"):
-        choose(prepared, Asked(fold="all", all_data=True))
+        choose(prepared, Options(fold="all", all_data=True))
 
 
 def test_a_plan_with_everything_goes_through_json_and_answers_from_the_bundle_as_from_the_cache(
@@ -256,18 +255,18 @@ def test_models_are_calibrated_before_they_are_averaged(on_all_folds: Choice, he
 
 def test_a_budget_is_kept_and_what_nothing_keeps_is_refused_with_the_cheapest(here: Any) -> None:
     prepared, _ = here
-    free = choose(prepared, Asked(top=None, front=True, plain=True))
+    free = choose(prepared, Options(top=None, front=True, plain=True))
     assert free.budget is not None
     assert free.budget["chosen"] is None
     smallest = min(point["megabytes"] for point in free.budget["front"])
-    held = choose(prepared, Asked(max_megabytes=smallest * 1.01, plain=True))
+    held = choose(prepared, Options(max_megabytes=smallest * 1.01, plain=True))
     assert held.budget is not None
     assert held.budget["chosen"]["megabytes"] <= smallest * 1.01
     assert all(len(ensemble.members) == 1 for ensemble in held.plan.tasks)
     with pytest.raises(UserError, match=r"nothing keeps --max-megabytes 0\.0001"):
-        choose(prepared, Asked(max_megabytes=1e-4, plain=True))
+        choose(prepared, Options(max_megabytes=1e-4, plain=True))
     with pytest.raises(UserError, match="a budget and --front compare hard or soft votes"):
-        choose(prepared, Asked(max_megabytes=1.0, vote="stacked"))
+        choose(prepared, Options(max_megabytes=1.0, vote="stacked"))
 
 
 @pytest.mark.parametrize(
@@ -275,7 +274,7 @@ def test_a_budget_is_kept_and_what_nothing_keeps_is_refused_with_the_cheapest(he
 )
 def test_other_ways_to_vote_are_exported_and_answer_from_their_bundle(here: Any, vote: str, tmp_path: Path, capsys: Any) -> None:
     prepared, data = here
-    choice = choose(prepared, Asked(vote=vote, plain=vote != "best"))
+    choice = choose(prepared, Options(vote=vote, plain=vote != "best"))
     answers = from_bundle(data, prepared, choice, tmp_path)
     export_ensemble.show(export(prepared, choice, tmp_path))
     assert ("every way to choose" in capsys.readouterr().out) == (vote == "best")
@@ -292,7 +291,7 @@ def test_known_class_shares_need_not_be_exact_and_every_score_is_at_them(here: A
     told = dict(zip(prepared.competition.classes("colour"), shares, strict=True))
     competition = prepared.competition.model_copy(update={"allows": ("test_shares",), "test_shares": {"colour": told}})
     own = replace(prepared, competition=competition)
-    choice, plain = choose(own, Asked(top=2)), choose(own, Asked(top=2, plain=True))
+    choice, plain = choose(own, Options(top=2)), choose(own, Options(top=2, plain=True))
     answers = from_bundle(data, own, choice, tmp_path)
     np.testing.assert_array_equal(answers.labels["colour"], choice.answers["colour"])
     assert [task for task, said in choice.scores.items() if said["weighed"]] == ["colour", "label"]
@@ -306,9 +305,9 @@ def test_known_class_shares_need_not_be_exact_and_every_score_is_at_them(here: A
 def test_what_has_no_effect_is_refused(here: Any) -> None:
     for vote, top in (("single", 2), ("subset", 6), ("greedy-soft", 1), ("bagged-greedy-hard", 5)):
         with pytest.raises(UserError, match=f"--top {top} has no effect with --vote {vote}"):
-            choose(here[0], Asked(vote=vote, top=top))
+            choose(here[0], Options(vote=vote, top=top))
     with pytest.raises(UserError, match="a budget and --front compare hard or soft votes"):
-        choose(here[0], Asked(vote="greedy-soft", front=True))
+        choose(here[0], Options(vote="greedy-soft", front=True))
 
 
 def test_an_imported_file_votes_in_a_cascade(here: Any, tmp_path: Path) -> None:
@@ -316,15 +315,15 @@ def test_an_imported_file_votes_in_a_cascade(here: Any, tmp_path: Path) -> None:
     prepared = copied(first, tmp_path)
     (target,) = choose_targets(prepared.competition, ["shape"])
     native = find_members(prepared, [target], folds=(0,), study=None)["shape"][0]
-    choose(prepared, Asked(plain=True))
+    choose(prepared, Options(plain=True))
     train(prepared, 1, ["shape@red", "shape@rest"])
     copy_out(prepared, native.name, "shape", tmp_path / "mine.npz")
     import_files(prepared, [tmp_path / "mine.npz"], Source("mine", ()), name="mine", head="shape")
-    cascade = Asked(targets=("colour", "shape@red", "shape@rest"), top=2, plain=True)
+    cascade = Options(targets=("colour", "shape@red", "shape@rest"), top=2, plain=True)
     with_it, without = (choose(prepared, replace(cascade, imports=imports)) for imports in (("mine",), ()))
-    for place in ("shape@colour=red", "shape@colour=green|blue"):
-        both = [choice.journal["places"][place]["members_compared"] for choice in (with_it, without)]
-        assert both[0] == both[1] + 1, place
+    for subtask in ("shape@colour=red", "shape@colour=green|blue"):
+        both = [choice.journal["places"][subtask]["members_compared"] for choice in (with_it, without)]
+        assert both[0] == both[1] + 1, subtask
     (red,) = choose_targets(prepared.competition, ["shape@red"])
     narrow = find_members(prepared, [red], folds=(0,), study=None)["shape@red"][0]
     copy_out(prepared, narrow.name, "shape", tmp_path / "red.npz")

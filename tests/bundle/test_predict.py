@@ -15,7 +15,7 @@ import predict
 from bundle.choose import Choice, choose
 from bundle.export import checksums, export
 from bundle.members import kept_predictions
-from bundle.options import Asked
+from bundle.options import Options
 from bundle.pool import cached_test_probs
 from bundle.predict import Answers, Bundle, open_bundle
 from competitions.competition import Competition
@@ -44,7 +44,7 @@ def exported(here: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Choic
     """(one trial per task, its bundle)."""
     prepared, _ = here
     to = tmp_path_factory.mktemp("exported")
-    choice = choose(prepared, Asked(top=1, plain=True))
+    choice = choose(prepared, Options(top=1, plain=True))
     export(prepared, choice, to)
     return choice, to / "bundle"
 
@@ -83,13 +83,13 @@ def test_a_plan_that_decides_by_groups_says_where_it_was_given_none(
     grouped = ask(data, bundle, ids, [str(n // 4) for n in range(len(ids))])
     assert grouped.without_groups == ()
     assert [len(set(grouped.labels["colour"][n : n + 4])) for n in (0, 4, 8)] == [1, 1, 1]
-    asked = (tmp_path / "bundle", data / "tiny", "--out", tmp_path / "a.csv", "--ids", table(tmp_path / "ids.csv", ids))
+    options = (tmp_path / "bundle", data / "tiny", "--out", tmp_path / "a.csv", "--ids", table(tmp_path / "ids.csv", ids))
     told = "colour: a group gets one answer, and no groups were given"
-    assert run(monkeypatch, *asked, "--path-column", "file") == 0
+    assert run(monkeypatch, *options, "--path-column", "file") == 0
     assert told in capsys.readouterr().out
-    assert run(monkeypatch, *asked, "--path-column", "file", "--group-column", "person") == 0
+    assert run(monkeypatch, *options, "--path-column", "file", "--group-column", "person") == 0
     assert told not in capsys.readouterr().out
-    assert run(monkeypatch, *asked, "--path-column", "file", "--json") == 0
+    assert run(monkeypatch, *options, "--path-column", "file", "--json") == 0
     assert '"without_groups": [\n  "colour"\n ]' in capsys.readouterr().out
 
 
@@ -117,7 +117,7 @@ def test_photos_whose_names_are_no_utf8_are_named_before_a_network_runs(
 
 def test_a_broken_photo_votes_with_what_each_fold_s_trial_learned_from_as_in_the_cache(here: Any, tmp_path: Path) -> None:
     prepared, data = here
-    choice = choose(prepared, Asked(fold="all", top=1, plain=True))
+    choice = choose(prepared, Options(fold="all", top=1, plain=True))
     colour, at = choice.plan.tasks[0], choice.image_ids.index(BROKEN_TEST)
     own = vote_task(
         replace(colour, rule="soft", tie_rule=FIRST_CLASS), cached_test_probs(prepared, choice.plan), choice.image_ids

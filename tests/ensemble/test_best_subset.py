@@ -1,4 +1,4 @@
-"""The best subset, against asking the arena for the vote of each one."""
+"""The best subset, against asking the candidates for the vote of each one."""
 
 from itertools import combinations
 
@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from competitions.metrics import METRICS
-from ensemble.plan.spec import Design
+from ensemble.plan.spec import Spec
 from ensemble.selection.best_subset import RULES, best_subset
-from ensemble.selection.candidates import Arena
+from ensemble.selection.candidates import Candidates
 from system.errors import UserError
 
 
-def arena_of(
+def candidates_of(
     seed: int, *, n: int = 40, members: int = 6, views: int = 2, classes: int = 3, metric: str = "macro_f1", skill: float = 1.0
-) -> Arena:
+) -> Candidates:
     """Members of which some are alike; coarse probabilities, so that classes and scores are often equal."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(-1, classes, n)
@@ -27,7 +27,7 @@ def arena_of(
     probs = np.round(powers / powers.sum(axis=-1, keepdims=True), 1).astype(np.float16)
     names = tuple(f"m{number}" for number in rng.permutation(members))
     groups = np.array([f"g{number}" for number in rng.integers(0, 8, n)])
-    return Arena(names, tuple(f"v{number}" for number in range(views)), probs, labels, groups, metric)
+    return Candidates(names, tuple(f"v{number}" for number in range(views)), probs, labels, groups, metric)
 
 
 @given(
@@ -43,21 +43,21 @@ def test_it_is_the_one_that_asking_for_every_vote_finds(
     seed: int, rule: str, metric: str, sizes: set[int], views: tuple[int, ...], classes: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    arena = arena_of(seed, views=3, classes=classes, metric=metric, n=int(rng.integers(3, 60)))
-    sample = arena.sample(rng.integers(0, len(arena.labels), 50))
+    candidates = candidates_of(seed, views=3, classes=classes, metric=metric, n=int(rng.integers(3, 60)))
+    sample = candidates.sample(rng.integers(0, len(candidates.labels), 50))
     if not len(sample.rows):
         return
-    ranked = arena.ranked(sample)
-    best, found = -np.inf, Design(())
+    ranked = candidates.ranked(sample)
+    best, found = -np.inf, Spec(())
     for k in sorted(sizes):
         for members in combinations(ranked, k):
-            design = Design(tuple((member, view) for member in members for view in views), rule)
-            score = arena.score(arena.vote(design, sample.rows), sample)
+            spec = Spec(tuple((member, view) for member in members for view in views), rule)
+            score = candidates.score(candidates.vote(spec, sample.rows), sample)
             if score > best:
-                best, found = score, design
-    chosen = best_subset(arena, sample, sizes=sorted(sizes), rule=rule, views=views, n_threads=2)
+                best, found = score, spec
+    chosen = best_subset(candidates, sample, sizes=sorted(sizes), rule=rule, views=views, n_threads=2)
     assert chosen.score == best
-    assert chosen.design == found
+    assert chosen.spec == found
 
 
 @pytest.mark.parametrize("views", [(0,), (0, 1)])
@@ -71,27 +71,27 @@ def test_a_planted_subset_is_found(rule: str, views: tuple[int, ...]) -> None:
     for number, member in enumerate((2, 5, 8)):
         says[member] = np.where(np.arange(600) % 3 == number, wrong, labels)
     probs = np.repeat((0.7 * np.eye(3)[says] + 0.1)[:, None], 2, axis=1).astype(np.float16)
-    arena = Arena(tuple("abcdefghi"), ("v0", "v1"), probs, labels, np.arange(600).astype(str), "macro_f1")
-    chosen = best_subset(arena, arena.sample(), sizes=range(1, 6), rule=rule, views=views)
-    assert set(chosen.design.members) == {2, 5, 8}
+    candidates = Candidates(tuple("abcdefghi"), ("v0", "v1"), probs, labels, np.arange(600).astype(str), "macro_f1")
+    chosen = best_subset(candidates, candidates.sample(), sizes=range(1, 6), rule=rule, views=views)
+    assert set(chosen.spec.members) == {2, 5, 8}
     assert chosen.score == 1
 
 
 def test_only_those_asked_about_are_chosen_among() -> None:
-    arena = arena_of(4)
-    chosen = best_subset(arena, arena.sample(), sizes=[2, 3], among=[1, 3, 4])
-    assert set(chosen.design.members) <= {1, 3, 4}
+    candidates = candidates_of(4)
+    chosen = best_subset(candidates, candidates.sample(), sizes=[2, 3], among=[1, 3, 4])
+    assert set(chosen.spec.members) <= {1, 3, 4}
     assert chosen.n_subsets == 4
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
-    arena = arena_of(0, members=40, n=20)
+    candidates = candidates_of(0, members=40, n=20)
     with pytest.raises(UserError, match=r"40 members have 658,008 subsets.*choose among fewer"):
-        best_subset(arena, arena.sample(), sizes=[5])
+        best_subset(candidates, candidates.sample(), sizes=[5])
     with pytest.raises(UserError, match=r"sizes must be 1\.\.3"):
-        best_subset(arena, arena.sample(), sizes=[4], among=[0, 1, 2])
+        best_subset(candidates, candidates.sample(), sizes=[4], among=[0, 1, 2])
     with pytest.raises(UserError) as caught:
-        best_subset(arena, arena.sample(np.zeros(0, dtype=np.int64)), sizes=[], rule="rank")
+        best_subset(candidates, candidates.sample(np.zeros(0, dtype=np.int64)), sizes=[], rule="rank")
     assert len(caught.value.faults) == 3
     with pytest.raises(UserError, match="counted exactly"):
-        best_subset(arena_of(0, members=20, views=8), arena_of(0, members=20, views=8).sample(), sizes=[20])
+        best_subset(candidates_of(0, members=20, views=8), candidates_of(0, members=20, views=8).sample(), sizes=[20])

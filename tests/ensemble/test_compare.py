@@ -7,9 +7,9 @@ import pytest
 
 from ensemble.scoring.gain import Gain, Judge
 from ensemble.scoring.honest import Honest, honest_score
-from ensemble.selection.candidates import Arena
+from ensemble.selection.candidates import Candidates
 from ensemble.selection.compare import Tournament, smallest_if_equal, tournament
-from ensemble.selection.selector import Choosing
+from ensemble.selection.selector import Selector
 from ensemble.selection.strategies import WAYS
 from system.errors import UserError
 
@@ -19,7 +19,7 @@ QUICK = tuple(way for way in WAYS if way not in SLOW)
 SIZES = (1, 3, 5)
 
 
-def noise(seed: int, *, n_groups: int = 40, n_members: int = 6, n_classes: int = 3) -> Arena:
+def noise(seed: int, *, n_groups: int = 40, n_members: int = 6, n_classes: int = 3) -> Candidates:
     """Members that know nothing, through two views, of photos in groups of three with one label each."""
     rng = np.random.default_rng(seed)
     labels = np.repeat(rng.integers(0, n_classes, n_groups), 3)
@@ -27,10 +27,12 @@ def noise(seed: int, *, n_groups: int = 40, n_members: int = 6, n_classes: int =
     powers = np.exp(logits)
     probs = (powers / powers.sum(axis=3, keepdims=True)).astype(np.float16)
     groups = np.repeat([f"g{number:02}" for number in range(n_groups)], 3)
-    return Arena(tuple(f"m{number}" for number in range(n_members)), ("identity", "hflip"), probs, labels, groups, "accuracy")
+    return Candidates(
+        tuple(f"m{number}" for number in range(n_members)), ("identity", "hflip"), probs, labels, groups, "accuracy"
+    )
 
 
-def complementary(seed: int, n_groups: int = 60) -> Arena:
+def complementary(seed: int, n_groups: int = 60) -> Candidates:
     """Eight that err on the same fifth of the photos, and three at the end of the ranking, each wrong on another third."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, 5 * n_groups)
@@ -39,24 +41,24 @@ def complementary(seed: int, n_groups: int = 60) -> Arena:
     says += [np.where(third == number, wrong, labels) for number in range(3)]
     probs = (0.7 * np.eye(3)[np.stack(says)] + 0.1).astype(np.float16)
     groups = np.repeat([f"g{number:02}" for number in range(n_groups)], 5)
-    return Arena(tuple("abcdefghijk"), ("identity",), probs[:, None], labels, groups, "macro_f1")
+    return Candidates(tuple("abcdefghijk"), ("identity",), probs[:, None], labels, groups, "macro_f1")
 
 
-def judge_of(arena: Arena, seed: int, n_resamples: int = 25) -> Judge:
-    return Judge(arena.labels, arena.groups, metric=arena.metric, seed=seed, n_resamples=n_resamples)
+def judge_of(candidates: Candidates, seed: int, n_resamples: int = 25) -> Judge:
+    return Judge(candidates.labels, candidates.groups, metric=candidates.metric, seed=seed, n_resamples=n_resamples)
 
 
 def held(seed: int, ways: tuple[str, ...]) -> Tournament:
-    arena = noise(seed)
-    return tournament(arena, sizes=SIZES, judge=judge_of(arena, seed), ways=ways)
+    candidates = noise(seed)
+    return tournament(candidates, sizes=SIZES, judge=judge_of(candidates, seed), ways=ways)
 
 
 def champion_on_noise(seed: int, ways: tuple[str, ...]) -> tuple[str, Gain]:
     """The champion where nothing is to be won, and its gain over the best member alone."""
-    arena = noise(seed)
-    judge = judge_of(arena, seed)
-    champion = tournament(arena, sizes=SIZES, judge=judge, ways=ways).champion
-    single, chosen = (judge.group_results(Choosing(arena, way, SIZES)) for way in ("single", champion))
+    candidates = noise(seed)
+    judge = judge_of(candidates, seed)
+    champion = tournament(candidates, sizes=SIZES, judge=judge, ways=ways).champion
+    single, chosen = (judge.group_results(Selector(candidates, way, SIZES)) for way in ("single", champion))
     return champion, judge.compare("champion for single", single, chosen)
 
 
@@ -73,13 +75,13 @@ def test_on_noise_the_default_stays() -> None:
 
 
 @pytest.mark.long
-def test_in_a_thousand_pools_of_noise_the_promise_of_the_design_holds() -> None:
+def test_in_a_thousand_pools_of_noise_the_promise_of_the_spec_holds() -> None:
     check_promise(1000, QUICK, replaced_at_most=0.075, covered_at_least=0.87)
 
 
 def test_a_planted_better_way_is_found() -> None:
-    arena = complementary(0)
-    found = tournament(arena, sizes=(1, 3), judge=judge_of(arena, 0, 12), ways=("single", "soft", "subset", "weighted"))
+    candidates = complementary(0)
+    found = tournament(candidates, sizes=(1, 3), judge=judge_of(candidates, 0, 12), ways=("single", "soft", "subset", "weighted"))
     assert found.champion == "subset"
     assert set(found.of("subset").members) == set("ijk")
     assert [entry.score for entry in found.entries] == sorted((entry.score for entry in found.entries), reverse=True)
@@ -88,8 +90,8 @@ def test_a_planted_better_way_is_found() -> None:
 @pytest.mark.long
 def test_a_planted_better_way_is_found_among_all() -> None:
     for seed in range(5):
-        arena = complementary(seed)
-        found = tournament(arena, sizes=range(1, 6), judge=judge_of(arena, seed, 12))
+        candidates = complementary(seed)
+        found = tournament(candidates, sizes=range(1, 6), judge=judge_of(candidates, seed, 12))
         assert found.champion in (
             "subset",
             "stacked",
@@ -120,8 +122,15 @@ def test_a_way_that_nobody_knows_is_refused() -> None:
 
 def test_few_members_are_enough_where_more_win_nothing() -> None:
     """Copies of one member: all sizes score alike, and one is enough."""
-    arena = noise(0)
-    copies = Arena(arena.members, arena.views, np.repeat(arena.probs[:1], 6, axis=0), arena.labels, arena.groups, "accuracy")
+    candidates = noise(0)
+    copies = Candidates(
+        candidates.members,
+        candidates.views,
+        np.repeat(candidates.probs[:1], 6, axis=0),
+        candidates.labels,
+        candidates.groups,
+        "accuracy",
+    )
     found = smallest_if_equal(copies, most=5, judge=judge_of(copies, 0))
     assert (found.k, found.best, found.gain) == (1, 1, None)
     assert len(found.scores) == 5
@@ -133,8 +142,8 @@ def test_members_that_err_apart_are_worth_their_number() -> None:
     labels = np.repeat(rng.integers(0, 3, 100), 3)
     says = np.where(rng.random((7, 300)) < 0.3, (labels + rng.integers(1, 3, (7, 300))) % 3, labels)
     probs = (0.7 * np.eye(3)[says] + 0.1).astype(np.float16)[:, None]
-    arena = Arena(tuple("abcdefg"), ("identity",), probs, labels, np.repeat(np.arange(100), 3).astype(str), "accuracy")
-    found = smallest_if_equal(arena, most=7, judge=judge_of(arena, 0))
+    candidates = Candidates(tuple("abcdefg"), ("identity",), probs, labels, np.repeat(np.arange(100), 3).astype(str), "accuracy")
+    found = smallest_if_equal(candidates, most=7, judge=judge_of(candidates, 0))
     assert 3 <= found.k <= found.best
     assert found.scores[found.best - 1] == max(found.scores)
 
@@ -142,9 +151,9 @@ def test_members_that_err_apart_are_worth_their_number() -> None:
 def honest_on_noise(way: str, seed: int, n_members: int = 120) -> Honest:
     """Of a way that sees fifteen contenders of many members, who know nothing."""
     one = noise(seed, n_groups=60, n_members=n_members)
-    arena = Arena(one.members, ("identity",), one.probs[:, :1], one.labels, one.groups, "accuracy", width=15)
-    choosing = Choosing(arena, way, SIZES)
-    return honest_score(choosing, arena.labels, arena.groups, metric="accuracy", seed=seed, n_resamples=20)
+    candidates = Candidates(one.members, ("identity",), one.probs[:, :1], one.labels, one.groups, "accuracy", width=15)
+    selector = Selector(candidates, way, SIZES)
+    return honest_score(selector, candidates.labels, candidates.groups, metric="accuracy", seed=seed, n_resamples=20)
 
 
 @pytest.mark.parametrize(

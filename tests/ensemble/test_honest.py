@@ -8,10 +8,10 @@ import pytest
 from competitions.labels import Composition, compose
 from competitions.metrics import score_labels
 from ensemble.label.answers import answer_all
-from ensemble.label.cascade import Place
+from ensemble.label.cascade import Subtask
 from ensemble.scoring.honest import choose_together, honest_score, optimistic_score
-from ensemble.selection.candidates import Arena
-from ensemble.selection.selector import Choosing
+from ensemble.selection.candidates import Candidates
+from ensemble.selection.selector import Selector
 from ensemble.votes import RULES, Choose, Floats, Ints, Vote
 from system.errors import UserError
 
@@ -30,10 +30,10 @@ def noise(seed: int, n_classes: int = 3, n_groups: int = 60, n_members: int = 20
 
 def chooser(
     probs: Floats, labels: Ints, *, sizes: Sequence[int] = (3,), metric: str = "accuracy", rule: str = "hard"
-) -> Choosing:
+) -> Selector:
     """The best three by accuracy unless told otherwise."""
     groups = np.array([str(photo) for photo in range(len(labels))])
-    return Choosing(Arena(tuple(NAMES[: len(probs)]), ("identity",), probs[:, None], labels, groups, metric), rule, sizes)
+    return Selector(Candidates(tuple(NAMES[: len(probs)]), ("identity",), probs[:, None], labels, groups, metric), rule, sizes)
 
 
 def test_on_noise_the_interval_is_about_chance_and_the_optimistic_score_is_not() -> None:
@@ -94,17 +94,17 @@ def test_the_member_that_knows_is_found() -> None:
 def test_the_composed_label_chooses_every_task_again() -> None:
     (mask_probs, mask, groups), (age_probs, age, _) = noise(3, 2), noise(4, 3)
     mask_probs[2], age_probs[5] = np.eye(2)[mask], np.eye(3)[age]
-    choices = {Place("mask"): chooser(mask_probs, mask, sizes=[1]), Place("age"): chooser(age_probs, age, sizes=[1])}
+    choices = {Subtask("mask"): chooser(mask_probs, mask, sizes=[1]), Subtask("age"): chooser(age_probs, age, sizes=[1])}
     named = dict(zip(TABLE.tasks, TABLE.classes, strict=True))
 
-    def answer(places: list[Place], votes: list[Vote]) -> Vote:
-        return answer_all(TABLE, places, votes, named)["label"]
+    def answer(subtasks: list[Subtask], votes: list[Vote]) -> Vote:
+        return answer_all(TABLE, subtasks, votes, named)["label"]
 
     label = compose(TABLE, {"mask": mask, "age": age})
     choose = choose_together(choices, answer)
     assert honest_score(choose, label, groups, metric="macro_f1", seed=0, n_resamples=20).mean == 1
     assert optimistic_score(choose, label, metric="log_loss") == pytest.approx(0)
-    weaker = choose_together(choices | {Place("age"): chooser(age_probs[:4], age)}, answer)
+    weaker = choose_together(choices | {Subtask("age"): chooser(age_probs[:4], age)}, answer)
     assert honest_score(weaker, label, groups, metric="macro_f1", seed=0, n_resamples=20).mean < 0.6
 
 

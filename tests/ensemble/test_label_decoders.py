@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from competitions.labels import Composition, compose, compose_probs, decompose, decompose_probs
 from competitions.metrics import METRICS
-from ensemble.label.cascade import Place
+from ensemble.label.cascade import Subtask
 from ensemble.label.choose import WayAccount, choose_way
-from ensemble.label.decode import Together, answer_together, asked_places, asks_joint, default_way, ways
+from ensemble.label.decode import Together, answer_together, asked_subtasks, asks_joint, default_way, ways
 from ensemble.label.decoders import ROUTES, routes
 from ensemble.label.joint_prior import fit_joint
 from ensemble.label.together_ways import TOGETHER
@@ -32,30 +32,30 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "light": ("day", "night"),
 }
 N_PHOTOS = 40
-WHOLE = [Place(task) for task in TABLE.tasks]
-BY_MASK = [Place("age", (("mask", (name,)),)) for name in TABLE.classes[0]]
+WHOLE = [Subtask(task) for task in TABLE.tasks]
+BY_MASK = [Subtask("age", (("mask", (name,)),)) for name in TABLE.classes[0]]
 BY_TWO = [
-    Place("age", (("mask", ("wear",)), ("gender", ("male",)))),
-    Place("age", (("gender", ("female",)), ("mask", ("wear",)))),
-    Place("age", (("mask", ("incorrect", "none")),)),
+    Subtask("age", (("mask", ("wear",)), ("gender", ("male",)))),
+    Subtask("age", (("gender", ("female",)), ("mask", ("wear",)))),
+    Subtask("age", (("mask", ("incorrect", "none")),)),
 ]
-LABEL_BY_MASK = [Place("label", (("mask", ("wear", "none")),)), Place("label", (("mask", ("incorrect",)),))]
-BY_LIGHT = [Place(task, (("light", (name,)),)) for task in ("mask", "age") for name in CLASSES["light"]]
+LABEL_BY_MASK = [Subtask("label", (("mask", ("wear", "none")),)), Subtask("label", (("mask", ("incorrect",)),))]
+BY_LIGHT = [Subtask(task, (("light", (name,)),)) for task in ("mask", "age") for name in CLASSES["light"]]
 ALONE = {  # places of which each gives one answer only, as plans had them before, and their route
     "tasks": WHOLE,
-    "tasks and another": [*WHOLE, Place("light")],
+    "tasks and another": [*WHOLE, Subtask("light")],
     "cascade": [*WHOLE[:2], *BY_MASK],
     "two routers": [*WHOLE[:2], *BY_TWO],
-    "a router outside": [Place("light"), WHOLE[1], *BY_LIGHT],
-    "label": [Place("label")],
-    "label by a router outside": [Place("light"), *(Place("label", (("light", (name,)),)) for name in CLASSES["light"])],
+    "a router outside": [Subtask("light"), WHOLE[1], *BY_LIGHT],
+    "label": [Subtask("label")],
+    "label by a router outside": [Subtask("light"), *(Subtask("label", (("light", (name,)),)) for name in CLASSES["light"])],
 }
-EVERYTHING = [*WHOLE, *BY_TWO, Place("label"), *LABEL_BY_MASK, Place("light")]
+EVERYTHING = [*WHOLE, *BY_TWO, Subtask("label"), *LABEL_BY_MASK, Subtask("light")]
 PLACES = ALONE | {
     "everything": EVERYTHING,
-    "label by a task": [Place("mask"), *LABEL_BY_MASK],
-    "two tasks by light": [*WHOLE, Place("light"), *BY_LIGHT],
-    "subsets beside the label": [*WHOLE[:2], *BY_MASK, Place("label")],
+    "label by a task": [Subtask("mask"), *LABEL_BY_MASK],
+    "two tasks by light": [*WHOLE, Subtask("light"), *BY_LIGHT],
+    "subsets beside the label": [*WHOLE[:2], *BY_MASK, Subtask("label")],
 }
 seeds = st.integers(0, 10**6)
 every_rule = st.sampled_from(sorted(RULES))
@@ -64,12 +64,12 @@ few = settings(max_examples=4)
 every_setting = pytest.mark.parametrize("name", sorted(PLACES))
 
 
-def votes_of(places: list[Place], seed: int, rule: str = "soft") -> list[Vote]:
+def votes_of(subtasks: list[Subtask], seed: int, rule: str = "soft") -> list[Vote]:
     """A vote of three voters of each place, another for each place but the same wherever it stands."""
     found = []
-    for place in places:
-        rng = np.random.default_rng([seed, *map(ord, str(place))])
-        found.append(RULES[rule].vote(rng.dirichlet(np.ones(len(CLASSES[place.task])), (3, N_PHOTOS)).astype(np.float16), None))
+    for subtask in subtasks:
+        rng = np.random.default_rng([seed, *map(ord, str(subtask))])
+        found.append(RULES[rule].vote(rng.dirichlet(np.ones(len(CLASSES[subtask.task])), (3, N_PHOTOS)).astype(np.float16), None))
     return found
 
 
@@ -77,12 +77,12 @@ def joint_of(seed: int) -> tuple[float, ...]:
     return fit_joint(TABLE, np.random.default_rng(seed).integers(0, 10, 50))
 
 
-def way_of(way: str, places: list[Place], seed: int = 0) -> Together:
-    return Together(way, joint_of(seed) if asks_joint(way, places, TABLE) else None)
+def way_of(way: str, subtasks: list[Subtask], seed: int = 0) -> Together:
+    return Together(way, joint_of(seed) if asks_joint(way, subtasks, TABLE) else None)
 
 
-def answers_of(way: str, places: list[Place], seed: int, rule: str = "soft") -> dict[str, Vote]:
-    return answer_together(way_of(way, places), TABLE, places, votes_of(places, seed, rule), CLASSES)
+def answers_of(way: str, subtasks: list[Subtask], seed: int, rule: str = "soft") -> dict[str, Vote]:
+    return answer_together(way_of(way, subtasks), TABLE, subtasks, votes_of(subtasks, seed, rule), CLASSES)
 
 
 def assert_equal(one: dict[str, Vote], other: dict[str, Vote]) -> None:
@@ -96,18 +96,18 @@ def assert_equal(one: dict[str, Vote], other: dict[str, Vote]) -> None:
 @few
 @given(seed=seeds, rule=every_rule)
 def test_the_default_is_bit_equal_to_what_a_plan_answers(name: str, seed: int, rule: str) -> None:
-    places = ALONE[name]
-    whole = answer_all(TABLE, places, votes_of(places, seed, rule), CLASSES)
-    assert_equal(answers_of(default_way(places, TABLE), places, seed, rule), whole)
+    subtasks = ALONE[name]
+    whole = answer_all(TABLE, subtasks, votes_of(subtasks, seed, rule), CLASSES)
+    assert_equal(answers_of(default_way(subtasks, TABLE), subtasks, seed, rule), whole)
 
 
 @every_setting
 @few
 @given(seed=seeds, rule=every_rule)
 def test_tasks_and_label_never_contradict_one_another_and_shares_decide(name: str, seed: int, rule: str) -> None:
-    places = PLACES[name]
-    for way in ways(places, TABLE):
-        answers = answers_of(way, places, seed, rule)
+    subtasks = PLACES[name]
+    for way in ways(subtasks, TABLE):
+        answers = answers_of(way, subtasks, seed, rule)
         assert {*TABLE.tasks, "label"} <= set(answers)
         labels = compose(TABLE, {task: answers[task].labels for task in TABLE.tasks})
         np.testing.assert_array_equal(answers["label"].labels, labels)
@@ -122,29 +122,29 @@ def test_tasks_and_label_never_contradict_one_another_and_shares_decide(name: st
 @every_setting
 @few
 @given(seed=seeds, order=st.permutations(range(12)))
-def test_the_order_of_the_places_changes_nothing(name: str, seed: int, order: list[int]) -> None:
-    places = PLACES[name]
-    shuffled = [places[k] for k in order if k < len(places)]
-    assert ways(shuffled, TABLE) == ways(places, TABLE)
-    for way in ways(places, TABLE):
-        assert_equal(answers_of(way, places, seed, "hard"), answers_of(way, shuffled, seed, "hard"))
+def test_the_order_of_the_subtasks_changes_nothing(name: str, seed: int, order: list[int]) -> None:
+    subtasks = PLACES[name]
+    shuffled = [subtasks[k] for k in order if k < len(subtasks)]
+    assert ways(shuffled, TABLE) == ways(subtasks, TABLE)
+    for way in ways(subtasks, TABLE):
+        assert_equal(answers_of(way, subtasks, seed, "hard"), answers_of(way, shuffled, seed, "hard"))
 
 
 @every_setting
-def test_places_that_have_no_say_can_be_left_out(name: str) -> None:
-    places = PLACES[name]
-    for way in ways(places, TABLE):
-        asked = list(asked_places(way, places, TABLE))
+def test_subtasks_that_have_no_say_can_be_left_out(name: str) -> None:
+    subtasks = PLACES[name]
+    for way in ways(subtasks, TABLE):
+        asked = list(asked_subtasks(way, subtasks, TABLE))
         if way in ROUTES:
-            assert_equal(answers_of(way, places, 1), answers_of(way, asked, 1))
-    assert asked_places("tasks", EVERYTHING, TABLE) == (*WHOLE, Place("light"))
-    assert asked_places("label", EVERYTHING, TABLE) == (Place("label"), Place("light"))
-    assert Place("age") not in asked_places("soft-cascade", EVERYTHING, TABLE)
-    assert asked_places("pool-soft", EVERYTHING, TABLE) == tuple(EVERYTHING)
+            assert_equal(answers_of(way, subtasks, 1), answers_of(way, asked, 1))
+    assert asked_subtasks("tasks", EVERYTHING, TABLE) == (*WHOLE, Subtask("light"))
+    assert asked_subtasks("label", EVERYTHING, TABLE) == (Subtask("label"), Subtask("light"))
+    assert Subtask("age") not in asked_subtasks("soft-cascade", EVERYTHING, TABLE)
+    assert asked_subtasks("pool-soft", EVERYTHING, TABLE) == tuple(EVERYTHING)
 
 
-def test_places_allow_the_routes_they_can_walk() -> None:
-    found = {name: routes(places, TABLE) for name, places in PLACES.items()}
+def test_subtasks_allow_the_routes_they_can_walk() -> None:
+    found = {name: routes(subtasks, TABLE) for name, subtasks in PLACES.items()}
     assert set(found["everything"]) == set(ROUTES)
     assert found["tasks"] == found["tasks and another"] == ("tasks", "experts")
     assert found["cascade"] == found["two routers"] == found["a router outside"] == ("cascade", "soft-cascade")
@@ -152,7 +152,7 @@ def test_places_allow_the_routes_they_can_walk() -> None:
     assert found["label by a task"] == ("label-cascade", "soft-label-cascade")
     assert found["subsets beside the label"] == ("cascade", "label", "soft-cascade")
     assert routes(WHOLE[:2], TABLE) == routes([*WHOLE[1:], *BY_MASK[:1]][1:], TABLE) == ()
-    assert ways([Place("label")], TABLE) == ("label",)
+    assert ways([Subtask("label")], TABLE) == ("label",)
     assert "pool-hard" not in ways(WHOLE, TABLE), "a vote of two always goes to the senior"
     assert list(TOGETHER)[: len(ROUTES)] == list(ROUTES)
 
@@ -160,9 +160,9 @@ def test_places_allow_the_routes_they_can_walk() -> None:
 @few
 @given(seed=seeds, rule=whole_rows)
 def test_the_soft_cascade_is_the_sum_over_masks(seed: int, rule: str) -> None:
-    places = [*WHOLE[:2], *BY_MASK]
-    mask, gender, *ages = (vote.shares for vote in votes_of(places, seed, rule))
-    answers = answers_of("soft-cascade", places, seed, rule)
+    subtasks = [*WHOLE[:2], *BY_MASK]
+    mask, gender, *ages = (vote.shares for vote in votes_of(subtasks, seed, rule))
+    answers = answers_of("soft-cascade", subtasks, seed, rule)
     expected = sum(mask[:, [m]] * ages[m] for m in range(3))
     np.testing.assert_allclose(answers["age"].shares, expected, atol=1e-5)  # a tie is tipped by 1e-6
     for m, g, a in product(range(3), range(2), range(3)):
@@ -174,36 +174,36 @@ def test_the_soft_cascade_is_the_sum_over_masks(seed: int, rule: str) -> None:
 @few
 @given(seed=seeds, rule=whole_rows)
 def test_the_soft_cascade_sums_over_two_routers_routers_outside_and_labels(seed: int, rule: str) -> None:
-    places = [*WHOLE[:2], *BY_TWO]
-    mask, gender, male, female, rest = (vote.shares for vote in votes_of(places, seed, rule))
+    subtasks = [*WHOLE[:2], *BY_TWO]
+    mask, gender, male, female, rest = (vote.shares for vote in votes_of(subtasks, seed, rule))
     wear = mask[:, :1] * (gender[:, :1] * male + gender[:, 1:] * female)
     np.testing.assert_allclose(
-        answers_of("soft-cascade", places, seed, rule)["age"].shares, wear + (mask[:, 1:2] + mask[:, 2:]) * rest, atol=1e-5
+        answers_of("soft-cascade", subtasks, seed, rule)["age"].shares, wear + (mask[:, 1:2] + mask[:, 2:]) * rest, atol=1e-5
     )
 
-    places = [Place("light"), WHOLE[1], *BY_LIGHT]
-    light, gender, *by = (vote.shares for vote in votes_of(places, seed, rule))
+    subtasks = [Subtask("light"), WHOLE[1], *BY_LIGHT]
+    light, gender, *by = (vote.shares for vote in votes_of(subtasks, seed, rule))
     expected = sum(light[:, [k]] * compose_probs(TABLE, {"mask": by[k], "gender": gender, "age": by[2 + k]}) for k in range(2))
-    np.testing.assert_allclose(answers_of("soft-cascade", places, seed, rule)["label"].shares, expected, atol=1e-5)
+    np.testing.assert_allclose(answers_of("soft-cascade", subtasks, seed, rule)["label"].shares, expected, atol=1e-5)
 
-    places = [Place("mask"), *LABEL_BY_MASK]
-    mask, worn, wrong = (vote.shares for vote in votes_of(places, seed, rule))
+    subtasks = [Subtask("mask"), *LABEL_BY_MASK]
+    mask, worn, wrong = (vote.shares for vote in votes_of(subtasks, seed, rule))
     expected = (mask[:, :1] + mask[:, 2:]) * worn + mask[:, 1:2] * wrong
-    np.testing.assert_allclose(answers_of("soft-label-cascade", places, seed, rule)["label"].shares, expected, atol=1e-5)
+    np.testing.assert_allclose(answers_of("soft-label-cascade", subtasks, seed, rule)["label"].shares, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["cascade", "two routers", "a router outside", "everything"])
 @few
 @given(seed=seeds, rule=every_rule)
 def test_routers_that_are_sure_make_the_soft_cascade_the_hard_one(name: str, seed: int, rule: str) -> None:
-    places = PLACES[name]
-    routers = {router for place in places for router, _ in place.where}
+    subtasks = PLACES[name]
+    routers = {router for subtask in subtasks for router, _ in subtask.where}
     votes = [
-        Vote(vote.labels, np.eye(vote.shares.shape[1])[vote.labels]) if not place.where and place.task in routers else vote
-        for place, vote in zip(places, votes_of(places, seed, rule), strict=True)
+        Vote(vote.labels, np.eye(vote.shares.shape[1])[vote.labels]) if not subtask.where and subtask.task in routers else vote
+        for subtask, vote in zip(subtasks, votes_of(subtasks, seed, rule), strict=True)
     ]
-    for hard in {"cascade", "label-cascade"} & set(ways(places, TABLE)):
-        one, other = (answer_together(Together(way), TABLE, places, votes, CLASSES)["label"] for way in (hard, f"soft-{hard}"))
+    for hard in {"cascade", "label-cascade"} & set(ways(subtasks, TABLE)):
+        one, other = (answer_together(Together(way), TABLE, subtasks, votes, CLASSES)["label"] for way in (hard, f"soft-{hard}"))
         np.testing.assert_array_equal(one.labels, other.labels)
         np.testing.assert_allclose(one.shares, other.shares, atol=1e-5)
 
@@ -241,8 +241,8 @@ def test_experts_are_bayes_where_evidence_is_independent_given_the_label(seed: i
 @few
 @given(seeds)
 def test_the_label_route_sums_the_label_up(seed: int) -> None:
-    (vote,) = votes_of([Place("label")], seed)
-    answers = answers_of("label", [*WHOLE, Place("label")], seed)
+    (vote,) = votes_of([Subtask("label")], seed)
+    answers = answers_of("label", [*WHOLE, Subtask("label")], seed)
     np.testing.assert_array_equal(answers["label"].shares, vote.shares)
     cube = vote.shares.reshape(N_PHOTOS, 3, 2, 3)
     np.testing.assert_allclose(answers["gender"].shares, cube.sum(axis=(1, 3)))
@@ -253,7 +253,7 @@ def test_the_label_route_sums_the_label_up(seed: int) -> None:
 @few
 @given(seed=seeds, n_routes=st.integers(3, 7))
 def test_equal_routes_pool_to_that_route(way: str, seed: int, n_routes: int) -> None:
-    (vote,) = votes_of([Place("label")], seed, "geometric")
+    (vote,) = votes_of([Subtask("label")], seed, "geometric")
     pooled = TOGETHER[way].decide([vote] * n_routes)
     np.testing.assert_array_equal(pooled.labels, vote.labels)
     if way != "pool-hard":
@@ -317,14 +317,14 @@ def test_a_way_goes_to_json_and_back_bit_equal(way: str) -> None:
         (Together("experts", (1 / 18,) * 17), WHOLE, "needs a joint prior"),
         (Together("tasks", (1 / 18,) * 18), WHOLE, "leave it out"),
         (Together("tasks"), [*WHOLE, WHOLE[0]], "mask stands twice"),
-        (Together("tasks"), [*WHOLE, Place("light"), Place("light", (("mask", ("wear",)),))], "task light stands twice"),
+        (Together("tasks"), [*WHOLE, Subtask("light"), Subtask("light", (("mask", ("wear",)),))], "task light stands twice"),
         (Together("cascade"), [*WHOLE, *BY_MASK[:2]], "needs one ensemble for mask=none, got none"),
         (Together("cascade"), [*WHOLE, *BY_MASK, *BY_TWO], "needs one ensemble for"),
     ],
 )
-def test_a_way_that_cannot_answer_says_why(together: Together, places: list[Place], message: str) -> None:
+def test_a_way_that_cannot_answer_says_why(together: Together, subtasks: list[Subtask], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        answer_together(together, TABLE, places, votes_of(places, 0), CLASSES)
+        answer_together(together, TABLE, subtasks, votes_of(subtasks, 0), CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -338,7 +338,12 @@ def test_a_value_that_is_no_way_is_refused(value: object) -> None:
 
 SMALL = Composition(("mask", "age"), (("wear", "none"), ("young", "middle", "old")))
 SMALL_CLASSES = dict(zip(SMALL.tasks, SMALL.classes, strict=True)) | {"label": SMALL.label_classes}
-SMALL_PLACES = [Place("mask"), Place("age"), *(Place("age", (("mask", (name,)),)) for name in SMALL.classes[0]), Place("label")]
+SMALL_PLACES = [
+    Subtask("mask"),
+    Subtask("age"),
+    *(Subtask("age", (("mask", (name,)),)) for name in SMALL.classes[0]),
+    Subtask("label"),
+]
 DIAGONAL = np.array([0.45, 0.04, 0.01, 0.01, 0.04, 0.45])
 
 
@@ -356,19 +361,19 @@ class World:
     signal: float
     n_groups: int = 60
 
-    def draw(self, seed: int, places: list[Place]) -> tuple[dict[Place, Choose], Ints, np.ndarray]:
+    def draw(self, seed: int, subtasks: list[Subtask]) -> tuple[dict[Subtask, Choose], Ints, np.ndarray]:
         """Fixed decisions per place, composed labels, groups; each model calibrated for its own task's shares."""
         rng = np.random.default_rng([seed, 7])
         labels = np.repeat(rng.choice(6, self.n_groups, p=self.joint), 3)
         truth = decompose(SMALL, labels) | {"label": labels}
         prior = {task: shares[0] for task, shares in decompose_probs(SMALL, self.joint[None]).items()} | {"label": self.joint}
         choices = {}
-        for place in places:
-            size = len(prior[place.task])
-            seen = self.signal * np.eye(size)[truth[place.task]] + rng.normal(size=(len(labels), size))
-            shares = prior[place.task] * np.exp(max(self.signal, 1.0) * seen)
+        for subtask in subtasks:
+            size = len(prior[subtask.task])
+            seen = self.signal * np.eye(size)[truth[subtask.task]] + rng.normal(size=(len(labels), size))
+            shares = prior[subtask.task] * np.exp(max(self.signal, 1.0) * seen)
             shares /= shares.sum(axis=1, keepdims=True)
-            choices[place] = fixed(shares)
+            choices[subtask] = fixed(shares)
         return choices, labels, np.repeat([f"g{number}" for number in range(self.n_groups)], 3)
 
 
@@ -379,9 +384,9 @@ def fixed(shares: Floats) -> Choose:
 
 
 def chosen(
-    world: World, seed: int, places: list[Place], metric: str = "macro_f1", n_resamples: int = 20
+    world: World, seed: int, subtasks: list[Subtask], metric: str = "macro_f1", n_resamples: int = 20
 ) -> tuple[Together, tuple[WayAccount, ...]]:
-    choices, labels, groups = world.draw(seed, places)
+    choices, labels, groups = world.draw(seed, subtasks)
     return choose_way(choices, SMALL, SMALL_CLASSES, labels, groups, metric=metric, seed=seed, n_resamples=n_resamples)
 
 
@@ -422,17 +427,17 @@ def test_of_1000_cases_of_noise_at_most_75_leave_the_default(name: str, metric: 
 
 
 @pytest.mark.parametrize("metric", sorted(METRICS))
-def test_every_place_is_chosen_once_per_resample_on_drawn_groups_and_asked_about_those_left_out(metric: str) -> None:
+def test_every_subtask_is_chosen_once_per_resample_on_drawn_groups_and_asked_about_those_left_out(metric: str) -> None:
     choices, labels, groups = World(DIAGONAL, 1.0, 20).draw(0, SMALL_PLACES)
-    asked: dict[Place, int] = dict.fromkeys(choices, 0)
+    asked: dict[Subtask, int] = dict.fromkeys(choices, 0)
 
-    def watched(place: Place) -> Choose:
+    def watched(subtask: Subtask) -> Choose:
         def choose(rows: Ints):  # type: ignore[no-untyped-def]
-            asked[place] += 1
+            asked[subtask] += 1
 
             def decide(others: Ints) -> Vote:
                 assert not set(groups[rows]) & set(groups[others])
-                return choices[place](rows)(others)
+                return choices[subtask](rows)(others)
 
             return decide
 
@@ -442,7 +447,7 @@ def test_every_place_is_chosen_once_per_resample_on_drawn_groups_and_asked_about
     spied = choose_way({p: watched(p) for p in choices}, SMALL, SMALL_CLASSES, labels, groups, **options)  # type: ignore[arg-type]
     assert set(asked.values()) == {12}
     order = np.random.default_rng(0).permutation(len(labels))
-    shuffled = {place: fixed(choice(np.arange(1))(order).shares) for place, choice in choices.items()}
+    shuffled = {subtask: fixed(choice(np.arange(1))(order).shares) for subtask, choice in choices.items()}
     again = choose_way(shuffled, SMALL, SMALL_CLASSES, labels[order], groups[order], **options)  # type: ignore[arg-type]
     assert again[0] == spied[0], "the order of photos changes nothing"
     for one, other in zip(spied[1], again[1], strict=True):
@@ -453,18 +458,18 @@ def test_every_place_is_chosen_once_per_resample_on_drawn_groups_and_asked_about
 def test_one_way_needs_no_choice_and_no_way_is_refused() -> None:
     choices, labels, groups = World(DIAGONAL, 1.0).draw(0, SMALL_PLACES)
     options = {"metric": "macro_f1", "seed": 0}
-    alone = {Place("label"): choices[Place("label")]}
+    alone = {Subtask("label"): choices[Subtask("label")]}
     assert choose_way(alone, SMALL, SMALL_CLASSES, labels, groups, **options) == (Together("label"), ())  # type: ignore[arg-type]
     with pytest.raises(UserError, match="do not answer the label by any route: mask"):
-        choose_way({Place("mask"): choices[Place("mask")]}, SMALL, SMALL_CLASSES, labels, groups, **options)  # type: ignore[arg-type]
+        choose_way({Subtask("mask"): choices[Subtask("mask")]}, SMALL, SMALL_CLASSES, labels, groups, **options)  # type: ignore[arg-type]
 
 
 def test_comparing_more_ways_asks_for_more() -> None:
     choices, labels, groups = World(DIAGONAL, 1.2).draw(1, SMALL_PLACES)
     judge = Judge(labels, groups, metric="macro_f1", seed=0, n_resamples=20)
-    before = judge.group_results(choices[Place("label")])
+    before = judge.group_results(choices[Subtask("label")])
     truth = fixed(np.eye(6)[labels])
-    several = judge.results_of_several(lambda rows: lambda others: [choices[Place("label")](rows)(others), truth(rows)(others)])
+    several = judge.results_of_several(lambda rows: lambda others: [choices[Subtask("label")](rows)(others), truth(rows)(others)])
     after = judge.group_results(truth)
     np.testing.assert_array_equal(several[0], before)
     np.testing.assert_array_equal(several[1], after)

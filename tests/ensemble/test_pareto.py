@@ -17,19 +17,19 @@ COSTS = st.fixed_dictionaries(dict.fromkeys(TRIALS, COST))
 USES = st.frozensets(st.tuples(st.sampled_from(TRIALS), st.sampled_from(VIEWS)), min_size=1, max_size=5)
 OPTIONS = st.lists(
     st.tuples(st.sampled_from(["age", "label", "mask"]), st.sampled_from([0.25, 0.5, 0.625, 0.75]), USES), min_size=1, max_size=9
-).map(lambda drawn: [Option(place, f"{n}", score, uses) for n, (place, score, uses) in enumerate(drawn)])
+).map(lambda drawn: [Option(subtask, f"{n}", score, uses) for n, (subtask, score, uses) in enumerate(drawn)])
 
 
 def everything(options: list[Option], costs: Mapping[str, Cost]) -> list[Point]:
     """Every combination, priced one by one."""
-    places = sorted({option.place for option in options})
+    subtasks = sorted({option.subtask for option in options})
     found = []
-    for chosen in product(*([o for o in options if o.place == place] for place in places)):
+    for chosen in product(*([o for o in options if o.subtask == subtask] for subtask in subtasks)):
         uses = frozenset[tuple[str, str]]().union(*(option.uses for option in chosen))
         seconds = sum(round(costs[trial].seconds_per_1000 * 1e9) for trial, _ in uses) / 1e9
         size = sum(round(costs[trial].megabytes * 1e6) for trial in {trial for trial, _ in uses}) / 1e6
-        score = sum(option.score for option in chosen) / len(places)
-        found.append(Point(tuple((option.place, option.name) for option in chosen), score, seconds, size))
+        score = sum(option.score for option in chosen) / len(subtasks)
+        found.append(Point(tuple((option.subtask, option.name) for option in chosen), score, seconds, size))
     return found
 
 
@@ -83,18 +83,18 @@ def test_a_budget_is_kept_and_nothing_that_keeps_it_scores_more(
 
 @given(OPTIONS, COSTS, st.integers(1, 6))
 @settings(max_examples=50)
-def test_a_beam_finds_combinations_that_are_there_and_the_cheapest_of_one_place(
+def test_a_beam_finds_combinations_that_are_there_and_the_cheapest_of_one_subtask(
     options: list[Option], costs: dict[str, Cost], most: int
 ) -> None:
     exact, beam = front(options, costs), front(options, costs, most=most)
     assert beam
     assert all(point in everything(options, costs) for point in beam)
     assert not any(beats(one, other) for one in beam for other in beam)
-    if len({option.place for option in options}) == 1:
+    if len({option.subtask for option in options}) == 1:
         assert beam == exact
 
 
-def test_what_two_places_share_is_paid_once() -> None:
+def test_what_two_subtasks_share_is_paid_once() -> None:
     """`pair` costs age more than `own` does, and nothing once mask has chosen it too."""
     pair = frozenset({("a", "identity"), ("b", "identity")})
     own = frozenset({("c", "identity")})
@@ -102,14 +102,14 @@ def test_what_two_places_share_is_paid_once() -> None:
     costs = {"a": Cost(1.0, 1.0), "b": Cost(1.0, 1.0), "c": Cost(0.5, 0.5)}
     (point,) = front(options, costs)
     assert point == Point((("age", "pair"), ("mask", "pair")), 0.5, 2.0, 2.0)
-    alone = [option for option in options if option.place == "age"]
+    alone = [option for option in options if option.subtask == "age"]
     assert [option.name for option in pruned(alone, [], costs)] == ["own"]
     assert [option.name for option in pruned(alone, options[2:], costs)] == ["own", "pair"]
 
 
 def test_a_score_of_the_whole_is_asked_about_the_front_only() -> None:
     uses = [frozenset((f"t{m}", "identity") for m in range(n + 1)) for n in range(4)]
-    options = [Option(place, f"{n}", n / 4, uses[n]) for place in ("a", "b") for n in range(4)]
+    options = [Option(subtask, f"{n}", n / 4, uses[n]) for subtask in ("a", "b") for n in range(4)]
     costs = {f"t{m}": Cost(1.0, 1.0) for m in range(4)}
     asked: list[dict[str, str]] = []
 
@@ -126,13 +126,13 @@ def test_a_million_combinations_are_laid_in_seconds() -> None:
     costs = {f"t{n}": Cost(float(chance.uniform(0.1, 1)), float(chance.uniform(1, 50))) for n in range(60)}
     options = [
         Option(
-            f"p{place}", f"{n}", float(chance.uniform()), frozenset((f"t{t}", "identity") for t in chance.choice(60, 5, False))
+            f"p{subtask}", f"{n}", float(chance.uniform()), frozenset((f"t{t}", "identity") for t in chance.choice(60, 5, False))
         )
-        for place in range(4)
+        for subtask in range(4)
         for n in range(32)
     ]
     points = front(options, costs)
-    best = sum(max(option.score for option in options if option.place == f"p{place}") for place in range(4)) / 4
+    best = sum(max(option.score for option in options if option.subtask == f"p{subtask}") for subtask in range(4)) / 4
     assert max(point.score for point in points) == pytest.approx(best)
 
 

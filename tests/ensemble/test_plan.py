@@ -112,10 +112,10 @@ MUTATIONS: dict[str, tuple[list[Any], Any, str]] = {
 def test_a_mutated_plan_is_refused(name: str) -> None:
     (*path, last), value, message = MUTATIONS[name]
     changed = deepcopy(plan().to_json())
-    place = changed
+    subtask = changed
     for step in path:
-        place = place[step]
-    place[last] = value
+        subtask = subtask[step]
+    subtask[last] = value
     with pytest.raises(UserError, match=message):
         EnsemblePlan.from_json(changed)
 
@@ -127,14 +127,14 @@ JUNK = st.sampled_from([None, True, -1, 1.5, float("nan"), "", "x", [], [1], [[1
 @given(st.data(), JUNK)
 def test_any_junk_is_a_user_error_or_a_plan(data: st.DataObject, junk: Any) -> None:
     changed = deepcopy(plan().to_json())
-    place: Any = changed
+    subtask: Any = changed
     while True:
-        keys = sorted(place) if isinstance(place, dict) else list(range(len(place)))
+        keys = sorted(subtask) if isinstance(subtask, dict) else list(range(len(subtask)))
         key = data.draw(st.sampled_from(keys))
-        if not (isinstance(place[key], dict | list) and place[key]) or data.draw(st.booleans()):
+        if not (isinstance(subtask[key], dict | list) and subtask[key]) or data.draw(st.booleans()):
             break
-        place = place[key]
-    place[key] = junk
+        subtask = subtask[key]
+    subtask[key] = junk
     with suppress(UserError):
         assert EnsemblePlan.from_json(changed).plan_id
 

@@ -6,42 +6,42 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.ensemble.test_shared_subsets import coarse_arena
+from tests.ensemble.test_shared_subsets import coarse_candidates
 
 from competitions.metrics import METRICS
-from ensemble.plan.spec import Design
+from ensemble.plan.spec import Spec
 from ensemble.postprocess.stacking import Stacking
 from ensemble.scoring.paired import HURTS, UNDECIDED
-from ensemble.selection.candidates import Arena
+from ensemble.selection.candidates import Candidates
 from ensemble.selection.greedy import DECIMALS
 from ensemble.views.journal import Gained, Journal, tta_journal
 from ensemble.views.search import shared_views, try_all, with_views
 from ensemble.views.sets import all_sets
 from ensemble.views.subsets import MOST_VIEWS
 from system.errors import UserError
-from tests.ensemble.test_view_search import design_of, planted, score_of
+from tests.ensemble.test_view_search import planted, score_of, spec_of
 
-Shape = Callable[[int], Arena]
+Shape = Callable[[int], Candidates]
 
 
-def arena_from(probs: np.ndarray, labels: np.ndarray, place: np.ndarray, metric: str) -> Arena:
+def candidates_from(probs: np.ndarray, labels: np.ndarray, place: np.ndarray, metric: str) -> Candidates:
     members, views = probs.shape[:2]
     names = ("identity", *(f"view{number}" for number in range(1, views)))
     groups = np.array([f"g{number:04d}" for number in place])
-    return Arena(tuple(f"m{k}" for k in range(members)), names, probs.astype(np.float16), labels, groups, metric)
+    return Candidates(tuple(f"m{k}" for k in range(members)), names, probs.astype(np.float16), labels, groups, metric)
 
 
-def pure_noise(seed: int, *, metric: str = "macro_f1") -> Arena:
+def pure_noise(seed: int, *, metric: str = "macro_f1") -> Candidates:
     """Two members whose four views know nothing: no view is better than another."""
     rng = np.random.default_rng([seed, 1])
     place = np.repeat(np.arange(60), rng.integers(1, 8, 60))
     labels = rng.integers(0, 3, 60)[place]
     logits = rng.normal(0, 1, (2, 4, 60, 3))[:, :, place] + rng.normal(0, 1, (2, 4, len(place), 3))
     powers = np.exp(logits)
-    return arena_from(powers / powers.sum(axis=-1, keepdims=True), labels, place, metric)
+    return candidates_from(powers / powers.sum(axis=-1, keepdims=True), labels, place, metric)
 
 
-def harmless(seed: int, *, share: float = 0.15, n_groups: int = 80) -> Arena:
+def harmless(seed: int, *, share: float = 0.15, n_groups: int = 80) -> Candidates:
     """The last view overrules the others on some whole groups and some photos, and is right there as often as they are: 70 %."""
     rng = np.random.default_rng([seed, 2])
     place = np.repeat(np.arange(n_groups), rng.integers(1, 8, n_groups))
@@ -58,10 +58,10 @@ def harmless(seed: int, *, share: float = 0.15, n_groups: int = 80) -> Arena:
         probs[0, view] = 0.3 + 0.1 * np.eye(3)[first]
     overrules = (rng.random(n) < share / 2) | (rng.random(n_groups) < share / 2)[place]
     probs[0, 3, overrules] = np.eye(3)[answers()[overrules]]
-    return arena_from(probs, labels, place, "accuracy")
+    return candidates_from(probs, labels, place, "accuracy")
 
 
-def rarely_overruled(seed: int) -> Arena:
+def rarely_overruled(seed: int) -> Candidates:
     """As `harmless`, on so few photos that a bootstrap alone would believe a lucky handful."""
     return harmless(seed, share=0.03, n_groups=150)
 
@@ -69,9 +69,9 @@ def rarely_overruled(seed: int) -> Arena:
 SHAPES: dict[str, Shape] = {"pure noise": pure_noise, "harmless": harmless, "rarely overruled": rarely_overruled}
 
 
-def journal_of(arena: Arena, design: Design | None = None, *, seed: int = 0, n_resamples: int = 200) -> Journal:
-    design = design or Design(tuple((member, 0) for member in range(len(arena.members))), "soft")
-    return tta_journal(arena, arena.sample(), design, seed=seed, n_resamples=n_resamples)
+def journal_of(candidates: Candidates, spec: Spec | None = None, *, seed: int = 0, n_resamples: int = 200) -> Journal:
+    spec = spec or Spec(tuple((member, 0) for member in range(len(candidates.members))), "soft")
+    return tta_journal(candidates, candidates.sample(), spec, seed=seed, n_resamples=n_resamples)
 
 
 def false_verdicts(shape: Shape, n_cases: int) -> tuple[float, float]:
@@ -83,15 +83,15 @@ def false_verdicts(shape: Shape, n_cases: int) -> tuple[float, float]:
 @pytest.mark.parametrize("metric", ["macro_f1", "log_loss"])
 @pytest.mark.parametrize("rule", ["hard", "soft", "rank"])
 def test_every_row_says_what_its_set_scores_and_gains(rule: str, metric: str) -> None:
-    arena = coarse_arena(1, views=4, metric=metric)
-    design, sample = design_of(arena, 2, rule=rule), arena.sample()
-    journal = journal_of(arena, design, n_resamples=20)
+    candidates = coarse_candidates(1, views=4, metric=metric)
+    spec, sample = spec_of(candidates, 2, rule=rule), candidates.sample()
+    journal = journal_of(candidates, spec, n_resamples=20)
     assert journal.exhaustive == (rule == "soft" or (rule, metric) == ("hard", "macro_f1"))
-    rows = {tuple(map(arena.views.index, row.views)): row for row in journal.combinations}
+    rows = {tuple(map(candidates.views.index, row.views)): row for row in journal.combinations}
     assert set(rows) <= set(all_sets(4))
     assert len(rows) == 15 or not journal.exhaustive
     for views, row in rows.items():
-        asked = score_of(arena, sample, with_views(design, dict.fromkeys(design.members, views)))
+        asked = score_of(candidates, sample, with_views(spec, dict.fromkeys(spec.members, views)))
         assert row.score == pytest.approx(asked, abs=2 * 10**-DECIMALS)
         for found, base in ((row.over_all, (0, 1, 2, 3)), (row.over_first, (0,))):
             assert found.gain == pytest.approx(row.score - rows[base].score, abs=1e-8)
@@ -103,9 +103,9 @@ def test_every_row_says_what_its_set_scores_and_gains(rule: str, metric: str) ->
     assert scores == sorted(scores, reverse=True)
     for number, effect in enumerate(journal.effects):
         without = rows[tuple(view for view in range(4) if view != number)]
-        assert (effect.view, effect.without.gain) == (arena.views[number], pytest.approx(without.over_all.gain, abs=1e-8))
+        assert (effect.view, effect.without.gain) == (candidates.views[number], pytest.approx(without.over_all.gain, abs=1e-8))
     assert journal.combinations[0].views == tuple(
-        arena.views[view] for view in dict.fromkeys(view for _, view in shared_views(arena, sample, design).voters)
+        candidates.views[view] for view in dict.fromkeys(view for _, view in shared_views(candidates, sample, spec).voters)
     )
     assert json.loads(json.dumps(journal.to_json()))["hurts"] == list(journal.hurts)
 
@@ -114,11 +114,11 @@ def test_every_row_says_what_its_set_scores_and_gains(rule: str, metric: str) ->
 @pytest.mark.parametrize("metric", sorted(METRICS))
 def test_resamples_score_what_the_drawn_photos_score(metric: str, cells_per_photo: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ensemble.views.subsets.CELLS_PER_PHOTO", cells_per_photo)
-    arena = coarse_arena(2, metric=metric)
-    tried = try_all(arena, Design(((0, 0), (1, 0)), "soft"))
+    candidates = coarse_candidates(2, metric=metric)
+    tried = try_all(candidates, Spec(((0, 0), (1, 0)), "soft"))
     assert tried is not None
     rng = np.random.default_rng(0)
-    place = np.unique(arena.place[tried.rows], return_inverse=True)[1]
+    place = np.unique(candidates.place[tried.rows], return_inverse=True)[1]
     times = rng.integers(0, 3, len(tried.rows))
     draws = rng.integers(0, 3, (6, place.max() + 1)).astype(np.float64)
     expected = [tried.scores(times * draw.astype(np.int64)[place]) for draw in draws]
@@ -127,8 +127,8 @@ def test_resamples_score_what_the_drawn_photos_score(metric: str, cells_per_phot
 
 @pytest.mark.parametrize("rule", ["hard", "soft", "geometric"])
 def test_a_planted_harmful_view_is_named_and_no_other(rule: str) -> None:
-    arena = planted(3)
-    journal = journal_of(arena, design_of(arena, 0, rule=rule))
+    candidates = planted(3)
+    journal = journal_of(candidates, spec_of(candidates, 0, rule=rule))
     assert journal.hurts == ("view2",)
     assert "view2" not in journal.combinations[0].views
     best = journal.combinations[0].over_all
@@ -137,12 +137,12 @@ def test_a_planted_harmful_view_is_named_and_no_other(rule: str) -> None:
 
 
 def test_a_view_that_is_noise_on_a_few_photos_is_named_in_most_cases() -> None:
-    def spoiled(seed: int) -> Arena:
-        arena = harmless(seed, share=0.0)
+    def spoiled(seed: int) -> Candidates:
+        candidates = harmless(seed, share=0.0)
         rng = np.random.default_rng(seed)
-        probs, noise = arena.probs.copy(), rng.random(len(arena.labels)) < 0.15
+        probs, noise = candidates.probs.copy(), rng.random(len(candidates.labels)) < 0.15
         probs[0, 2, noise] = np.eye(3)[rng.integers(0, 3, noise.sum())]
-        return replace(arena, probs=probs, _kept={})
+        return replace(candidates, probs=probs, _kept={})
 
     named = [journal_of(spoiled(seed), n_resamples=2).hurts for seed in range(20)]
     assert sum("view2" in hurts for hurts in named) >= 16
@@ -150,48 +150,52 @@ def test_a_view_that_is_noise_on_a_few_photos_is_named_in_most_cases() -> None:
 
 
 def test_four_lucky_groups_are_no_proof() -> None:
-    arena = harmless(0, share=0.0)
-    probs = arena.probs.copy()
-    wrong = np.flatnonzero(arena.named[0, 0] == arena.labels)
-    firsts = [int(wrong[arena.place[wrong] == group][0]) for group in range(4)]
-    probs[0, 3, firsts] = np.eye(3)[(arena.labels[firsts] + 1) % 3]
-    effect = journal_of(replace(arena, probs=probs, _kept={})).effects[3]
+    candidates = harmless(0, share=0.0)
+    probs = candidates.probs.copy()
+    wrong = np.flatnonzero(candidates.named[0, 0] == candidates.labels)
+    firsts = [int(wrong[candidates.place[wrong] == group][0]) for group in range(4)]
+    probs[0, 3, firsts] = np.eye(3)[(candidates.labels[firsts] + 1) % 3]
+    effect = journal_of(replace(candidates, probs=probs, _kept={})).effects[3]
     assert effect.without.gain > 0
     assert effect.verdict == UNDECIDED
 
 
 def test_many_views_are_tried_one_at_a_time_and_each_still_gets_its_verdict() -> None:
-    arena = planted(0, views=MOST_VIEWS + 1, harmful=(4,), n=400, wrong=0.9)
-    journal = journal_of(arena, design_of(arena, 0, rule="soft"), n_resamples=20)
+    candidates = planted(0, views=MOST_VIEWS + 1, harmful=(4,), n=400, wrong=0.9)
+    journal = journal_of(candidates, spec_of(candidates, 0, rule="soft"), n_resamples=20)
     assert not journal.exhaustive
     assert len(journal.effects) == 13
     assert journal.hurts == ("view4",)
 
 
 def test_of_very_many_sets_only_the_best_get_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
-    arena = planted(0, views=4, n=200)
-    whole = journal_of(arena, n_resamples=20)
+    candidates = planted(0, views=4, n=200)
+    whole = journal_of(candidates, n_resamples=20)
     monkeypatch.setattr("ensemble.views.journal.MOST_DRAWN", 3)
-    few = journal_of(arena, n_resamples=20)
+    few = journal_of(candidates, n_resamples=20)
     drawn = [row for row in few.combinations if row.over_all.low is not None]
-    assert {row.views for row in drawn} == {arena.views, arena.views[:1], *(row.views for row in whole.combinations[:3])}
+    assert {row.views for row in drawn} == {
+        candidates.views,
+        candidates.views[:1],
+        *(row.views for row in whole.combinations[:3]),
+    }
     assert [row for row in whole.combinations if row in drawn] == drawn
 
 
 def test_the_order_of_photos_changes_no_figure() -> None:
-    arena = harmless(1)
-    order = np.random.default_rng(0).permutation(len(arena.labels))
-    assert journal_of(arena.at(order), n_resamples=20) == journal_of(arena, n_resamples=20)
+    candidates = harmless(1)
+    order = np.random.default_rng(0).permutation(len(candidates.labels))
+    assert journal_of(candidates.at(order), n_resamples=20) == journal_of(candidates, n_resamples=20)
 
 
 def test_a_stacking_and_a_single_group_are_refused_and_a_single_view_has_no_effect() -> None:
-    arena = harmless(2)
+    candidates = harmless(2)
     stacking = Stacking(3, (0, 1, 2), ((0.0,) * 3,) * 3, (0.0,) * 3, 1.0)
-    one = arena.sample(np.flatnonzero(arena.place == 3))
+    one = candidates.sample(np.flatnonzero(candidates.place == 3))
     with pytest.raises(UserError) as caught:
-        tta_journal(arena, one, Design(((0, 0),), "soft", stacking=stacking), seed=0)
+        tta_journal(candidates, one, Spec(((0, 0),), "soft", stacking=stacking), seed=0)
     assert len(caught.value.faults) == 2
-    alone = replace(arena, views=arena.views[:1], probs=arena.probs[:, :1], _kept={})
+    alone = replace(candidates, views=candidates.views[:1], probs=candidates.probs[:, :1], _kept={})
     journal = journal_of(alone, n_resamples=5)
     assert (len(journal.combinations), journal.effects, journal.hurts) == (1, (), ())
 

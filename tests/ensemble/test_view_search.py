@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.ensemble.test_shared_subsets import coarse_arena
+from tests.ensemble.test_shared_subsets import coarse_candidates
 
 from competitions.metrics import METRICS
-from ensemble.plan.spec import Design
+from ensemble.plan.spec import Spec
 from ensemble.postprocess.calibration import Calibration
 from ensemble.postprocess.stacking import Stacking
-from ensemble.selection.candidates import Arena, Sample
+from ensemble.selection.candidates import Candidates, Sample
 from ensemble.selection.greedy import DECIMALS
 from ensemble.views.search import own_views, shared_views, try_all, try_forward, with_views
 from ensemble.views.sets import all_sets, sorted_sets
@@ -22,27 +22,27 @@ from ensemble.views.subsets import MOST_VIEWS
 WEIGHTS = ["none", "by member", "by voter", "by class"]
 
 
-def design_of(arena: Arena, seed: int, *, rule: str = "hard", weighted: str = "none") -> Design:
+def spec_of(candidates: Candidates, seed: int, *, rule: str = "hard", weighted: str = "none") -> Spec:
     """Some members with all views."""
     rng = np.random.default_rng(seed)
-    members = rng.permutation(len(arena.members))[: rng.integers(1, len(arena.members) + 1)].tolist()
-    voters = tuple((member, view) for member in members for view in range(len(arena.views)))
-    of_member = rng.integers(1, 4, len(arena.members)).astype(float).tolist()
+    members = rng.permutation(len(candidates.members))[: rng.integers(1, len(candidates.members) + 1)].tolist()
+    voters = tuple((member, view) for member in members for view in range(len(candidates.views)))
+    of_member = rng.integers(1, 4, len(candidates.members)).astype(float).tolist()
     weights: Any = {
         "none": None,
         "by member": tuple(of_member[member] for member, _ in voters),
         "by voter": tuple(rng.integers(1, 4, len(voters)).astype(float).tolist()),
-        "by class": tuple(map(tuple, rng.integers(1, 4, (len(voters), arena.n_classes)).astype(float).tolist())),
+        "by class": tuple(map(tuple, rng.integers(1, 4, (len(voters), candidates.n_classes)).astype(float).tolist())),
     }[weighted]
-    return Design(voters, rule, weights)
+    return Spec(voters, rule, weights)
 
 
-def views_in(design: Design, member: int) -> tuple[int, ...]:
-    return tuple(view for of, view in design.voters if of == member)
+def views_in(spec: Spec, member: int) -> tuple[int, ...]:
+    return tuple(view for of, view in spec.voters if of == member)
 
 
-def score_of(arena: Arena, sample: Sample, design: Design) -> float:
-    return round(arena.score(arena.vote(design, sample.rows), sample), DECIMALS)
+def score_of(candidates: Candidates, sample: Sample, spec: Spec) -> float:
+    return round(candidates.score(candidates.vote(spec, sample.rows), sample), DECIMALS)
 
 
 @given(
@@ -50,54 +50,54 @@ def score_of(arena: Arena, sample: Sample, design: Design) -> float:
 )  # fmt: skip
 @settings(max_examples=25, deadline=None)
 def test_what_is_chosen_is_the_first_of_the_best_of_all_sets(seed: int, rule: str, weighted: str, metric: str) -> None:
-    arena = coarse_arena(seed, metric=metric)
-    sample = arena.sample(np.random.default_rng(seed).integers(0, 60, 60))
-    design = design_of(arena, seed, rule=rule, weighted=weighted)
-    tried = try_all(arena, design)
+    candidates = coarse_candidates(seed, metric=metric)
+    sample = candidates.sample(np.random.default_rng(seed).integers(0, 60, 60))
+    spec = spec_of(candidates, seed, rule=rule, weighted=weighted)
+    tried = try_all(candidates, spec)
     if tried is None:  # votes that do not add up: one view joins after another
         assert (weighted, rule) == ("by class", "soft") or (metric, rule) == ("log_loss", "hard")
         return
-    found = shared_views(arena, sample, design)
-    scores = {views: score_of(arena, sample, with_views(design, dict.fromkeys(design.members, views))) for views in all_sets(3)}
+    found = shared_views(candidates, sample, spec)
+    scores = {views: score_of(candidates, sample, with_views(spec, dict.fromkeys(spec.members, views))) for views in all_sets(3)}
     np.testing.assert_allclose(tried.scores(tried.times(sample)), [scores[views] for views in tried.sets], atol=10**-DECIMALS)
     best = max(scores.values())
-    assert views_in(found, design.members[0]) == next(views for views in all_sets(3) if scores[views] == best)
-    assert found == with_views(design, dict.fromkeys(design.members, views_in(found, design.members[0])))
-    own = own_views(arena, sample, design)
-    assert own.members == design.members
-    for member in design.members:
-        only = with_views(design, {member: (0, 1, 2)})
-        alone = {views: score_of(arena, sample, with_views(only, {member: views})) for views in all_sets(3)}
+    assert views_in(found, spec.members[0]) == next(views for views in all_sets(3) if scores[views] == best)
+    assert found == with_views(spec, dict.fromkeys(spec.members, views_in(found, spec.members[0])))
+    own = own_views(candidates, sample, spec)
+    assert own.members == spec.members
+    for member in spec.members:
+        only = with_views(spec, {member: (0, 1, 2)})
+        alone = {views: score_of(candidates, sample, with_views(only, {member: views})) for views in all_sets(3)}
         assert views_in(own, member) == next(views for views in all_sets(3) if alone[views] == max(alone.values()))
 
 
 @pytest.mark.parametrize("metric", ["macro_f1", "log_loss"])
 @pytest.mark.parametrize("rule", ["hard", "soft", "geometric", "rank"])
-def test_views_that_join_one_by_one_are_voted_on_like_any_design(rule: str, metric: str) -> None:
-    arena = coarse_arena(3, views=4, metric=metric)
-    sample, design = arena.sample(), design_of(arena, 3, rule=rule)
-    tried = try_forward(arena, sample, design)
+def test_views_that_join_one_by_one_are_voted_on_like_any_spec(rule: str, metric: str) -> None:
+    candidates = coarse_candidates(3, views=4, metric=metric)
+    sample, spec = candidates.sample(), spec_of(candidates, 3, rule=rule)
+    tried = try_forward(candidates, sample, spec)
     assert len(tried.sets) == 4 + 3 + 2 + 1
     assert tried.sets == sorted_sets(tried.sets)
-    designs = [with_views(design, dict.fromkeys(design.members, views)) for views in tried.sets]
-    expected = [arena.score(arena.vote(one, sample.rows), sample) for one in designs]
+    specs = [with_views(spec, dict.fromkeys(spec.members, views)) for views in tried.sets]
+    expected = [candidates.score(candidates.vote(one, sample.rows), sample) for one in specs]
     np.testing.assert_allclose(tried.scores(sample.times), expected, atol=1e-9)
 
 
-def refined(arena: Arena, design: Design) -> tuple[Design, Design]:
-    return shared_views(arena, arena.sample(), design), own_views(arena, arena.sample(), design)
+def refined(candidates: Candidates, spec: Spec) -> tuple[Spec, Spec]:
+    return shared_views(candidates, candidates.sample(), spec), own_views(candidates, candidates.sample(), spec)
 
 
 def test_many_views_and_other_rules_go_one_view_at_a_time_and_find_a_planted_set() -> None:
-    arena = planted(0, views=MOST_VIEWS + 2, harmful=(0, 3, 9), wrong=0.9, n=900)
+    candidates = planted(0, views=MOST_VIEWS + 2, harmful=(0, 3, 9), wrong=0.9, n=900)
     for rule in ("hard", "soft", "geometric", "rank"):
-        design = design_of(arena, 1, rule=rule)
-        assert try_all(arena, design) is None
-        for found in refined(arena, design):
+        spec = spec_of(candidates, 1, rule=rule)
+        assert try_all(candidates, spec) is None
+        for found in refined(candidates, spec):
             assert not {0, 3, 9} & {view for _, view in found.voters}
 
 
-def planted(seed: int, *, views: int = 5, harmful: tuple[int, ...] = (2,), wrong: float = 0.6, n: int = 1500) -> Arena:
+def planted(seed: int, *, views: int = 5, harmful: tuple[int, ...] = (2,), wrong: float = 0.6, n: int = 1500) -> Candidates:
     """Three members; harmful views are sure and wrong on a share of the photos, the others help one another."""
     rng = np.random.default_rng(seed)
     labels, place = rng.integers(0, 3, n), np.arange(n) // 5
@@ -109,73 +109,73 @@ def planted(seed: int, *, views: int = 5, harmful: tuple[int, ...] = (2,), wrong
     probs = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     groups = np.array([f"g{number:04d}" for number in place])
     names = ("identity", *(f"view{number}" for number in range(1, views)))
-    return Arena(("a", "b", "c"), names, probs.astype(np.float16), labels, groups, "macro_f1")
+    return Candidates(("a", "b", "c"), names, probs.astype(np.float16), labels, groups, "macro_f1")
 
 
 @pytest.mark.parametrize("rule", ["hard", "soft"])
 @pytest.mark.parametrize("harmful", [(2,), (0, 4)], ids=["a view", "the identity and another"])
 def test_a_planted_better_set_is_found(rule: str, harmful: tuple[int, ...]) -> None:
-    arena = planted(1, harmful=harmful)
-    design = design_of(arena, 0, rule=rule)
-    for found in refined(arena, design):
+    candidates = planted(1, harmful=harmful)
+    spec = spec_of(candidates, 0, rule=rule)
+    for found in refined(candidates, spec):
         assert not set(harmful) & {view for _, view in found.voters}
-        assert score_of(arena, arena.sample(), found) > score_of(arena, arena.sample(), design) + 0.005
+        assert score_of(candidates, candidates.sample(), found) > score_of(candidates, candidates.sample(), spec) + 0.005
 
 
 @pytest.mark.parametrize("rule", ["hard", "soft", "rank"])
 def test_the_order_of_photos_changes_no_set_and_that_of_views_none_that_is_best_alone(rule: str) -> None:
-    arena = planted(2, views=4, n=400)
-    design = design_of(arena, 2, rule=rule)
+    candidates = planted(2, views=4, n=400)
+    spec = spec_of(candidates, 2, rule=rule)
     order = np.random.default_rng(0).permutation(400)
-    assert refined(arena.at(order), design) == refined(arena, design)
-    turned = replace(arena, views=arena.views[::-1], probs=arena.probs[:, ::-1], _kept={})
-    soft = replace(design, rule="soft")
-    for there, here in zip(refined(turned, soft), refined(arena, soft), strict=True):
-        names = [{(member, one.views[view]) for member, view in of.voters} for one, of in ((turned, there), (arena, here))]
+    assert refined(candidates.at(order), spec) == refined(candidates, spec)
+    turned = replace(candidates, views=candidates.views[::-1], probs=candidates.probs[:, ::-1], _kept={})
+    soft = replace(spec, rule="soft")
+    for there, here in zip(refined(turned, soft), refined(candidates, soft), strict=True):
+        names = [{(member, one.views[view]) for member, view in of.voters} for one, of in ((turned, there), (candidates, here))]
         assert names[0] == names[1]
 
 
 def test_views_that_are_all_the_same_leave_the_most_senior_one() -> None:
-    arena = coarse_arena(4)
-    alike = replace(arena, probs=np.repeat(arena.probs[:, :1], 3, axis=1), _kept={})
+    candidates = coarse_candidates(4)
+    alike = replace(candidates, probs=np.repeat(candidates.probs[:, :1], 3, axis=1), _kept={})
     for rule in ("hard", "soft", "geometric"):
-        for found in refined(alike, design_of(alike, 4, rule=rule)):
+        for found in refined(alike, spec_of(alike, 4, rule=rule)):
             assert {view for _, view in found.voters} == {0}
 
 
-def test_a_single_view_an_empty_sample_and_a_stacking_leave_the_design_as_it_is() -> None:
-    arena = coarse_arena(5, views=1)
-    design = design_of(arena, 5, weighted="by voter")
-    assert refined(arena, design) == (design, design)
+def test_a_single_view_an_empty_sample_and_a_stacking_leave_the_spec_as_it_is() -> None:
+    candidates = coarse_candidates(5, views=1)
+    spec = spec_of(candidates, 5, weighted="by voter")
+    assert refined(candidates, spec) == (spec, spec)
     nothing = Sample(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
-    full = coarse_arena(5)
-    design = design_of(full, 5)
-    assert shared_views(full, nothing, design) == own_views(full, nothing, design) == design
+    full = coarse_candidates(5)
+    spec = spec_of(full, 5)
+    assert shared_views(full, nothing, spec) == own_views(full, nothing, spec) == spec
     stacking = Stacking(3, (0, 1, 2), ((0.0,) * 3,) * 6, (0.0,) * 3, 1.0)
-    design = Design(((0, 0), (1, 0)), "soft", stacking=stacking)
-    assert refined(full, design) == (design, design)
+    spec = Spec(((0, 0), (1, 0)), "soft", stacking=stacking)
+    assert refined(full, spec) == (spec, spec)
 
 
 def test_weights_stay_with_their_voters_and_a_new_view_weighs_what_its_member_does() -> None:
-    design = Design(((4, 0), (4, 2), (1, 0)), "hard", (3.0, 2.0, 1.0))
-    found = with_views(design, {4: (1, 2), 1: (0, 1)})
+    spec = Spec(((4, 0), (4, 2), (1, 0)), "hard", (3.0, 2.0, 1.0))
+    found = with_views(spec, {4: (1, 2), 1: (0, 1)})
     assert found.voters == ((4, 1), (4, 2), (1, 0), (1, 1))
     assert found.weights == (3.0, 2.0, 1.0, 1.0)
 
 
 def test_calibrated_members_vote_calibrated() -> None:
-    arena = coarse_arena(6)
+    candidates = coarse_candidates(6)
     turned = (Calibration((1.0,) * 3, (0.0, 3.0, 0.0)),)
-    design = replace(design_of(arena, 6, rule="soft"), calibration=dict.fromkeys(range(4), turned))
-    assert try_all(arena, design) is None
-    found, sample = shared_views(arena, arena.sample(), design), arena.sample()
-    assert found.calibration == design.calibration
-    met = try_forward(arena, sample, design)
-    assert score_of(arena, sample, found) == pytest.approx(max(met.scores(sample.times)), abs=10**-DECIMALS)
+    spec = replace(spec_of(candidates, 6, rule="soft"), calibration=dict.fromkeys(range(4), turned))
+    assert try_all(candidates, spec) is None
+    found, sample = shared_views(candidates, candidates.sample(), spec), candidates.sample()
+    assert found.calibration == spec.calibration
+    met = try_forward(candidates, sample, spec)
+    assert score_of(candidates, sample, found) == pytest.approx(max(met.scores(sample.times)), abs=10**-DECIMALS)
 
 
 def test_answers_are_kept_for_the_next_sample_but_not_for_ever() -> None:
-    arena, asked = coarse_arena(7), []
+    candidates, asked = coarse_candidates(7), []
     for number in [1, 2, 1, 3, 1, 2]:
-        arena.lately(number, lambda number=number: asked.append(number), most=2)
+        candidates.lately(number, lambda number=number: asked.append(number), most=2)
     assert asked == [1, 2, 3, 2], "1 was always asked for lately, 2 was not"

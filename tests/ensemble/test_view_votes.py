@@ -7,22 +7,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ensemble.selection.candidates import Arena
+from ensemble.selection.candidates import Candidates
 from ensemble.views.sets import all_sets
 from ensemble.views.votes import shared_subset_votes, view_sums
 from ensemble.votes import RULES
 
 
-def coarse_arena(
+def coarse_candidates(
     seed: int, *, n: int = 60, members: int = 4, views: int = 3, classes: int = 3, metric: str = "macro_f1"
-) -> Arena:
+) -> Candidates:
     """Members so alike and so coarse that ties are frequent."""
     rng = np.random.default_rng(seed)
     raw = rng.integers(1, 5, (members, views, n, classes)) + rng.integers(0, 6, (n, classes))
     probs = (raw / raw.sum(axis=-1, keepdims=True)).astype(np.float16)
     labels = rng.integers(-1, classes, n)
     groups = np.array([f"g{number:03d}" for number in rng.integers(0, n // 4, n)])
-    return Arena(tuple(f"m{k}" for k in range(members)), tuple(f"v{k}" for k in range(views)), probs, labels, groups, metric)
+    return Candidates(tuple(f"m{k}" for k in range(members)), tuple(f"v{k}" for k in range(views)), probs, labels, groups, metric)
 
 
 @given(
@@ -33,18 +33,18 @@ def coarse_arena(
 def test_every_set_answers_like_the_vote_of_its_members_and_views(
     seed: int, members: int, views: int, classes: int, rule: str, weighted: str
 ) -> None:
-    arena = coarse_arena(seed, members=5, views=views, classes=classes)
+    candidates = coarse_candidates(seed, members=5, views=views, classes=classes)
     rng = np.random.default_rng(seed)
     order = rng.permutation(5)[:members].tolist()
     shape = (members, views, classes) if weighted == "by class" and rule == "hard" else (members, views)
     voices = np.ones(shape, dtype=np.int64) if weighted == "none" else rng.integers(1, 10**5 if weighted == "huge" else 4, shape)
     rows = rng.permutation(60)[:50]
-    votes = shared_subset_votes(arena, order, voices, rows, rule=rule)
-    sums = view_sums(arena, order, voices, rows, rule=rule)
+    votes = shared_subset_votes(candidates, order, voices, rows, rule=rule)
+    sums = view_sums(candidates, order, voices, rows, rule=rule)
     for chosen in all_sets(views):
         answers = votes.constant.copy()
         answers[votes.rows] = votes.named[:, sum(1 << view for view in chosen) - 1]
-        cube = np.concatenate([arena.probs[member][list(chosen)][:, rows] for member in order])
+        cube = np.concatenate([candidates.probs[member][list(chosen)][:, rows] for member in order])
         weights: Any = np.concatenate([voices[place, list(chosen)] for place in range(members)])
         asked = RULES[rule].vote(cube, weights).labels
         np.testing.assert_array_equal(answers, asked)
@@ -53,11 +53,11 @@ def test_every_set_answers_like_the_vote_of_its_members_and_views(
 
 @pytest.mark.parametrize("rule", ["hard", "soft"])
 def test_photos_on_which_no_set_answers_otherwise_are_not_kept_apart(rule: str) -> None:
-    arena = coarse_arena(1)
-    votes = shared_subset_votes(arena, [2, 0], np.ones((2, 3), dtype=np.int64), np.arange(60), rule=rule)
+    candidates = coarse_candidates(1)
+    votes = shared_subset_votes(candidates, [2, 0], np.ones((2, 3), dtype=np.int64), np.arange(60), rule=rule)
     assert 0 < len(votes.rows) < 60
     assert (votes.named != votes.named[:, :1]).any(axis=1).all()
-    same = coarse_arena(2, views=1)
+    same = coarse_candidates(2, views=1)
     alone = shared_subset_votes(same, [0], np.ones((1, 1), dtype=np.int64), np.arange(60), rule=rule)
     assert alone.named.shape == (0, 1)
     np.testing.assert_array_equal(alone.constant, same.named[0, 0])

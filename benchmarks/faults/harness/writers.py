@@ -139,7 +139,7 @@ def trained_writers(place: Path) -> list[Writer]:
     from benchmarks._photos import prepared
     from bundle.choose import choose
     from bundle.export import export
-    from bundle.options import Asked
+    from bundle.options import Options
     from competitions.images.image_cache import open_or_build
     from competitions.prepare import root_of
     from competitions.targets import choose_targets
@@ -157,7 +157,7 @@ def trained_writers(place: Path) -> list[Writer]:
     context = attach(data, config)
     run_trial(config, context)
     tensors, header = read_tensors(context.folder.best)
-    choice = choose(data, Asked(top=1, plain=True))
+    choice = choose(data, Options(top=1, plain=True))
     root = root_of(data.competition, data.paths)
 
     def checkpoint(folder: Path) -> None:
