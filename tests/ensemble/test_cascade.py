@@ -59,7 +59,7 @@ def test_two_conditions_and_several_classes_route_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("places", "message"),
+    ("subtasks", "message"),
     [
         ([Subtask("mask"), *BY_MASK[:2]], "needs one ensemble for mask=none, got none"),
         ([Subtask("mask"), *BY_MASK, BY_MASK[0]], "needs one ensemble for mask=wear, got age@mask=wear, age@mask=wear"),

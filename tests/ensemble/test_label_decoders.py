@@ -305,7 +305,7 @@ def test_a_way_goes_to_json_and_back_bit_equal(way: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("together", "places", "message"),
+    ("together", "subtasks", "message"),
     [
         (Together("pool-sfot"), WHOLE, "did you mean pool-soft"),
         (Together("soft-cascade"), WHOLE, r"do not allow it \(tasks, experts\)"),

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.ensemble.test_shared_subsets import coarse_candidates
 
 from competitions.metrics import METRICS
 from ensemble.plan.spec import Spec
@@ -20,6 +19,7 @@ from ensemble.views.sets import all_sets
 from ensemble.views.subsets import MOST_VIEWS
 from system.errors import UserError
 from tests.ensemble.test_view_search import planted, score_of, spec_of
+from tests.ensemble.test_view_votes import coarse_candidates
 
 Shape = Callable[[int], Candidates]
 

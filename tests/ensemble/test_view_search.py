@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.ensemble.test_shared_subsets import coarse_candidates
 
 from competitions.metrics import METRICS
 from ensemble.plan.spec import Spec
@@ -18,6 +17,7 @@ from ensemble.selection.greedy import DECIMALS
 from ensemble.views.search import own_views, shared_views, try_all, try_forward, with_views
 from ensemble.views.sets import all_sets, sorted_sets
 from ensemble.views.subsets import MOST_VIEWS
+from tests.ensemble.test_view_votes import coarse_candidates
 
 WEIGHTS = ["none", "by member", "by voter", "by class"]
 
