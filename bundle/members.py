@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from competitions.prepare import Prepared
 from competitions.targets import Target
-from ledger.predictions import Predictions
+from ledger.predictions import Predictions, best_predictions
 from ledger.query import all_data_sibling, best_trials, count_finished, fold_siblings
 from ledger.reading import readable_record
 from ledger.retention import weights_of
@@ -18,7 +18,6 @@ from system.paths import CompetitionPaths
 from system.progress import Counting
 from trainables.attach import complete_trial, is_complete
 from trainables.best_weights import best_is_whole, lost_weights
-from trainables.training import best_predictions
 
 log = logging.getLogger("podium.bundle")
 MOST_MEMBERS = 200

@@ -18,6 +18,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ledger.trials import Record, TrialFolder
 from system.files import replace_bytes, sweep
 from system.quarantine import quarantine
 
@@ -165,6 +166,17 @@ def predictions_of(folder: Path, weights: str) -> Predictions:
     return Predictions(folder / weights[:WEIGHTS_LENGTH])
 
 
+def best_predictions(folder: TrialFolder, record: Record) -> Predictions:
+    """The cached predictions of the weights that the trial kept: its best epoch's, or the last one's of a trial on all data.
+
+    Raises:
+        ValueError: The trial has kept no weights.
+    """
+    if record.weights is None:
+        raise ValueError(f"trial {record.trial_id} has kept no weights, so no predictions")
+    return predictions_of(folder.predictions, record.weights)
+
+
 def npy_bytes(array: NDArray[np.generic]) -> bytes:
     """The array as the bytes of an `.npy` file; the same array gives the same bytes."""
     file = io.BytesIO()
@@ -181,15 +193,6 @@ def sealed_npy(array: NDArray[np.generic], listing: bytes) -> bytes:
     """
     data = npy_bytes(array)
     return data + SEAL_MARK + _digest(data) + _digest(listing)
-
-
-def read_npy(path: Path) -> NDArray[np.float16]:
-    """The array in an `.npy` file.
-
-    Raises:
-        ValueError: The file is damaged; the message names it.
-    """
-    return _opened(path)[0]
 
 
 def _opened(path: Path) -> tuple[NDArray[np.float16], bytes | None]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from competitions.prepare import Prepared
 from competitions.targets import Target, targets
-from ledger.predictions import OUTSIDE, PARTS
+from ledger.predictions import OUTSIDE, PARTS, best_predictions
 from ledger.reading import readable_config, readable_record
 from ledger.trials import ALL_DATA, TrialFolder
 from system.errors import UserError
@@ -19,7 +19,7 @@ from trainables.best_weights import best_is_whole, lost_weights
 from trainables.config import TrialConfig
 from trainables.initial_weights import is_trial_start
 from trainables.prediction import Photos, complete, missing_views
-from trainables.training import TrialContext, best_predictions
+from trainables.training import TrialContext
 
 
 def attach(

@@ -359,17 +359,6 @@ def score_of(config: TrialConfig, context: TrialContext, probs: Mapping[str, NDA
     return float(np.mean(scores))
 
 
-def best_predictions(folder: TrialFolder, record: Record) -> Predictions:
-    """The cached predictions of the weights that the trial kept: its best epoch's, or the last one's of a trial on all data.
-
-    Raises:
-        ValueError: The trial has kept no weights.
-    """
-    if record.weights is None:
-        raise ValueError(f"trial {record.trial_id} has kept no weights, so no predictions")
-    return predictions_of(folder.predictions, record.weights)
-
-
 def _new_record(config: TrialConfig) -> Record:
     return Record(
         config.trial_id, config.config_id, config.target, config.fold, config.seed, config.epochs, author=author(), host=host()

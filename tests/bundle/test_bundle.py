@@ -24,13 +24,14 @@ from competitions.targets import choose_targets, targets
 from ensemble.label.cascade import Subtask
 from ensemble.plan.plan import EnsemblePlan
 from ensemble.plan.task_ensemble import vote_task
+from ledger.predictions import best_predictions
 from ledger.trials import ALL_DATA, TrialFolder
 from system.errors import UserError
 from system.paths import CompetitionPaths
 from trainables.attach import attach
 from trainables.config import Question, TrialConfig, resolve
 from trainables.prediction import FEATURE_WIDTH, FEATURES, project
-from trainables.training import best_predictions, run_trial
+from trainables.training import run_trial
 
 
 def train(prepared: Prepared, n: int, names: Sequence[str] | None = None) -> None:

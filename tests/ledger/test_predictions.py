@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ledger.predictions import Predictions, npy_bytes, predictions_of, read_npy
+from ledger.predictions import Predictions, npy_bytes, predictions_of
 
 PHOTOS = (("a", "1f"), ("흰 옷/001.png", "2f"), ("broken", ""))
 HEADS, VIEWS = ("age", "mask"), ("identity", "hflip")
@@ -88,12 +88,13 @@ def test_a_damaged_array_is_named(kept: Predictions) -> None:
 def test_a_flipped_byte_in_the_header_is_a_value_error_or_harmless(
     tmp_path_factory: pytest.TempPathFactory, place: int, byte: int
 ) -> None:
+    kept = Predictions(tmp_path_factory.getbasetemp() / "trials/t0/predictions/flipped")
+    kept.write("test", "age", "identity", [(name, "") for name in "abc"], probs_of(3))
     content = bytearray(npy_bytes(probs_of(3)))
     content[place] = byte
-    path = tmp_path_factory.getbasetemp() / "flipped.npy"
-    path.write_bytes(content)
+    (kept.folder / "test.age.identity.npy").write_bytes(content)
     with suppress(ValueError):
-        assert read_npy(path).ndim >= 0
+        assert kept.read("test", "age", "identity")[1].shape[0] == 3
 
 
 def test_the_same_array_gives_the_same_bytes() -> None:

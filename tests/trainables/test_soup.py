@@ -16,6 +16,7 @@ from competitions.competition import Competition
 from competitions.prepare import Prepared, prepare
 from competitions.targets import targets
 from ledger.merge.versions import read_version
+from ledger.predictions import best_predictions
 from ledger.query import best_trials, list_trials
 from ledger.reading import needs_mending
 from ledger.trials import TrialFolder, trial_folders
@@ -33,7 +34,7 @@ from trainables.config import DEFAULTS, Question, TrialConfig, check_parameters,
 from trainables.families import Tried, family_of, relative
 from trainables.reproduce.retrain import reproduce
 from trainables.soup import average, greedy, make_soup, mean_of, soups
-from trainables.training import TrialRun, best_predictions, run_trial
+from trainables.training import TrialRun, run_trial
 
 TARGET = "colour"
 

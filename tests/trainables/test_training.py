@@ -13,13 +13,13 @@ import pytest
 from competitions.prepare import Prepared
 from competitions.splits import PINNED
 from competitions.targets import targets
-from ledger.predictions import Predictions
+from ledger.predictions import Predictions, best_predictions
 from ledger.trials import ALL_DATA, TrialFolder
 from system.files import file_hash
 from system.sealed_tensors import read_header
 from trainables.attach import complete_trial, is_complete, photos
 from trainables.config import TrialConfig
-from trainables.training import TrialContext, TrialRun, best_predictions, run_trial
+from trainables.training import TrialContext, TrialRun, run_trial
 
 Configure = Callable[..., TrialConfig]
 Attach = Callable[..., TrialContext]
