@@ -85,7 +85,9 @@ def _options(one: Decided, options: Options) -> dict[str, tuple[Option, Decided]
         for name, make in ((f"{members}, one view", _through_one), (f"{members}, all views", _of_size)):
             if len(one.pool.candidates.views) > 1 or make is _of_size:
                 made = make(one, one.plain, k)
-                own = replace(one, selector=made, plain=made if one.selector is one.plain else one.plain.by(one.plain.way, (k,)))
+                own = replace(
+                    one, selector=made, plain=made if one.selector is one.plain else one.plain.by(one.plain.strategy, (k,))
+                )
                 found[name] = _option(subtask, name, one, made, make(one, one.judged(one.plain), k)), own
     return found
 
@@ -111,14 +113,14 @@ def _score(made: Selector, shares: Shares) -> float:
 
 
 def _of_size(one: Decided, plain: Selector, k: int) -> Selector:
-    made = plain.by(plain.way, (k,))
+    made = plain.by(plain.strategy, (k,))
     for _, refine in one.refined:
         made = made.then(refine)
     return made
 
 
 def _through_one(one: Decided, plain: Selector, k: int) -> Selector:
-    made = plain.by(plain.way, (k,)).then(_first_view)
+    made = plain.by(plain.strategy, (k,)).then(_first_view)
     for name, refine in one.refined:
         made = made if name in VIEWS else made.then(refine)
     return made

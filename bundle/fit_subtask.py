@@ -23,9 +23,10 @@ from ensemble.postprocess.label_shift import PriorEstimate, estimate_prior, whol
 from ensemble.postprocess.offsets import PER_CLASS
 from ensemble.scoring.gain import Gain, Judge, Step, keep_what_wins
 from ensemble.selection.candidates import Candidates
-from ensemble.selection.compare import Smallest, Tournament, smallest_if_equal, tournament
+from ensemble.selection.compare import Comparison, Smallest, compare_strategies, smallest_if_equal
 from ensemble.selection.refinements import calibrated, corrected, offset, same_for_group, with_quota
 from ensemble.selection.selector import Refine, Selector
+from ensemble.selection.strategies import STRATEGIES
 from ensemble.views.search import own_views, shared_views
 from system.errors import UserError
 
@@ -66,7 +67,7 @@ class Decided:
         accounts: Of the refinements that were tried.
         refined: Those that won, in their order.
         shares: What is known of the test photos' class shares.
-        tournament: Of all ways, where it was asked for.
+        tournament: Of all strategies, where it was asked for.
         smallest: The fewest members that lose nothing beyond noise, where the number was free.
     """
 
@@ -76,7 +77,7 @@ class Decided:
     accounts: tuple[Gain, ...] = ()
     refined: tuple[tuple[str, Refine], ...] = ()
     shares: Shares = field(default_factory=Shares)
-    tournament: Tournament | None = None
+    tournament: Comparison | None = None
     smallest: Smallest | None = None
 
     def judged(self, selector: Selector) -> Selector:
@@ -109,7 +110,7 @@ def decide_subtask(prepared: Prepared, pool: Pool, options: Options, shares: Sha
         class_weights=class_weights(candidates.labels, candidates.n_classes, shares),
     )
     if options.thorough or options.vote == BEST:
-        held = tournament(candidates, sizes=options.sizes, judge=judge, ways=heeding(options))
+        held = compare_strategies(candidates, sizes=options.sizes, judge=judge, strategies=heeding(options))
         way = held.champion if options.vote == BEST else way
     plain = Selector(pool.candidates, way, options.sizes)
     smallest = _smallest(candidates, options, way, judge)
@@ -192,10 +193,10 @@ def _refinements(prepared: Prepared, pool: Pool, shares: Shares) -> dict[str, Re
     return found
 
 
-def _smallest(candidates: Candidates, options: Options, way: str, judge: Judge) -> Smallest | None:
-    if options.top is not None or way not in ("hard", "soft", "geometric", "rank"):
+def _smallest(candidates: Candidates, options: Options, strategy: str, judge: Judge) -> Smallest | None:
+    if options.top is not None or not STRATEGIES[strategy].takes_best:
         return None
-    return smallest_if_equal(candidates, most=max(options.sizes), judge=judge, way=way)
+    return smallest_if_equal(candidates, most=max(options.sizes), judge=judge, strategy=strategy)
 
 
 def _then(refine: Refine, selector: Selector) -> Selector:

@@ -7,7 +7,7 @@ from typing import Literal
 from competitions.prepare import Prepared
 from ensemble.label.together_ways import TOGETHER
 from ensemble.postprocess.label_shift import METHODS
-from ensemble.selection.strategies import WAYS
+from ensemble.selection.strategies import STRATEGIES
 from system.errors import UserError, unknown
 from trainables.catalog import check_views
 from trainables.devices import device_faults
@@ -24,7 +24,7 @@ class Options:
 
     Attributes:
         top: Members per place; for `None` as many, from 1 to `MOST`, as vote best.
-        vote: One of `ensemble.selection.strategies.WAYS`, or `best`: the winner of the tournament.
+        vote: One of `ensemble.selection.strategies.STRATEGIES`, or `best`: the winner of the tournament.
         targets: Whose trials vote; one per task for `None`. Together they answer the label: tasks, several heads, the label itself,
             or a task by its subsets. Several targets that answer one place share a pool.
         study: Only trials that this study asked for; the whole ledger for `None`.
@@ -81,7 +81,7 @@ class Options:
 
 def heeding(options: Options) -> tuple[str, ...]:
     """The ways to choose that heed the number of members asked for."""
-    return tuple(name for name, way in WAYS.items() if options.top is None or way.most is None or options.top <= way.most)
+    return tuple(name for name, one in STRATEGIES.items() if options.top is None or one.most is None or options.top <= one.most)
 
 
 def check(options: Options, prepared: Prepared) -> None:
@@ -91,7 +91,7 @@ def check(options: Options, prepared: Prepared) -> None:
         UserError: With every fault.
     """
     folds = prepared.competition.split.n_folds
-    ways = {**WAYS, BEST: None}
+    ways = {**STRATEGIES, BEST: None}
     faults = [] if options.top is None or options.top >= 1 else [f"top must be 1 or more, got {options.top}; give --top K"]
     faults += [] if options.vote in ways else [unknown("voting rule", options.vote, ways)]
     faults += [] if options.estimator in METHODS else [unknown("estimator of class shares", options.estimator, METHODS)]
@@ -129,8 +129,8 @@ def check(options: Options, prepared: Prepared) -> None:
         faults.append(
             f"a budget and --front compare hard or soft votes of the best trials, got --vote {options.vote}; give hard or soft"
         )
-    if options.vote in WAYS and options.vote not in heeding(options):
-        taken = WAYS[options.vote].takes
+    if options.vote in STRATEGIES and options.vote not in heeding(options):
+        taken = STRATEGIES[options.vote].takes
         faults.append(f"--top {options.top} has no effect with --vote {options.vote}, which takes {taken}; leave --top out")
     faults += device_faults(options.device)
     if faults:

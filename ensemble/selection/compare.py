@@ -1,8 +1,8 @@
-"""Ways to choose, compared: each chooses on drawn groups and is judged on those left out -> a table and a champion.
+"""Strategies compared: each chooses on drawn groups and is judged on those left out -> a table and a champion.
 
-The way that scores best on the photos that chose is mostly the one that adapted best to them, and of a dozen ways some win by chance. So
-ways are compared by their out-of-bag scores, on the same resamples, and the default stays unless another is better beyond the noise of
-having compared so many (`ensemble.scoring.gain`).
+The strategy that scores best on the photos that chose is mostly the one that adapted best to them, and of a dozen some win by chance.
+So strategies are compared by their out-of-bag scores, on the same resamples. The default stays unless another is better beyond the
+noise of having compared so many (`ensemble.scoring.gain`).
 """
 
 import time
@@ -14,18 +14,18 @@ from typing import Any
 from ensemble.scoring.gain import Gain, Judge
 from ensemble.selection.candidates import Candidates
 from ensemble.selection.selector import Selector
-from ensemble.selection.strategies import WAYS
+from ensemble.selection.strategies import STRATEGIES
 from system.errors import UserError, unknown
 
 DEFAULT = "hard"
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One way.
+class ComparedStrategy:
+    """A row of the table.
 
     Attributes:
-        way: One of `ways.WAYS`.
+        strategy: One of `strategies.STRATEGIES`.
         words: What it does.
         score: Out of bag, of choices made anew.
         gain: Over the default; `None` for the default itself.
@@ -34,7 +34,7 @@ class Entry:
         seconds: What asking it in every resample took; no part of the outcome.
     """
 
-    way: str
+    strategy: str
     words: str
     score: float
     gain: Gain | None
@@ -44,27 +44,36 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Tournament:
+class Comparison:
     """The outcome.
 
     Attributes:
-        entries: Greatest score first; of equal scores in the order of `ways.WAYS`.
-        default: The way that stays where no other is better beyond noise.
-        champion: The way of the greatest score among those whose gain is kept, else the default.
+        entries: Greatest score first; of equal scores in the order of `strategies.STRATEGIES`.
+        default: The strategy that stays where no other is better beyond noise.
+        champion: The strategy of the greatest score among those whose gain is kept, else the default.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ComparedStrategy, ...]
     default: str
     champion: str
 
-    def of(self, way: str) -> Entry:
-        """The entry of one way."""
-        return next(entry for entry in self.entries if entry.way == way)
+    def of(self, strategy: str) -> ComparedStrategy:
+        """The row of one strategy."""
+        return next(entry for entry in self.entries if entry.strategy == strategy)
 
     def to_json(self) -> dict[str, Any]:
         """The table as a JSON value, the same for the same inputs: without seconds."""
-        rows = [{key: value for key, value in asdict(entry).items() if key != "seconds"} for entry in self.entries]
-        rows = [{key: list(value) if isinstance(value, tuple) else value for key, value in row.items()} for row in rows]
+        rows = [
+            {
+                "way": entry.strategy,
+                "words": entry.words,
+                "score": entry.score,
+                "gain": None if entry.gain is None else entry.gain.to_json(),
+                "members": list(entry.members),
+                "views": list(entry.views),
+            }
+            for entry in self.entries
+        ]
         return {"default": self.default, "champion": self.champion, "entries": rows}
 
 
@@ -89,51 +98,56 @@ class Smallest:
         return {**asdict(self), "scores": list(self.scores)}
 
 
-def tournament(
-    candidates: Candidates, *, sizes: Sequence[int], judge: Judge, ways: Sequence[str] = tuple(WAYS), default: str = DEFAULT
-) -> Tournament:
-    """Compare ways to choose.
+def compare_strategies(
+    candidates: Candidates,
+    *,
+    sizes: Sequence[int],
+    judge: Judge,
+    strategies: Sequence[str] = tuple(STRATEGIES),
+    default: str = DEFAULT,
+) -> Comparison:
+    """Compare strategies, each chosen anew in every resample.
 
     Args:
         candidates: The members.
         sizes: The numbers of members that are allowed.
-        judge: Of the candidates's labels and groups.
-        ways: Some of `ways.WAYS`; the default takes part in any case.
-        default: See `Tournament`.
+        judge: Of the candidates' labels and groups.
+        strategies: Some of `strategies.STRATEGIES`; the default takes part in any case.
+        default: See `Comparison`.
 
     Raises:
-        UserError: A way is unknown.
+        UserError: A strategy is unknown.
     """
-    asked = [default, *ways]
-    faults = [unknown("way to choose", way, dict(WAYS)) for way in dict.fromkeys(asked) if way not in WAYS]
+    wanted = [default, *strategies]
+    faults = [unknown("way to choose", name, dict(STRATEGIES)) for name in dict.fromkeys(wanted) if name not in STRATEGIES]
     if faults:
         raise UserError(*faults)
-    order = [way for way in WAYS if way in asked]
-    choices = {way: Selector(candidates, way, tuple(sizes)) for way in order}
+    order = [name for name in STRATEGIES if name in wanted]
+    choices = {name: Selector(candidates, name, tuple(sizes)) for name in order}
     started = time.perf_counter()
     base = judge.group_results(choices[default])
     entries = [_entry(choices[default], judge.score(base), None, time.perf_counter() - started)]
-    for way in (way for way in order if way != default):
+    for name in (name for name in order if name != default):
         started = time.perf_counter()
-        results = judge.group_results(choices[way])
-        gain = judge.compare(way, base, results, n_compared=len(order) - 1)
-        entries.append(_entry(choices[way], gain.after, gain, time.perf_counter() - started))
-    ranked = tuple(sorted(entries, key=lambda entry: (-entry.score, order.index(entry.way))))
-    return Tournament(ranked, default, champion(ranked, default=default))
+        results = judge.group_results(choices[name])
+        gain = judge.compare(name, base, results, n_compared=len(order) - 1)
+        entries.append(_entry(choices[name], gain.after, gain, time.perf_counter() - started))
+    ranked = tuple(sorted(entries, key=lambda entry: (-entry.score, order.index(entry.strategy))))
+    return Comparison(ranked, default, champion(ranked, default=default))
 
 
-def champion(entries: Sequence[Entry], *, default: str = DEFAULT) -> str:
-    """The way of the greatest score whose gain over the default lies above 0, widened for how many were compared; else the default.
+def champion(entries: Sequence[ComparedStrategy], *, default: str = DEFAULT) -> str:
+    """The strategy of the greatest score whose gain over the default lies above 0, widened for how many were compared; else the default.
 
-    Nominally a way that is no better is taken in at most 5 % of tournaments, however many ways take part (Bonferroni). In 1,000 pools of
-    noise with nine ways it was in 3.2 %, and the interval of the champion's gain over the best member alone missed 0 in 9.1 %
+    Nominally a strategy that is no better is taken in at most 5 % of comparisons, however many take part (Bonferroni). In 1,000 pools of
+    noise with nine strategies it was in 3.2 %, and the interval of the champion's gain over the best member alone missed 0 in 9.1 %
     (tests/ensemble/test_compare.py).
     """
     better = [entry for entry in entries if entry.gain is not None and entry.gain.kept]
-    return max(better, key=lambda entry: entry.score).way if better else default
+    return max(better, key=lambda entry: entry.score).strategy if better else default
 
 
-def smallest_if_equal(candidates: Candidates, *, most: int, judge: Judge, way: str = DEFAULT) -> Smallest:
+def smallest_if_equal(candidates: Candidates, *, most: int, judge: Judge, strategy: str = DEFAULT) -> Smallest:
     """Of the best 1 to `most` members the fewest that lose nothing beyond noise against the best number.
 
     Which members are the best is asked anew in each resample. Few are the default: the best number must win against each smaller one
@@ -142,11 +156,11 @@ def smallest_if_equal(candidates: Candidates, *, most: int, judge: Judge, way: s
     Args:
         candidates: The members.
         most: K; no more than there are.
-        judge: Of the candidates's labels and groups.
-        way: Of those of `ways.WAYS` that take the best k.
+        judge: Of the candidates' labels and groups.
+        strategy: One of `strategies.STRATEGIES` that `takes_best`.
     """
     numbers = range(1, min(most, len(candidates.members)) + 1)
-    results = {k: judge.group_results(Selector(candidates, way, (k,))) for k in numbers}
+    results = {k: judge.group_results(Selector(candidates, strategy, (k,))) for k in numbers}
     scores = {k: judge.score(results[k]) for k in numbers}
     best = max(numbers, key=lambda k: (scores[k], -k))
     compared = partial(judge.compare, after=results[best], n_compared=max(1, len(numbers) - 1))
@@ -155,8 +169,8 @@ def smallest_if_equal(candidates: Candidates, *, most: int, judge: Judge, way: s
     return Smallest(k, best, tuple(scores.values()), gains.get(k))
 
 
-def _entry(selector: Selector, score: float, gain: Gain | None, seconds: float) -> Entry:
+def _entry(selector: Selector, score: float, gain: Gain | None, seconds: float) -> ComparedStrategy:
     candidates, spec = selector.candidates, selector.on()
     members = tuple(candidates.members[member] for member in spec.members)
     views = tuple(candidates.views[view] for view in sorted({view for _, view in spec.voters}))
-    return Entry(selector.way, WAYS[selector.way].words, score, gain, members, views, seconds)
+    return ComparedStrategy(selector.strategy, STRATEGIES[selector.strategy].words, score, gain, members, views, seconds)

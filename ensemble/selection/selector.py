@@ -1,4 +1,4 @@
-"""The choice for one task as a function that can be made anew: `Selector(candidates, way, sizes, steps)(rows)(other rows) -> Vote`."""
+"""The choice for one task as a function that can be made anew: `Selector(candidates, strategy, sizes)(rows)(other rows) -> Vote`."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from ensemble.plan.spec import Spec
 from ensemble.selection.candidates import Candidates, Sample
-from ensemble.selection.strategies import WAYS, Sizes
+from ensemble.selection.strategies import STRATEGIES, Sizes
 from ensemble.votes import Decide, Ints, Vote
 
 Refine = Callable[[Candidates, Sample, Spec], Spec]
@@ -20,14 +20,14 @@ class Selector:
 
     Attributes:
         candidates: The members.
-        way: One of `ways.WAYS`.
+        strategy: One of `strategies.STRATEGIES`.
         sizes: The numbers of members that are allowed.
         step: What is fitted on top of the choice before, on the sample that chose.
         before: The choice that it refines; both together or neither.
     """
 
     candidates: Candidates
-    way: str
+    strategy: str
     sizes: Sizes
     step: Refine | None = None
     before: "Selector | None" = None
@@ -41,14 +41,14 @@ class Selector:
         return lambda others: self._vote(spec, key + _digest(others), others)
 
     def on(self, rows: Ints | None = None) -> Spec:
-        """The design chosen on these rows; on all labelled photos for `None`. Made once: several questions ask for it."""
+        """The spec chosen on these rows; on all labelled photos for `None`. Made once: several questions ask for it."""
         return self._on(rows, b"" if rows is None else _digest(rows))
 
     def _on(self, rows: Ints | None, key: bytes) -> Spec:
         if key not in self._made:
             sample = self.candidates.sample(rows)
             if self.step is None or self.before is None:
-                self._made[key] = WAYS[self.way].spec(self.candidates, sample, self.sizes)
+                self._made[key] = STRATEGIES[self.strategy].spec(self.candidates, sample, self.sizes)
             else:
                 self._made[key] = self.step(self.candidates, sample, self.before._on(rows, key))
         return self._made[key]
@@ -71,9 +71,9 @@ class Selector:
         before = None if self.before is None else self.before.on_candidates(candidates)
         return replace(self, candidates=candidates, before=before, _made={}, _voted={})
 
-    def by(self, way: str, sizes: Sequence[int] | None = None) -> "Selector":
-        """Another way on the same candidates, without steps."""
-        return Selector(self.candidates, way, self.sizes if sizes is None else sizes)
+    def by(self, strategy: str, sizes: Sequence[int] | None = None) -> "Selector":
+        """Another strategy on the same candidates, without steps."""
+        return Selector(self.candidates, strategy, self.sizes if sizes is None else sizes)
 
     def at(self, rows: Ints) -> "ChosenAt":
         """The same choice, asked about some photos by their positions among `rows int64 (n,)`."""

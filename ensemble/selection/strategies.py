@@ -1,6 +1,6 @@
-"""Ways to choose: candidates, the photos that choose and the numbers of members allowed -> a design. Each is a line of `WAYS`.
+"""Strategies: candidates, the photos that choose and the numbers of members allowed -> a spec. Each is a line of `STRATEGIES`.
 
-A way sees nothing but the sample it is given, and ranks members anew by it, so it can be asked again in every resample;
+A strategy sees nothing but the sample it is given, and ranks members anew by it, so it can be asked again in every resample;
 `ensemble.selection.compare` compares them on groups that did not choose.
 """
 
@@ -36,20 +36,22 @@ UNSEEN = 0.5
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to choose.
+class Strategy:
+    """One way to choose members: a line of `STRATEGIES`.
 
     Attributes:
         words: What it does, for people.
-        spec: From candidates, sample and allowed numbers of members to a design.
+        spec: From candidates, sample and allowed numbers of members to a spec.
         takes: How many members it takes, where it does not heed every allowed number.
         most: The greatest number that it heeds; `None` for any.
+        takes_best: Whether it takes the best k of the members, so that the fewest that are enough can be asked for.
     """
 
     words: str
     spec: Callable[[Candidates, Sample, Sizes], Spec]
     takes: str = ""
     most: int | None = None
+    takes_best: bool = False
 
 
 def single(candidates: Candidates, sample: Sample, sizes: Sizes) -> Spec:
@@ -169,7 +171,7 @@ def stacked(candidates: Candidates, sample: Sample, sizes: Sizes) -> Spec:
 
 
 def _best(candidates: Candidates, sample: Sample, specs: Sequence[Spec]) -> Spec:
-    """The design that scores best; the first of equals, and where there is nothing to score on."""
+    """The spec that scores best; the first of equals, and where there is nothing to score on."""
     if len(specs) == 1 or not len(sample.rows):
         return specs[0]
     scores = [candidates.score(vote, sample) for vote in candidates.votes_of(specs, sample.rows)]
@@ -215,19 +217,23 @@ def _log_odds(right: float, wrong: float, n_classes: int) -> float:
     return float(max(1, round(PER_UNIT * float(np.log((right + UNSEEN) / (wrong + UNSEEN) * (n_classes - 1))))))
 
 
-WAYS: dict[str, Way] = {
-    "single": Way("the best trial alone", single, "one trial", 1),
-    "hard": Way("hard vote of all views of the best trials", partial(top, rule="hard")),
-    "soft": Way("their mean probabilities", partial(top, rule="soft")),
-    "geometric": Way("their mean logarithms", partial(top, rule="geometric")),
-    "rank": Way("their mean ranks", partial(top, rule="rank")),
-    "weighted": Way("hard vote, trials weighing the log-odds of being right", weighted),
-    "class-weighted": Way("hard vote, each word weighing the log-odds of being right for its class", weighted_by_class),
-    "greedy-soft": Way("greedy selection with replacement, mean probabilities", partial(greedy, rule="soft"), *GREEDY),
-    "greedy-hard": Way("greedy selection with replacement, hard vote", partial(greedy, rule="hard"), *GREEDY),
-    "bagged-greedy-soft": Way("greedy selection in ten random halves, mean probabilities", partial(bagged, rule="soft"), *GREEDY),
-    "bagged-greedy-hard": Way("greedy selection in ten random halves, hard vote", partial(bagged, rule="hard"), *GREEDY),
-    "subset": Way("hard vote of the best subset of the best 12 trials, exactly", subset, f"at most {LARGEST} trials", LARGEST),
-    "diverse": Way("hard vote of the best trials that agree seldom enough", diverse),
-    "stacked": Way("logistic regression on log-probabilities", stacked),
+STRATEGIES: dict[str, Strategy] = {
+    "single": Strategy("the best trial alone", single, "one trial", 1),
+    "hard": Strategy("hard vote of all views of the best trials", partial(top, rule="hard"), takes_best=True),
+    "soft": Strategy("their mean probabilities", partial(top, rule="soft"), takes_best=True),
+    "geometric": Strategy("their mean logarithms", partial(top, rule="geometric"), takes_best=True),
+    "rank": Strategy("their mean ranks", partial(top, rule="rank"), takes_best=True),
+    "weighted": Strategy("hard vote, trials weighing the log-odds of being right", weighted),
+    "class-weighted": Strategy("hard vote, each word weighing the log-odds of being right for its class", weighted_by_class),
+    "greedy-soft": Strategy("greedy selection with replacement, mean probabilities", partial(greedy, rule="soft"), *GREEDY),
+    "greedy-hard": Strategy("greedy selection with replacement, hard vote", partial(greedy, rule="hard"), *GREEDY),
+    "bagged-greedy-soft": Strategy(
+        "greedy selection in ten random halves, mean probabilities", partial(bagged, rule="soft"), *GREEDY
+    ),
+    "bagged-greedy-hard": Strategy("greedy selection in ten random halves, hard vote", partial(bagged, rule="hard"), *GREEDY),
+    "subset": Strategy(
+        "hard vote of the best subset of the best 12 trials, exactly", subset, f"at most {LARGEST} trials", LARGEST
+    ),
+    "diverse": Strategy("hard vote of the best trials that agree seldom enough", diverse),
+    "stacked": Strategy("logistic regression on log-probabilities", stacked),
 }

@@ -17,7 +17,7 @@ from ensemble.scoring.honest import honest_score
 from ensemble.selection.candidates import Candidates, Sample
 from ensemble.selection.refinements import same_for_group, with_quota
 from ensemble.selection.selector import Selector
-from ensemble.selection.strategies import WAYS
+from ensemble.selection.strategies import STRATEGIES
 
 
 def candidates_of(
@@ -83,7 +83,7 @@ def test_scores_count_each_photo_as_often_as_it_was_drawn(metric: str) -> None:
     np.testing.assert_allclose(candidates.member_scores(sample), alone, atol=1e-12)
 
 
-@pytest.mark.parametrize("way", sorted(WAYS))
+@pytest.mark.parametrize("way", sorted(STRATEGIES))
 def test_every_way_gives_a_spec_of_allowed_size_that_decides(way: str) -> None:
     candidates = candidates_of(5, members=6)
     selector = Selector(candidates, way, (1, 2, 3))
@@ -98,14 +98,14 @@ def test_every_way_gives_a_spec_of_allowed_size_that_decides(way: str) -> None:
     assert selector.on() == Selector(candidates, way, (1, 2, 3)).on()
 
 
-@pytest.mark.parametrize("way", sorted(WAYS))
+@pytest.mark.parametrize("way", sorted(STRATEGIES))
 def test_the_order_of_photos_changes_no_spec(way: str) -> None:
     candidates = candidates_of(7, members=5, skill=0.5)
     order = np.random.default_rng(0).permutation(len(candidates.labels))
     assert Selector(candidates, way, (1, 2, 3)).on() == Selector(candidates.at(order), way, (1, 2, 3)).on()
 
 
-@pytest.mark.parametrize("way", sorted(WAYS))
+@pytest.mark.parametrize("way", sorted(STRATEGIES))
 def test_one_member_at_any_size_is_exactly_that_member(way: str) -> None:
     candidates = candidates_of(11, members=1, views=1)
     rows = np.arange(len(candidates.labels))
@@ -113,11 +113,11 @@ def test_one_member_at_any_size_is_exactly_that_member(way: str) -> None:
     np.testing.assert_array_equal(vote.labels, candidates.named[0, 0])
 
 
-@pytest.mark.parametrize("way", sorted(WAYS))
+@pytest.mark.parametrize("way", sorted(STRATEGIES))
 def test_a_sample_without_a_label_leaves_the_order_as_it_is(way: str) -> None:
     candidates = candidates_of(13)
     nothing = Sample(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
-    assert WAYS[way].spec(candidates, nothing, (1, 2)).members[0] == 0
+    assert STRATEGIES[way].spec(candidates, nothing, (1, 2)).members[0] == 0
 
 
 @pytest.mark.parametrize(

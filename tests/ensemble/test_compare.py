@@ -1,4 +1,4 @@
-"""Ways compared on groups that chose nothing: on noise the default stays, a planted better way is found, and few members are enough."""
+"""Strategies compared on groups left out: on noise the default stays, a planted better one is found and few members are enough."""
 
 import json
 
@@ -8,14 +8,14 @@ import pytest
 from ensemble.scoring.gain import Gain, Judge
 from ensemble.scoring.honest import Honest, honest_score
 from ensemble.selection.candidates import Candidates
-from ensemble.selection.compare import Tournament, smallest_if_equal, tournament
+from ensemble.selection.compare import Comparison, compare_strategies, smallest_if_equal
 from ensemble.selection.selector import Selector
-from ensemble.selection.strategies import WAYS
+from ensemble.selection.strategies import STRATEGIES
 from system.errors import UserError
 
 SLOW = ("greedy-soft", "greedy-hard", "bagged-greedy-soft", "bagged-greedy-hard", "stacked")
 """Tenths of a second to seconds for 25 resamples even here. They take part in the planted case."""
-QUICK = tuple(way for way in WAYS if way not in SLOW)
+QUICK = tuple(strategy for strategy in STRATEGIES if strategy not in SLOW)
 SIZES = (1, 3, 5)
 
 
@@ -48,22 +48,22 @@ def judge_of(candidates: Candidates, seed: int, n_resamples: int = 25) -> Judge:
     return Judge(candidates.labels, candidates.groups, metric=candidates.metric, seed=seed, n_resamples=n_resamples)
 
 
-def held(seed: int, ways: tuple[str, ...]) -> Tournament:
+def held(seed: int, strategies: tuple[str, ...]) -> Comparison:
     candidates = noise(seed)
-    return tournament(candidates, sizes=SIZES, judge=judge_of(candidates, seed), ways=ways)
+    return compare_strategies(candidates, sizes=SIZES, judge=judge_of(candidates, seed), strategies=strategies)
 
 
-def champion_on_noise(seed: int, ways: tuple[str, ...]) -> tuple[str, Gain]:
+def champion_on_noise(seed: int, strategies: tuple[str, ...]) -> tuple[str, Gain]:
     """The champion where nothing is to be won, and its gain over the best member alone."""
     candidates = noise(seed)
     judge = judge_of(candidates, seed)
-    champion = tournament(candidates, sizes=SIZES, judge=judge, ways=ways).champion
-    single, chosen = (judge.group_results(Selector(candidates, way, SIZES)) for way in ("single", champion))
+    champion = compare_strategies(candidates, sizes=SIZES, judge=judge, strategies=strategies).champion
+    single, chosen = (judge.group_results(Selector(candidates, strategy, SIZES)) for strategy in ("single", champion))
     return champion, judge.compare("champion for single", single, chosen)
 
 
-def check_promise(n: int, ways: tuple[str, ...], replaced_at_most: float, covered_at_least: float) -> None:
-    outcomes = [champion_on_noise(seed, ways) for seed in range(n)]
+def check_promise(n: int, strategies: tuple[str, ...], replaced_at_most: float, covered_at_least: float) -> None:
+    outcomes = [champion_on_noise(seed, strategies) for seed in range(n)]
     replaced = np.mean([champion != "hard" for champion, _ in outcomes])
     covered = np.mean([gain.low <= 0 <= gain.high for _, gain in outcomes])
     assert replaced <= replaced_at_most, f"the default was replaced in {replaced:.1%} of {n}"
@@ -79,19 +79,21 @@ def test_in_a_thousand_pools_of_noise_the_promise_of_the_spec_holds() -> None:
     check_promise(1000, QUICK, replaced_at_most=0.075, covered_at_least=0.87)
 
 
-def test_a_planted_better_way_is_found() -> None:
+def test_a_planted_better_strategy_is_found() -> None:
     candidates = complementary(0)
-    found = tournament(candidates, sizes=(1, 3), judge=judge_of(candidates, 0, 12), ways=("single", "soft", "subset", "weighted"))
+    found = compare_strategies(
+        candidates, sizes=(1, 3), judge=judge_of(candidates, 0, 12), strategies=("single", "soft", "subset", "weighted")
+    )
     assert found.champion == "subset"
     assert set(found.of("subset").members) == set("ijk")
     assert [entry.score for entry in found.entries] == sorted((entry.score for entry in found.entries), reverse=True)
 
 
 @pytest.mark.long
-def test_a_planted_better_way_is_found_among_all() -> None:
+def test_a_planted_better_strategy_is_found_among_all() -> None:
     for seed in range(5):
         candidates = complementary(seed)
-        found = tournament(candidates, sizes=range(1, 6), judge=judge_of(candidates, seed, 12))
+        found = compare_strategies(candidates, sizes=range(1, 6), judge=judge_of(candidates, seed, 12))
         assert found.champion in (
             "subset",
             "stacked",
@@ -110,12 +112,12 @@ def test_the_outcome_is_json_and_the_same_for_the_same_inputs() -> None:
     assert one == two
     assert json.dumps(one.to_json()) == json.dumps(two.to_json())
     assert json.loads(json.dumps(one.to_json())) == one.to_json()
-    assert {entry.way for entry in one.entries} == {"single", "soft", "hard"}
+    assert {entry.strategy for entry in one.entries} == {"single", "soft", "hard"}
     assert one.of("hard").gain is None
     assert all(entry.gain.n_compared == 2 for entry in one.entries if entry.gain is not None)
 
 
-def test_a_way_that_nobody_knows_is_refused() -> None:
+def test_a_strategy_that_nobody_knows_is_refused() -> None:
     with pytest.raises(UserError, match="hardest"):
         held(0, ("hardest",))
 
@@ -148,19 +150,20 @@ def test_members_that_err_apart_are_worth_their_number() -> None:
     assert found.scores[found.best - 1] == max(found.scores)
 
 
-def honest_on_noise(way: str, seed: int, n_members: int = 120) -> Honest:
-    """Of a way that sees fifteen contenders of many members, who know nothing."""
+def honest_on_noise(strategy: str, seed: int, n_members: int = 120) -> Honest:
+    """Of a strategy that sees fifteen contenders of many members, who know nothing."""
     one = noise(seed, n_groups=60, n_members=n_members)
     candidates = Candidates(one.members, ("identity",), one.probs[:, :1], one.labels, one.groups, "accuracy", width=15)
-    selector = Selector(candidates, way, SIZES)
+    selector = Selector(candidates, strategy, SIZES)
     return honest_score(selector, candidates.labels, candidates.groups, metric="accuracy", seed=seed, n_resamples=20)
 
 
 @pytest.mark.parametrize(
-    "way", ["hard", "diverse", "greedy-hard", *(pytest.param(way, marks=pytest.mark.long) for way in ("subset", "stacked"))]
+    "strategy",
+    ["hard", "diverse", "greedy-hard", *(pytest.param(strategy, marks=pytest.mark.long) for strategy in ("subset", "stacked"))],
 )
-def test_who_is_seen_is_asked_anew_so_no_way_is_honest_about_luck_it_kept(way: str) -> None:
-    n = 6 if way in SLOW else 12
-    found = [honest_on_noise(way, seed) for seed in range(n)]
+def test_who_is_seen_is_asked_anew_so_no_strategy_is_honest_about_luck_it_kept(strategy: str) -> None:
+    n = 6 if strategy in SLOW else 12
+    found = [honest_on_noise(strategy, seed) for seed in range(n)]
     assert np.mean([one.mean for one in found]) < 1 / 3 + 0.03, "0.06 too good where contenders are those of all photos"
     assert sum(one.low > 1 / 3 for one in found) <= 2
