@@ -1,0 +1,56 @@
+"""The pictures show what is there: they are drawn anew, and compared with folders, imports and numbers."""
+
+import ast
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NOT_ROOMS = {"tests", "benchmarks", "docs"}
+
+
+def drawing(name: str) -> ModuleType:
+    """The script `docs/<name>.py` as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+HOUSE = drawing("draw_house")
+
+
+def imports_of(folder: str) -> set[str]:
+    """The folders that any file of a folder imports, inside functions too."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / folder).rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    return {(node.module or "").split(".")[0] for node in nodes if isinstance(node, ast.ImportFrom)}
+
+
+def test_the_house_is_drawn_as_its_script_draws_it() -> None:
+    assert HOUSE.PICTURE.read_text(encoding="utf-8") == HOUSE.house(), "run: python docs/draw_house.py"
+
+
+def test_the_house_shows_every_folder_and_every_wing() -> None:
+    shown = {room.name: set(room.wings) for _, rooms in HOUSE.FLOORS for room in rooms}
+    there: dict[str, set[str]] = {
+        path.parent.name: set() for path in ROOT.glob("*/__init__.py") if path.parent.name not in NOT_ROOMS
+    }
+    for path in ROOT.glob("*/*/__init__.py"):
+        if path.parts[-3] in there:
+            there[path.parts[-3]].add(path.parts[-2])
+    assert shown == there, "draw it in docs/draw_house.py"
+
+
+def test_the_house_shows_every_verb() -> None:
+    assert {f"{name}.py" for names in HOUSE.VERBS for name in names} == {path.name for path in ROOT.glob("*.py")}
+
+
+@pytest.mark.parametrize("upper", [room.name for _, rooms in HOUSE.FLOORS[:1] for room in rooms])
+def test_the_arrows_are_the_imports(upper: str) -> None:
+    below = {room.name for room in HOUSE.FLOORS[1][1]}
+    assert imports_of(upper) & below == {used for user, used in HOUSE.USES if user == upper}
