@@ -12,13 +12,15 @@ PAGES = sorted(["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *(f"docs/{page.n
 MOST_WORDS = 35
 FOLDERS = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 SENTENCE_ENDS = re.compile(r"(?<=[.?!])[)*_\"]*\s+(?=[A-Z\"'(*_`<0-9-])")
+EXAMPLES = {"first", "mine", "_mine", "typo"}
+"""Names of files that a page lets its reader write."""
 ABBREVIATED = re.compile(r"\b(e\.g|i\.e|et al|vs|etc)\.")
 
 
 def without_code(text: str) -> str:
     """The page without fenced and indented blocks and without tables."""
     text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
-    return re.sub(r"^( {4}(?![*-] )|\|).*$", "", text, flags=re.MULTILINE)
+    return re.sub(r"^( {4}(?![*-] )|\s*\|).*$", "", text, flags=re.MULTILINE)
 
 
 def sentences(text: str) -> Iterator[str]:
@@ -35,7 +37,8 @@ def names_in(text: str) -> Iterator[tuple[str, str]]:
         re.findall(r"`[^`\n]+`|^ {4}.*$", text, re.MULTILINE) + re.findall(r"^```.*?^```$", text, re.MULTILINE | re.DOTALL)
     )
     for found in re.findall(rf"(?<![\w./-])((?:{'|'.join([*FOLDERS, 'tests'])})/[\w/]+\.(?:py|yaml))", code):
-        yield "path", found
+        if Path(found).stem not in EXAMPLES:
+            yield "path", found
     for found in re.findall(rf"(?<![\w./\"'-])((?:{'|'.join(FOLDERS)})(?:\.\w+)+)", code):
         yield "module", found
 
