@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -54,3 +55,16 @@ def test_the_house_shows_every_verb() -> None:
 def test_the_arrows_are_the_imports(upper: str) -> None:
     below = {room.name for room in HOUSE.FLOORS[1][1]}
     assert imports_of(upper) & below == {used for user, used in HOUSE.USES if user == upper}
+
+
+def test_the_demo_is_drawn_from_its_numbers() -> None:
+    demo = drawing("draw_demo")
+    numbers = json.loads(demo.NUMBERS.read_text(encoding="utf-8"))
+    assert demo.PICTURE.read_text(encoding="utf-8") == demo.picture(numbers), "run: python docs/draw_demo.py"
+
+
+def test_the_picture_and_the_page_show_the_same_run() -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    for row in json.loads((ROOT / "docs/demo.json").read_text(encoding="utf-8"))["rows"]:
+        shown = " ".join(f"{row[key]:.4f}" for key in ("single_truth", "hard_truth", "soft_truth", "exported_truth"))
+        assert shown in " ".join(page.split())
