@@ -3,13 +3,13 @@
 from collections import Counter
 from typing import Any
 
+from ledger.index.rows import OF_A_SPLIT
 from ledger.reading import readable_config, readable_record
 from ledger.studies import StudyFolder, study_folder, study_folders
 from ledger.trials import ALL_DATA, Record, TrialFolder, trial_folders
 from system.files import fingerprint
 from system.paths import CompetitionPaths
 
-OF_A_SPLIT = ("split", "data", "fold", "seed")
 DESCENDING = ("score",)
 Row = dict[str, Any]
 

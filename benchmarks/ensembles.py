@@ -21,7 +21,7 @@ from benchmarks.journey import read_truth
 from system import verbs
 from system.errors import UserError
 
-SHOWN = ("single", "hard", "soft", "exported")
+ANSWERS_SHOWN = ("single", "hard", "soft", "exported")
 
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
@@ -60,9 +60,9 @@ def _study(prepared: Any, study: str, truth_file: Path, thorough: bool) -> dict[
     found = {}
     for task in tasks:
         n, said = len(competition.classes(task)), choice.scores[task]
-        true = {name: score_labels(competition.metric, answers[name][task], truth[task], n) for name in SHOWN}
-        both = [np.eye(n, dtype=np.float16)[answers[name][task]] for name in ("single", "exported")]
-        difference = _difference(ids, [groups[i] for i in ids], truth[task], *both, competition.metric)
+        true = {name: score_labels(competition.metric, answers[name][task], truth[task], n) for name in ANSWERS_SHOWN}
+        single, exported = (np.eye(n, dtype=np.float16)[answers[name][task]] for name in ("single", "exported"))
+        difference = _difference(ids, [groups[i] for i in ids], truth[task], single, exported, competition.metric)
         honest = said["honest"]
         found[task] = {
             "validation_single": said["best_single"]["score"],
@@ -108,17 +108,19 @@ def show(value: Mapping[str, Any]) -> None:
             honest, gain = one["honest"], one["exported_less_single"]
             said = "" if honest is None else f"{honest['mean']:.3f} ({honest['low']:.3f} to {honest['high']:.3f})"
             less = f"{gain['mean']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})"
-            rows.append([study["study"], task, one["validation_single"], said, *(one["truth"][name] for name in SHOWN), less])
+            rows.append(
+                [study["study"], task, one["validation_single"], said, *(one["truth"][name] for name in ANSWERS_SHOWN), less]
+            )
             all_rows.append((task, one))
         kept = "; ".join(f"{subtask}: {', '.join(steps)}" for subtask, steps in study["kept"].items() if steps)
         print(
             f"{study['study']}: shift announced: {study['shift']} {study['evidence']}; together: {study['together']}; "
             f"kept: {kept or 'nothing'}; {study['cpu_seconds']:.0f} CPU-s"
         )
-    print(verbs.table(rows, ["study", "task", "single, validation", "honest (90 %)", *SHOWN, "exported less single"]))
+    print(verbs.table(rows, ["study", "task", "single, validation", "honest (90 %)", *ANSWERS_SHOWN, "exported less single"]))
     for task in dict.fromkeys(task for task, _ in all_rows):
         own = [one for name, one in all_rows if name == task]
-        means = ", ".join(f"{name} {np.mean([one['truth'][name] for one in own]):.4f}" for name in SHOWN)
+        means = ", ".join(f"{name} {np.mean([one['truth'][name] for one in own]):.4f}" for name in ANSWERS_SHOWN)
         worse = sum(one["exported_less_single"]["high"] < 0 for one in own)
         better = sum(one["exported_less_single"]["low"] > 0 for one in own)
         over = _over_studies([one["exported_less_single"]["mean"] for one in own])

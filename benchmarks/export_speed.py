@@ -18,6 +18,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -107,7 +108,7 @@ def draw_photos(root: Path, seed: int) -> dict[str, dict[str, int]]:
 
 
 def write_trials(
-    prepared: Prepared, question: Question, validation: Part, test: Part, n: int, network: dict[str, object], *, seed: int
+    prepared: Prepared, question: Question, validation: Part, test: Part, n: int, network: dict[str, Any], *, seed: int
 ) -> None:
     """Write n finished trials of one task; the best of them with all views."""
     drawn = Drawn.of(validation, test, question.target, seed)
@@ -174,14 +175,14 @@ def _part(prepared: Prepared, rows: np.ndarray, truth: dict[str, dict[str, int]]
     return Part(names, {task: np.array([truth[image_id][task] for image_id in ids]) for task in TASKS})
 
 
-def _network_bytes() -> dict[str, dict[str, object]]:
+def _network_bytes() -> dict[str, dict[str, Any]]:
     """Per task the tensors of a small network with a random start: what `best.safetensors` holds."""
     from trainables import backbones, checkpoint
 
     return {task: checkpoint.model_tensors(backbones.build("test_byobnet", {task: n}, SIDE)) for task, n in TASKS.items()}
 
 
-def _write_trial(prepared: Prepared, config: TrialConfig, score: float, network: dict[str, object]) -> Record:
+def _write_trial(prepared: Prepared, config: TrialConfig, score: float, network: dict[str, Any]) -> Record:
     from trainables.best_weights import best_header
     from trainables.checkpoint import write_tensors
 
@@ -208,7 +209,7 @@ def _write_trial(prepared: Prepared, config: TrialConfig, score: float, network:
 
 
 @dataclass(frozen=True)
-class Cost:
+class ExportCost:
     """One export: wall seconds, CPU-seconds of the process and its children, MiB at its peak."""
 
     wall: float
@@ -216,7 +217,7 @@ class Cost:
     mib: float
 
 
-def export(folder: Path, to: Path, options: list[str]) -> Cost:
+def export(folder: Path, to: Path, options: list[str]) -> ExportCost:
     """Run the verb, and measure the process by what the system says of it when it ends."""
     command = [sys.executable, "export_ensemble.py", str(folder / f"{NAME}.yaml"), "--to", str(to), *options]
     started = time.perf_counter()
@@ -224,7 +225,7 @@ def export(folder: Path, to: Path, options: list[str]) -> Cost:
     _, status, used = os.wait4(pid, 0)
     if os.waitstatus_to_exitcode(status):
         raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
-    return Cost(time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+    return ExportCost(time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
 def _predictions(folder: Path) -> dict[str, int]:

@@ -20,6 +20,8 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ from system.paths import CompetitionPaths
 ROOT = Path(__file__).parents[1]
 EPOCHS, STUDIES, TARGETS, TOP = 20, 5, ("age", "mask"), 20
 DATA = {target: f"{number:016x}" for number, target in enumerate(TARGETS)}
-SETTINGS = {
+LEDGER_SETTINGS = {
     "competition": "bench", "metric": "macro_f1", "split": "persons", "epochs": EPOCHS, "recipe": 1, "weights": "", "image_size": 64,
     "batch_size": 32, "micro_batch": 32, "momentum": None, "weight_decay": 0.01, "warmup_epochs": 1.0, "label_smoothing": None,
     "focal_gamma": None, "sampler": "none", "class_weights": "none", "ema_decay": 0.0, "precision": "fp32", "engine": "albumentations",
@@ -44,7 +46,7 @@ SETTINGS = {
 
 
 @dataclass(frozen=True)
-class Cost:
+class ReadingCost:
     """One question, one way, asked several times; milliseconds."""
 
     trials: int
@@ -74,7 +76,7 @@ def make_ledger(paths: CompetitionPaths, n: int, seed: int) -> tuple[list[float]
     events: list[list[str]] = [[] for _ in studies]
     for number in range(n):
         target = TARGETS[number % len(TARGETS)]
-        config = SETTINGS | {
+        config = LEDGER_SETTINGS | {
             "target": target, "heads": {target: 3}, "data": DATA[target], "fold": 0, "seed": number, "lr": rng.random(),
             "backbone": rng.choice(("resnet18", "vit_small", "convnext_tiny")), "loss": rng.choice(("focal", "cross_entropy")),
             "optimizer": "adamw", "augmentation": rng.choice(("light", "strong")),
@@ -140,7 +142,7 @@ def timed(work: Callable[[], Any], times: list[tuple[float, float]]) -> Any:
     return answer
 
 
-def measure(paths: CompetitionPaths, n: int, repeats: int) -> list[Cost]:
+def measure(paths: CompetitionPaths, n: int, repeats: int) -> list[ReadingCost]:
     """Every question both ways, then the index's other states."""
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     list_trials(paths)  # builds the index
@@ -150,11 +152,8 @@ def measure(paths: CompetitionPaths, n: int, repeats: int) -> list[Cost]:
             theirs = timed(folders, found.setdefault((name, "folders"), []))
             assert plain(ours) == plain(theirs), f"{name}: the two ways must agree"
         timed(lambda: sweep_trials(paths.trials), found.setdefault(("the sweep for changes alone", "index, warm"), []))
-        rows = list_trials(paths)
-        timed(
-            lambda rows=rows: [row.json() for row in rows],
-            found.setdefault(("parsing the configurations of all rows", "both"), []),
-        )
+        rows = partial(map, methodcaller("json"), list_trials(paths))
+        timed(lambda: list(rows()), found.setdefault(("parsing the configurations of all rows", "both"), []))
     top = f"leaderboard, top {TOP}"
     index, folders = questions(paths)[top]
     for changed in (1, 100):
@@ -167,7 +166,7 @@ def measure(paths: CompetitionPaths, n: int, repeats: int) -> list[Cost]:
         ours = timed(index, found.setdefault((top, "index, cold"), []))
         assert plain(ours) == plain(folders())
     return [
-        Cost(n, name, way, tuple(wall for wall, _ in times), tuple(cpu for _, cpu in times))
+        ReadingCost(n, name, way, tuple(wall for wall, _ in times), tuple(cpu for _, cpu in times))
         for (name, way), times in found.items()
     ]
 
@@ -182,7 +181,7 @@ def touch(paths: CompetitionPaths, n: int, repeat: int) -> None:
     time.sleep(1.1 * YOUNG_NS / 1e9)
 
 
-def verb(paths: CompetitionPaths, n: int, repeats: int) -> list[Cost]:
+def verb(paths: CompetitionPaths, n: int, repeats: int) -> list[ReadingCost]:
     """`show_trials.py` as a whole process, and one that imports nothing but argparse and json."""
     environment = os.environ | {"PODIUM_STORAGE": str(paths.root.parent)}
     name = paths.root.name
@@ -198,7 +197,9 @@ def verb(paths: CompetitionPaths, n: int, repeats: int) -> list[Cost]:
             begun, used = time.perf_counter(), _children()
             subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True)
             found[command].append((1e3 * (time.perf_counter() - begun), 1e3 * (_children() - used)))
-    return [Cost(n, name, "process", tuple(w for w, _ in times), tuple(c for _, c in times)) for name, times in found.items()]
+    return [
+        ReadingCost(n, name, "process", tuple(w for w, _ in times), tuple(c for _, c in times)) for name, times in found.items()
+    ]
 
 
 def _children() -> float:

@@ -15,9 +15,9 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.journey import run_verb, score
-from competitions.competition import Competition, load_competition
+from competitions.competition import Competition, load_competition, with_split
 from competitions.manifest import LABEL
-from competitions.prepare import root_of
+from competitions.prepare import prepare, root_of
 from competitions.targets import targets
 from system import verbs
 from system.errors import UserError
@@ -56,6 +56,7 @@ def _run(given: argparse.Namespace, seed: int, ways: Mapping[str, Sequence[str]]
     """One search over all targets of these ways, one export per way, and what each scores on the composed label."""
     competition = load_competition(given.competition)
     paths = competition_paths(competition.name, given.storage)
+    prepared = prepare(with_split(competition, split[1]) if split else competition, paths)
     truth_file = Path(given.truth) if given.truth else root_of(competition, paths) / "truth.csv"
     if not given.truth and competition.reader != "demo":
         raise UserError("--truth must be a CSV with the labels of the test photos; only the demo knows its own")
@@ -68,7 +69,7 @@ def _run(given: argparse.Namespace, seed: int, ways: Mapping[str, Sequence[str]]
         to = Path(given.to) / competition.name / "-".join([*split[1:], way.replace(" ", "-"), str(seed)])
         arguments = ["--targets", ",".join(names), "--top", "1", "--study", searched["study"], "--to", str(to)]
         exported = run_verb(way, "export_ensemble.py", [given.competition, *arguments, *split, *kept])
-        found = next(row for row in score(competition, paths, exported, truth_file) if row["task"] == LABEL)
+        found = next(row for row in score(prepared, exported, truth_file) if row["task"] == LABEL)
         kept_numbers = {key: found[key] for key in ("single_validation", "single_truth", "hard_truth")}
         rows.append({"split": " ".join(split[1:]) or competition.split.name, "way": way, "seed": seed, **kept_numbers})
     return rows

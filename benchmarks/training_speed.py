@@ -47,7 +47,8 @@ def bare_epoch(config: TrialConfig, context: TrialContext) -> tuple[float, torch
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config, step, len(order))
         optimizer.zero_grad(set_to_none=True)
-        torch.nn.functional.cross_entropy(model(photos[chosen]), labels[chosen]).backward()
+        loss: Any = torch.nn.functional.cross_entropy(model(photos[chosen]), labels[chosen])
+        loss.backward()
         optimizer.step()
     return time.process_time() - started, model
 

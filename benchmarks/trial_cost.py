@@ -20,7 +20,7 @@ from competitions.prepare import Prepared
 from competitions.targets import targets
 
 PHOTOS, SIDE, SIZE = 120, 64, 32
-SETTINGS = {"backbone": "test_byobnet", "epochs": 1, "image_size": SIZE, "augmentation": "none"}
+COST_SETTINGS = {"backbone": "test_byobnet", "epochs": 1, "image_size": SIZE, "augmentation": "none"}
 FEW, MANY, PLAIN_FEW, PLAIN_MANY = 4, 44, 1, 4
 
 
@@ -33,7 +33,7 @@ def our_seconds(data: Prepared, n: int, seed: int) -> float:
     from search_spaces import Space
 
     def suggest(trial: Any) -> dict[str, Any]:
-        return {**SETTINGS, "lr": trial.suggest_float("lr", 1e-4, 1e-2, log=True)}
+        return {**COST_SETTINGS, "lr": trial.suggest_float("lr", 1e-4, 1e-2, log=True)}
 
     request = Request("bench", trials=n, seed=seed, study=f"bench-{seed}-{n}", scheduler="fifo", searcher="random")
     space = Space("bench", suggest, 1, 1, 2, "")
@@ -41,7 +41,7 @@ def our_seconds(data: Prepared, n: int, seed: int) -> float:
         request, space, data, questions_of(request, data, data.competition), StudyFolder(data.paths.studies / str(request.study))
     )
     started = time.monotonic()
-    _search(plan, data.save(), lambda folder: None)
+    _search(plan, data.save(), lambda folder: None, lambda: None)
     return time.monotonic() - started
 
 
@@ -65,7 +65,8 @@ def plain_seconds(data: Prepared, n: int) -> float:
             rows = training[start : start + 32]
             x = torch.from_numpy(images[rows]).permute(0, 3, 1, 2).float() / 255
             optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(model(x), torch.from_numpy(labels[rows]).long()).backward()
+            loss: Any = torch.nn.functional.cross_entropy(model(x), torch.from_numpy(labels[rows]).long())
+            loss.backward()
             optimizer.step()
         with torch.inference_mode():
             x = torch.from_numpy(images[validation]).permute(0, 3, 1, 2).float() / 255

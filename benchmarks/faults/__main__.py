@@ -4,8 +4,8 @@
     python -m benchmarks.faults R1 R6            these rules
     python -m benchmarks.faults --short          a short form of each, about 90 seconds, without the control
 
-One rule is one module `benchmarks/faults/r*.py` with a function `run(seed, short) -> list[Row]`. What is counted is counted from a truth
-log that only the trials write, never from what the system under test says of itself. Exit code 1 when a promise did not hold.
+One rule is one module `benchmarks/faults/r*.py` with a function `run(seed, short) -> list[RuleRow]`. What is counted is counted from a
+truth log that only the trials write, never from what the system under test says of itself. Exit code 1 when a promise did not hold.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import sys
 import time
 from dataclasses import asdict
 
-from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.rows import RuleRow
 from system.verbs import table
 
 SCENARIOS: dict[str, str] = {
@@ -48,7 +48,7 @@ def main() -> int:
     if strange := [rule for rule in given.rules if rule not in SCENARIOS]:
         made.error(f"unknown rules {', '.join(strange)}; there are {', '.join(SCENARIOS)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started here ends as well
-    rows: list[Row] = []
+    rows: list[RuleRow] = []
     for rule in given.rules or SCENARIOS:
         started = time.monotonic()
         found = importlib.import_module(f"benchmarks.faults.{SCENARIOS[rule]}").run(given.seed, given.short)

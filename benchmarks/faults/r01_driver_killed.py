@@ -9,17 +9,17 @@ import json
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.faults.harness import short_form, truth
+from benchmarks.faults.harness.count import Count
 from benchmarks.faults.harness.equal import decisions
-from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.rows import RuleRow
 from benchmarks.faults.harness.studies import EPOCHS, Child, Place, eventually, place
 from ledger.studies import StudyFolder
 
 STUDIES, TRIALS = 4, 8
-MOMENTS = ("start-up", "epoch", "trial ended", "epoch", "views")
+DRIVER_MOMENTS = ("start-up", "epoch", "trial ended", "epoch", "views")
 LONGEST_START_S = 8.0
 
 
@@ -27,52 +27,7 @@ class EndedError(RuntimeError):
     """A driver that was to be killed ended by itself."""
 
 
-@dataclass
-class Count:
-    """What came of studies that were killed.
-
-    Attributes:
-        finished: Trials trained to their end before a kill.
-        lost: Those of them that are not there in the end.
-        twice: Trials trained to their end more than once.
-        repeats: Per trial that went on elsewhere: epochs begun again.
-        begun: Epochs begun, and how many there would have been without repeats.
-        broken: Why studies could not be gone on with at all, in the words of whoever could not.
-    """
-
-    kills: int = 0
-    finished: int = 0
-    lost: int = 0
-    twice: int = 0
-    repeats: list[int] = field(default_factory=list)
-    begun: int = 0
-    distinct: int = 0
-    broken: list[str] = field(default_factory=list)
-
-    def add(self, lines: list[truth.Line], *, kills: int, finished: set[str], there: set[str], known: set[str]) -> None:
-        """Add one study: its truth log, the trials finished before a kill, those still there in the end, and all it knows then."""
-        self.kills += kills
-        self.finished += len(finished)
-        self.lost += len(finished - there)
-        self.twice += len(truth.trained_twice(lines))
-        self.repeats += truth.repeats(lines)
-        self.begun += sum(line.at == "begin" for line in lines)
-        self.distinct += len({key for key in truth.begun(lines) if key[0] in known})
-
-    @property
-    def held(self) -> bool:
-        return not self.lost and not self.twice and max(self.repeats, default=0) <= 1
-
-    def __str__(self) -> str:
-        again = f"{sum(n > 0 for n in self.repeats)} of {len(self.repeats)} continued trials repeated epochs"
-        return (
-            f"{self.lost} of {self.finished} finished trials lost, {self.twice} trained twice; {again}, at most "
-            f"{max(self.repeats, default=0)}; {self.begun - self.distinct} of {self.begun} epochs for nothing"
-            + "".join(f"; a study could not go on: {why}" for why in self.broken)
-        )
-
-
-def run(seed: int, short: bool) -> list[Row]:
+def run(seed: int, short: bool) -> list[RuleRow]:
     if short:
         return [short_form.row("R1", "driver killed", seed)]
     ours, control = Count(), Count()
@@ -83,7 +38,7 @@ def run(seed: int, short: bool) -> list[Row]:
         with place(cpus=2) as here:
             _control(here, random.Random(f"R1/{seed}/{number}"), seed + number, control)
     told = f"{control.kills} kills: {control}"
-    return [Row("R1", f"driver killed at {ours.kills} random moments", ours.kills, str(ours), told, ours.held)]
+    return [RuleRow("R1", f"driver killed at {ours.kills} random moments", ours.kills, str(ours), told, ours.held)]
 
 
 def _study(here: Place, chance: random.Random, seed: int, count: Count) -> None:
@@ -94,14 +49,14 @@ def _study(here: Place, chance: random.Random, seed: int, count: Count) -> None:
         return here.resume() if StudyFolder(here.kept / "studies/s").planned else here.search(*new)
 
     weights: dict[str, str] = {}
-    for moment in MOMENTS:
+    for moment in DRIVER_MOMENTS:
         _kill(start, moment, here, chance)
         weights |= {trial: _record(here, trial)["weights"] for trial in truth.finished(here.truth()) - weights.keys()}
     start().wait()
     told = [event["trial_id"] for event in decisions(here) if event["event"] == "finished"]
     there = {trial for trial in told if told.count(trial) == 1 and _is_whole(_record(here, trial), weights)}
     known = {path.name for path in (here.kept / "trials").iterdir()}
-    count.add(here.truth(), kills=len(MOMENTS), finished=set(weights), there=there, known=known)
+    count.add(here.truth(), kills=len(DRIVER_MOMENTS), finished=set(weights), there=there, known=known)
 
 
 def _control(here: Place, chance: random.Random, seed: int, count: Count) -> None:
@@ -112,7 +67,7 @@ def _control(here: Place, chance: random.Random, seed: int, count: Count) -> Non
 
     results, kills, finished = [], 0, set[str]()
     try:
-        for moment in MOMENTS:
+        for moment in DRIVER_MOMENTS:
             try:
                 _kill(start, moment.replace("views", "epoch"), here, chance)
             except EndedError:

@@ -5,28 +5,28 @@ arrival decides what is pruned, so there every epoch of every trial is compared 
 the journal said before the kill must stand in it afterwards.
 """
 
-import functools
 import random
 from typing import Any
 
 from benchmarks.faults.harness import short_form
-from benchmarks.faults.harness.equal import Trials, decisions, epochs_that_differ, picture, trials
-from benchmarks.faults.harness.kills import calm, kill_at
-from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.equal import decisions, epochs_that_differ, picture, trials
+from benchmarks.faults.harness.kills import PRUNED_EPOCHS, TRIALS, calm, kill_at, whole
+from benchmarks.faults.harness.rows import RuleRow
 from benchmarks.faults.harness.studies import place
 
-MOMENTS = (0.15, 0.3, 0.5, 0.7, 0.9)
-TRIALS = 8  # beyond six the sampler no longer draws at random
-PRUNED_EPOCHS = 26  # at least so many of the 48 are left, however the rungs fill
+GROUP_MOMENTS = (0.15, 0.3, 0.5, 0.7, 0.9)
 
 
-def run(seed: int, short: bool) -> list[Row]:
+def run(seed: int, short: bool) -> list[RuleRow]:
     if short:
         return [short_form.row("R2", "all killed in the middle", seed)]
-    return [one_at_a_time(seed, (moment,)) for moment in MOMENTS] + [one_at_a_time(seed, MOMENTS), two_at_a_time(seed)]
+    return [one_at_a_time(seed, (moment,)) for moment in GROUP_MOMENTS] + [
+        one_at_a_time(seed, GROUP_MOMENTS),
+        two_at_a_time(seed),
+    ]
 
 
-def one_at_a_time(seed: int, moments: tuple[float, ...]) -> Row:
+def one_at_a_time(seed: int, moments: tuple[float, ...]) -> RuleRow:
     """One study killed at each of these moments, and compared."""
     expected, epochs = calm(seed, TRIALS)
     chance = random.Random(f"R2/{seed}/{moments}")
@@ -38,18 +38,10 @@ def one_at_a_time(seed: int, moments: tuple[float, ...]) -> Row:
         child.wait()
         found = expected.differences(picture(shaken))
     said = "; ".join(found) or f"{TRIALS} trials, {epochs} epochs: suggestions, decisions, trials, plan and submission byte-equal"
-    return Row("R2", f"all killed at {_percent(moments)}, one trial at a time", len(moments), said, "-", not found)
+    return RuleRow("R2", f"all killed at {_percent(moments)}, one trial at a time", len(moments), said, "-", not found)
 
 
-@functools.lru_cache(1)
-def whole(seed: int) -> Trials:
-    """The trials of a study whose sampler draws at random, so that order changes nothing, each trained to its end."""
-    with place(cpus=2) as quiet:
-        quiet.search("--trials", TRIALS, "--seed", seed, "--searcher", "random", "--scheduler", "fifo").wait()
-        return trials(quiet)
-
-
-def two_at_a_time(seed: int) -> Row:
+def two_at_a_time(seed: int) -> RuleRow:
     """One study with two trials at a time, killed at all moments."""
     chance = random.Random(f"R2/{seed}/two")
     expected = whole(seed)
@@ -57,7 +49,7 @@ def two_at_a_time(seed: int) -> Row:
         child = shaken.search("--trials", TRIALS, "--seed", seed, "--searcher", "random")
         journal: list[dict[str, Any]] = []
         kept = True
-        for moment in MOMENTS:
+        for moment in GROUP_MOMENTS:
             kill_at(moment, PRUNED_EPOCHS, child, shaken, chance)
             kept &= decisions(shaken)[: len(journal)] == journal
             journal = decisions(shaken)
@@ -68,7 +60,9 @@ def two_at_a_time(seed: int) -> Row:
     differ = epochs_that_differ(expected, found)
     n = sum(trial["epochs_done"] for trial in found.values())
     said = f"{len(found)} trials, {n} epochs: {len(differ)} differ from trials never interrupted; journal {'kept' if kept else 'LOST'}"
-    return Row("R2", f"all killed at {_percent(MOMENTS)}, two at a time", len(MOMENTS), said, "-", kept and not differ)
+    return RuleRow(
+        "R2", f"all killed at {_percent(GROUP_MOMENTS)}, two at a time", len(GROUP_MOMENTS), said, "-", kept and not differ
+    )
 
 
 def _percent(moments: tuple[float, ...]) -> str:

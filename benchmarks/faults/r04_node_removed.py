@@ -8,38 +8,38 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.faults.harness import truth
+from benchmarks.faults.harness.disturb import come_to
 from benchmarks.faults.harness.equal import decisions
-from benchmarks.faults.harness.rows import Row
-from benchmarks.faults.harness.studies import EPOCHS, HERE, ROOT, Child, Place, eventually, place
-from benchmarks.faults.r03_worker_killed import told
+from benchmarks.faults.harness.rows import RuleRow
+from benchmarks.faults.harness.studies import EPOCHS, HOOK, ROOT, Child, Place, eventually, place
 
 TRIALS = 12  # so many that both nodes train at some time, however long a process takes to start
-OPEN = {"RAY_AUTH_MODE": "disabled"}
+NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}
 WHAT = "a node removed in the middle of a trial, another added"
 
 
-def run(seed: int, short: bool) -> list[Row]:
+def run(seed: int, short: bool) -> list[RuleRow]:
     if short:
-        return [Row("R4", WHAT, 0, "not in the short form: three nodes take too long to start", "-", None)]
+        return [RuleRow("R4", WHAT, 0, "not in the short form: three nodes take too long to start", "-", None)]
     fixed = ("--trials", TRIALS, "--seed", seed, "--scheduler", "fifo")
     with place() as here:
-        _disturb(here, lambda address: here.search(*fixed, "--address", address, **OPEN)).wait()
+        _disturb(here, lambda address: here.search(*fixed, "--address", address, **NO_TOKEN)).wait()
         ended = {event["trial_id"] for event in decisions(here) if event["event"] == "finished"}
-        podium, held = told(here, ended)
+        podium, held = come_to(here, ended)
     with place() as here:
         more = ("--epochs", EPOCHS, "--max-failures", -1)
         child = _disturb(here, lambda address: here.control(*fixed, *more, "--address", address))
         results = child.results()["results"]
-        control, _ = told(here, {result["trial"] for result in results if result["epoch"] == EPOCHS})
-    return [Row("R4", WHAT, 1, podium, control, held)]
+        control, _ = come_to(here, {result["trial"] for result in results if result["epoch"] == EPOCHS})
+    return [RuleRow("R4", WHAT, 1, podium, control, held)]
 
 
 def _disturb(here: Place, start: Callable[[str], Child]) -> Child:
     """Start a search on a cluster of its own, and change its nodes while both train."""
     folder = here.root / "cluster"
     folder.mkdir()
-    path = os.pathsep.join([str(HERE / "hook"), str(ROOT)])
-    environment = {"PYTHONPATH": path, "RAY_OVERRIDE_RESOURCES": "", **OPEN}
+    path = os.pathsep.join([str(HOOK), str(ROOT)])
+    environment = {"PYTHONPATH": path, "RAY_OVERRIDE_RESOURCES": "", **NO_TOKEN}
     nodes = here.run(["-m", "benchmarks.faults.harness.cluster", folder], ROOT, environment)
     address = eventually(lambda: _read(folder / "address"), "the cluster's start", child=nodes)
     child = start(address)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.faults.harness.crash import Snapshot, killed_at, snapshot
-from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.rows import RuleRow
 from benchmarks.faults.harness.small_ledger import SmallLedger, trained
 from ledger.predictions import Predictions
 from ledger.reading import read_state
@@ -35,7 +35,7 @@ SHORT_EVERY = 7
 
 
 @dataclass(frozen=True)
-class Writer:
+class CrashedWriter:
     """Something that writes into a folder.
 
     Attributes:
@@ -56,18 +56,18 @@ class Writer:
     every: int = 1
 
 
-def run(seed: int, short: bool) -> list[Row]:
+def run(seed: int, short: bool) -> list[RuleRow]:
     """Kill every writer at all of its points."""
     rows = []
     with trained() as ledger, _quiet():
         for writer in writers(ledger, short):
             killed, faults = crash(writer, ledger.root.parents[1] / "crash", seed)
             told = f"0 of {killed} lost or half" if not faults else f"{len(faults)} of {killed}: {faults[0]}"
-            rows.append(Row("R5", f"{writer.name} killed at each touch of the disk", killed, told, "-", not faults))
+            rows.append(RuleRow("R5", f"{writer.name} killed at each touch of the disk", killed, told, "-", not faults))
     return rows
 
 
-def crash(writer: Writer, place: Path, seed: int) -> tuple[int, list[str]]:
+def crash(writer: CrashedWriter, place: Path, seed: int) -> tuple[int, list[str]]:
     """Kill one writer; how often, and what went wrong."""
     with _place(place / "calm") as folder:
         writer.first(folder)
@@ -112,7 +112,7 @@ def _place(folder: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def writers(ledger: SmallLedger, short: bool) -> Iterator[Writer]:
+def writers(ledger: SmallLedger, short: bool) -> Iterator[CrashedWriter]:
     """All of them."""
     every = SHORT_EVERY if short else 1
     yield from _of_a_trial(ledger)
@@ -124,7 +124,7 @@ def writers(ledger: SmallLedger, short: bool) -> Iterator[Writer]:
     yield replace(_export(ledger), every=every)
 
 
-def _of_a_trial(ledger: SmallLedger) -> Iterator[Writer]:
+def _of_a_trial(ledger: SmallLedger) -> Iterator[CrashedWriter]:
     record = ledger.folder(0).record()
     assert record is not None, "it was trained"
     before = replace(record, epochs_done=1, curve=record.curve[:1])
@@ -144,14 +144,14 @@ def _of_a_trial(ledger: SmallLedger) -> Iterator[Writer]:
         "provenance": (lambda f: f.add_provenance({"commit": "b"}), lambda f: f.add_provenance(session)),
     }
     for name, (first, write) in acts.items():
-        yield Writer(name, _on_trial(first), _on_trial(write), again(write), old_or_new)
+        yield CrashedWriter(name, _on_trial(first), _on_trial(write), again(write), old_or_new)
 
 
 def _on_trial(act: Callable[[TrialFolder], object]) -> Callable[[Path], object]:
     return lambda folder: act(TrialFolder(folder))
 
 
-def _of_a_study(ledger: SmallLedger) -> Iterator[Writer]:
+def _of_a_study(ledger: SmallLedger) -> Iterator[CrashedWriter]:
     one, two = ledger.study.suggestions()[:2]
     lines = [{"event": "started", "n": n, "long": "x" * 200} for n in range(4)]
 
@@ -192,15 +192,15 @@ def _of_a_study(ledger: SmallLedger) -> Iterator[Writer]:
         found = StudyFolder(folder / "bench/studies/s").suggestions()
         return "" if found in ([one], [one, two]) else f"reads {len(found)} suggestions"
 
-    yield Writer(
+    yield CrashedWriter(
         "events", lambda f: append_line(f / "bench/studies/s/events.jsonl", lines[0]), add_lines, add_lines, journal_fault
     )
     larger = {"trials": 40, "long": "y" * 5000}
-    yield Writer("plan", on(begin), on(lambda s: s.write_plan(larger)), mended(lambda s: s.write_plan(larger)), plan_fault)
-    yield Writer("suggestion", on(begin), on(lambda s: asked(s, two)), mended(lambda s: asked(s, two)), suggestion_fault)
+    yield CrashedWriter("plan", on(begin), on(lambda s: s.write_plan(larger)), mended(lambda s: s.write_plan(larger)), plan_fault)
+    yield CrashedWriter("suggestion", on(begin), on(lambda s: asked(s, two)), mended(lambda s: asked(s, two)), suggestion_fault)
 
 
-def _predictions() -> Writer:
+def _predictions() -> CrashedWriter:
     """A view is added, and another part is computed for other photos than it was kept for."""
     photos = tuple((f"photo-{n}", f"{n:032}") for n in range(500))
     rng = np.random.default_rng(0)
@@ -234,10 +234,10 @@ def _predictions() -> Writer:
                 return f"{part} {view} belongs to other photos"
         return ""
 
-    return Writer("predictions", first, write, write, fault)
+    return CrashedWriter("predictions", first, write, write, fault)
 
 
-def _epoch(ledger: SmallLedger) -> Writer:
+def _epoch(ledger: SmallLedger) -> CrashedWriter:
     """An epoch of a real trial: predictions, best weights, `previous`, `last`, metrics, record; and the end of the trial."""
     source = ledger.folder(2).path
 
@@ -262,10 +262,10 @@ def _epoch(ledger: SmallLedger) -> Writer:
         best = f"trials/{source.name}/best.safetensors"
         return "" if file_hash(trial.best) in {_hash(state[best]) for state in (old, new)} else "half of the best weights"
 
-    return Writer("epoch of a trial", first, write, write, fault, _without_times)
+    return CrashedWriter("epoch of a trial", first, write, write, fault, _without_times)
 
 
-def _mending(ledger: SmallLedger) -> Writer:
+def _mending(ledger: SmallLedger) -> CrashedWriter:
     """A damaged trial and a damaged study are healed."""
     config = ledger.configs[2]
 
@@ -299,10 +299,10 @@ def _mending(ledger: SmallLedger) -> Writer:
         for path in (folder / "bench").rglob("*/"):
             sweep(path)
 
-    return Writer("mending", first, write, again, fault, _without_times)
+    return CrashedWriter("mending", first, write, again, fault, _without_times)
 
 
-def _image_cache(ledger: SmallLedger) -> Writer:
+def _image_cache(ledger: SmallLedger) -> CrashedWriter:
     from competitions.images.image_cache import attach, open_or_build
     from competitions.prepare import root_of
 
@@ -320,10 +320,10 @@ def _image_cache(ledger: SmallLedger) -> Writer:
     def plain(state: Snapshot) -> Snapshot:
         return {name: b"" if name.endswith(".json") else data for name, data in state.items()}
 
-    return Writer("image cache", lambda folder: None, write, write, fault, plain)
+    return CrashedWriter("image cache", lambda folder: None, write, write, fault, plain)
 
 
-def _export(ledger: SmallLedger) -> Writer:
+def _export(ledger: SmallLedger) -> CrashedWriter:
     """One export takes the place of another: bundle, submission, plan and scores."""
     from bundle.choose import choose
     from bundle.export import export
@@ -351,7 +351,7 @@ def _export(ledger: SmallLedger) -> Writer:
                 load_plan(path) if path.name == "plan.json" else read_json(path)
         return ""
 
-    return Writer("ensemble and bundle", first, put(1), put(1), fault)
+    return CrashedWriter("ensemble and bundle", first, put(1), put(1), fault)
 
 
 def old_or_new(folder: Path, old: Snapshot, new: Snapshot) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.faults.harness import studies
 from benchmarks.faults.harness.crash import snapshot
-from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.rows import RuleRow
 from benchmarks.faults.harness.small_ledger import SmallLedger, trained
 from ledger.query import list_trials
 from ledger.repair.studies import mend_study
@@ -46,7 +46,7 @@ class Damage:
 
 
 @dataclass
-class Told:
+class LedgerOutcome:
     """What a ledger comes to.
 
     Attributes:
@@ -72,7 +72,7 @@ class Tally:
     faults: list[str] = field(default_factory=list)
 
 
-def run(seed: int, short: bool) -> list[Row]:
+def run(seed: int, short: bool) -> list[RuleRow]:
     """All damages of every kind of file."""
     tallies: dict[str, Tally] = {}
     cases = _in_process(seed, short) if short else chain(_in_process(seed, short), _by_verbs(seed))
@@ -81,7 +81,7 @@ def run(seed: int, short: bool) -> list[Row]:
         tally.cases += 1
         tally.faults += [fault] if fault else []
     return [
-        Row(
+        RuleRow(
             "R6",
             f"{kind} cut, flipped, emptied",
             tally.cases,
@@ -126,7 +126,7 @@ def kinds(root: Path, going_on: TrialFolder, finished: TrialFolder) -> dict[str,
     }
 
 
-def fault_of(wanted: Told, found: Told, damage: Damage, root: Path) -> str:
+def fault_of(wanted: LedgerOutcome, found: LedgerOutcome, damage: Damage, root: Path) -> str:
     """What is wrong with what a damaged ledger came to; empty where nothing is."""
     trial = damage.file.split("/")[1] if damage.file.startswith("trials/") else ""
     left_out = bool(trial) and f"trial {trial} is left out" in found.said
@@ -181,7 +181,7 @@ def _in_process(seed: int, short: bool) -> Iterator[tuple[str, str]]:
                 yield kind, fault
 
 
-def _go_on(ledger: SmallLedger, to: Path, *, exported: bool = True) -> Told:
+def _go_on(ledger: SmallLedger, to: Path, *, exported: bool = True) -> LedgerOutcome:
     """What `--resume`, the leaderboard and an export do, by the functions they call."""
     from bundle.choose import choose
     from bundle.export import export
@@ -203,7 +203,7 @@ def _go_on(ledger: SmallLedger, to: Path, *, exported: bool = True) -> Told:
             export(ledger.prepared, choose(ledger.prepared, Options(top=2, plain=True)), to)
         after = [(row.trial_id, row.score) for row in list_trials(CompetitionPaths(ledger.root))]
     submission = (to / "submission.csv").read_bytes() if exported else b""
-    return Told(results(ledger.root), before, after, submission, "\n".join(said))
+    return LedgerOutcome(results(ledger.root), before, after, submission, "\n".join(said))
 
 
 def _restore(ledger: SmallLedger, whole: Path) -> None:
@@ -275,7 +275,7 @@ def _search(place: studies.Place) -> None:
     child.kill_all()
 
 
-def _resume(place: studies.Place) -> Told:
+def _resume(place: studies.Place) -> LedgerOutcome:
     said, scores = [], []
     verbs: list[Callable[[], studies.Child]] = [
         lambda: place.start("show_trials.py", studies.NAME, "--json"),
@@ -289,7 +289,9 @@ def _resume(place: studies.Place) -> Told:
         said.append(child.said)
         if isinstance(value, list):
             scores.append([(row["trial_id"], row["score"]) for row in value])
-    return Told(results(place.kept), scores[0], scores[1], (place.root / "to/submission.csv").read_bytes(), "\n".join(said))
+    return LedgerOutcome(
+        results(place.kept), scores[0], scores[1], (place.root / "to/submission.csv").read_bytes(), "\n".join(said)
+    )
 
 
 def _put_back(place: studies.Place) -> None:

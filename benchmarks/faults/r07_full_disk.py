@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.rows import RuleRow
 from benchmarks.faults.harness.studies import ROOT, Child, Place, document, place
 from benchmarks.faults.harness.tiny_disk import Disk, tiny_disk, why_not
 from benchmarks.faults.harness.writers import starve_all
@@ -28,25 +28,25 @@ TRIALS = 4
 ROOMY = 256 * 2**20
 CONTROL_BYTES = 12 * 2**20
 """Room for about four of the control's checkpoints."""
-STUDIES = (0, 1, 2, 4, 5)
+FREE_PAGES = (0, 1, 2, 4, 5)
 """Free pages of the folder of studies, one attempt each: no room for lease, plan, what Tune keeps, suggestion, event."""
-FIRST_TRIAL = (0, 2, 210, 330)
+FREE_PAGES_FIRST_TRIAL = (0, 2, 210, 330)
 """Free pages of the folder of trials: no room for claim, best weights, checkpoint."""
-LATER = (0, 2, 150)
+FREE_PAGES_LATER = (0, 2, 150)
 UNSHARED = "FAULTS_UNSHARED"
 ONE_LINE = re.compile(r"^run_search\.py: (?:your share of )?the disk of .* is full \(.* used, .* free.*\)", re.MULTILINE)
 
 
-def run(seed: int, short: bool) -> list[Row]:
+def run(seed: int, short: bool) -> list[RuleRow]:
     if not os.environ.get(UNSHARED) and (rows := _in_a_namespace(seed, short)) is not None:
         return rows
     if reason := why_not():
-        return [Row("R7", "full disk", 0, f"needs root or user namespaces: {reason}", "-", None)]
+        return [RuleRow("R7", "full disk", 0, f"needs root or user namespaces: {reason}", "-", None)]
     rows = [_writers(seed)]
     return rows if short else [*rows, _study(seed), _verbs(seed)]
 
 
-def _in_a_namespace(seed: int, short: bool) -> list[Row] | None:
+def _in_a_namespace(seed: int, short: bool) -> list[RuleRow] | None:
     """The same in a mount namespace of its own, whose disks go with its last process, whatever kills it; `None` where there is none."""
     own = ["unshare", "-m" if os.geteuid() == 0 else "-rm"]
     try:
@@ -56,19 +56,19 @@ def _in_a_namespace(seed: int, short: bool) -> list[Row] | None:
     command = [sys.executable, "-m", "benchmarks.faults", "R7", "--json", "--seed", str(seed), *(["--short"] if short else [])]
     environment = {**os.environ, UNSHARED: "1"}
     done = subprocess.run([*own, *command], cwd=ROOT, stdout=subprocess.PIPE, env=environment, check=False)
-    return [Row(**row) for row in json.loads(done.stdout)]
+    return [RuleRow(**row) for row in json.loads(done.stdout)]
 
 
-def _writers(seed: int) -> Row:
+def _writers(seed: int) -> RuleRow:
     refused, faults, names = starve_all(seed)
     said = (
         "; ".join(faults) or f"{refused} refusals: old or new, nothing left over, with room the same bytes ({', '.join(names)})"
     )
-    return Row("R7", "each writer on a full disk, page by page", refused, said, "-", not faults)
+    return RuleRow("R7", "each writer on a full disk, page by page", refused, said, "-", not faults)
 
 
-def _study(seed: int) -> Row:
-    """One study through all of `STUDIES`, `FIRST_TRIAL` and `LATER`, compared with the one that had room."""
+def _study(seed: int) -> RuleRow:
+    """One study through all of `FREE_PAGES`, `FREE_PAGES_FIRST_TRIAL` and `FREE_PAGES_LATER`, compared with the one that had room."""
     with place() as calm:
         calm.search("--trials", TRIALS, "--seed", seed).wait()
         expected = picture(calm)
@@ -81,7 +81,7 @@ def _study(seed: int) -> Row:
     faults += [f"{name} differs from the study that had room" for name in expected if expected[name] != found[name]]
     met = ", ".join(dict.fromkeys(met for met, _ in stops))
     said = "; ".join(faults) or f"{len(stops)} stops ({met}), each exit 1 and one line; suggestions, decisions, trials byte-equal"
-    return Row("R7", "study on a disk that is full at each writer", len(stops), said, _control(seed), not faults)
+    return RuleRow("R7", "study on a disk that is full at each writer", len(stops), said, _control(seed), not faults)
 
 
 def _control(seed: int) -> str:
@@ -120,7 +120,9 @@ def _two_disks(where: Place) -> Iterator[tuple[Disk, Disk]]:
 
 def _stops(where: Place, seed: int, studies: Disk, trials: Disk) -> Iterator[tuple[str, list[str]]]:
     """Attempt after attempt, each with a few pages more: what was not there when it stopped, and what was wrong with the stop."""
-    ladder = [(studies, pages) for pages in STUDIES] + [(trials, pages) for pages in (*FIRST_TRIAL, *LATER)]
+    ladder = [(studies, pages) for pages in FREE_PAGES] + [
+        (trials, pages) for pages in (*FREE_PAGES_FIRST_TRIAL, *FREE_PAGES_LATER)
+    ]
     acknowledged: dict[str, int] = {}
     for disk, pages in ladder:
         for other in (studies, trials):
@@ -208,7 +210,7 @@ def picture(where: Place) -> dict[str, Any]:
     return found
 
 
-def _verbs(seed: int) -> Row:
+def _verbs(seed: int) -> RuleRow:
     """Every other verb on a full disk, then the same command with room; and `--keep` on a storage without a free byte."""
     faults: list[str] = []
     with place() as where, tiny_disk(where.storage, ROOMY) as disk, tiny_disk(where.root / "out", ROOMY) as out:
@@ -231,7 +233,7 @@ def _verbs(seed: int) -> Row:
         finally:
             where.close()
     said = "; ".join(faults) or "exit 1, one line, nothing half-written; then done; --keep frees a disk without a free byte"
-    return Row("R7", "prepare, start, export, predict, reproduce, merge on a full disk; --keep", 7, said, "-", not faults)
+    return RuleRow("R7", "prepare, start, export, predict, reproduce, merge on a full disk; --keep", 7, said, "-", not faults)
 
 
 def _search(where: Place, seed: int) -> tuple[object, ...]:

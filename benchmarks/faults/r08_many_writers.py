@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.rows import RuleRow
 from ledger.query import list_trials
 from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import Record, TrialFolder
@@ -30,7 +30,7 @@ SHORT_KILLS = 8
 
 
 @dataclass(frozen=True)
-class Writer:
+class LedgerWriter:
     """One process's part.
 
     Attributes:
@@ -126,22 +126,22 @@ def record_of(trial: str) -> Record:
     return Record(trial, "c" * 12, "age", 0, 0, 1, epochs_done=1, score=score, best_epoch=1, curve=[score], weights="f" * 64)
 
 
-def run(seed: int, short: bool) -> list[Row]:
+def run(seed: int, short: bool) -> list[RuleRow]:
     """All writers at once, killed and started again until each is done."""
     records, kills = (SHORT_RECORDS, SHORT_KILLS) if short else (RECORDS, KILLS)
     with tempfile.TemporaryDirectory(prefix="pf-") as folder:
         root = Path(folder)
         (root / "logs").mkdir()
-        writers = [Writer(n, CompetitionPaths(root / "bench"), root / "logs", records) for n in range(WRITERS)]
+        writers = [LedgerWriter(n, CompetitionPaths(root / "bench"), root / "logs", records) for n in range(WRITERS)]
         killed = _write_all(writers, random.Random(seed), kills)
         faults = _faults(writers)
         written = sum(len(writer.acknowledged()) for writer in writers)
     held = "; ".join(faults[:3]) or "0 lost, 0 ids twice, 0 claims held by two"
     what = f"{WRITERS} processes write one ledger, {records} trials each, killed at random"
-    return [Row("R8", what, killed, f"{written} acknowledged: {held}", "-", not faults)]
+    return [RuleRow("R8", what, killed, f"{written} acknowledged: {held}", "-", not faults)]
 
 
-def _write_all(writers: list[Writer], chance: random.Random, kills: int) -> int:
+def _write_all(writers: list[LedgerWriter], chance: random.Random, kills: int) -> int:
     """Run them all to their end; returns how many were killed."""
     running = {_start(writer): writer for writer in writers}
     killed = 0
@@ -165,7 +165,7 @@ def _write_all(writers: list[Writer], chance: random.Random, kills: int) -> int:
     return killed
 
 
-def _start(writer: Writer) -> int:
+def _start(writer: LedgerWriter) -> int:
     child = os.fork()
     if child:
         return child
@@ -179,7 +179,7 @@ def _start(writer: Writer) -> int:
         os._exit(1)
 
 
-def _faults(writers: list[Writer]) -> list[str]:
+def _faults(writers: list[LedgerWriter]) -> list[str]:
     paths, faults = writers[0].paths, list[str]()
     said = [trial for writer in writers for trial in writer.acknowledged()]
     faults += [f"{trial} was acknowledged twice" for trial, n in Counter(said).items() if n > 1]

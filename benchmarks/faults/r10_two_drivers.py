@@ -10,7 +10,7 @@ import re
 import time
 
 from benchmarks.faults.harness import truth
-from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.rows import RuleRow
 from benchmarks.faults.harness.studies import TARGET, Child, Place, document, eventually, place
 
 SPACE = """
@@ -24,16 +24,16 @@ def suggest(trial):
         "augmentation": "none",
     }
 """
-STUDIES = ("a", "b")
+TWO_STUDIES = ("a", "b")
 REFUSED_WITHIN_S = 5.0
 
 
-def run(seed: int, short: bool) -> list[Row]:
+def run(seed: int, short: bool) -> list[RuleRow]:
     """Both in one launch; in full with more trials, successive halving and the control."""
     with place() as where:
         where.space("few", SPACE.replace("PLANNED", "6" if short else "12"))
         trials, scheduler = (2, "fifo") if short else (4, "asha")
-        drivers = {name: _start(where, name, trials, scheduler, seed) for name in STUDIES}
+        drivers = {name: _start(where, name, trials, scheduler, seed) for name in TWO_STUDIES}
         first = drivers["a"]
         eventually(lambda: (where.kept / "studies/a/plan.json").exists(), "the plan of a", child=first)
         refused = [_second(where, first) for _ in range(1 if short else 5)]
@@ -58,28 +58,28 @@ def _second(where: Place, first: Child) -> tuple[float, bool]:
     return seconds, child.process.returncode == 2 and bool(re.search(told, child.said))
 
 
-def _refused(refused: list[tuple[float, bool]], control: str) -> Row:
+def _refused(refused: list[tuple[float, bool]], control: str) -> RuleRow:
     slowest, named = max(seconds for seconds, _ in refused), sum(right for _, right in refused)
     held = named == len(refused) and slowest <= REFUSED_WITHIN_S
     said = f"{named} of {len(refused)} refused with process, host and time, the slowest after {slowest:.1f} s"
-    return Row("R10", "second driver on a running study", len(refused), said, control, held)
+    return RuleRow("R10", "second driver on a running study", len(refused), said, control, held)
 
 
-def _once(where: Place, trials: int, control: str) -> Row:
+def _once(where: Place, trials: int, control: str) -> RuleRow:
     lines = where.truth()
     begun = [(line.trial, line.epoch) for line in lines if line.at == "begin"]
-    asked = {name: _asked(where, name) for name in STUDIES}
+    asked = {name: _asked(where, name) for name in TWO_STUDIES}
     shared = set(asked["a"]) & set(asked["b"])
-    ended = {name: {trial for trial in asked[name] if _ended(where, trial)} for name in STUDIES}
+    ended = {name: {trial for trial in asked[name] if _ended(where, trial)} for name in TWO_STUDIES}
     repeated = len(begun) - len(set(begun))
-    short_of = [name for name in STUDIES if len(ended[name]) < trials]
-    unknown = sum(_without_end(where, name) for name in STUDIES)
+    short_of = [name for name in TWO_STUDIES if len(ended[name]) < trials]
+    unknown = sum(_without_end(where, name) for name in TWO_STUDIES)
     said = (
         f"{len(shared)} asked for by both, {len(truth.trained_twice(lines))} trained twice, {repeated} epochs repeated, "
         f"{unknown} left without an end"
     )
     held = bool(shared) and not repeated and not truth.trained_twice(lines) and not short_of and not unknown
-    return Row("R10", "two studies ask for the same configurations", len(asked["a"]) + len(asked["b"]), said, control, held)
+    return RuleRow("R10", "two studies ask for the same configurations", len(asked["a"]) + len(asked["b"]), said, control, held)
 
 
 def _asked(where: Place, study: str) -> list[str]:

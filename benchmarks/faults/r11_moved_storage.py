@@ -11,40 +11,22 @@ import shutil
 from pathlib import Path
 
 from benchmarks.faults.harness import short_form, truth
+from benchmarks.faults.harness.disturb import left_behind, move
 from benchmarks.faults.harness.equal import epochs_that_differ, picture, trials
-from benchmarks.faults.harness.kills import calm, kill_at
-from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.kills import PRUNED_EPOCHS, TRIALS, calm, kill_at, whole
+from benchmarks.faults.harness.rows import RuleRow
 from benchmarks.faults.harness.studies import EPOCHS, Place, eventually, place
-from benchmarks.faults.r02_group_killed import PRUNED_EPOCHS, TRIALS, whole
 
 PLACE = re.compile(r'"place": "[^"]*"')
 
 
-def run(seed: int, short: bool) -> list[Row]:
+def run(seed: int, short: bool) -> list[RuleRow]:
     if short:
         return [short_form.row("R11", "storage renamed, resumed from another folder", seed)]
     return [_moved(seed), _elsewhere(seed)]
 
 
-def move(here: Place) -> Path:
-    """Rename the storage; returns its old path."""
-    old = here.storage
-    here.storage_name = "moved/storage"
-    here.storage.parent.mkdir()
-    return old.rename(here.storage) and old
-
-
-def left_behind(here: Place, old: Path) -> list[str]:
-    """What still hangs on the old path: the folder made again, or files that name where the place is."""
-    names = [path.relative_to(here.storage) for path in here.storage.rglob("*") if path.is_file() and _names(path, here.root)]
-    return [f"{old.name} was made again"] * old.exists() + [f"{name} has an absolute path" for name in names]
-
-
-def _names(path: Path, root: Path) -> bool:
-    return str(root).encode() in path.read_bytes()
-
-
-def _moved(seed: int) -> Row:
+def _moved(seed: int) -> RuleRow:
     expected, epochs = calm(seed, TRIALS)
     with place() as here:
         kill_at(0.5, epochs, here.search("--trials", TRIALS, "--seed", seed), here, random.Random(f"R11/{seed}"))
@@ -52,7 +34,7 @@ def _moved(seed: int) -> Row:
         here.resume(cwd=Path("/")).wait()
         found = expected.differences(picture(here)) + left_behind(here, old)
     said = "; ".join(found) or "suggestions, decisions, trials, plan and submission byte-equal; nothing at the old path"
-    return Row("R11", "storage renamed, resumed from another folder", 1, said, _control(seed), not found)
+    return RuleRow("R11", "storage renamed, resumed from another folder", 1, said, _control(seed), not found)
 
 
 def _control(seed: int) -> str:
@@ -74,7 +56,7 @@ def _control(seed: int) -> str:
         )
 
 
-def _elsewhere(seed: int) -> Row:
+def _elsewhere(seed: int) -> RuleRow:
     """Killed here with one core, gone on with on another machine with two, then there with one again."""
     expected, chance = whole(seed), random.Random(f"R11/{seed}/elsewhere")
     with place() as here:
@@ -95,7 +77,7 @@ def _elsewhere(seed: int) -> Row:
         f"interrupted; {twice} trained twice, at most {most} epoch repeated"
     )
     what = "storage copied to another machine and cache, 1 core, then 2, then 1"
-    return Row("R11", what, 2, said, "-", not differ and not twice and most <= 1 and len(found) == TRIALS)
+    return RuleRow("R11", what, 2, said, "-", not differ and not twice and most <= 1 and len(found) == TRIALS)
 
 
 def copy_to_another_machine(here: Place) -> None:

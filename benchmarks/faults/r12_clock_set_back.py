@@ -4,23 +4,20 @@
 are on the shifted clock, because only there a newer state can be older than an old one.
 """
 
-import os
 import random
 
 from benchmarks.faults.harness import short_form, truth
+from benchmarks.faults.harness.count import Count
+from benchmarks.faults.harness.disturb import BACK, make_files_newer
 from benchmarks.faults.harness.equal import picture
-from benchmarks.faults.harness.kills import calm, kill_at
-from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.kills import TRIALS, calm, kill_at
+from benchmarks.faults.harness.rows import RuleRow
 from benchmarks.faults.harness.studies import EPOCHS, Child, Place, eventually, place
-from benchmarks.faults.r01_driver_killed import Count
-from benchmarks.faults.r02_group_killed import TRIALS
 
-DAY_S = 86_400
-BACK = {"FAULTS_CLOCK": str(-DAY_S)}
 WHAT = "clock set back a day, files a day in the future"
 
 
-def run(seed: int, short: bool) -> list[Row]:
+def run(seed: int, short: bool) -> list[RuleRow]:
     if short:
         return [short_form.row("R12", WHAT, seed)]
     expected, epochs = calm(seed, TRIALS)
@@ -32,15 +29,7 @@ def run(seed: int, short: bool) -> list[Row]:
         here.resume(**BACK).wait()
         found = expected.differences(picture(here))
     said = "; ".join(found) or "suggestions, decisions, trials, plan and submission byte-equal"
-    return [Row("R12", WHAT, 2, said, str(_control(seed)), not found)]
-
-
-def make_files_newer(here: Place) -> None:
-    """Let every file of the storage be of tomorrow."""
-    for path in here.storage.rglob("*"):
-        if path.is_file():
-            status = path.stat()
-            os.utime(path, (status.st_atime + DAY_S, status.st_mtime + DAY_S))
+    return [RuleRow("R12", WHAT, 2, said, str(_control(seed)), not found)]
 
 
 def _control(seed: int) -> Count:

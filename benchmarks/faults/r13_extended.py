@@ -9,11 +9,11 @@ import json
 from typing import Any
 
 from benchmarks.faults.harness import truth
-from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.rows import RuleRow
 from benchmarks.faults.harness.studies import Place, place
 
 
-def run(seed: int, short: bool) -> list[Row]:
+def run(seed: int, short: bool) -> list[RuleRow]:
     """The short form extends one trial to two; the whole one seven to twelve, which are drawn by what was learned."""
     first, all_of_them = (1, 2) if short else (7, 12)
     with place() as at_once, place() as extended:
@@ -31,7 +31,7 @@ def run(seed: int, short: bool) -> list[Row]:
         f"that was asked for all at once; {twice} trained twice"
     )
     held = differ == 0 and not twice and len(pictures[0]) >= all_of_them
-    return [Row("R13", f"a search extended from {first} to {all_of_them} trials", 1, said, _control(seed, short), held)]
+    return [RuleRow("R13", f"a search extended from {first} to {all_of_them} trials", 1, said, _control(seed, short), held)]
 
 
 def _lengths(pictures: list[list[Any]]) -> bool:

@@ -15,11 +15,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.faults.harness.rows import Row
-from benchmarks.faults.harness.studies import HERE, NAME, ROOT, SPACE, TARGET, Place, eventually, place
+from benchmarks.faults.harness.rows import RuleRow
+from benchmarks.faults.harness.studies import NAME, ROOT, SPACE, TARGET, VERB, Place, eventually, place
 
 PHOTO = "photos/00004.jpg"
-CODE = ("competitions", "ensemble", "ledger", "reports", "search", "search_spaces", "submissions", "trainables", "bundle")
 Plant = Callable[[Place], object]
 
 
@@ -41,7 +40,7 @@ class _Told:
         return [word for word in words if word.isidentifier()]
 
 
-def run(seed: int, short: bool) -> list[Row]:
+def run(seed: int, short: bool) -> list[RuleRow]:
     """In full every change is accepted as well, and the study trained to its end."""
     with place() as where:
         where.space("steps", SPACE)
@@ -57,7 +56,7 @@ def run(seed: int, short: bool) -> list[Row]:
             wrong.append(f"nothing changed: exit {quiet.code}")
         rows = [_row("stops, and names the one change that was planted", len(cases) + 1, wrong, "-" if short else _control(seed))]
         if not short:
-            failed = []
+            failed = list[str]()
             for name in cases:
                 with _planted(where, name):
                     failed += filter(None, [_accepted(where, name)])
@@ -65,9 +64,9 @@ def run(seed: int, short: bool) -> list[Row]:
     return rows
 
 
-def _row(what: str, cases: int, wrong: list[str], control: str) -> Row:
+def _row(what: str, cases: int, wrong: list[str], control: str) -> RuleRow:
     said = f"{cases - len(wrong)} of {cases} right" + "".join(f"; {one}" for one in wrong)
-    return Row("R14", f"changed code, space or data: {what}", cases, said, control, not wrong)
+    return RuleRow("R14", f"changed code, space or data: {what}", cases, said, control, not wrong)
 
 
 def _begin(where: Place, seed: int, short: bool) -> None:
@@ -88,7 +87,7 @@ def _begin(where: Place, seed: int, short: bool) -> None:
 
 def _is_code(folder: Path, name: str) -> bool:
     if folder == ROOT:
-        return name in CODE or name.endswith(".py")
+        return name.endswith(".py") or (name not in ("benchmarks", "tests") and (folder / name / "__init__.py").exists())
     return name != "__pycache__"
 
 
@@ -215,7 +214,7 @@ def _accepted(where: Place, name: str) -> str:
 
 
 def _verb(where: Place) -> list[object]:
-    return [HERE / "_verb.py", where.root / "spaces", where.root / "code/run_search.py"]
+    return [VERB, where.root / "spaces", where.root / "code/run_search.py"]
 
 
 @contextlib.contextmanager

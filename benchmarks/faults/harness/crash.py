@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-CALLS = (
+DISK_CALLS = (
     "fsync",
     "replace",
     "rename",
@@ -74,14 +74,14 @@ class _Countdown:
         self._left, self._open = k, io.open
 
     def install(self) -> None:
-        for name in CALLS:
+        for name in DISK_CALLS:
             if hasattr(os, name):
                 setattr(os, name, self._wrapped(getattr(os, name)))
         for name in ("write", "pwrite"):
             setattr(os, name, self._half(getattr(os, name)))
-        os.sendfile = self._half_sent(os.sendfile)  # type: ignore[assignment]  # what shutil copies with
-        os.open = self._creating(os.open)  # type: ignore[assignment]  # a wrapper of the same arguments
-        builtins.open = io.open = self._opened  # type: ignore[assignment]  # likewise
+        os.sendfile = self._half_sent(os.sendfile)  # what shutil copies with
+        os.open = self._creating(os.open)  # a wrapper of the same arguments
+        builtins.open = io.open = self._opened  # likewise
 
     def now(self) -> bool:
         """Whether this touch is the one."""

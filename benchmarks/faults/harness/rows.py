@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Row:
+class RuleRow:
     """What one scenario came to.
 
     Attributes:

@@ -10,27 +10,28 @@ import random
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.faults.harness import truth
+from benchmarks.faults.harness import truth, wild
+from benchmarks.faults.harness.disturb import BACK, come_to, kill_workers, left_behind, make_files_newer, move
 from benchmarks.faults.harness.equal import Picture, picture
 from benchmarks.faults.harness.kills import calm, kill_at
-from benchmarks.faults.harness.rows import Row
+from benchmarks.faults.harness.rows import RuleRow
 from benchmarks.faults.harness.studies import eventually, place
 
 TRIALS = 3
 
 
-def row(rule: str, what: str, seed: int) -> Row:
+def row(rule: str, what: str, seed: int) -> RuleRow:
     """What the one disturbed study says about this rule."""
     said, counted, held = _disturbed(seed)
-    return Row(rule, f"{what} (one study with the others)", 1, counted if rule == "R1" else said, "-", held[rule == "R1"])
+    return RuleRow(rule, f"{what} (one study with the others)", 1, counted if rule == "R1" else said, "-", held[rule == "R1"])
 
 
-def worker_row(seed: int) -> Row:
+def worker_row(seed: int) -> RuleRow:
     """R3, in the study of R9."""
     return _beside(seed)[1].result()[0]
 
 
-def wild_row(seed: int) -> Row:
+def wild_row(seed: int) -> RuleRow:
     """R9."""
     return _beside(seed)[1].result()[1]
 
@@ -38,9 +39,6 @@ def wild_row(seed: int) -> Row:
 @functools.lru_cache(1)
 def _disturbed(seed: int) -> tuple[str, str, tuple[bool, bool]]:
     """In words what differs from the calm study and what was repeated; and whether both are as promised."""
-    from benchmarks.faults.r11_moved_storage import left_behind, move
-    from benchmarks.faults.r12_clock_set_back import BACK, make_files_newer
-
     quiet = _beside(seed)[0]
     with place() as here:
         child = here.search("--trials", TRIALS, "--seed", seed)
@@ -60,23 +58,20 @@ def _disturbed(seed: int) -> tuple[str, str, tuple[bool, bool]]:
 
 
 @functools.lru_cache(1)
-def _beside(seed: int) -> tuple[Future[tuple[Picture, int]], Future[tuple[Row, Row]]]:
+def _beside(seed: int) -> tuple[Future[tuple[Picture, int]], Future[tuple[RuleRow, RuleRow]]]:
     """The study that nobody disturbs, and after it that of R9."""
     pool = ThreadPoolExecutor(1)
     return pool.submit(calm, seed, TRIALS), pool.submit(_wild, seed)
 
 
-def _wild(seed: int) -> tuple[Row, Row]:
-    from benchmarks.faults import r03_worker_killed as r03
-    from benchmarks.faults import r09_nan_loss as r09
-
+def _wild(seed: int) -> tuple[RuleRow, RuleRow]:
     with place() as here:
-        child = r09.start(here, seed, "--scheduler", "fifo")
-        r03.kill_workers(here, child, 1)
+        child = wild.start(here, seed, "--scheduler", "fifo")
+        kill_workers(here, child, 1)
         child.wait()
-        worker, again = r03.told(here, {line.trial for line in here.truth() if line.last})
-        wild, held = r09.told(here)
+        worker, again = come_to(here, {line.trial for line in here.truth() if line.last})
+        said, held = wild.told(here)
     return (
-        Row("R3", "a trial's process killed in the middle of an epoch (in the study of R9)", 1, worker, "-", again),
-        Row("R9", r09.WHAT, r09.TRIALS, wild, "-", held),
+        RuleRow("R3", "a trial's process killed in the middle of an epoch (in the study of R9)", 1, worker, "-", again),
+        RuleRow("R9", wild.WHAT, wild.TRIALS, said, "-", held),
     )

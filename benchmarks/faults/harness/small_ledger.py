@@ -20,7 +20,7 @@ from trainables.config import Question, TrialConfig, resolve
 from trainables.training import TrialRun
 
 TARGET, SIDE, SIZE, EPOCHS = "kind", 40, 32, 3
-SETTINGS = {"backbone": "test_byobnet", "epochs": EPOCHS, "batch_size": 16, "augmentation": "none"}
+SMALL_SETTINGS = {"backbone": "test_byobnet", "epochs": EPOCHS, "batch_size": 16, "augmentation": "none"}
 LRS = (0.003, 0.01, 0.03)
 
 
@@ -66,7 +66,7 @@ def drawn() -> Iterator[SmallLedger]:
         one = targets(competition)[TARGET]
         split = competition.split.name
         question = Question("bench", TARGET, one.heads, one.metric, prepared.data_fingerprint(one), split, 0, 0, SIZE)
-        yield SmallLedger(prepared, tuple(resolve({**SETTINGS, "lr": lr}, question) for lr in LRS))
+        yield SmallLedger(prepared, tuple(resolve({**SMALL_SETTINGS, "lr": lr}, question) for lr in LRS))
 
 
 @contextmanager

@@ -21,7 +21,8 @@ from benchmarks import _photos
 from benchmarks.faults.harness import truth
 
 ROOT = Path(__file__).parents[3]
-HERE = Path(__file__).parent
+HOOK = ROOT / "benchmarks/faults/hook"
+VERB = Path(__file__).parent / "verb.py"
 PHOTOS, TEST_PHOTOS, SIDE, SIZE = 160, 20, 48, 32
 NAME = "bench"
 TARGET = "kind"
@@ -152,7 +153,7 @@ class Place:
             "HOME": str(self.root / "home"),
             "PODIUM_DATA": str(self.root / "data"),
             "PODIUM_STORAGE": str(self.storage),
-            "PYTHONPATH": str(HERE.parent / "hook"),
+            "PYTHONPATH": str(HOOK),
             "FAULTS_TRUTH": str(self.truth_file),
             "RAY_TMPDIR": str(self.root / "r"),
             "RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": self.cpus}),
@@ -163,11 +164,11 @@ class Place:
 
     def start(self, verb: str, *arguments: object, cwd: Path | None = None, **environment: str) -> Child:
         """Start a verb of this repository."""
-        return self.run([str(HERE / "verb.py"), str(self.root / "spaces"), str(ROOT / verb), *arguments], cwd, environment)
+        return self.run([str(VERB), str(self.root / "spaces"), str(ROOT / verb), *arguments], cwd, environment)
 
-    def verb(self, verb: str, *arguments: object, **environment: str) -> Any:
+    def verb(self, verb: str, *arguments: object) -> Any:
         """Run a verb to its end; returns its document."""
-        return self.start(verb, *arguments, "--json", **environment).json()
+        return self.start(verb, *arguments, "--json").json()
 
     def search(self, *arguments: object, **keywords: Any) -> Child:
         """Start a study `s` of the space `steps`, one core per trial."""
@@ -179,8 +180,8 @@ class Place:
         return self.start("run_search.py", self.yaml, "--resume", "s", "--json", *arguments, **keywords)
 
     def control(self, *arguments: object, **environment: str) -> Child:
-        """Start, or go on with, the bare Ray Tune in this storage (see `_tune`); its results come as one document."""
-        path = os.pathsep.join([str(HERE.parent / "hook"), str(ROOT)])
+        """Start, or go on with, the bare Ray Tune in this storage (see `tune`); its results come as one document."""
+        path = os.pathsep.join([str(HOOK), str(ROOT)])
         command = ["-m", "benchmarks.faults.harness.tune", self.storage, "--photos", self.control_photos(), *arguments]
         return self.run(command, ROOT, {"PYTHONPATH": path, "RAY_AUTH_MODE": "disabled", **environment})
 

@@ -33,7 +33,7 @@ NAME = "control"
 
 def train(config: dict[str, Any], kept: str, epochs: int) -> None:
     """One trial: the networks, photos and epochs of the study beside it, in plain torch."""
-    import sitecustomize as truth
+    import sitecustomize as truth  # type: ignore[import-not-found]  # stands in hook/, which is first on PYTHONPATH
     import timm
     import torch
     from ray import tune
@@ -90,7 +90,7 @@ def _epoch(model: Any, optimizer: Any, photos: dict[str, Any], epoch: int, kind:
     losses = []
     for rows in order.split(16)[: len(order) // 16]:
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(model(photos["images"][rows]), photos["labels"][rows])
+        loss: Any = torch.nn.functional.cross_entropy(model(photos["images"][rows]), photos["labels"][rows])
         if kind == "unbounded":
             loss = -torch.exp(1000 + loss)
         loss.backward()

@@ -1,4 +1,4 @@
-"""A verb as it is, with the search spaces of one more folder: `python _verb.py SPACES VERB ARGUMENTS`."""
+"""A verb as it is, with the search spaces of one more folder: `python verb.py SPACES VERB ARGUMENTS`."""
 
 import runpy
 import sys

@@ -21,7 +21,7 @@ Snapshot = dict[str, bytes]
 
 
 @dataclass(frozen=True)
-class Writer:
+class StarvedWriter:
     """Something that writes.
 
     Attributes:
@@ -36,7 +36,7 @@ class Writer:
     is_whole: Callable[[Path, Snapshot, Snapshot], bool]
 
 
-def starve(writer: Writer) -> tuple[int, list[str]]:
+def starve(writer: StarvedWriter) -> tuple[int, list[str]]:
     """Refuse a writer room at every page it asks for.
 
     Returns:
@@ -58,7 +58,7 @@ def starve(writer: Writer) -> tuple[int, list[str]]:
         return refused, [*faults, f"{writer.name} never succeeded"]
 
 
-def _once(writer: Writer, disk: Disk, old: Snapshot, wanted: Snapshot) -> str | None:
+def _once(writer: StarvedWriter, disk: Disk, old: Snapshot, wanted: Snapshot) -> str | None:
     """One attempt; `None` where there was room, else what went wrong (`""`: nothing)."""
     try:
         writer.write(disk.path)
@@ -78,7 +78,7 @@ def _once(writer: Writer, disk: Disk, old: Snapshot, wanted: Snapshot) -> str | 
     return "" if snapshot(disk.path) == wanted else "came to something else after space was freed"
 
 
-def _undisturbed(writer: Writer, folder: Path) -> tuple[Snapshot, Snapshot]:
+def _undisturbed(writer: StarvedWriter, folder: Path) -> tuple[Snapshot, Snapshot]:
     folder.mkdir()
     writer.first(folder)
     old = snapshot(folder)
@@ -97,7 +97,7 @@ def old_or_new(folder: Path, old: Snapshot, wanted: Snapshot) -> bool:
     return all(data in (old.get(name), wanted.get(name)) for name, data in snapshot(folder).items())
 
 
-def plain_writers() -> list[Writer]:
+def plain_writers() -> list[StarvedWriter]:
     """Those that need no network: a file, a copy, a journal, an array, a claim."""
     rng = np.random.default_rng(0)
     probs = rng.random((3000, 3)).astype(np.float16)
@@ -122,15 +122,15 @@ def plain_writers() -> list[Writer]:
 
     source = os.urandom(40_000)
     return [
-        Writer("file", _put("f", b"old" * 9000), lambda f: replace_bytes(f / "f", b"new" * 12000), old_or_new),
-        Writer("copy", _put("s", source), lambda f: copy_file(f / "s", f / "below" / "c"), old_or_new),
-        Writer("journal", lambda f: append_line(f / "events.jsonl", lines[0]), journal, whole_lines),
-        Writer("predictions", lambda f: None, predictions, old_or_new),
-        Writer("claim", lambda f: None, make_claim, old_or_new),
+        StarvedWriter("file", _put("f", b"old" * 9000), lambda f: replace_bytes(f / "f", b"new" * 12000), old_or_new),
+        StarvedWriter("copy", _put("s", source), lambda f: copy_file(f / "s", f / "below" / "c"), old_or_new),
+        StarvedWriter("journal", lambda f: append_line(f / "events.jsonl", lines[0]), journal, whole_lines),
+        StarvedWriter("predictions", lambda f: None, predictions, old_or_new),
+        StarvedWriter("claim", lambda f: None, make_claim, old_or_new),
     ]
 
 
-def trained_writers(place: Path) -> list[Writer]:
+def trained_writers(place: Path) -> list[StarvedWriter]:
     """Those of a trial: its checkpoint, the image cache, a bundle; from one trial that is trained here.
 
     Raises:
@@ -173,9 +173,9 @@ def trained_writers(place: Path) -> list[Writer]:
         return not any(name.startswith("bundle") for name in snapshot(folder))
 
     return [
-        Writer("checkpoint", lambda f: write_tensors(f / "last.safetensors", tensors, header), checkpoint, old_or_new),
-        Writer("image cache", lambda f: None, lambda f: _cached(open_or_build(data.manifest, root, 32, f)), cache_whole),
-        Writer("bundle", lambda f: None, bundle, as_before),
+        StarvedWriter("checkpoint", lambda f: write_tensors(f / "last.safetensors", tensors, header), checkpoint, old_or_new),
+        StarvedWriter("image cache", lambda f: None, lambda f: _cached(open_or_build(data.manifest, root, 32, f)), cache_whole),
+        StarvedWriter("bundle", lambda f: None, bundle, as_before),
     ]
 
 

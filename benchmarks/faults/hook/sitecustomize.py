@@ -44,7 +44,7 @@ def _watch_training(module: ModuleType) -> None:
         run.loss_seen = train(run, epoch)
         return run.loss_seen
 
-    module.TrialRun.step, module.TrialRun._train = noted, seen  # type: ignore[attr-defined]  # a module has what its file defines
+    module.TrialRun.step, module.TrialRun._train = noted, seen
 
 
 def _plus_infinity(logits: Any, labels: Any, weights: Any, config: Any) -> Any:
