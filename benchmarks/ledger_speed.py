@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +134,10 @@ def plain(answer: Any) -> Any:
     return answer
 
 
+def _parsed(rows: Sequence[Any]) -> list[Any]:
+    return [row.json() for row in rows]
+
+
 def timed(work: Callable[[], Any], times: list[tuple[float, float]]) -> Any:
     begun = time.perf_counter(), time.process_time()
     answer = work()
@@ -152,8 +155,8 @@ def measure(paths: CompetitionPaths, n: int, repeats: int) -> list[ReadingCost]:
             theirs = timed(folders, found.setdefault((name, "folders"), []))
             assert plain(ours) == plain(theirs), f"{name}: the two ways must agree"
         timed(lambda: sweep_trials(paths.trials), found.setdefault(("the sweep for changes alone", "index, warm"), []))
-        rows = partial(map, methodcaller("json"), list_trials(paths))
-        timed(lambda: list(rows()), found.setdefault(("parsing the configurations of all rows", "both"), []))
+        parse = partial(_parsed, list_trials(paths))
+        timed(parse, found.setdefault(("parsing the configurations of all rows", "both"), []))
     top = f"leaderboard, top {TOP}"
     index, folders = questions(paths)[top]
     for changed in (1, 100):

@@ -13,6 +13,7 @@ os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", NO_ALBUMENTATIONS_UP
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 

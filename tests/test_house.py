@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 MOST_FILES = 20
 SPACES = "search_spaces"
 """Its files are plug-ins of one contract, so they share the contract's names (MAX_EPOCHS, ...) and count as one module."""
-BESIDE = ("tests", "benchmarks")
-"""Folders of scripts. Their numbers are settings of their own; their classes and tables are held to the rule as well."""
+SCRIPTS = ("benchmarks", "docs")
+"""Each file is a script with settings of its own; its tables and classes are held to the rule as well."""
 KNOWN_CLASSES = {
     "Answers",
     "Combination",
@@ -91,6 +91,8 @@ KNOWN_CAPITALS = {
     "_ONE",
 }
 """The same for names in capitals."""
+KNOWN_ARROWS = {("competitions/validation.py", "competitions/readers/read.py")}
+"""Imports that still close a circle."""
 KNOWN_FOLDERS = {
     "tests/ensemble",
     "trainables",
@@ -151,7 +153,7 @@ def capitals_twice() -> dict[str, list[str]]:
         for path, tree in TREES.items()
         for name, value in assigned(tree)
         if name.isupper()
-        if path.parts[0] != "tests" and (path.parts[0] != "benchmarks" or isinstance(value, tables))
+        if path.parts[0] != "tests" and (path.parts[0] not in SCRIPTS or isinstance(value, tables))
     )
 
 
@@ -165,6 +167,9 @@ def test_no_file_imports_itself_over_others() -> None:
         path: {found for name in imported(tree) if (found := file_of(name)) is not None and found != path}
         for path, tree in TREES.items()
     }
+    for importer, known in KNOWN_ARROWS:
+        assert Path(known) in graph[Path(importer)], "mended: take it from the list"
+        graph[Path(importer)].remove(Path(known))
     assert sum(map(len, graph.values())) > len(FILES), "most files import another"
     try:
         TopologicalSorter(graph).prepare()

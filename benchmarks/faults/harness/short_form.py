@@ -1,8 +1,8 @@
-"""The short forms of R1, R2, R3, R9, R11 and R12: two disturbed studies in all, so that they take a minute together.
+"""The short forms of R1, R2, R3, R9, R11, R12 and R13: two disturbed studies in all, so that they take a minute together.
 
-One small study has its driver killed, then everything killed in its middle, then its storage moved and the clock set back, and is
-gone on with from another folder; in the end it must equal the study that nobody disturbed. The study of R9, whose losses are no
-numbers, has a worker killed as well. The undisturbed study and that of R9 run beside the first, for a driver waits for much.
+One small study is extended after its first trial, has its driver killed, then everything killed in its middle, then its storage moved
+and the clock set back, and is gone on with from another folder. In the end it must equal the study that nobody disturbs. The study of
+R9, whose losses are no numbers, has a worker killed as well. These two run beside the first, for a driver waits for much.
 """
 
 import functools
@@ -41,11 +41,13 @@ def _disturbed(seed: int) -> tuple[str, str, tuple[bool, bool]]:
     """In words what differs from the calm study and what was repeated; and whether both are as promised."""
     quiet = _beside(seed)[0]
     with place() as here:
-        child = here.search("--trials", TRIALS, "--seed", seed)
-        eventually(lambda: len(truth.begun(here.truth())) >= 3, "the third epoch", child=child)
+        here.search("--trials", 1, "--seed", seed).wait()
+        first = len(truth.begun(here.truth()))
+        child = here.resume("--trials", TRIALS)
+        eventually(lambda: len(truth.begun(here.truth())) >= first + 2, "the second trial's second epoch", child=child)
         child.kill()
         expected, epochs = quiet.result()
-        kill_at(0.5, epochs, here.resume(), here, random.Random(seed))
+        kill_at(0.75, epochs, here.resume(), here, random.Random(seed))
         old = move(here)
         make_files_newer(here)
         here.resume(cwd=Path("/"), **BACK).wait()
