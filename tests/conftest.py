@@ -16,6 +16,9 @@ from competitions.competition import Competition, parse_competition
 from competitions.prepare import Prepared, prepare
 from system.paths import CompetitionPaths
 
+SLOWEST = ("tests/benchmarks/test_faults.py", "journey", "tests/trainables/test_training.py", "tests/bundle/test_bundle.py")
+"""What takes longest goes first, so that no process is left with it alone at the end."""
+
 # Time limits of single examples fail on a busy machine and say nothing about the code.
 settings.register_profile("podium", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("podium")
@@ -40,6 +43,18 @@ submission: {id_column: image, answers: {label: label}, values: index}
 N_GROUPS, PER_GROUP, N_TEST = 20, 4, 12
 BROKEN_TRAIN, BROKEN_TEST = "g07-1", "t03"
 PAINT = {"red": (190, 60, 60), "green": (60, 190, 60), "blue": (60, 60, 190)}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests in one process, and in another all that read the one journey, whatever their files."""
+    groups = {item: "journey" if "journey" in _fixtures(item) else item.nodeid.partition("::")[0] for item in items}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: SLOWEST.index(groups[item]) if groups[item] in SLOWEST else len(SLOWEST))
+
+
+def _fixtures(item: pytest.Item) -> tuple[str, ...]:
+    return tuple(getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
