@@ -55,6 +55,13 @@ def defined(name: str) -> bool:
     return False
 
 
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives a page's headings."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head.lower()).strip().replace(" ", "-") for head in heads}
+
+
 def definitions(path: Path) -> set[str]:
     """The names that a module defines at its top."""
     found: set[str] = set()
@@ -82,6 +89,17 @@ def test_every_link_leads_to_something(page: str) -> None:
     missing = [link for link in links if not ((ROOT / page).parent / link).exists()]
     pages = [name for name in re.findall(r"\bdocs/[\w-]+\.(?:md|svg|png)", text) if not (ROOT / name).exists()]
     assert not missing + pages
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_into_a_page_meets_a_heading(page: str) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)#([^)]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+    missing = [
+        f"{name}#{anchor}"
+        for name, anchor in links
+        if anchor not in anchors((ROOT / page).parent / name if name else ROOT / page)
+    ]
+    assert not missing
 
 
 @pytest.mark.parametrize("page", PAGES)
