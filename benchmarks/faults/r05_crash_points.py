@@ -30,8 +30,8 @@ from system.files import append_line, file_hash, read_json, read_lines, sweep
 from trainables.config import name_of
 
 CLAIMS = ("claim.json", ".claim", "lease.json")
-SHORT_EVERY = 7
-"""In the short form a trained epoch and an export are killed at every seventh point, others per seed."""
+SHORT_EVERY = 13
+"""In the short form a trained epoch and an export are killed at every 13th point, others per seed."""
 
 
 @dataclass(frozen=True)
