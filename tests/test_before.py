@@ -83,7 +83,7 @@ def check_equal(now: Any, then: Any, sums: float = SUMS) -> None:
 
 
 @dataclass(frozen=True)
-class Place:
+class KeptPlace:
     """A copy of the fixtures to work in, with links become files."""
 
     root: Path
@@ -127,17 +127,17 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def new_place() -> Iterator[Callable[[], Place]]:
+def new_place() -> Iterator[Callable[[], KeptPlace]]:
     """Makes a copy of the fixtures for whoever asks."""
     made: list[Path] = []
 
-    def make() -> Place:
+    def make() -> KeptPlace:
         root = Path(tempfile.mkdtemp(prefix="pd-", dir="/tmp"))  # short: Ray's socket names may have 107 characters
         made.append(root)
         for name in ("ours", "theirs", "data", "bundle"):
             shutil.copytree(FIXTURES / name, root / name)
         shutil.copy(FIXTURES / "drawn.yaml", root)
-        return Place(root)
+        return KeptPlace(root)
 
     yield make
     for root in made:
@@ -145,7 +145,7 @@ def new_place() -> Iterator[Callable[[], Place]]:
 
 
 @pytest.fixture(scope="module")
-def place(new_place: Callable[[], Place]) -> Place:
+def place(new_place: Callable[[], KeptPlace]) -> KeptPlace:
     """One copy for the exports, whose own answers of then are set aside."""
     place = new_place()
     shutil.rmtree(place.kept / "ensembles")
@@ -153,18 +153,18 @@ def place(new_place: Callable[[], Place]) -> Place:
 
 
 @pytest.fixture
-def own(new_place: Callable[[], Place]) -> Place:
+def own(new_place: Callable[[], KeptPlace]) -> KeptPlace:
     return new_place()
 
 
-def exported(place: Place, name: str) -> dict[str, Any]:
+def exported(place: KeptPlace, name: str) -> dict[str, Any]:
     """Export with the flags of a recorded export; `to` is where."""
     said: dict[str, Any] = place.say(export_ensemble, place.yaml, "--to", place.root / "to" / name, *EXPORTS[name])
     return said
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in EXPORTS])
-def test_an_export_from_cached_arrays_is_what_it_was(place: Place, name: str) -> None:
+def test_an_export_from_cached_arrays_is_what_it_was(place: KeptPlace, name: str) -> None:
     then, to = recorded(f"exports/{name}/said.json"), place.root / "to" / name
     said = exported(place, name)
     assert (to / "submission.csv").read_bytes() == (RECORDED / "exports" / name / "submission.csv").read_bytes()
@@ -183,7 +183,7 @@ def test_an_export_from_cached_arrays_is_what_it_was(place: Place, name: str) ->
     assert now == before
 
 
-def test_the_bundle_of_then_predicts_what_it_predicted(own: Place) -> None:
+def test_the_bundle_of_then_predicts_what_it_predicted(own: KeptPlace) -> None:
     out = own.root / "answers.csv"
     said = own.say(predict, own.root / "bundle", own.root / "data/drawn/test", "--out", out)
     now, then = (list(csv.reader(path.read_text().splitlines())) for path in (out, RECORDED / "predicted.csv"))
@@ -193,23 +193,23 @@ def test_the_bundle_of_then_predicts_what_it_predicted(own: Place) -> None:
     check_equal({k: v for k, v in said.items() if k != "out"}, {k: v for k, v in recorded("predict.json").items() if k != "out"})
 
 
-def test_the_leaderboard_of_then_is_shown_as_it_was(own: Place) -> None:
+def test_the_leaderboard_of_then_is_shown_as_it_was(own: KeptPlace) -> None:
     check_equal(own.say(show_trials, "drawn"), recorded("show.json"), sums=0)
     shutil.rmtree(own.kept / "studies")  # what the studies knew is asked of them, not remembered elsewhere
     assert {row["study"] for row in own.say(show_trials, "drawn")} != {row["study"] for row in recorded("show.json")}
 
 
-def test_what_helped_is_told_as_it_was(own: Place) -> None:
+def test_what_helped_is_told_as_it_was(own: KeptPlace) -> None:
     base = recorded("reproduce.json")["trial_id"]
     check_equal(own.say(show_trials, "drawn", "--against", base), recorded("against.json"))
 
 
-def test_a_team_mates_ledger_of_then_is_merged_as_it_was(own: Place) -> None:
+def test_a_team_mates_ledger_of_then_is_merged_as_it_was(own: KeptPlace) -> None:
     check_equal(own.say(merge_ledgers, "drawn", "theirs"), recorded("merge.json"))
     check_equal(own.say(show_trials, "drawn"), recorded("merged.json"))
 
 
-def test_a_trial_of_then_is_reproduced(own: Place) -> None:
+def test_a_trial_of_then_is_reproduced(own: KeptPlace) -> None:
     then = recorded("reproduce.json")
     said = own.say(reproduce_trial, own.yaml, then["trial_id"])
     assert said["verdict"] == then["verdict"] == "PASS"
@@ -218,7 +218,7 @@ def test_a_trial_of_then_is_reproduced(own: Place) -> None:
         assert said["score_now"] == then["score_now"]
 
 
-def test_an_interrupted_study_of_then_goes_on_and_is_extended(own: Place) -> None:
+def test_an_interrupted_study_of_then_goes_on_and_is_extended(own: KeptPlace) -> None:
     (cut,) = [row for row in recorded("show.json") if row["study"] == "cut"]
     head = own.trial(cut["trial_id"], "metrics.jsonl")
     said = own.run(ROOT, "run_search.py", own.yaml, "--resume", "cut", "--accept-change", "--trials", 2)
@@ -247,7 +247,7 @@ def then(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def walk(place: Place, code: Path) -> dict[str, Any]:
+def walk(place: KeptPlace, code: Path) -> dict[str, Any]:
     """Resume, extend, show, reproduce, export, merge, export again and predict with the verbs of a checkout; what they said."""
     best = recorded("reproduce.json")["trial_id"]
     bundle, photos = place.root / "bundle", place.root / "data/drawn/test"
@@ -265,7 +265,7 @@ def walk(place: Place, code: Path) -> dict[str, Any]:
 
 
 @pytest.mark.long
-def test_both_versions_go_on_from_the_fixtures_to_the_same_bits(then: Path, new_place: Callable[[], Place]) -> None:
+def test_both_versions_go_on_from_the_fixtures_to_the_same_bits(then: Path, new_place: Callable[[], KeptPlace]) -> None:
     places = {"then": new_place(), "now": new_place()}
     said = {"then": walk(places["then"], then), "now": walk(places["now"], ROOT)}
     pathless = {"out", "submission", "bundle", "ingredients"}

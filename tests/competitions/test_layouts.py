@@ -32,7 +32,7 @@ ALONE = f"tasks:\n  mask: {{classes: [wear, incorrect, normal]}}\n{SUBMISSION}\n
 
 
 @dataclass(frozen=True)
-class Photo:
+class LaidOutPhoto:
     name: str
     person: str
     gender: str
@@ -56,21 +56,21 @@ class Written:
     """The reader's id -> the photo's name."""
 
 
-def invent(people: list[tuple[str, int]], n_test: int, seed: int) -> list[Photo]:
+def invent(people: list[tuple[str, int]], n_test: int, seed: int) -> list[LaidOutPhoto]:
     rng = np.random.default_rng(seed)
 
     def grey() -> NDArray[np.uint8]:
         return rng.integers(0, 256, (9, 7), dtype=np.uint8)
 
     known = [
-        Photo(f"p{k}/{stem}", f"{k:06}", gender, age, state, grey())
+        LaidOutPhoto(f"p{k}/{stem}", f"{k:06}", gender, age, state, grey())
         for k, (gender, age) in enumerate(people)
         for stem, state in STATES.items()
     ]
-    return known + [Photo(f"t{k}", "", "", 0, "", grey()) for k in range(n_test)]
+    return known + [LaidOutPhoto(f"t{k}", "", "", 0, "", grey()) for k in range(n_test)]
 
 
-def save(path: Path, photo: Photo) -> None:
+def save(path: Path, photo: LaidOutPhoto) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(photo.pixels).save(path)
 
@@ -81,31 +81,31 @@ def write_rows(path: Path, rows: list[list[object]], delimiter: str = ",") -> No
         csv.writer(file, delimiter=delimiter).writerows(rows)
 
 
-def table_rows(photos: list[Photo], place: Callable[[int, Photo], str]) -> list[list[object]]:
+def table_rows(photos: list[LaidOutPhoto], place: Callable[[int, LaidOutPhoto], str]) -> list[list[object]]:
     rows: list[list[object]] = [["id", "path", "person", "role", "mask", "gender", "age"]]
     return rows + [
         [p.name, place(k, p), p.person, p.role, p.state, p.gender, p.age if p.person else ""] for k, p in enumerate(photos)
     ]
 
 
-def write_csv(root: Path, photos: list[Photo], ending: str = "csv", delimiter: str = ",") -> Written:
+def write_csv(root: Path, photos: list[LaidOutPhoto], ending: str = "csv", delimiter: str = ",") -> Written:
     for photo in photos:
         save(root / f"{photo.name}.png", photo)
     write_rows(root / f"table.{ending}", table_rows(photos, lambda k, p: f"{p.name}.png"), delimiter)
     return Written(f"reader: csv\ntable: table.{ending}\n{TABLE}", {p.name: p.name for p in photos})
 
 
-def write_tsv(root: Path, photos: list[Photo]) -> Written:
+def write_tsv(root: Path, photos: list[LaidOutPhoto]) -> Written:
     return write_csv(root, photos, "tsv", "\t")
 
 
-def write_npz(root: Path, photos: list[Photo]) -> Written:
+def write_npz(root: Path, photos: list[LaidOutPhoto]) -> Written:
     np.savez(root / "images.npz", all=np.stack([p.pixels for p in photos]))
     write_rows(root / "table.csv", table_rows(photos, lambda k, p: f"images.npz#all/{k}"))
     return Written(f"reader: npz\ntable: table.csv\n{TABLE}", {p.name: p.name for p in photos})
 
 
-def write_mask(root: Path, photos: list[Photo]) -> Written:
+def write_mask(root: Path, photos: list[LaidOutPhoto]) -> Written:
     known = [p for p in photos if p.person]
     people = list(dict.fromkeys((p.person, p.gender, "Asian", p.age, p.folder) for p in known))
     write_rows(root / "train/train.csv", [["id", "gender", "race", "age", "path"], *map(list, people)])
@@ -119,7 +119,7 @@ def write_mask(root: Path, photos: list[Photo]) -> Written:
     return Written(f"reader: mask\n{tasks}submission: {{sample: eval/info.csv, answers: {{ans: label}}}}\n", names)
 
 
-def write_folders(root: Path, photos: list[Photo]) -> Written:
+def write_folders(root: Path, photos: list[LaidOutPhoto]) -> Written:
     names = {}
     for photo in photos:
         flat = photo.name.replace("/", "-") + ".png"
@@ -133,7 +133,7 @@ def idx_bytes(array: NDArray[np.uint8]) -> bytes:
     return struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
-def write_idx(root: Path, photos: list[Photo]) -> Written:
+def write_idx(root: Path, photos: list[LaidOutPhoto]) -> Written:
     names = {}
     for part, some in (("train", [p for p in photos if p.person]), ("t10k", [p for p in photos if not p.person])):
         images = idx_bytes(np.stack([p.pixels for p in some]))
@@ -192,7 +192,7 @@ def test_the_same_photos_in_every_layout_are_the_same_manifest(
             np.testing.assert_array_equal(read_image(root, path), np.repeat(shown[:, :, None], 3, axis=2))
 
 
-def grouped_by_person(photos: list[Photo]) -> set[frozenset[str]]:
+def grouped_by_person(photos: list[LaidOutPhoto]) -> set[frozenset[str]]:
     return {frozenset(p.name for p in photos if (p.person or p.name) == who) for who in {p.person or p.name for p in photos}}
 
 

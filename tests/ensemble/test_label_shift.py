@@ -19,7 +19,7 @@ every_method = pytest.mark.parametrize("method", sorted(METHODS))
 
 
 @dataclass(frozen=True)
-class World:
+class ShiftedWorld:
     """People of five photos each; half of a person's photos show the person's own class, and looks are alike within a person."""
 
     n_classes: int = 4
@@ -61,10 +61,15 @@ class World:
         return found, new, truth, probs
 
 
-WORLDS = {"plain": World(), "weak": World(signal=0.8), "few people": World(3, 25, 15), "ten classes": World(10, 300, 300)}
+WORLDS = {
+    "plain": ShiftedWorld(),
+    "weak": ShiftedWorld(signal=0.8),
+    "few people": ShiftedWorld(3, 25, 15),
+    "ten classes": ShiftedWorld(10, 300, 300),
+}
 
 
-def misses(world: World, method: str, n_cases: int) -> tuple[float, float]:
+def misses(world: ShiftedWorld, method: str, n_cases: int) -> tuple[float, float]:
     """Shares of misses of the interval where shares shifted, and of shifts seen where there is none."""
     missed, false = [], []
     for seed in range(n_cases):
@@ -92,7 +97,7 @@ def test_of_1000_cases_at_most_13_in_100_intervals_miss_and_75_see_a_shift_that_
 
 @every_method
 def test_a_large_shift_is_believed_and_helps(method: str) -> None:
-    world, gains = World(3, 300, 300), []
+    world, gains = ShiftedWorld(3, 300, 300), []
     for seed in range(20):
         found, prior, truth, probs = world.estimate(seed, shift=True, method=method)
         if np.abs(np.array(found.source) - prior).sum() < 0.4:

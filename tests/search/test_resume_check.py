@@ -39,7 +39,7 @@ def rate(trial):
 
 
 @dataclass
-class Desk:
+class StudyDesk:
     """A study `s` that began, and everything that can be changed under it."""
 
     root: Path
@@ -116,7 +116,7 @@ def forget() -> None:
 
 
 @pytest.fixture
-def desk(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+def desk(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StudyDesk]:
     shutil.copytree(tiny_data / "tiny", tmp_path / "data/tiny")
     monkeypatch.setenv("PODIUM_DATA", str(tmp_path / "data"))
     monkeypatch.delenv("PODIUM_CACHE", raising=False)
@@ -129,11 +129,11 @@ def desk(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setattr(search_spaces, "__path__", [str(spaces)])
     monkeypatch.setattr("search.space_check.DRAWS", 3)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a file of the same second and size would be read from its cache
-    yield Desk(tmp_path)
+    yield StudyDesk(tmp_path)
     forget()
 
 
-STOPS: dict[str, tuple[Callable[[Desk], object], str]] = {
+STOPS: dict[str, tuple[Callable[[StudyDesk], object], str]] = {
     "code": (lambda desk: desk.recorded("code", "trainables/losses.py", value="then"), "code: trainables/losses.py changed"),
     "new_code": (lambda desk: desk.recorded("code", "search/gone.py", value="then"), "code: search/gone.py (gone) changed"),
     "space": (lambda desk: desk.replace('"epochs": 2', '"epochs": 1', "spaces/mine.py"), "space: search_spaces/mine.py changed\n"),
@@ -153,7 +153,7 @@ STOPS: dict[str, tuple[Callable[[Desk], object], str]] = {
         "classes: classes of task shape was disc, square, is square, disc",
     ),
 }  # fmt: skip
-TOLD: dict[str, tuple[Callable[[Desk], object], str]] = {
+TOLD: dict[str, tuple[Callable[[StudyDesk], object], str]] = {
     "versions": (lambda desk: desk.recorded("made_of", "packages", "torch", value="0.9"), "versions: torch was 0.9, is "),
     "python": (lambda desk: desk.recorded("made_of", "python", value="2.7"), "versions: python was 2.7, is 3."),
     "views": (
@@ -167,7 +167,7 @@ TOLD: dict[str, tuple[Callable[[Desk], object], str]] = {
     "test_photo": (lambda desk: desk.paint("t05"), "pixels: 1 test photo with other pixels (t05)"),
     "test_photos": (lambda desk: desk.row("t05"), "photos: 1 test photo removed (t05)"),
 }
-NOTHING: dict[str, Callable[[Desk], object]] = {
+NOTHING: dict[str, Callable[[StudyDesk], object]] = {
     "nothing": lambda desk: None,
     "comment": lambda desk: desk.replace("# what helps", "# helps", "spaces/mine.py"),
     "more_targets": lambda desk: desk.replace("  both:", "  more: {heads: [shape, colour]}\n  both:"),
@@ -175,7 +175,7 @@ NOTHING: dict[str, Callable[[Desk], object]] = {
 
 
 @pytest.mark.parametrize("name", STOPS)
-def test_a_planted_change_stops_the_study_and_is_the_one_that_is_named(name: str, desk: Desk) -> None:
+def test_a_planted_change_stops_the_study_and_is_the_one_that_is_named(name: str, desk: StudyDesk) -> None:
     begun = desk.begin()
     change, told = STOPS[name]
     change(desk)
@@ -196,7 +196,7 @@ def test_a_planted_change_stops_the_study_and_is_the_one_that_is_named(name: str
     assert [one["prepared"] for one in begun.study.plan()["before"]] == [json.loads(before)["prepared"]]
 
 
-def test_the_diff_of_a_space_shows_the_lines_that_changed(desk: Desk) -> None:
+def test_the_diff_of_a_space_shows_the_lines_that_changed(desk: StudyDesk) -> None:
     desk.begin()
     desk.replace("6e-3", "7e-3", "spaces/_rates.py")
     with pytest.raises(UserError) as stopped:
@@ -208,7 +208,7 @@ def test_the_diff_of_a_space_shows_the_lines_that_changed(desk: Desk) -> None:
 
 @pytest.mark.parametrize("name", TOLD)
 def test_what_decides_no_result_is_told_and_recorded_and_stops_nobody(
-    name: str, desk: Desk, caplog: pytest.LogCaptureFixture
+    name: str, desk: StudyDesk, caplog: pytest.LogCaptureFixture
 ) -> None:
     desk.begin()
     change, told = TOLD[name]
@@ -223,7 +223,7 @@ def test_what_decides_no_result_is_told_and_recorded_and_stops_nobody(
 
 
 @pytest.mark.parametrize("name", NOTHING)
-def test_what_changes_nothing_is_not_told(name: str, desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_changes_nothing_is_not_told(name: str, desk: StudyDesk, caplog: pytest.LogCaptureFixture) -> None:
     desk.begin()
     NOTHING[name](desk)
     assert desk.go_on().changes == ()
@@ -232,7 +232,7 @@ def test_what_changes_nothing_is_not_told(name: str, desk: Desk, caplog: pytest.
     assert "there is nothing to accept" in caplog.text
 
 
-def test_all_changes_are_named_at_once(desk: Desk) -> None:
+def test_all_changes_are_named_at_once(desk: StudyDesk) -> None:
     desk.begin()
     for name in ("code", "space", "pixels", "label", "metric"):
         STOPS[name][0](desk)
@@ -244,7 +244,7 @@ def test_all_changes_are_named_at_once(desk: Desk) -> None:
     assert desk.go_on().changes == (), "it goes on from what was accepted"
 
 
-def test_without_the_preparation_of_then_it_says_only_what_it_knows(desk: Desk) -> None:
+def test_without_the_preparation_of_then_it_says_only_what_it_knows(desk: StudyDesk) -> None:
     begun = desk.begin()
     shutil.rmtree(begun.paths.data / "prepared")
     desk.paint("g03-1")
@@ -252,7 +252,7 @@ def test_without_the_preparation_of_then_it_says_only_what_it_knows(desk: Desk) 
         desk.go_on()
 
 
-def test_unfinished_trials_of_changed_photos_are_given_up_and_others_are_not(desk: Desk) -> None:
+def test_unfinished_trials_of_changed_photos_are_given_up_and_others_are_not(desk: StudyDesk) -> None:
     begun = desk.begin(targets=("colour", "shape@red"))
     for number, (name, question) in enumerate(begun.questions.items(), start=1):
         config = resolve({"backbone": "test_byobnet", "epochs": 2, "lr": 0.01}, question)
@@ -266,7 +266,7 @@ def test_unfinished_trials_of_changed_photos_are_given_up_and_others_are_not(des
     assert plan.study.events()[-1]["reason"] == "pixels: 1 photo with other pixels (g02-0)"
 
 
-def test_what_the_rules_allow_and_one_answer_per_group_stop_no_study(desk: Desk) -> None:
+def test_what_the_rules_allow_and_one_answer_per_group_stop_no_study(desk: StudyDesk) -> None:
     desk.begin()
     desk.replace("column: colour,", "column: colour, same_in_group: true,")
     desk.replace("image_size: 32", "image_size: 32\nallows: [test_shares]\ntest_shares: {shape: {disc: 0.5, square: 0.5}}")
@@ -275,7 +275,7 @@ def test_what_the_rules_allow_and_one_answer_per_group_stop_no_study(desk: Desk)
     assert plan.changes == ()
 
 
-def test_a_study_on_all_data_does_not_go_on_with_other_photos(desk: Desk) -> None:
+def test_a_study_on_all_data_does_not_go_on_with_other_photos(desk: StudyDesk) -> None:
     begun = desk.begin()
     questions = {name: {**vars(question), "fold": -1} for name, question in begun.questions.items()}
     parameters = {"epochs": 1, "backbone": "test_byobnet"}

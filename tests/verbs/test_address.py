@@ -23,7 +23,7 @@ def free_port() -> int:
 
 
 @dataclass(frozen=True)
-class Head:
+class RayHead:
     """A Ray head of our own and a user's place beside it."""
 
     desk: Desk
@@ -32,7 +32,7 @@ class Head:
 
 
 @pytest.fixture(scope="module")
-def head(new_desk: Callable[[], Desk]) -> Iterator[Head]:
+def head(new_desk: Callable[[], Desk]) -> Iterator[RayHead]:
     desk = new_desk()
     token = desk.root / "token"
     token.touch(mode=0o600)
@@ -46,7 +46,7 @@ def head(new_desk: Callable[[], Desk]) -> Iterator[Head]:
     )
     try:
         eventually(lambda: _answers(port), what="the head's start", timeout=60)
-        yield Head(desk, f"127.0.0.1:{port}", token)
+        yield RayHead(desk, f"127.0.0.1:{port}", token)
     finally:
         os.killpg(child.pid, signal.SIGTERM)
         try:
@@ -82,7 +82,7 @@ def test_an_address_where_no_ray_answers_is_refused_soon_and_leaves_no_study(add
 
 
 @pytest.mark.long
-def test_a_search_runs_on_a_ray_that_is_there_with_its_token(head: Head) -> None:
+def test_a_search_runs_on_a_ray_that_is_there_with_its_token(head: RayHead) -> None:
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(head.token)}
     search = ("--space", "smoke", "--trials", 1, "--targets", "shape", "--scheduler", "fifo", "--address", head.address, "--json")
     said = head.desk.run("run_search.py", head.desk.yaml, *search, **token).json
@@ -93,7 +93,7 @@ def test_a_search_runs_on_a_ray_that_is_there_with_its_token(head: Head) -> None
 
 @pytest.mark.long
 @pytest.mark.parametrize("token", ["", "0" * 64])
-def test_without_its_token_a_ray_does_not_answer(token: str, head: Head) -> None:
+def test_without_its_token_a_ray_does_not_answer(token: str, head: RayHead) -> None:
     given = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token} if token else {}
     search = ("--space", "smoke", "--trials", 1, "--address", head.address, "--study", "stranger")
     done = head.desk.run("run_search.py", head.desk.yaml, *search, code=2, **given)

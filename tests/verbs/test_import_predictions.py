@@ -25,7 +25,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @dataclass(frozen=True)
-class Subtask:
+class ImportPlace:
     """Somebody's working folder, with the tiny competition's file and photos."""
 
     root: Path
@@ -62,7 +62,7 @@ class Subtask:
 
 
 @pytest.fixture
-def place(tiny: Prepared, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Subtask:
+def place(tiny: Prepared, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImportPlace:
     (tmp_path / "tiny.yaml").write_text(TINY)
     monkeypatch.chdir(tmp_path)
     for name, value in {
@@ -71,7 +71,7 @@ def place(tiny: Prepared, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.M
         "PODIUM_CACHE": tiny.paths.data / "cache",
     }.items():
         monkeypatch.setenv(name, str(value))
-    return Subtask(tmp_path, tiny)
+    return ImportPlace(tmp_path, tiny)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return call
 
 
-def test_each_file_is_an_import_of_its_own_unless_they_have_one_name(run: Run, place: Subtask) -> None:
+def test_each_file_is_an_import_of_its_own_unless_they_have_one_name(run: Run, place: ImportPlace) -> None:
     test, train = place.photos("test"), place.photos("train")
     first = place.submission("first.csv", test)
     again = place.submission("again.csv", test[::-1])
@@ -122,7 +122,7 @@ def test_each_file_is_an_import_of_its_own_unless_they_have_one_name(run: Run, p
     assert "both" not in run("tiny.yaml", "--list")[1]
 
 
-def test_scores_stand_beside_the_best_trials_on_the_photos_that_it_was_judged_on(run: Run, place: Subtask) -> None:
+def test_scores_stand_beside_the_best_trials_on_the_photos_that_it_was_judged_on(run: Run, place: ImportPlace) -> None:
     trial, train = place.trial("colour", 0.5), place.photos("train")
     fold = place.prepared.folds.fold
     ids = [i for i in train if fold[place.prepared.manifest.image_ids.index(i)] in (0, 1)]
@@ -143,7 +143,7 @@ def test_scores_stand_beside_the_best_trials_on_the_photos_that_it_was_judged_on
 
 @pytest.mark.parametrize(("score", "wrong", "warned"), [(0.5, 0, True), (0.97, 0, False), (0.5, 8, False)])
 def test_a_file_that_is_right_about_everything_is_not_believed(
-    run: Run, place: Subtask, score: float, wrong: int, warned: bool
+    run: Run, place: ImportPlace, score: float, wrong: int, warned: bool
 ) -> None:
     place.trial("colour", score)
     code, out, err = run("tiny.yaml", place.submission("a.csv", place.photos("train"), wrong))
@@ -152,7 +152,7 @@ def test_a_file_that_is_right_about_everything_is_not_believed(
     assert ("beware" in out) == warned
 
 
-def test_a_wrong_request_is_refused_with_every_fault_and_keeps_nothing(run: Run, place: Subtask) -> None:
+def test_a_wrong_request_is_refused_with_every_fault_and_keeps_nothing(run: Run, place: ImportPlace) -> None:
     cases: list[tuple[tuple[object, ...], tuple[str, ...]]] = [
         (("tiny.yaml",), ("FILE is missing",)),
         (("tini", "a.csv"), ("unknown competition 'tini'",)),
@@ -182,7 +182,7 @@ def test_a_wrong_request_is_refused_with_every_fault_and_keeps_nothing(run: Run,
     assert [file["name"] for file in listed["files"]] == ["other.csv"]
 
 
-def test_the_verb_runs_in_a_process_of_its_own_and_tells_no_secret(place: Subtask) -> None:
+def test_the_verb_runs_in_a_process_of_its_own_and_tells_no_secret(place: ImportPlace) -> None:
     name = place.submission("a.csv", place.photos("test"))
     done = subprocess.run(
         [sys.executable, str(ROOT / "import_predictions.py"), "tiny.yaml", name, "--json"],
