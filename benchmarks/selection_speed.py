@@ -4,9 +4,9 @@
     python -m benchmarks.selection_speed                    the same without that counterpart
 
 Greedy: 200 members x 20,000 photos x 18 classes, 50 rounds, macro-F1; from float16 probabilities to the order; all sides in process
-CPU-seconds on one thread, in turn: numpy alone, the loops that numba compiled before (where it is installed), AutoGluon; and a fresh
-process as a user has it, importing numba and compiling included. AutoGluon takes its first of equal members (its `random_state`), as we
-do, so that orders compare. Goal: at least 30 times faster than AutoGluon, numpy alone 8 times, same members in the same order.
+CPU-seconds on one thread, in turn: ours with its loops compiled before, AutoGluon; and a fresh process as a user has it, importing numba
+and reading the compiled loops included. AutoGluon takes its first of equal members (its `random_state`), as we
+do, so that orders compare. Goal: at least 30 times faster than AutoGluon, same members in the same order.
 Subsets: 8 views x 200 trials x 20,000 photos x 3 and x 18 classes, views disagreeing on about a tenth of the photos; wall seconds on
 two threads, and CPU-seconds beside them. The counterpart votes some of the 255 subsets one by one by `ensemble.votes`, counted up to all.
 Goal: at most 1 s.
@@ -27,14 +27,13 @@ import numpy as np
 
 from benchmarks._sides import Sides, spread
 from competitions.metrics import score_labels
+from ensemble.selection.candidates import Candidates
 from ensemble.selection.greedy import Library, select
-from ensemble.selection.kernels import installed, only
-from ensemble.views.subsets import subset_votes
+from ensemble.views.votes import votes_of_sets
 from ensemble.votes import RULES, Floats, Ints
 
 MEMBERS, PHOTOS, CLASSES, ROUNDS = 200, 20_000, 18, 50
 VIEWS, TRIALS, DIFFERENT = 8, 200, 4
-WAYS = ("numpy", "numba") if installed() else ("numpy",)
 PEER = """
 import json, sys, time
 import numpy as np
@@ -101,16 +100,11 @@ def greedy(peer: str | None, repeats: int) -> None:
         pool = str(Path(folder) / "pool.npz")
         np.savez(pool, probs=probs, labels=labels)
 
-        def way(who: str) -> tuple[float, list[int]]:
-            with only(who):
-                return selected(probs, labels)
-
-        sides: dict[str, Callable[[], tuple[float, list[int]]]] = {who: partial(way, who) for who in WAYS}
+        sides: dict[str, Callable[[], tuple[float, list[int]]]] = {"ours": partial(selected, probs, labels)}
         sides["a fresh process"] = partial(told, [sys.executable, "-m", "benchmarks.selection_speed", "--fresh", pool])
         if peer:
             sides["AutoGluon"] = partial(told, [peer, "-c", PEER, pool, str(ROUNDS)])
-        for who in WAYS:
-            way(who)  # warm: compiled
+        selected(probs, labels)  # warm: compiled
         rounds = [{name: one() for name, one in sides.items()} for _ in range(repeats)]
     print(f"greedy, {MEMBERS} members x {PHOTOS} x {CLASSES}, {ROUNDS} rounds, CPU-seconds (n={repeats})")
     seconds = {name: tuple(found[name][0] for found in rounds) for name in sides}
@@ -123,38 +117,37 @@ def greedy(peer: str | None, repeats: int) -> None:
 
 def subsets(n_classes: int, rule: str, repeats: int) -> None:
     trials = [views(seed, n_classes) for seed in range(DIFFERENT)]
+    names, rows = tuple(f"v{view}" for view in range(VIEWS)), np.arange(PHOTOS)
+    voices = np.ones((1, VIEWS), dtype=np.int64)
 
     def one(number: int) -> np.ndarray:
         probs, labels = trials[number % DIFFERENT]
-        return subset_votes(probs, rule).scores(labels, metric="macro_f1")
+        candidates = Candidates(("trial",), names, probs[None], labels, rows.astype(str), "macro_f1")
+        return votes_of_sets(candidates, [0], voices, rows, rule=rule).scores(labels, metric="macro_f1")
 
-    def ours(who: str) -> tuple[float, float]:
+    def ours() -> tuple[float, float]:
         started = time.perf_counter(), time.process_time()
-        with only(who), ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(2) as pool:
             list(pool.map(one, range(TRIALS)))
         return time.perf_counter() - started[0], time.process_time() - started[1]
 
-    found = {}
-    for who in WAYS:
-        with only(who):
-            found[who] = [one(number) for number in range(DIFFERENT)]  # warm: compiled
-    equal = [bool((found[who][n] == found["numpy"][n]).all()) for who in WAYS for n in range(DIFFERENT)]
+    scores = [one(number) for number in range(DIFFERENT)]  # warm: compiled
+    equal = []
 
     def plain() -> float:
         probs, labels = trials[0]
         started = time.perf_counter()
         some = range(1, 1 << VIEWS, 17)
-        for subset in some:
-            chosen = [view for view in range(VIEWS) if subset >> view & 1]
+        for number in some:
+            chosen = [view for view in range(VIEWS) if number >> view & 1]
             score = score_labels("macro_f1", RULES[rule].vote(probs[chosen], None).labels, labels, n_classes)
-            equal.append(score == found["numpy"][0][subset - 1])
+            equal.append(score == scores[0][number - 1])
         return (time.perf_counter() - started) / len(some) * ((1 << VIEWS) - 1) * TRIALS / 2
 
-    rounds = [({who: ours(who) for who in WAYS}, plain()) for _ in range(repeats)]
+    rounds = [(ours(), plain()) for _ in range(repeats)]
     print(f"{(1 << VIEWS) - 1} subsets x {TRIALS} trials x {PHOTOS} x {n_classes}, {rule}, two threads")
-    for who in WAYS:
-        sides = Sides(tuple(mine[who][0] for mine, _ in rounds), tuple(other for _, other in rounds))
-        print(f"  {sides.line(who, 'one by one')}; {spread([mine[who][1] for mine, _ in rounds])} CPU-s")
+    sides = Sides(tuple(mine[0] for mine, _ in rounds), tuple(other for _, other in rounds))
+    print(f"  {sides.line('views', 'one by one')}; {spread([mine[1] for mine, _ in rounds])} CPU-s")
     print(f"  equal scores: {all(equal)}")
 
 

@@ -56,9 +56,14 @@ def within_budget(
     Raises:
         UserError: Nothing fits: the message names the cheapest point.
     """
-    with in_processes(processes):
+
+    def judge() -> tuple[dict[Subtask, dict[str, tuple[Option, Decided]]], list[Option]]:
         choices = {subtask: _options(one, options) for subtask, one in decided.items()}
-        now = [_option(subtask, "as chosen", one, one.selector, one.judged(one.selector)) for subtask, one in decided.items()]
+        return choices, [
+            _option(subtask, "as chosen", one, one.selector, one.judged(one.selector)) for subtask, one in decided.items()
+        ]
+
+    choices, now = in_processes(processes, judge)
     voters = [
         one.pool.members[m] for one in decided.values() for m in one.selector.on().members if not one.pool.members[m].imported
     ]

@@ -95,20 +95,27 @@ def choose(prepared: Prepared, options: Options | None = None, *, tell: Report =
         else known_shares(prepared, pool, shift=_reason(shift), method=options.estimator, device=options.device)
         for subtask, pool in pools.items()
     }
-    decided: dict[Subtask, Decided] = {}
-    with in_processes(processes):
+
+    def decide() -> dict[Subtask, Decided]:
+        decided: dict[Subtask, Decided] = {}
         for subtask, pool in pools.items():
             tell(f"choosing for {subtask}")
             decided[subtask] = decide_subtask(prepared, pool, options, shares[subtask])
+        return decided
+
+    decided = in_processes(processes, decide)
     budget = None
     if options.front or options.has_budget:
         tell("measuring what members cost")
         decided, budget = within_budget(prepared, decided, options, processes=processes)
-    with in_processes(processes):
+
+    def score() -> tuple[Together, Together, tuple[WayAccount, ...], dict[str, dict[str, Any]]]:
         tell("comparing ways to the label")
         together, default, accounts = _together(prepared, decided, options, table)
         own = _plan(prepared, subtasks, decided, replace(options, all_data=False, unjudged=()), together, table)
-        scores = _say(prepared, decided, own, together, default, table, _told(prepared, options), tell)
+        return together, default, accounts, _say(prepared, decided, own, together, default, table, _told(prepared, options), tell)
+
+    together, default, accounts, scores = in_processes(processes, score)
     plan = _plan(prepared, subtasks, decided, options, together, table)
     ids = _test_ids(prepared)
     tell("answering the test photos")

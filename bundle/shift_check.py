@@ -54,12 +54,14 @@ def look_elsewhere(prepared: Prepared, pools: Mapping[Subtask, Pool], device: st
         for part, some, weights in ((VALIDATION, ids, matched_weights(labels, shares)), (TEST, test_ids, None))
     ]
     seem = _looks(prepared, shares, test)
-    with in_processes(processes):
-        evidence = {
+
+    def compare() -> dict[str, Evidence]:
+        return {
             TRIALS: compare_sides(sides[0], sides[1], seed=seed) if ids else Evidence(0, 0, unknown=NO_PHOTOS),
             LOOKS: compare_sides(*seem, seed=seed),
         }
-    return judge(evidence)
+
+    return judge(in_processes(processes, compare))
 
 
 def _shared_ids(prepared: Prepared, pools: Sequence[Pool]) -> list[str]:

@@ -25,6 +25,19 @@ FIXED = 2.0**16
 """Sums are rounded to multiples of 1 / FIXED: confusion matrices stay whole numbers, and their sums exact."""
 
 
+def tally(pairs: Ints, counts: Ints, length: int) -> NDArray[np.int64]:
+    """How often each number stands in `pairs`, `int64 (length,)`.
+
+    Args:
+        pairs: `int64 (n, ...)`, each 0..length-1, e.g. cells of confusion matrices.
+        counts: `int64 (n, ...)` or `(n, 1, ...)`: how often a photo counts.
+        length: How many numbers there are.
+    """
+    if (counts == 1).all():
+        return np.bincount(pairs.ravel(), minlength=length)
+    return np.bincount(pairs.ravel(), np.broadcast_to(counts, pairs.shape).ravel(), length).astype(np.int64)
+
+
 def width(metric: str, n_classes: int) -> int:
     """X: how many sums a metric is made of."""
     return 2 if metric == LOG_LOSS else n_classes**2
@@ -43,10 +56,21 @@ def add(sums: Numbers, vote: Vote, labels: Ints, *, metric: str, place: Ints, we
     """
     flat, start = sums.reshape(-1), place * sums.shape[1]
     if metric == LOG_LOSS:
-        np.add.at(flat, start, _log_probs(vote.shares, labels) * weights)
+        np.add.at(flat, start, true_logs(vote.shares, labels) * weights)
         np.add.at(flat, start + 1, weights)
     else:
         np.add.at(flat, start + labels * vote.shares.shape[1] + vote.labels, weights)
+
+
+def true_logs(shares: Numbers, labels: Ints) -> Numbers:
+    """The terms of `competitions.metrics.log_loss`, photo by photo: shares `float64 (N, C)`, at least 0 -> `float64 (N,)`."""
+    return log_shares(shares[np.arange(len(labels)), labels], shares.sum(axis=1))
+
+
+def log_shares(true: Numbers, total: Numbers) -> Numbers:
+    """The same from the true class's share of a total, arrays of one shape."""
+    logs: Numbers = np.log(np.clip(true / total, SMALLEST_PROB, 1.0))
+    return logs
 
 
 def scores(sums: Numbers, *, metric: str) -> Numbers:
@@ -87,10 +111,3 @@ def vote_score(vote: Vote, labels: Ints, *, metric: str, class_weights: Sequence
     sums = np.zeros((1, width(metric, vote.shares.shape[1])))
     add(sums, vote, labels, metric=metric, place=np.zeros(len(labels), dtype=np.int64), weights=weights_of(labels, class_weights))
     return float(scores(whole(sums, metric=metric), metric=metric)[0])
-
-
-def _log_probs(shares: Numbers, labels: Ints) -> Numbers:
-    """The terms of `competitions.metrics.log_loss`, photo by photo."""
-    true = shares[np.arange(len(labels)), labels] / shares.sum(axis=1)
-    found: Numbers = np.log(np.clip(true, SMALLEST_PROB, 1.0))
-    return found

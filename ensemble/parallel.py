@@ -1,86 +1,83 @@
-"""Resamples side by side: numpy's small calls hold the interpreter, so processes share them, not threads; results keep their order.
+"""Resamples shared by processes: numpy's small calls hold the interpreter, so threads would not help; results keep their order.
 
-Within `in_processes(n)` the same code runs in n processes, copies of this one. Whatever asks `side_by_side` computes its own share of the
-items in each of them, gets the others' from them, and goes on with all: so every process knows the same, and within the block each
-resample is always chosen by the same one, which remembers what it chose. At the end only the first process is left.
+`in_processes(n, work)` runs the same work in n processes, copies of this one. Wherever it asks `parallel_map`, each of them makes its
+share of the items, gets the others', and goes on with all. So every process knows the same, and each resample is always chosen by the
+same one, which remembers what it chose.
 """
 
+import multiprocessing
 import os
 import pickle
-import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
-Given = TypeVar("Given")
+Item = TypeVar("Item")
 Made = TypeVar("Made")
-MOST = 4
-"""Processes: what is done in each of them alike does not get less."""
-FORKS = hasattr(os, "fork") and sys.platform != "darwin"
+Link = tuple[Connection, Connection]
+"""The first process's end and a helper's."""
+MOST_PROCESSES = 4
+"""What is done in each of them alike does not get less."""
+FORKS = "fork" in multiprocessing.get_all_start_methods() and sys.platform != "darwin"
 """Where a process can be copied with libraries loaded."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Crew:
-    """One of n processes, 0 being the first, and its pipes: the first has one to each other process, these one to the first."""
+    """One of n processes, 0 being the first, and its pipes: the first has one to each helper, these one to the first."""
 
     number: int
     n: int
     pipes: tuple[Connection, ...]
-    n_exchanges: int = 0
 
     def exchange(self, own: Any) -> list[Any]:
         """What all processes have at this point, in their order."""
-        self.n_exchanges += 1
-        message = pickle.dumps((self.n_exchanges, own))
         try:
             if self.number:
-                self.pipes[0].send_bytes(message)
-                return list(pickle.loads(self.pipes[0].recv_bytes()))
-            parts = [own, *(self._checked(pickle.loads(pipe.recv_bytes())) for pipe in self.pipes)]
-            everything = pickle.dumps(parts)
+                self.pipes[0].send(own)
+                parts: list[Any] = self.pipes[0].recv()
+                return parts
+            parts = [own, *(pipe.recv() for pipe in self.pipes)]
+            for part in parts:
+                if isinstance(part, _Failed):
+                    raise RuntimeError(f"a helping process failed alone: {part.words}")
             for pipe in self.pipes:
-                pipe.send_bytes(everything)
+                pipe.send(parts)
         except (EOFError, OSError) as error:
             raise RuntimeError("a helping process was killed; was there too little memory?") from error
         return parts
 
-    def _checked(self, message: tuple[int, Any]) -> Any:
-        if message[0] != self.n_exchanges:
-            raise RuntimeError(f"a helping process failed alone: {message[1]}")
-        return message[1]
 
-    def leave(self) -> None:
-        """Of a helper: end, and tell the first process why, where it still waits for this one."""
-        if sys.exc_info()[0] is not None:
-            with suppress(OSError):
-                self.pipes[0].send_bytes(pickle.dumps((0, traceback.format_exc())))
-        os._exit(0)
+@dataclass(frozen=True)
+class _Failed:
+    """What a helper sends in place of its part when it has to give up."""
+
+    words: str
 
 
 _crew: _Crew | None = None
 
 
-def side_by_side(make: Callable[[Given], Made], items: Iterable[Given]) -> list[Made]:
+def parallel_map(make: Callable[[Item], Made], items: Iterable[Item]) -> list[Made]:
     """`make` of each item, in their order; the first error is raised. What is made, and errors, can be pickled."""
     if _crew is None:
         return [make(item) for item in items]
-    own: list[Any] = []
+    mine: list[Any] = []
     error: Exception | None = None
     failed, total = sys.maxsize, 0
     for total, item in enumerate(items, start=1):
         if (total - 1) % _crew.n == _crew.number and error is None:
             try:
-                own.append(make(item))
+                mine.append(make(item))
             except Exception as problem:  # the first of all processes is raised in each of them below
                 error, failed = problem, total
-    parts = _crew.exchange((own, failed, None if error is None else _portable(error)))
+    parts = _crew.exchange((mine, failed, None if error is None else _portable(error)))
     first = min(range(_crew.n), key=lambda number: parts[number][1])
     if parts[first][2] is not None:
         raise error if error is not None and first == _crew.number else parts[first][2]
@@ -98,69 +95,57 @@ def _portable(error: Exception) -> Exception:
     return sent
 
 
-@contextmanager
-def in_processes(n: int) -> Iterator[None]:
-    """Run what follows in n processes, at most `MOST`; it must not write, print or use a device, for it would be done n times.
+def in_processes(n: int, work: Callable[[], Made]) -> Made:
+    """What `work` returns in the first of n processes, at most `MOST_PROCESSES`.
 
-    Nothing is copied to them: they share this process's memory as it is now. Where processes cannot be forked, or within another
-    `in_processes`, there is only this one. Matrix products keep to one thread, whatever n: threads of several processes would wait for
-    each other, and sums of floats would depend on the number of cores.
+    It must not write or use a device, for it is done n times; what helpers print is lost. Nothing is copied to them: they share this
+    process's memory as it is now. Where processes cannot be forked, or within another `in_processes`, there is only this one. Matrix
+    products keep to one thread, whatever n: threads of several processes would wait for each other, and sums of floats would depend on
+    the number of cores.
 
     Raises:
         RuntimeError: A helper was killed, or failed where the others did not.
     """
-    with threadpool_limits(1, user_api="blas"), _forked(min(n, MOST) if FORKS and _crew is None else 1):
-        yield
+    with threadpool_limits(1, user_api="blas"):
+        if n < 2 or not FORKS or _crew is not None:
+            return work()
+        return _with_helpers(min(n, MOST_PROCESSES), work)
 
 
-@contextmanager
-def _forked(n: int) -> Iterator[None]:
+def _with_helpers(n: int, work: Callable[[], Made]) -> Made:
     global _crew
-    if n < 2:
-        yield
-        return
-    first, helpers = os.getpid(), list[int]()
-    links = [Pipe() for _ in range(n - 1)]
+    fork = multiprocessing.get_context("fork")
+    links = [fork.Pipe() for _ in range(n - 1)]
+    helpers = [fork.Process(target=_help, args=(number, links, work)) for number in range(1, n)]
+    for helper in helpers:
+        helper.start()
+    for _, theirs in links:
+        theirs.close()
+    _crew = _Crew(0, n, tuple(ours for ours, _ in links))
     try:
-        for link in links:
-            helper = os.fork()
-            if helper == 0:
-                _crew = _Crew(len(helpers) + 1, n, link[1:])
-                _be_silent(links, link[1])
-                break
-            helpers.append(helper)
-        else:
-            _crew = _Crew(0, n, tuple(ours for ours, _ in links))
-            for _, theirs in links:
-                theirs.close()
-        yield
+        return work()
     finally:
-        if os.getpid() != first:  # a helper never leaves the block, whatever happened in it
-            if _crew is not None:
-                _crew.leave()
-            os._exit(0)
         _crew = None
-        _end(helpers)
-        for ours, _ in links:
+        for helper, (ours, _) in zip(helpers, links, strict=True):  # nobody waits for what they still do
+            helper.kill()
+            helper.join()
             ours.close()
 
 
-def _be_silent(links: Sequence[tuple[Connection, Connection]], own: Connection) -> None:
-    """A helper says nothing, and holds no end but its own, so that it notices when the first process is gone."""
+def _help(number: int, links: Sequence[Link], work: Callable[[], object]) -> None:
+    """Do the same as the first process, silently. Only the own end stays open, so that the first one's end is noticed."""
+    global _crew
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # until the helper ends
     os.dup2(sys.stdout.fileno(), 1)
     os.dup2(sys.stdout.fileno(), 2)
-    for ours, theirs in links:
-        ours.close()
-        if theirs is not own:
-            theirs.close()
-
-
-def _end(helpers: Sequence[int]) -> None:
-    """What helpers still do after the last exchange nobody waits for."""
-    for helper in helpers:
-        with suppress(
-            ProcessLookupError, ChildProcessError
-        ):  # of a program that ignores its children's end, they are gone already
-            os.kill(helper, signal.SIGKILL)
-            os.waitpid(helper, 0)
+    mine = links[number - 1][1]
+    for link in links:
+        for end in link:
+            if end is not mine:
+                end.close()
+    _crew = _Crew(number, len(links) + 1, (mine,))
+    try:
+        work()
+    except Exception:
+        with suppress(OSError):
+            mine.send(_Failed(traceback.format_exc()))

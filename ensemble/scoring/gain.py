@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.metric_sums import FIXED, LOG_LOSS, SUMMED, add, scores, weights_of, width
-from ensemble.parallel import side_by_side
+from ensemble.parallel import parallel_map
 from ensemble.resampling import Groups, group_draws, out_of_bag
 from ensemble.votes import Choose, Decide, Ints, Vote
 from system.errors import UserError, unknown
@@ -163,7 +163,7 @@ class Judge:
             votes = choose(self.rows[resample[0]])(self.rows[resample[1]])
             return list(votes) if self.metric == LOG_LOSS else [Vote(vote.labels, vote.shares[:0]) for vote in votes]
 
-        asked = side_by_side(ask, self.resamples)
+        asked = parallel_map(ask, self.resamples)
         for (_, outside), votes in zip(self.resamples, asked, strict=True):
             totals = totals or [self._zeros(vote) for vote in votes]
             for total, vote in zip(totals, votes, strict=True):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from competitions.metrics import METRICS
 from ensemble.label.cascade import Subtask
 from ensemble.metric_sums import LOG_LOSS, RANGE, add, scores, vote_score, weights_of, whole, width
-from ensemble.parallel import side_by_side
+from ensemble.parallel import parallel_map
 from ensemble.resampling import out_of_bag
 from ensemble.votes import Choose, Decide, Ints, Vote
 from system.errors import UserError, unknown
@@ -99,7 +99,7 @@ def honest_score(
         add(sums, vote, labels[used[outside]], metric=metric, place=np.zeros_like(outside), weights=counted[outside])
         return sums
 
-    votes = side_by_side(ask, resamples)
+    votes = parallel_map(ask, resamples)
     alone = np.array([_score(sums_of(vote, out, weights), metric) for (_, out), vote in zip(resamples, votes, strict=True)])
     alone = alone[np.isfinite(alone)]
     if not len(alone):

@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competitions.metrics import METRICS
-from ensemble.counts import tally
 from ensemble.log_probs import share_logs
+from ensemble.metric_sums import tally
 from ensemble.plan.spec import Spec, decide_by, decide_together, mean_of_models, prepare_rows
 from ensemble.postprocess.assignment import prices_at
 from ensemble.postprocess.calibration import Calibration
 from ensemble.postprocess.offsets import with_offsets
 from ensemble.selection.ballots import calibrated_ballots
 from ensemble.selection.greedy import Library
-from ensemble.selection.kernels import ONE
-from ensemble.votes import Ints, Vote, first_largest, hard_by_ballots, hard_outcome, to_half
+from ensemble.selection.kernels import ONE, name_largest, units_of
+from ensemble.votes import Ints, Vote, hard_by_ballots, hard_outcome, to_half
 from system.errors import UserError, unknown
 
 Made = TypeVar("Made")
@@ -261,7 +261,7 @@ class Candidates:
     def _summed(self, member: int, views: tuple[int, ...]) -> NDArray[np.integer[Any]]:
         units = np.zeros((len(self.labels), self.n_classes), dtype=np.int32)
         for view in views:
-            units += (to_half(self.probs[member, view]).astype(np.float32) * np.float32(ONE)).astype(np.int32)
+            units += units_of(self.probs[member, view])
         return units
 
     def _library(self, views: tuple[int, ...]) -> tuple[Library, Ints]:
@@ -323,10 +323,7 @@ class Candidates:
         n_members, n_views, n_photos, n_classes = self.probs.shape
         named = np.empty((n_members, n_views, n_photos), dtype=np.int8 if n_classes <= np.iinfo(np.int8).max else np.int16)
         for probs, own in zip(self.probs, named, strict=True):
-            own[0] = first_largest(probs[0])
-            for view in range(1, n_views):  # of members that are only ranked, all views are the first one
-                same = np.array_equal(probs[view].view(np.uint16), probs[0].view(np.uint16))
-                own[view] = own[0] if same else first_largest(probs[view])
+            name_largest(np.ascontiguousarray(probs).view(np.uint16), own)
         return named
 
     def _pairs(self) -> Ints:

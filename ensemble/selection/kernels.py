@@ -1,88 +1,60 @@
-"""The innermost loops of selection as plain loops, which numba compiles where it is installed and where it pays: bits -> whole numbers.
+"""The innermost loops of selection, compiled by numba: float16 bits -> whole numbers, the same on every machine.
 
-`ensemble.selection.greedy` and `ensemble.views.subsets` ask for compiled loops by `ready(seconds)` and go on with numpy where
-the answer is `None`; both give the same whole numbers, so nothing but time depends on it. Importing numba and compiling takes a few seconds
-(`benchmarks/selection_speed.py` says how many), which no `--help` and no small pool should pay: the loops are compiled when what numpy
-was asked to do in this process would take as long (ski rental: at worst twice the time of whoever knew beforehand). Nothing of it is
-kept on disk.
+A loop is compiled when it is first called, and kept beside this file, or in the user's cache where this folder is read-only: the next
+process reads it. Importing numba takes half a second, so it waits for that first call too; `--help` and a bundle never pay it.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
-from importlib.util import find_spec
-from typing import Any
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Any, ParamSpec
 
 import numpy as np
 from numpy.typing import NDArray
 
-PAYS_AFTER = 3.0
-"""Seconds that importing numba and compiling take; a selection among 200 members x 14,000 photos x 18 classes by numpy."""
+Arguments = ParamSpec("Arguments")
+
 ONE = 1 << 24
 """Probability 1 in units of 2^-24, the smallest step of float16: a sum of probabilities is a whole number of them."""
 
 
-@dataclass(frozen=True)
-class Loops:
-    """The loops below, compiled."""
+def compiled(loop: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """The loop as machine code, made when it is first called."""
 
-    lay_out: Callable[..., None]
-    count_winners: Callable[..., None]
-    find_split: Callable[..., None]
-    name_subsets: Callable[..., None]
-    count_subsets: Callable[..., None]
+    @wraps(loop)
+    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        _jitted(loop)(*args, **kwargs)
 
-
-@dataclass
-class _Meter:
-    """What numpy has been asked to do so far, and who is to work whatever that says."""
-
-    seconds: float = 0.0
-    only: str | None = None
-
-
-_METER = _Meter()
-
-
-def ready(seconds: float) -> Loops | None:
-    """The compiled loops, or `None` where numpy is to work: numba is not installed, or too little has been asked for to pay.
-
-    Args:
-        seconds: About how long numpy would take for what the caller is going to do.
-    """
-    if _METER.only == "numpy" or not installed():
-        return None
-    _METER.seconds += seconds
-    return compiled() if _METER.only == "numba" or _METER.seconds >= PAYS_AFTER else None
-
-
-@contextmanager
-def only(who: str) -> Iterator[None]:
-    """Let `numpy`, or `numba` where it is installed, do all work inside, however much it is; for measurements and tests."""
-    before, _METER.only = _METER.only, who
-    try:
-        yield
-    finally:
-        _METER.only = before
+    return call
 
 
 @cache
-def installed() -> bool:
-    """Whether numba can be imported; it is not imported here."""
-    return find_spec("numba") is not None
-
-
-@cache
-def compiled() -> Loops:
-    """Import numba and prepare every loop; each is compiled when it is first called."""
+def _jitted(loop: Callable[..., None]) -> Callable[..., None]:
     import numba
 
-    compile_: Any = numba.njit(nogil=True)
-    return Loops(*map(compile_, (lay_out, count_winners, find_split, name_subsets, count_subsets)))
+    try:
+        made: Any = numba.njit(nogil=True, cache=True)(loop)
+    except RuntimeError:  # there is no folder that numba may write to
+        made = numba.njit(nogil=True)(loop)
+    jitted: Callable[..., None] = made
+    return jitted
 
 
-def lay_out(bits: NDArray[np.uint16], units: NDArray[np.int32]) -> None:
+def units_of(half: NDArray[np.float16]) -> NDArray[np.int32]:
+    """Probabilities as whole numbers of 2^-24: any shape -> `int32`, the same shape."""
+    units: NDArray[np.int32] = (half.astype(np.float32) * np.float32(ONE)).astype(np.int32)
+    return units
+
+
+def laid_out(half: NDArray[np.float16]) -> NDArray[np.int32]:
+    """As `units_of`, members last: `(M, N, C)` -> `int32 (N, C, M)`."""
+    n_members, n_photos, n_classes = half.shape
+    units = np.empty((n_photos, n_classes, n_members), dtype=np.int32)
+    _lay_out(np.ascontiguousarray(half).view(np.uint16), units)
+    return units
+
+
+@compiled
+def _lay_out(bits: NDArray[np.uint16], units: NDArray[np.int32]) -> None:
     """Write float16 `bits (M, N, C)` into `units (N, C, M)` as whole numbers of 2^-24; values in [0, 1].
 
     A few photos at a time, so that what is written across stays in a core's cache.
@@ -98,6 +70,32 @@ def lay_out(bits: NDArray[np.uint16], units: NDArray[np.int32]) -> None:
                     units[photo, number, member] = value if power == 0 else ((value & 1023) | 1024) << (power - 1)
 
 
+@compiled
+def name_largest(bits: NDArray[np.uint16], named: NDArray[np.int16]) -> None:
+    """Write what each view of `bits (V, N, C)` names into `named (V, N)`: the most probable class, the first of equal ones.
+
+    Mostly all views name what the first one does, which a comparison without branches finds out.
+    """
+    n_views, n_photos, n_classes = bits.shape
+    for photo in range(n_photos):
+        first = 0
+        for view in range(n_views):
+            row = bits[view, photo]
+            top, before, after = row[first], 0, 0
+            for number in range(first):
+                before += row[number] >= top
+            for number in range(first + 1, n_classes):
+                after += row[number] > top
+            own = first
+            if before + after > 0:
+                own = 0
+                for number in range(1, n_classes):
+                    own = number if row[number] > row[own] else own
+            named[view, photo] = own
+            first = own
+
+
+@compiled
 def count_winners(
     units: NDArray[np.int32],
     total: NDArray[np.int32],
@@ -146,37 +144,21 @@ def count_winners(
             mine[member, named[member]] += often
 
 
-def find_split(bits: NDArray[np.uint16], named: NDArray[np.int16], split: NDArray[np.bool_]) -> None:
-    """Where views of `bits (V, N, C)` do not surely name the same, `split (N,)`, and what they name, the first of equal classes.
-
-    `named (V, N)` is written for the first view, and for the others on split photos.
-    """
-    n_views, n_photos, n_classes = bits.shape
-    for photo in range(n_photos):
-        first = 0
-        for number in range(1, n_classes):
-            first = number if bits[0, photo, number] > bits[0, photo, first] else first
-        named[0, photo] = first
-        rivals = 0  # classes at least as probable as that one, itself among them, in all views
-        for view in range(n_views):
-            for number in range(n_classes):
-                rivals += bits[view, photo, number] >= bits[view, photo, first]
-        split[photo] = rivals > n_views
-        for view in range(1, n_views if rivals > n_views else 1):
-            first = 0
-            for number in range(1, n_classes):
-                first = number if bits[view, photo, number] > bits[view, photo, first] else first
-            named[view, photo] = first
-
-
-def name_subsets(units: NDArray[np.int32], named: NDArray[np.int16]) -> None:
-    """For each subset of views the class of the largest sum, the first of equal ones: `units (n, C, V)` -> `named (n, 2^V - 1)`.
+@compiled
+def name_view_sets(units: NDArray[np.signedinteger[Any]], ranks: NDArray[np.int32], named: NDArray[np.int16]) -> None:
+    """For each set of views the class of the largest sum, the first of equal ones: `units (n, C, V)` -> `named (n, 2^V - 1)`.
 
     Left out is a class that the one with the largest sum of all views beats in every view: it never wins.
+
+    Args:
+        units: What adds up over the views.
+        ranks: `(n, C, V)`, the least of which is taken off a sum; of length 0 where none is. Below any difference of sums.
+        named: Written to.
     """
     n, n_classes, n_views = units.shape
-    n_subsets = 1 << n_views
-    sums, best, winner = np.empty(n_subsets, np.int32), np.empty(n_subsets, np.int32), np.empty(n_subsets, np.int32)
+    n_sets, ranked = 1 << n_views, len(ranks) > 0
+    sums, best = np.empty(n_sets, units.dtype), np.empty(n_sets, units.dtype)
+    least, winner = np.empty(n_sets, np.int32), np.empty(n_sets, np.int32)
     for photo in range(n):
         top, leader = -1, 0
         for number in range(n_classes):
@@ -185,35 +167,43 @@ def name_subsets(units: NDArray[np.int32], named: NDArray[np.int16]) -> None:
                 whole += units[photo, number, view]
             if whole > top:
                 top, leader = whole, number
-        best[:] = -1
+        best[:] = -(1 << 30)
         for number in range(n_classes):
-            wins, named_by = number == leader, number == leader
+            wins, given = number == leader, number == leader
             for view in range(n_views):
                 mine, leads = units[photo, number, view], units[photo, leader, view]
-                wins |= mine > leads or (mine == leads and number < leader)
-                named_by |= mine > 0
-            if not (wins and named_by):
+                wins |= mine > leads or (mine == leads and (number < leader or ranked))
+                given |= mine > 0
+            if not (wins and given):
                 continue
             this, sums[0] = np.int32(number), 0
             for view in range(n_views):
-                for subset in range(1 << view):
-                    sums[(1 << view) + subset] = sums[subset] + units[photo, number, view]
-            for subset in range(n_subsets):
-                value, before, was = sums[subset], best[subset], winner[subset]
-                best[subset] = max(value, before)
-                winner[subset] = this if value > before else was
-        for subset in range(1, n_subsets):
-            named[photo, subset - 1] = winner[subset]
+                for one in range(1 << view):
+                    sums[(1 << view) + one] = sums[one] + units[photo, number, view]
+            if ranked:
+                least[0] = 1 << 30
+                for view in range(n_views):
+                    for one in range(1 << view):
+                        least[(1 << view) + one] = min(least[one], ranks[photo, number, view])
+                for one in range(1, n_sets):
+                    sums[one] -= least[one]
+            for one in range(n_sets):
+                value, before, was = sums[one], best[one], winner[one]
+                best[one] = max(value, before)
+                winner[one] = this if value > before else was
+        for one in range(1, n_sets):
+            named[photo, one - 1] = winner[one]
 
 
-def count_subsets(
+@compiled
+def count_named(
     named: NDArray[np.int16],
     rows: NDArray[np.int64],
     labels: NDArray[np.int64],
     times: NDArray[np.int64],
     counts: NDArray[np.int64],
 ) -> None:
-    """Add to `counts (C, S, C)` (truth, subset, named) the answers `named (n, S)` of photos that count `times (n,)`.
+    """Add to `counts (C, T, C)` (truth, set, named) the answers `named (n, T)` of photos that count `times (n,)`.
 
     `rows (n,)` is the order to go through them: those of one label together, so that its counts stay in the cache.
     """
@@ -221,5 +211,56 @@ def count_subsets(
         often = times[photo]
         if often > 0:
             mine = counts[labels[photo]]
-            for subset in range(named.shape[1]):
-                mine[subset, named[photo, subset]] += often
+            for one in range(named.shape[1]):
+                mine[one, named[photo, one]] += often
+
+
+@compiled
+def count_member_sets(
+    named: NDArray[np.integer[Any]],
+    sets: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    times: NDArray[np.int64],
+    counts: NDArray[np.int64],
+) -> None:
+    """Add to `counts (S, C, C)` (set, truth, named) the hard votes of S sets of members.
+
+    Args:
+        named: `(P, V, n)`, what each member names through each view, most senior member and view first.
+        sets: `(S, K)`, the numbers of each set's members, ascending; -1 after the last one.
+        labels: `(n,)`.
+        times: `(n,)`, how often each photo counts.
+        counts: Written to.
+    """
+    n_members, n_views, n_photos = named.shape
+    n_sets, largest = sets.shape
+    n_classes, weight = counts.shape[1], np.int64(n_members * n_views + 1)  # of a vote: seniority then only decides ties
+    votes, senior = np.empty((n_classes, n_members), np.int64), np.empty((n_classes, n_members), np.int64)
+    place, classes = np.empty(n_classes, np.int64), np.empty(n_classes, np.int64)
+    for photo in range(n_photos):
+        place[:] = -1
+        n_named = 0
+        for member in range(n_members):
+            for view in range(n_views):
+                number = named[member, view, photo]
+                if place[number] < 0:
+                    place[number], classes[n_named] = n_named, number
+                    votes[n_named], senior[n_named] = 0, 0
+                    n_named += 1
+                at = place[number]
+                if votes[at, member] == 0:
+                    senior[at, member] = weight - 1 - (member * n_views + view)
+                votes[at, member] += weight
+        for one in range(n_sets):
+            most, winner = np.int64(-1), np.int64(0)
+            for at in range(n_named):
+                total, first = np.int64(0), np.int64(0)
+                for seat in range(largest):
+                    member = sets[one, seat]
+                    if member < 0:
+                        break
+                    total += votes[at, member]
+                    first = max(first, senior[at, member])
+                if total + first > most:
+                    most, winner = total + first, classes[at]
+            counts[one, labels[photo], winner] += times[photo]

@@ -131,7 +131,7 @@ def subset(candidates: Candidates, sample: Sample, sizes: Sizes) -> Spec:
     allowed = [k for k in _there(candidates, sizes) if k <= LARGEST]
     if not allowed or not len(sample.rows):
         return top(candidates, sample, sizes, rule="hard")
-    return best_subset(candidates, sample, sizes=allowed, among=candidates.contenders(sample)[:AMONG]).spec
+    return best_subset(candidates, sample, sizes=allowed, among=candidates.contenders(sample)[:AMONG])
 
 
 def diverse(candidates: Candidates, sample: Sample, sizes: Sizes) -> Spec:

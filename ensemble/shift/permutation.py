@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ensemble.parallel import side_by_side
+from ensemble.parallel import parallel_map
 from ensemble.shift.two_sample import Looker, Numbers, Pool
 from ensemble.votes import Floats, Ints
 
@@ -136,7 +136,7 @@ def _drawn(lookers: Sequence[Looker], sides: tuple[Shown, Shown], seed: int, n_d
 
     rng = np.random.default_rng([seed, n_draws])
     chosen = [np.sort(rng.choice(len(whole), n, replace=False, p=chances / chances.sum())) for _ in range(n_draws)]
-    found = np.array(side_by_side(told, enumerate([everyone[:n], *chosen])))
+    found = np.array(parallel_map(told, enumerate([everyone[:n], *chosen])))
     return found[0], found[1:]
 
 
@@ -152,5 +152,5 @@ def _halves(lookers: Sequence[Looker], sides: tuple[Shown, Shown], seed: int, n_
         true, drawn = (np.median([looker.foreign(half, there) for looker in lookers]) for there in (test, other))
         return true, drawn
 
-    found = np.array(side_by_side(told, orders))
+    found = np.array(parallel_map(told, orders))
     return found[:, :1].mean(axis=0), found[:, 1:]

@@ -1,7 +1,7 @@
-"""Which views a design looks through: all sets of TTA views tried on the photos that choose -> the same members with other views.
+"""Which views a spec looks through: all sets of TTA views tried on the photos that choose -> the same members with other views.
 
 A view search is chosen like all else: `shared_views` and `own_views` are steps (`ensemble.selection.refinements`), asked anew.
-Up to `view_subsets.MOST_VIEWS` views every set is tried. With more of them, and for rules whose votes do not add up (geometric, rank,
+Up to `MOST_VIEWS` views every set is tried. With more of them, and for rules whose votes do not add up (geometric, rank,
 calibrated members ...), views join one at a time, each time the one with which the vote scores best, until all are in; of the sets
 met so the best is taken. (To stop at the first view that wins nothing would always leave one view: a second ballot can only tie.)
 """
@@ -14,17 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.metrics import METRICS, SMALLEST_PROB
+from competitions.metrics import METRICS
+from ensemble.metric_sums import true_logs
 from ensemble.plan.spec import Spec
 from ensemble.selection.candidates import WHOLE, Candidates, Sample
 from ensemble.selection.greedy import DECIMALS
-from ensemble.views.sets import SetLogs, Tried, Views, all_sets, sorted_sets
-from ensemble.views.subsets import MOST_VIEWS, SubsetVotes
-from ensemble.views.votes import shared_subset_votes, view_sums
-from ensemble.votes import Ints, Vote
+from ensemble.views.sets import SetLogs, SetVotes, Tried, Views, all_sets, sorted_sets
+from ensemble.views.votes import view_sums, votes_of_sets
+from ensemble.votes import Ints
 
 Answer = Callable[[Views], NDArray[Any]]
 """From a set of views to what the vote is judged by: answers `int16 (n,)`, or logarithms of the true class's share `float64 (n,)`."""
+MOST_VIEWS = 12
+"""All 4,095 sets of so many are tried."""
 MOST_LOGGED = 8
 """Log-loss needs a float64 per photo and set, so only up to 255 sets are all tried."""
 MOST_KEPT = 1 << 15
@@ -87,7 +89,7 @@ def try_all(candidates: Candidates, spec: Spec) -> Tried | None:
         rows, sets = np.flatnonzero(candidates.labels >= 0), all_sets(n_views)
         if logged:
             return try_these(candidates, spec, sets, rows)
-        votes = shared_subset_votes(candidates, spec.members, voices, rows, rule=spec.rule)
+        votes = votes_of_sets(candidates, spec.members, voices, rows, rule=spec.rule)
         columns = np.array([sum(1 << view for view in views) - 1 for views in sets])
         return Tried(sets, rows, candidates.labels[rows], candidates.metric, votes.of(columns))
 
@@ -142,21 +144,14 @@ def _answering(candidates: Candidates, spec: Spec, rows: Ints) -> Answer:
 
     def voted(views: Views) -> NDArray[Any]:
         vote = next(candidates.votes_of([with_views(spec, dict.fromkeys(spec.members, views))], rows))
-        return _true_logs(vote, candidates.labels[rows]) if logged else vote.labels.astype(np.int16)
+        return true_logs(vote.shares, candidates.labels[rows]) if logged else vote.labels.astype(np.int16)
 
     return voted
-
-
-def _true_logs(vote: Vote, labels: Ints) -> NDArray[np.float64]:
-    """The terms of `competitions.metrics.log_loss`, photo by photo."""
-    true = vote.shares[np.arange(len(labels)), labels] / vote.shares.sum(axis=1)
-    found: NDArray[np.float64] = np.log(np.clip(true, SMALLEST_PROB, 1.0))
-    return found
 
 
 def _collected(candidates: Candidates, answers: Mapping[Views, NDArray[Any]], rows: Ints) -> Tried:
     stacked, labels = np.stack(list(answers.values()), axis=1), candidates.labels[rows]
     if METRICS[candidates.metric].of_many is None:
         return Tried(tuple(answers), rows, labels, candidates.metric, SetLogs(stacked))
-    votes = SubsetVotes(stacked[:, 0].astype(np.int64), np.arange(len(rows)), stacked, candidates.n_classes)
+    votes = SetVotes(stacked[:, 0].astype(np.int64), np.arange(len(rows)), stacked, candidates.n_classes)
     return Tried(tuple(answers), rows, labels, candidates.metric, votes)

@@ -14,9 +14,8 @@ from ensemble.scoring.paired import HURTS, UNDECIDED
 from ensemble.selection.candidates import Candidates
 from ensemble.selection.greedy import DECIMALS
 from ensemble.views.journal import Gained, Journal, tta_journal
-from ensemble.views.search import shared_views, try_all, with_views
+from ensemble.views.search import MOST_VIEWS, shared_views, try_all, with_views
 from ensemble.views.sets import all_sets
-from ensemble.views.subsets import MOST_VIEWS
 from system.errors import UserError
 from tests.ensemble.test_view_search import planted, score_of, spec_of
 from tests.ensemble.test_view_votes import coarse_candidates
@@ -113,7 +112,7 @@ def test_every_row_says_what_its_set_scores_and_gains(rule: str, metric: str) ->
 @pytest.mark.parametrize("cells_per_photo", [0, 60])
 @pytest.mark.parametrize("metric", sorted(METRICS))
 def test_resamples_score_what_the_drawn_photos_score(metric: str, cells_per_photo: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ensemble.views.subsets.CELLS_PER_PHOTO", cells_per_photo)
+    monkeypatch.setattr("ensemble.views.sets.CELLS_PER_PHOTO", cells_per_photo)
     candidates = coarse_candidates(2, metric=metric)
     tried = try_all(candidates, Spec(((0, 0), (1, 0)), "soft"))
     assert tried is not None

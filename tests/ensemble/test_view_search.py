@@ -14,9 +14,8 @@ from ensemble.postprocess.calibration import Calibration
 from ensemble.postprocess.stacking import Stacking
 from ensemble.selection.candidates import Candidates, Sample
 from ensemble.selection.greedy import DECIMALS
-from ensemble.views.search import own_views, shared_views, try_all, try_forward, with_views
+from ensemble.views.search import MOST_VIEWS, own_views, shared_views, try_all, try_forward, with_views
 from ensemble.views.sets import all_sets, sorted_sets
-from ensemble.views.subsets import MOST_VIEWS
 from tests.ensemble.test_view_votes import coarse_candidates
 
 WEIGHTS = ["none", "by member", "by voter", "by class"]
