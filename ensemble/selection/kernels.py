@@ -15,6 +15,8 @@ Arguments = ParamSpec("Arguments")
 
 ONE = 1 << 24
 """Probability 1 in units of 2^-24, the smallest step of float16: a sum of probabilities is a whole number of them."""
+FEW_CLASSES = 8
+"""With fewer the largest is looked for at once."""
 
 
 def compiled(loop: Callable[Arguments, None]) -> Callable[Arguments, None]:
@@ -74,25 +76,20 @@ def _lay_out(bits: NDArray[np.uint16], units: NDArray[np.int32]) -> None:
 def name_largest(bits: NDArray[np.uint16], named: NDArray[np.int16]) -> None:
     """Write what each view of `bits (V, N, C)` names into `named (V, N)`: the most probable class, the first of equal ones.
 
-    Mostly all views name what the first one does, which a comparison without branches finds out.
+    Mostly a view names what the one before it does, which a comparison without branches finds out.
     """
     n_views, n_photos, n_classes = bits.shape
     for photo in range(n_photos):
         first = 0
         for view in range(n_views):
-            row = bits[view, photo]
-            top, before, after = row[first], 0, 0
-            for number in range(first):
-                before += row[number] >= top
-            for number in range(first + 1, n_classes):
-                after += row[number] > top
-            own = first
-            if before + after > 0:
-                own = 0
+            rivals = 0  # classes at least as probable as that one, itself among them
+            for number in range(n_classes if n_classes >= FEW_CLASSES else 0):
+                rivals += bits[view, photo, number] >= bits[view, photo, first]
+            if rivals > 1 or n_classes < FEW_CLASSES:
+                first = 0
                 for number in range(1, n_classes):
-                    own = number if row[number] > row[own] else own
-            named[view, photo] = own
-            first = own
+                    first = number if bits[view, photo, number] > bits[view, photo, first] else first
+            named[view, photo] = first
 
 
 @compiled

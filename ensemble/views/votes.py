@@ -20,6 +20,8 @@ from ensemble.views.sets import SetVotes
 from ensemble.votes import Ints
 
 Signed = NDArray[np.signedinteger[Any]]
+MOST_BITS = 16
+"""Views whose seniority is written into one member's votes."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,10 @@ class ViewSums:
 
     Attributes:
         units: `int (n, C, V)`. Soft: sums of weight x probability in units of 2^-24. Hard: votes, each counting one more than there
-            are voters, so that seniority, taken off, decides ties and nothing else.
+            are voters, so that seniority, taken off, decides ties and nothing else. One member's votes count 2^V, and 2^(V-1-v)
+            more through view v: all juniors of a view then weigh less than it, and no rank is needed.
         ranks: `int32 (n, C, V)`, the place of the most senior voter who names the class, the number of voters for nobody; of length 0
-            for soft votes, whose ties go to the first class.
+            where sums alone decide.
         labels: `int64 (n,)`, the true classes.
     """
 
@@ -64,26 +67,31 @@ def view_sums(candidates: Candidates, members: Sequence[int], voices: Ints, rows
         rule: `hard` or `soft`.
     """
     n_views, n_classes = len(candidates.views), candidates.n_classes
-    n_voters = len(members) * n_views
-    most = int(voices.max()) * n_voters * (n_voters + 1 if rule == "hard" else ONE)
+    n_voters, alone = len(members) * n_views, len(members) == 1 and n_views <= MOST_BITS
+    vote = ONE if rule == "soft" else 1 << n_views if alone else n_voters + 1
+    most = int(voices.max()) * n_voters * vote
     units = np.zeros((len(rows), n_classes, n_views), dtype=np.int32 if most < 1 << 31 else np.int64)
+    unranked = np.empty((0, n_classes, n_views), dtype=np.int32)
     if rule == "soft":
         for voice, member in zip(voices, members, strict=True):
             units += laid_out(candidates.probs[member].take(rows, axis=1)) * voice.astype(units.dtype)
-        return ViewSums(units, np.empty((0, n_classes, n_views), dtype=np.int32), candidates.labels[rows])
-    ranks, seats = np.full(units.shape, n_voters, dtype=np.int32), np.arange(len(rows))
+        return ViewSums(units, unranked, candidates.labels[rows])
+    seats = np.arange(len(rows))
+    ranks = unranked if alone else np.full(units.shape, n_voters, dtype=np.int32)
     for place in reversed(range(len(members))):  # the most senior writes last
         for view in range(n_views):
             named, voice = candidates.named[members[place], view, rows], voices[place, view]
-            units[seats, named, view] += (voice if voices.ndim == 2 else voice[named]).astype(units.dtype) * (n_voters + 1)
-            ranks[seats, named, view] = place * n_views + view
+            counted = (voice if voices.ndim == 2 else voice[named]) * vote + (1 << (n_views - 1 - view) if alone else 0)
+            units[seats, named, view] += counted.astype(units.dtype)
+            if not alone:
+                ranks[seats, named, view] = place * n_views + view
     return ViewSums(units, ranks, candidates.labels[rows])
 
 
 def votes_of_sets(candidates: Candidates, members: Sequence[int], voices: Ints, rows: Ints, *, rule: str) -> SetVotes:
     """The votes of K members through every set of views, as `ensemble.votes.RULES` would decide each of them, member-major.
 
-    Set number s (from 1, in column s - 1) has view v where bit v of s is set. Only photos on which sets differ are kept apart. Arguments
+    Set number s (from 1, in column s - 1) has view v where bit v of s is set. Only photos on which voters differ are kept apart. Arguments
     as for `view_sums`; of V views there are 2^V - 1 sets.
     """
     constant, apart = _agreed(candidates, members, rows)
@@ -91,8 +99,7 @@ def votes_of_sets(candidates: Candidates, members: Sequence[int], voices: Ints, 
     named = np.empty((len(apart), (1 << len(candidates.views)) - 1), dtype=np.int16)
     name_view_sets(sums.units, sums.ranks, named)
     constant[apart] = named[:, -1]
-    differ = (named != named[:, -1:]).any(axis=1)
-    return SetVotes(constant, apart[differ], named[differ], candidates.n_classes)
+    return SetVotes(constant, apart, named, candidates.n_classes)
 
 
 def _agreed(candidates: Candidates, members: Sequence[int], rows: Ints) -> tuple[Ints, Ints]:
@@ -100,8 +107,9 @@ def _agreed(candidates: Candidates, members: Sequence[int], rows: Ints) -> tuple
 
     Whoever names a class finds none more probable and none before it equally so; where all name one, every sum does the same.
     """
-    first = candidates.named[members[0], 0, rows]
-    differs = np.zeros(len(rows), dtype=bool)
+    first = candidates.named[members[0], 0]
+    differs = np.zeros(len(first), dtype=bool)
     for member in members:
-        differs |= (candidates.named[member][:, rows] != first).any(axis=0)
-    return first.astype(np.int64), np.flatnonzero(differs)
+        for named in candidates.named[member]:
+            differs |= named != first
+    return first[rows].astype(np.int64), np.flatnonzero(differs[rows])
