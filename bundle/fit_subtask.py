@@ -143,7 +143,7 @@ def known_shares(prepared: Prepared, pool: Pool, *, shift: str | None, method: s
         prepared: The competition's data.
         pool: Of the task; of one with a condition nothing is known.
         shift: Why an estimate is refused: what announced that test photos come from elsewhere. `None` where nothing did.
-        method: How they are estimated, one of `ensemble.postprocess.label_shift.METHODS`.
+        method: How they are estimated, one of `ensemble.postprocess.label_shift.ESTIMATORS`.
         device: Where missing predictions are computed.
     """
     if pool.subtask.where:
@@ -168,7 +168,7 @@ def known_shares(prepared: Prepared, pool: Pool, *, shift: str | None, method: s
         return Shares(words="not estimated: that needs at least two groups on each side")
     complete(prepared, {trial: [IDENTITY] for trial in member.trials}, (TEST,), device)
     source, other = _calibrated_sides(prepared, pool, member.name, test)
-    found = estimate_prior(source, labels, pool.candidates.groups, other, test_groups, covariate_shift=False, method=method)
+    found = estimate_prior(source, labels, pool.candidates.groups, other, test_groups, method=method)
     if not found.beyond_noise:
         return Shares(None, found.method, found, "no other than those of the labelled photos, beyond noise")
     return Shares(found.believed, found.method, found, "other than those of the labelled photos, beyond noise")

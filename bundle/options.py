@@ -6,7 +6,7 @@ from typing import Literal
 
 from competitions.prepare import Prepared
 from ensemble.label.together_ways import TOGETHER
-from ensemble.postprocess.label_shift import METHODS
+from ensemble.postprocess.label_shift import ESTIMATORS
 from ensemble.selection.strategies import STRATEGIES
 from system.errors import UserError, unknown
 from trainables.catalog import check_views
@@ -42,7 +42,7 @@ class Options:
         front: Measure what members cost.
         max_seconds: Per 1,000 photos, of all networks together.
         max_megabytes: Of all weights together.
-        estimator: One of `ensemble.postprocess.label_shift.METHODS`: how the test photos' class shares are estimated if not told.
+        estimator: One of `ensemble.postprocess.label_shift.ESTIMATORS`: how the test photos' class shares are estimated if not told.
         device: Where missing predictions are computed.
     """
 
@@ -94,7 +94,7 @@ def check(options: Options, prepared: Prepared) -> None:
     ways = {**STRATEGIES, BEST: None}
     faults = [] if options.top is None or options.top >= 1 else [f"top must be 1 or more, got {options.top}; give --top K"]
     faults += [] if options.vote in ways else [unknown("voting rule", options.vote, ways)]
-    faults += [] if options.estimator in METHODS else [unknown("estimator of class shares", options.estimator, METHODS)]
+    faults += [] if options.estimator in ESTIMATORS else [unknown("estimator of class shares", options.estimator, ESTIMATORS)]
     faults += (
         ["--estimator has no effect with --plain, which looks at no shares; drop one"]
         if options.plain and options.estimator != EM

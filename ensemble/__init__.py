@@ -1,9 +1,17 @@
-"""HOW THEY VOTE: from cached probabilities `(K, N, C)` and their ids to labels `(N,)`. Numpy only; no torch, no ray.
+"""HOW THEY VOTE: pools of cached probabilities with their ids in, a plan and what is known of it out. Arithmetic only: no torch, no ray.
 
-votes        the voting rules, each with a written tie rule
-voters       who votes; rows are brought together by ids, here and nowhere else
-selection    which trials of a pool become members
-composition  the tasks' labels <-> the composed label
-plan         everything the decision needs, as JSON
-honest       what the whole choice scores on people it did not see
+votes         the voting rules, each with a written tie rule: `(K, N, C)` -> `(N,)`
+align         who votes; rows are brought together by ids, here and nowhere else
+log_probs     logarithms with a floor, the same bits everywhere
+resampling    groups, which are never split: folds, bootstrap draws, how much wider intervals of few groups must be
+metric_sums   numbers that add up over photos and resamples, and the score they make
+parallel      resamples shared by processes
+
+selection/    members: candidates, the strategies that choose among them, their comparison, and what they cost
+views/        through which TTA views members look
+postprocess/  what is done with votes: calibration, label shift, offsets, constrained assignment, stacking, one answer per group
+scoring/      what a choice is worth on people it did not see
+shift/        adversarial validation: do test photos come from elsewhere
+label/        from the tasks' votes to the composed label
+plan/         everything a decision needs, as JSON
 """

@@ -36,10 +36,36 @@ def group_draws(n_groups: int, *, n_resamples: int, seed: int) -> NDArray[np.flo
 
 @lru_cache(maxsize=4)  # several questions about the same groups follow one another
 def _draws(n_groups: int, n_resamples: int, seed: int) -> NDArray[np.float64]:
-    rng = np.random.default_rng(seed)
-    times = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_resamples).astype(np.float64)
+    times = drawn_groups(np.random.default_rng(seed), n_groups, n_resamples=n_resamples)
     times.flags.writeable = False
     return times
+
+
+def drawn_groups(rng: np.random.Generator, n_groups: int, *, n_resamples: int) -> NDArray[np.float64]:
+    """The same from a generator, never kept: `float64 (R, G)`."""
+    return rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_resamples).astype(np.float64)
+
+
+def t_widening(n_groups: int, n_differing: int | NDArray[np.int64], *, sure: float, n_compared: int = 1) -> NDArray[np.float64]:
+    """How much wider an interval must be than the bootstrap's own: Student's t over the normal, for few groups.
+
+    One degree of freedom less than there are groups on which the two sides differ: a percentile bootstrap believes four lucky groups
+    (Hesterberg 2015, "What teachers should know about the bootstrap", on small samples).
+
+    Args:
+        n_groups: Of all.
+        n_differing: Groups on which the sides differ, one number or several `int64 (T,)`.
+        sure: Where the interval's end lies for a normal mean, e.g. 0.95.
+        n_compared: Sides compared with the same one at once; their level is divided by their number (Bonferroni).
+
+    Returns:
+        `float64`, of the shape of `n_differing`.
+    """
+    from scipy.special import stdtrit
+
+    tails = stdtrit(np.maximum(n_differing - 1, 1), 1 - (1 - sure) / n_compared) / stdtrit(np.inf, sure)
+    wider: NDArray[np.float64] = tails * (n_groups / (n_groups - 1)) ** 0.5
+    return wider
 
 
 def group_sums(values: NDArray[np.float64], place: NDArray[np.integer], n_groups: int) -> NDArray[np.float64]:

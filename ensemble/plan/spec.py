@@ -71,7 +71,7 @@ class Spec:
         calibration: Member number -> one calibration per model of the member, all of its views alike.
         correction: Applied to each voter after its calibration.
         offsets: C summands for the logarithms of the shares.
-        same_group: One of `same_group.WAYS`: all photos of a group get one answer, where no quota holds.
+        same_group: One of `group_answer.GROUP_SUMS`: all photos of a group get one answer, where no quota holds.
         quota: C shares of the photos that are answered, which the answers then have exactly.
     """
 

@@ -16,7 +16,7 @@ from ensemble.align import Rows, Voter, stack
 from ensemble.label.cascade import Subtask, Where
 from ensemble.plan.spec import Correction, decide_by, decide_together, mean_of_models, prepare_rows
 from ensemble.postprocess.calibration import Calibration
-from ensemble.postprocess.group_answer import WAYS as SAME_GROUP_WAYS
+from ensemble.postprocess.group_answer import GROUP_SUMS
 from ensemble.postprocess.stacking import Stacking
 from ensemble.resampling import Groups
 from ensemble.votes import RULES, Floats, Vote
@@ -47,7 +47,7 @@ class TaskEnsemble:
         correction: Other class shares, applied after it.
         stacking: Asked in place of the rule.
         offsets: C summands for the logarithms of the shares, where the metric pays for naming rare classes.
-        same_group: One of `same_group.WAYS`: all photos of a group get one answer.
+        same_group: One of `group_answer.GROUP_SUMS`: all photos of a group get one answer.
         quota: C shares that the answers then have exactly, where they are about the photos that are known to have these shares.
         quota_of: Those photos (`photos_name`); of a plan that does not say so the quota is not used.
         accounts: What each refinement that was tried won on groups it was not fitted on, kept or not (`ensemble.scoring.gain.Gain`).
@@ -262,8 +262,8 @@ def _refinement_faults(ensemble: TaskEnsemble, where: str) -> list[str]:
         faults.append(f"{where}: the stacking must be one of {len(ensemble.voters)} voters and {n_classes} classes")
     if ensemble.offsets is not None and len(ensemble.offsets) != n_classes:
         faults.append(f"{where}: offsets must be {n_classes} numbers, got {list(ensemble.offsets)}")
-    if ensemble.same_group is not None and ensemble.same_group not in SAME_GROUP_WAYS:
-        faults.append(f"{where}: {unknown('way to decide for a group', ensemble.same_group, dict(SAME_GROUP_WAYS))}")
+    if ensemble.same_group is not None and ensemble.same_group not in GROUP_SUMS:
+        faults.append(f"{where}: {unknown('way to decide for a group', ensemble.same_group, dict(GROUP_SUMS))}")
     if ensemble.quota is None and ensemble.quota_of is not None:
         faults.append(f"{where}: quota_of names the photos of a quota, and there is none")
     return faults + ([] if ensemble.quota is None else _share_faults(f"{where}: quota", ensemble.quota, n_classes))

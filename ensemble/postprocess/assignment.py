@@ -1,4 +1,4 @@
-"""Quota-aware assignment: scores `(N, C)` and how many photos each class has -> the labels `(N,)` of the greatest sum of scores.
+"""Constrained assignment: scores `(N, C)` and how many photos each class has -> the labels `(N,)` of the greatest sum of scores.
 
 A transport problem between N photos and C classes. For any prices of the classes, giving each photo the class of the greatest score
 plus price is the best assignment with the counts it comes to; prices are moved until the counts are nearly those asked for, and
@@ -15,14 +15,13 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.resampling import Groups
 from ensemble.votes import Ints
-from system.errors import UserError, listed
+from system.errors import UserError
 
 Numbers = NDArray[np.float64]
 
 GRID = 2.0**20
-SWEEPS = 30
+PRICE_SWEEPS = 30
 FINE = 4
 """A photo's weight is rounded to quarters of the mean one."""
 FAR = np.int64(2**60)
@@ -69,33 +68,6 @@ def prices_at(scores: Numbers, labels: Ints, shares: Sequence[float]) -> Numbers
     return np.where(told > 0, _prices(whole, counts_of(told, len(whole))) / GRID, -np.inf)
 
 
-def assign_in_groups(scores: Numbers, groups: Groups, quota: Sequence[int] | Ints, image_ids: Sequence[str]) -> Ints:
-    """Like `assign`, with the same quota in each group, e.g. five photos with a mask, one without and one worn wrongly.
-
-    Raises:
-        UserError: As `assign`, or a group has another number of photos than the quota sums to.
-    """
-    from scipy.optimize import linear_sum_assignment
-
-    wanted = np.asarray(quota, dtype=np.int64)
-    names, place, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
-    wrong = [f"{name} ({size})" for name, size in zip(names, sizes, strict=True) if size != wanted.sum()]
-    if wrong:
-        raise UserError(
-            f"each group must have the {wanted.sum()} photos of the quota {wanted.tolist()}, others have {listed(wrong)}"
-        )
-    _check(scores, wanted * len(names), image_ids)
-    order = np.lexsort((np.asarray(image_ids), place)).reshape(len(names), -1)
-    whole = np.rint(scores * GRID).astype(np.int64)
-    seats = np.repeat(np.arange(len(wanted)), wanted)
-    found = np.empty(len(scores), dtype=np.int64)
-    for rows in order:
-        labels = seats[linear_sum_assignment(whole[rows][:, seats], maximize=True)[1]]
-        _settle_ties(whole[rows], labels)
-        found[rows] = labels
-    return found
-
-
 def counts_of(shares: Sequence[float] | Numbers, n_photos: int) -> Ints:
     """Shares `(C,)` that sum to 1 as whole numbers `int64 (C,)` that sum to `n_photos`: the largest remainders are rounded up."""
     exact = np.asarray(shares, dtype=np.float64)
@@ -111,7 +83,7 @@ def counts_of(shares: Sequence[float] | Numbers, n_photos: int) -> Ints:
 def _prices(whole: Ints, wanted: Ints) -> Ints:
     """Prices `(C,)` at which nearly as many photos choose each class as are wanted: each in turn is set to where it is exactly so."""
     prices = np.zeros(len(wanted), dtype=np.int64)
-    for _ in range(SWEEPS if len(wanted) > 1 else 0):
+    for _ in range(PRICE_SWEEPS if len(wanted) > 1 else 0):
         before = prices.copy()
         for one, count in enumerate(wanted):
             offered = whole + prices

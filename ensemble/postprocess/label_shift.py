@@ -1,7 +1,7 @@
 """The prior of other photos: calibrated probabilities `(N, C)` without labels -> class shares `(C,)` with an interval, and its use.
 
 Both estimators assume label shift: what a class looks like stays, how frequent it is changes. Where photos come from elsewhere
-(covariate shift) they turn the difference in looks into a difference in shares, and are refused.
+(covariate shift) they would turn the difference in looks into a difference in shares: whoever asks looks for one before.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ class PriorEstimate:
     """Class shares of photos without labels.
 
     Attributes:
-        method: One of `METHODS`.
+        method: One of `ESTIMATORS`.
         source: C shares of the labelled photos.
         prior: C estimated shares.
         low: Where their 90 % interval over resamples of groups begins. It is one for the shares of those whom the test groups were
@@ -103,8 +103,6 @@ def estimate_prior(
     test_probs: Floats,
     test_groups: Groups,
     *,
-    covariate_shift: bool,
-    reason: str = "",
     method: str = "em",
     seed: int = 0,
     n_resamples: int = 200,
@@ -117,19 +115,17 @@ def estimate_prior(
         source_groups: N group names.
         test_probs: `float (M, C)` of the same model and calibration.
         test_groups: M group names; without groups, the photos' ids.
-        covariate_shift: Whether test photos were announced, or found, to look different.
-        reason: What says so, for the message.
-        method: One of `METHODS`.
+        method: One of `ESTIMATORS`.
         seed: Of the resamples.
         n_resamples: How many.
 
     Raises:
-        UserError: A covariate shift is announced, the method is unknown, a class has no labelled photo, or there are fewer than
+        UserError: The method is unknown, a class has no labelled photo, or there are fewer than
             two groups on a side.
     """
     known = np.flatnonzero(source_labels >= 0)
     n_classes = source_probs.shape[1]
-    faults = _faults(covariate_shift, reason, method, np.bincount(source_labels[known], minlength=n_classes), n_resamples)
+    faults = _faults(method, np.bincount(source_labels[known], minlength=n_classes), n_resamples)
     sides = {"labelled": np.asarray(source_groups)[known], "test": np.asarray(test_groups)}
     n_groups = {name: len(np.unique(groups)) for name, groups in sides.items()}
     faults += [f"{name} photos must be of at least two groups, got {n}" for name, n in n_groups.items() if n < 2]
@@ -140,7 +136,7 @@ def estimate_prior(
     labels = source_labels[known]
     shares = source.draws @ group_sums(np.eye(n_classes)[labels], source.place, source.draws.shape[1])
     shares /= shares.sum(axis=1, keepdims=True)
-    found = METHODS[method](source, labels, shares, test)
+    found = ESTIMATORS[method](source, labels, shares, test)
     wider = _wider(min(n_groups.values())) * WIDER[method]
     low, high = (found[0] + wider * (edge - found[0]) for edge in np.percentile(found[1:], INTERVAL, axis=0))
     return PriorEstimate(
@@ -286,16 +282,11 @@ def _shares(name: str, values: Sequence[float], n_classes: int) -> Numbers:
     return shares
 
 
-def _faults(covariate_shift: bool, reason: str, method: str, counts: Ints, n_resamples: int) -> list[str]:
-    faults = [] if method in METHODS else [unknown("estimator of a prior", method, dict(METHODS))]
-    if covariate_shift:
-        faults.append(
-            f"the test photos' class shares cannot be estimated where a covariate shift is announced ({reason or 'no reason given'}): "
-            "the estimate would take other looks for other shares; give the shares if they are known, or decide without them"
-        )
+def _faults(method: str, counts: Ints, n_resamples: int) -> list[str]:
+    faults = [] if method in ESTIMATORS else [unknown("estimator of a prior", method, dict(ESTIMATORS))]
     absent = np.flatnonzero(counts == 0)
     faults += [f"classes {absent.tolist()} have no labelled photo, so what they look like is unknown"] if len(absent) else []
     return faults + ([] if n_resamples >= 2 else [f"n_resamples must be at least 2, got {n_resamples}"])
 
 
-METHODS: dict[str, Callable[[_Side, Ints, Numbers, _Side], Numbers]] = {"em": _em, "bbse": _bbse}
+ESTIMATORS: dict[str, Callable[[_Side, Ints, Numbers, _Side], Numbers]] = {"em": _em, "bbse": _bbse}

@@ -21,7 +21,7 @@ PerClass = Callable[[Numbers, Numbers, Numbers], Numbers]
 REACH = 3.0  # offsets lie within 3 of 0, a factor of 20
 SHRINKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """By how much of what fits these photos best is taken; cross-validation chooses, the smaller of equals."""
-SWEEPS = 4
+ASCENT_SWEEPS = 4
 DIGITS = 6
 
 
@@ -81,7 +81,7 @@ def best_offsets(logs: Numbers, labels: Ints, *, metric: str) -> Numbers:
     """
     offsets = np.zeros(logs.shape[1])
     truth = np.bincount(labels, minlength=len(offsets)).astype(np.float64)
-    for _ in range(SWEEPS):
+    for _ in range(ASCENT_SWEEPS):
         before = offsets.copy()
         for one in map(int, np.flatnonzero(truth)):
             offsets[one] = _best_place(logs, labels, offsets, one, truth, PER_CLASS[metric])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ensemble.metric_sums import FIXED, LOG_LOSS, SUMMED, add, scores, weights_of, width
 from ensemble.parallel import parallel_map
-from ensemble.resampling import Groups, group_draws, out_of_bag
+from ensemble.resampling import Groups, group_draws, out_of_bag, t_widening
 from ensemble.votes import Choose, Decide, Ints, Vote
 from system.errors import UserError, unknown
 
@@ -196,8 +196,8 @@ class Judge:
         gains = np.array([gain, *(one for one in drawn if np.isfinite(one))])  # a draw may have none of the photos that count
         n_differing = int((before != after).any(axis=1).sum())
         spread = np.percentile(gains[1:], INTERVAL) - gains[0]
-        low, high = gains[0] + _wider(n_groups, n_differing) * spread * ANEW
-        least = gains[0] + _wider(n_groups, n_differing, n_compared) * spread[0] * ANEW[0]
+        low, high = gains[0] + t_widening(n_groups, n_differing, sure=SURE) * spread * ANEW
+        least = gains[0] + t_widening(n_groups, n_differing, sure=SURE, n_compared=n_compared) * spread[0] * ANEW[0]
         return Gain(
             step=name,
             before=float(found[0][0]),
@@ -227,11 +227,3 @@ class Judge:
 
 def _alone(decide: Decide) -> Callable[[Ints], Sequence[Vote]]:
     return lambda rows: [decide(rows)]
-
-
-def _wider(n_groups: int, n_differing: int, n_compared: int = 1) -> float:
-    """How much wider an interval must be than the bootstrap's own."""
-    from scipy.special import stdtrit
-
-    tails = stdtrit(max(1, n_differing - 1), 1 - (1 - SURE) / n_compared) / stdtrit(np.inf, SURE)
-    return float(tails * (n_groups / (n_groups - 1)) ** 0.5)

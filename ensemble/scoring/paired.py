@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competitions.metrics import METRICS
+from ensemble.resampling import drawn_groups
 from ensemble.votes import Floats, Ints, ballots, to_half
 from system.errors import UserError
 
@@ -117,7 +118,7 @@ def compare(
     if n_groups < 2:
         raise UserError(f"a paired comparison needs labelled photos of at least two groups, got {n_groups}")
     rng = np.random.default_rng(seed)
-    drawn = {ids: _draws(rng, len(names), n_resamples) for ids, names in zip(places, groups, strict=True)}
+    drawn = {ids: drawn_groups(rng, len(names), n_resamples=n_resamples) for ids, names in zip(places, groups, strict=True)}
     mean = float(np.mean([difference(pair, metric) for pair in pairs]))
     resampled = np.mean([_differences(pair, metric, drawn[pair.image_ids]) for pair in pairs], axis=0)
     dof = max(1, n_differing - 1)
@@ -129,11 +130,6 @@ def compare(
     least, most = np.percentile(scattered, VERDICT)
     verdict = HELPS if least > 0 else HURTS if most < 0 else UNDECIDED
     return Difference(mean, float(low), float(high), verdict if spread else ALONE)
-
-
-def _draws(rng: np.random.Generator, n_groups: int, n_resamples: int) -> Numbers:
-    """`(R, G)`: how often each group was drawn in each resample."""
-    return rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_resamples).astype(np.float64)
 
 
 def _differences(pair: Pair, metric: str, times: Numbers) -> Numbers:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ensemble.shift.permutation import Side, ask, is_ungrouped, show
-from ensemble.shift.two_sample import FOREIGN, WAYS, Numbers
+from ensemble.shift.two_sample import FOREIGN, TESTS, Numbers
 from ensemble.votes import Floats
 from system.errors import UserError
 
@@ -34,7 +34,7 @@ class Evidence:
     Attributes:
         n_labelled: Groups on the labelled side.
         n_test: Groups on the test side.
-        way: Which of `WAYS` told the sides apart most surely.
+        way: Which of `TESTS` told the sides apart most surely.
         auc: How well, 0.5 for not at all; the median over the members.
         usual: Median of the same for groups drawn in the labelled ones' place.
         at_most: Their 95 % percentile.
@@ -108,7 +108,7 @@ def compare_sides(labelled: Side, test: Side, *, seed: int, n_draws: int = DRAWS
       should be. Groups of one size make it the plain test.
     * `weights` undo other class shares. They go with their photos into every draw.
     * Test photos whose groups are unknown (one each, while labelled groups have several) would be drawn as what they are not.
-      Then halves of the labelled groups stand in for the two sides, and only the first of `WAYS` is asked: the other must leave
+      Then halves of the labelled groups stand in for the two sides, and only the first of `TESTS` is asked: the other must leave
       out whole groups on both. Halves differ more than all labelled groups do from many test groups, so it announces rarely.
 
     Args:
@@ -163,7 +163,7 @@ def _evidence(true: Numbers, drawn: Numbers, counted: tuple[int, int]) -> Eviden
     way = int(able[sureness[0].argmin()])
     return Evidence(
         *counted,
-        way=WAYS[way],
+        way=TESTS[way],
         auc=float(true[way]),
         usual=float(np.median(drawn[:, way])),
         at_most=float(np.percentile(drawn[:, way], 95)),

@@ -1,4 +1,4 @@
-"""Sides as they are, and sides as they could have been drawn: `Side`s -> AUCs of the true ones `(W,)` and of the drawn ones `(R, W)`.
+"""The permutation test: sides as they are and as they could be drawn, `Side`s -> AUCs of the true ones `(W,)` and the drawn ones `(R, W)`.
 
 The draws are the null: groups of either side in the labelled ones' place, as many as there are.
 """
@@ -70,7 +70,7 @@ def is_ungrouped(sides: tuple[Shown, Shown]) -> bool:
 def ask(
     sides: tuple[Shown, Shown], seen: Sequence[Blocks], seed: int, n_draws: int, is_clear: IsClear = lambda true, drawn: False
 ) -> tuple[Numbers, Numbers]:
-    """The median AUCs over the members: of the true sides, `(W,)`, and of as many drawn ones, `(n_draws, W)`; W of `WAYS`.
+    """The median AUCs over the members: of the true sides, `(W,)`, and of as many drawn ones, `(n_draws, W)`; W of `TESTS`.
 
     Args:
         sides: The labelled and the test photos.

@@ -1,4 +1,4 @@
-"""How well photos of one side are told from those of another: an AUC per way of telling, for any assignment of groups to sides.
+"""The classifier two-sample test: how well photos of one side are told from those of another, an AUC per classifier.
 
 Both ways judge a group by others only, never by itself: photos of one group always resemble one another. `Looker.tell` is called
 once for the true sides and once for each assignment drawn in its place, so all that does not depend on sides is computed ahead.
@@ -16,7 +16,7 @@ from ensemble.votes import Ints
 Numbers = NDArray[np.float64]
 
 FOREIGN, SEPARATED = "unlike any labelled photo", "told apart by a linear classifier"
-WAYS = (FOREIGN, SEPARATED)
+TESTS = (FOREIGN, SEPARATED)
 NEAREST = 48
 """Groups kept in order of distance per photo: among drawn ones the nearest is nearly always one of these, else all are searched."""
 COMPONENTS, RIDGE, PARTS, ROUNDS = 32, 0.1, 3, 2
@@ -54,7 +54,7 @@ class Looker:
         self._sums = _sums(self._components, pool.place, pool.weights, self._n_groups)
 
     def tell(self, labelled: Ints, tested: Ints, rng: np.random.Generator) -> Numbers:
-        """The AUC of each of `WAYS`, 0.5 for sides that cannot be told apart; NaN for the classifier where a side has one group.
+        """The AUC of each of `TESTS`, 0.5 for sides that cannot be told apart; NaN for the classifier where a side has one group.
 
         Args:
             labelled: Numbers of the groups on the labelled side, at least two, ascending.

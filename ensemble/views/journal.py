@@ -1,4 +1,4 @@
-"""The journal of a view search: a design and the photos that choose -> every set of views tried, and which views hurt.
+"""The journal of a view search: a spec and the photos that choose -> every set of views tried, and which views hurt.
 
 Each set's score stands beside its gain over all views and over the first view alone, with the interval of a bootstrap over groups. These
 are the photos that would choose: the best of 255 sets looks better than it is, `ensemble.scoring.gain` says what it wins. The verdict on
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.plan.spec import Spec
-from ensemble.resampling import group_draws, group_sums
+from ensemble.resampling import group_draws, group_sums, t_widening
 from ensemble.scoring.paired import HELPS, HURTS, UNDECIDED
 from ensemble.selection.candidates import Candidates, Sample
 from ensemble.selection.greedy import DECIMALS
@@ -85,8 +85,8 @@ class Journal:
 
     Attributes:
         views: V names.
-        rule: The design's.
-        metric: The candidates's.
+        rule: The spec's.
+        metric: The candidates'.
         exhaustive: Whether every set was tried.
         n_resamples: Behind the intervals of the combinations.
         combinations: Best first; of equals fewer, then more senior views first.
@@ -112,7 +112,7 @@ class Journal:
 
 
 def tta_journal(candidates: Candidates, sample: Sample, spec: Spec, *, seed: int, n_resamples: int = N_RESAMPLES) -> Journal:
-    """Try sets of views shared by a design's members, and write down each of them.
+    """Try sets of views shared by a spec's members, and write down each of them.
 
     Intervals are those of a percentile bootstrap over groups, widened by Student's t with one degree of freedom less than there are groups
     on which the two sides differ (as `ensemble.scoring.paired.compare`: a bootstrap believes four lucky groups).
@@ -125,7 +125,7 @@ def tta_journal(candidates: Candidates, sample: Sample, spec: Spec, *, seed: int
         n_resamples: How many, for the combinations.
 
     Raises:
-        UserError: The design has a stacking, or the sample has fewer than two groups.
+        UserError: The spec has a stacking, or the sample has fewer than two groups.
     """
     groups = np.unique(candidates.place[sample.rows])
     faults = (
@@ -182,11 +182,11 @@ def _combinations(
     place = {int(column): number for number, column in enumerate(drawn)}
 
     def gained(column: int, which: int) -> Gained:
-        gain, at = _told(scores[column] - scores[bases[which]]), place.get(column)
-        return Gained(gain, None, None) if at is None else Gained(gain, *(_told(end[at]) for end in low_high[which]))
+        gain, at = _rounded(scores[column] - scores[bases[which]]), place.get(column)
+        return Gained(gain, None, None) if at is None else Gained(gain, *(_rounded(end[at]) for end in low_high[which]))
 
     return tuple(
-        Combination(_names(candidates, tried.sets[column]), _told(scores[column]), gained(column, 0), gained(column, 1))
+        Combination(_names(candidates, tried.sets[column]), _rounded(scores[column]), gained(column, 0), gained(column, 1))
         for column in order.tolist()
     )
 
@@ -203,7 +203,7 @@ def _effects(candidates: Candidates, tried: Tried, times: NDArray[np.int64], *, 
     return tuple(
         ViewEffect(
             view=candidates.views[column - 1],
-            without=Gained(_told(scores[column] - scores[0]), _told(low[column]), _told(high[column])),
+            without=Gained(_rounded(scores[column] - scores[0]), _rounded(low[column]), _rounded(high[column])),
             verdict=HURTS if least[column] > 0 else HELPS if most[column] < 0 else UNDECIDED,
         )
         for column in range(1, len(part.sets))
@@ -224,7 +224,7 @@ def _interval(
 ) -> tuple[Numbers, Numbers]:
     """Where the interval of each set's gain over one of them begins and ends: `(T,)` each."""
     gains = resampled - resampled[:, base : base + 1]
-    wider = _wider(*_differing(candidates, tried, times, base), level=level)
+    wider = t_widening(*_differing(candidates, tried, times, base), sure=0.5 + level / 2)
     tails = 50 * (1 - level)
     low, high = gains[0] + wider * (np.percentile(gains[1:], (tails, 100 - tails), axis=0) - gains[0])
     return low, high
@@ -240,16 +240,7 @@ def _differing(candidates: Candidates, tried: Tried, times: NDArray[np.int64], b
     return n_groups, (by_group > 0).sum(axis=0)
 
 
-def _wider(n_groups: int, n_differing: NDArray[np.int64], *, level: float) -> Numbers:
-    """How much wider intervals must be than the bootstrap's own."""
-    from scipy.special import ndtri, stdtrit
-
-    sure = 0.5 + level / 2
-    tails: Numbers = stdtrit(np.maximum(n_differing - 1, 1), sure) / ndtri(sure) * (n_groups / (n_groups - 1)) ** 0.5
-    return tails
-
-
-def _told(number: float) -> float:
+def _rounded(number: float) -> float:
     """A number without the digits that depend on the machine: log-losses are sums of logarithms."""
     return round(float(number), DIGITS) + 0.0
 

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
 
 from ensemble.log_probs import share_logs
-from ensemble.postprocess.assignment import GRID, assign, assign_in_groups, counts_of, prices_at
+from ensemble.postprocess.assignment import GRID, assign, counts_of, prices_at
 from ensemble.votes import Floats, Ints
 from system.errors import UserError
 
@@ -84,21 +84,6 @@ def test_twenty_thousand_photos_are_assigned_with_a_proof(kind: str) -> None:
     assert (np.diag(shortest) >= 0).all()
 
 
-@given(st.integers(0, 999))
-def test_in_groups_each_group_is_assigned_as_if_alone(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    scores = rng.integers(-8, 1, (21, 3)) / 8
-    groups, ids, quota = rng.permutation(np.repeat(["a", "b", "c"], 7)), names(21), [5, 1, 1]
-    labels = assign_in_groups(scores, groups, quota, ids)
-    for name in "abc":
-        rows = np.flatnonzero(groups == name)
-        assert np.bincount(labels[rows], minlength=3).tolist() == quota
-        assert scores[rows, labels[rows]].sum() == best_sum(scores[rows], np.array(quota))
-    order = rng.permutation(21)
-    shuffled = assign_in_groups(scores[order], groups[order], quota, [ids[i] for i in order])
-    assert shuffled.tolist() == labels[order].tolist()
-
-
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=18).filter(any), st.integers(0, 5000))
 def test_shares_become_counts_that_sum_to_the_photos(parts: list[int], n_photos: int) -> None:
     shares = np.array(parts) / sum(parts)
@@ -113,8 +98,6 @@ def test_what_does_not_fit_is_refused_all_at_once() -> None:
     assert len(caught.value.faults) == 3
     with pytest.raises(UserError, match=r"need a quota per class, got 3"):
         assign(np.zeros((2, 2)), [1, 1, 0], ["a", "b"])
-    with pytest.raises(UserError, match=r"the 2 photos of the quota \[1, 1\], others have b \(1\)"):
-        assign_in_groups(np.zeros((3, 2)), ["a", "a", "b"], [1, 1], names(3))
     with pytest.raises(UserError, match="sum to 1"):
         counts_of([0.5, 0.6], 10)
 

@@ -11,11 +11,11 @@ from hypothesis.extra.numpy import arrays
 
 from competitions.metrics import log_loss
 from ensemble.postprocess.calibration import calibrate, fit_calibration
-from ensemble.postprocess.label_shift import METHODS, PriorEstimate, estimate_prior, whole_shares, with_prior
+from ensemble.postprocess.label_shift import ESTIMATORS, PriorEstimate, estimate_prior, whole_shares, with_prior
 from ensemble.votes import Floats, Ints
 from system.errors import UserError
 
-every_method = pytest.mark.parametrize("method", sorted(METHODS))
+every_method = pytest.mark.parametrize("method", sorted(ESTIMATORS))
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class ShiftedWorld:
         probs = calibrate(calibration, said(test))
         found = estimate_prior(
             calibrate(calibration, said(seen)), labels, groups, probs, test_groups,
-            covariate_shift=False, method=method, seed=seed, n_resamples=n_resamples,
+            method=method, seed=seed, n_resamples=n_resamples,
         )  # fmt: skip
         return found, new, truth, probs
 
@@ -129,7 +129,7 @@ def photos(seed: int) -> tuple[Floats, Ints, np.ndarray]:
 def test_seed_and_order_decide_nothing_they_should_not(method: str) -> None:
     (probs, labels, groups), (test, _, test_groups) = photos(0), photos(1)
     order = np.random.default_rng(2).permutation(90)
-    settings = {"covariate_shift": False, "method": method, "n_resamples": 20}
+    settings = {"method": method, "n_resamples": 20}
     one = estimate_prior(probs, labels, groups, test, test_groups, **settings)  # type: ignore[arg-type]  # a dict of mixed values
     two = estimate_prior(probs[order], labels[order], groups[order], test[order], test_groups[order], **settings)  # type: ignore[arg-type]
     np.testing.assert_allclose(one.low + one.prior + one.high, two.low + two.prior + two.high, atol=2e-6)
@@ -139,19 +139,12 @@ def test_seed_and_order_decide_nothing_they_should_not(method: str) -> None:
     assert more == one, "photos without a label take no part"
 
 
-@every_method
-def test_a_covariate_shift_is_refused_with_its_reason(method: str) -> None:
-    (probs, labels, groups), (test, _, test_groups) = photos(0), photos(1)
-    with pytest.raises(UserError, match=r"covariate shift is announced \(other cameras\).*give the shares"):
-        estimate_prior(probs, labels, groups, test, test_groups, covariate_shift=True, reason="other cameras", method=method)
-
-
 def test_all_that_is_wrong_is_said_at_once() -> None:
     probs, labels, _ = photos(0)
     one = np.full(90, "one")
     with pytest.raises(UserError) as caught:
-        estimate_prior(probs, labels % 2, one, probs, one, covariate_shift=True, method="e", n_resamples=1)
-    assert len(caught.value.faults) == 6
+        estimate_prior(probs, labels % 2, one, probs, one, method="e", n_resamples=1)
+    assert len(caught.value.faults) == 5
 
 
 shares = arrays(np.float64, 3, elements=st.floats(0.05, 1)).map(lambda values: values / values.sum())
@@ -194,6 +187,6 @@ def test_an_estimate_is_shares_that_a_plan_takes() -> None:
     groups = np.repeat([f"g{number:03}" for number in range(120)], 4)
     for seed in range(5):
         rows = rng.permutation(len(labels))[:300]
-        found = estimate_prior(probs, labels, groups, probs[rows], groups[rows], covariate_shift=False, seed=seed, n_resamples=10)
+        found = estimate_prior(probs, labels, groups, probs[rows], groups[rows], seed=seed, n_resamples=10)
         for shares in (found.source, found.prior):
             assert abs(sum(shares) - 1) < 1e-12
