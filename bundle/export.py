@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle.choose import Choice
+from bundle.layout import CHECKSUMS, IMPORTED, SCHEMA, checksums, set_aside
 from bundle.licences import licence_notes
 from bundle.pool import TEST, all_test_rows
 from competitions.prepare import Prepared
@@ -17,13 +18,11 @@ from ledger.trials import TrialFolder
 from submissions.format import write_submission
 from system.disk import FullDiskError, writing
 from system.errors import UserError
-from system.files import copy_file, file_hash, replace_bytes, replace_json, sweep
+from system.files import copy_file, replace_bytes, replace_json, sweep
 from trainables.attach import priors
 from trainables.best_weights import lost_weights
 from trainables.config import TrialConfig
 
-SCHEMA = 1
-CHECKSUMS, IMPORTED = "checksums.json", "imported"
 README = """This folder predicts for competition {competition}. With Podium installed:
 
     python predict.py {name} PHOTOS --out submission.csv
@@ -171,17 +170,6 @@ def _keep_imported(prepared: Prepared, choice: Choice, beside: Path) -> None:
             if name in choice.plan.imports:
                 ids, probs = all_test_rows(prepared, name, head, ensemble.prior)
                 Predictions(beside / IMPORTED / name).write(TEST, head, view, [(image_id, "") for image_id in ids], probs)
-
-
-def set_aside(bundle: Path) -> Path:
-    """Where a bundle stands while another one takes its place."""
-    return bundle.with_name(f".{bundle.name}.old")
-
-
-def checksums(folder: Path) -> dict[str, str]:
-    """Relative name -> SHA-256 of every file of a bundle but the list itself."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != CHECKSUMS)
-    return {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
 
 
 def _preprocessing(folder: TrialFolder) -> dict[str, Any]:

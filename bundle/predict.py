@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from bundle.export import CHECKSUMS, IMPORTED, SCHEMA, checksums, set_aside
+from bundle.layout import CHECKSUMS, IMPORTED, SCHEMA, checksums, set_aside
 from bundle.photos import check_there, find_photos, read_ids
 from competitions.images.decode import BrokenImage, read_image, resize
 from competitions.manifest import LABEL

@@ -13,7 +13,8 @@ import pytest
 
 import predict
 from bundle.choose import Choice, choose
-from bundle.export import checksums, export
+from bundle.export import export
+from bundle.layout import checksums
 from bundle.members import kept_predictions
 from bundle.options import Options
 from bundle.pool import cached_test_probs
