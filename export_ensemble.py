@@ -12,11 +12,12 @@ from system.errors import UserError
 
 
 def call(given: argparse.Namespace) -> dict[str, Any]:
-    from bundle.choose import choose
     from bundle.export import check_target, export
-    from bundle.options import ALL_FOLDS, Options
+    from bundle.gather import gather
     from competitions.competition import load_competition
     from competitions.prepare import prepare
+    from ensemble.choose import choose
+    from ensemble.options import ALL_FOLDS, Options
     from system.paths import check_writable, competition_paths
     from system.progress import Counting
 
@@ -44,8 +45,9 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
         max_megabytes=given.max_megabytes,
         device=given.device,
     )
-    choice = choose(prepared, options, tell=_tell, processes=len(os.sched_getaffinity(0)))
-    return export(prepared, choice, Path(given.to))
+    pools = gather(prepared, options, tell=_tell)
+    choice = choose(pools, options, tell=_tell, processes=len(os.sched_getaffinity(0)))
+    return export(prepared, choice, Path(given.to), device=options.device, tell=_tell)
 
 
 def show(value: dict[str, Any]) -> None:

@@ -41,12 +41,15 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _study(prepared: Any, study: str, truth_file: Path, thorough: bool) -> dict[str, Any]:
-    from bundle.choose import answer, choose
-    from bundle.options import Options
+    from bundle.answer import answer
+    from bundle.gather import gather
     from competitions.metrics import score_labels
+    from ensemble.choose import choose
+    from ensemble.options import Options
 
     started = time.process_time()
-    choice = choose(prepared, Options(study=study, thorough=thorough, vote="best" if thorough else "hard"), tell=_tell)
+    options = Options(study=study, thorough=thorough, vote="best" if thorough else "hard")
+    choice = choose(gather(prepared, options, tell=_tell), options, tell=_tell)
     seconds = time.process_time() - started
     competition = prepared.competition
     ids, truth = read_truth(truth_file, competition)

@@ -73,7 +73,7 @@ def journey(given: argparse.Namespace) -> dict[str, Any]:
 
 def score(prepared: Any, exported: Mapping[str, Any], truth_file: Path) -> list[dict[str, Any]]:
     """Per task and for the label: validation and truth scores of the best single trial, the plain votes and what was exported."""
-    from bundle.choose import answer
+    from bundle.answer import answer
     from competitions.metrics import score_labels
     from ensemble.plan.plan import EnsemblePlan
     from system.files import read_json

@@ -1,16 +1,17 @@
 """Export: a choice to a folder that anyone can run: submission, plan, weights, preprocessing, provenance, checksums."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bundle.choose import Choice
+from bundle.answer import answer
 from bundle.layout import CHECKSUMS, IMPORTED, SCHEMA, checksums, set_aside
 from bundle.licences import licence_notes
 from bundle.pool import TEST, all_test_rows
 from competitions.prepare import Prepared
+from ensemble.choose import Choice
 from ledger.imports import find_import
 from ledger.predictions import Predictions
 from ledger.reading import readable_record, readable_sessions
@@ -38,13 +39,17 @@ to expect of the answers and whether it holds, LICENCES.md whose licences apply.
 """
 
 
-def export(prepared: Prepared, choice: Choice, to: Path) -> dict[str, Any]:
-    """Write `to/submission.csv` and `to/bundle/`, and keep the plan in the storage.
+def export(
+    prepared: Prepared, choice: Choice, to: Path, *, device: str = "cpu", tell: Callable[[str], object] = lambda text: None
+) -> dict[str, Any]:
+    """Answer the test photos, write `to/submission.csv` and `to/bundle/`, and keep the plan in the storage.
 
     Args:
         prepared: The competition's data.
         choice: What was chosen.
         to: A folder; made where it is missing. A bundle in it is replaced whole.
+        device: Where missing predictions of test photos are computed.
+        tell: Told what is being done.
 
     Returns:
         The facts `export_ensemble.py` prints.
@@ -54,12 +59,14 @@ def export(prepared: Prepared, choice: Choice, to: Path) -> dict[str, Any]:
         UserError: The folder cannot be written, or the weights of a member are gone.
     """
     plan, paths = choice.plan, prepared.paths
+    tell("answering the test photos")
+    answers = answer(prepared, plan, choice.image_ids, device)
     try:
         bundle = _write_bundle(prepared, choice, to)
         submission = None
         if choice.image_ids:
             submission = to / "submission.csv"
-            write_submission(submission, plan, choice.image_ids, choice.answers)
+            write_submission(submission, plan, choice.image_ids, answers)
         for folder in (to, paths.ensembles / plan.plan_id):
             sweep(folder)
         replace_json(paths.ensembles / plan.plan_id / "plan.json", plan.to_json())

@@ -2,18 +2,16 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from bundle.members import Member
-from bundle.pool import IDENTITY, TEST, VALIDATION, fold_rows, rows_of_import
+from bundle.members import OpenedMember
+from bundle.pool import TEST, VALIDATION, fold_rows, rows_of_import
 from competitions.manifest import LABEL
 from competitions.prepare import Prepared
 from competitions.targets import Target
-from ensemble.align import Voter
 from ensemble.label.cascade import Subtask
-from ensemble.plan.task_ensemble import TaskEnsemble
+from ensemble.pool import Member
 from ledger.imports import Import, imports_of
 from system.errors import UserError, unknown
 
@@ -22,7 +20,7 @@ log = logging.getLogger("podium.bundle")
 
 def importing(
     prepared: Prepared, subtask: Subtask, targets: Sequence[Target], folds: Sequence[int], names: Sequence[str] | None
-) -> list[Member]:
+) -> list[OpenedMember]:
     """The imports that are members of a place.
 
     Unasked, an import joins where it answers every photo of the folds that the place is asked about; named, it joins with those that it
@@ -50,7 +48,7 @@ def importing(
             continue
         fault = _fault(prepared, one, subtask, targets, folds, whole=names is None)
         if not fault:
-            members.append(Member(one.id, (one.id,), imported=one.name))
+            members.append(OpenedMember(Member(one.id, (one.id,), imported=one.name)))
         elif names is None:
             log.warning("import %s does not vote for %s: %s", one.name, subtask, fault)
         else:
@@ -77,24 +75,11 @@ def check_unjudged(prepared: Prepared, subtasks: Sequence[Subtask], names: Seque
         raise UserError(*faults)
 
 
-def with_unjudged(prepared: Prepared, ensemble: TaskEnsemble, names: Sequence[str]) -> tuple[TaskEnsemble, dict[str, str]]:
-    """The ensemble with these files as its most junior voters, each with the weight of a member, and their names by id.
-
-    Raises:
-        UserError: Its votes have no weight per voter.
-    """
+def unjudged_of(prepared: Prepared, subtask: Subtask, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Id and name of those of these files that answer a subtask without having been judged; none where it has a condition."""
     known = {one.name: one for one in imports_of(prepared.paths)}
-    joining = [known[n] for n in names if not ensemble.where and _answers(prepared, known[n], ensemble.subtask)]
-    joining = [one for one in joining if one.id not in ensemble.members]
-    if not joining:
-        return ensemble, {}
-    weights = (1.0,) * len(ensemble.voters) if ensemble.weights is None else ensemble.weights
-    own = [weight for weight in weights if isinstance(weight, int | float)]
-    if ensemble.stacking is not None or len(own) < len(weights):
-        raise UserError("--unjudged files need a vote with one weight per voter; give --vote hard, soft, weighted or greedy-hard")
-    each = sum(own) / len(ensemble.members)
-    voters = (*ensemble.voters, *(Voter(one.id, IDENTITY) for one in joining))
-    return replace(ensemble, voters=voters, weights=(*own, *[each] * len(joining))), {one.id: one.name for one in joining}
+    own = [known[name] for name in names if not subtask.where and _answers(prepared, known[name], subtask)]
+    return tuple((one.id, one.name) for one in own)
 
 
 def _answers(prepared: Prepared, one: Import, subtask: Subtask) -> bool:

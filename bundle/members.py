@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from competitions.prepare import Prepared
 from competitions.targets import Target
+from ensemble.pool import Member
 from ledger.predictions import Predictions, best_predictions
 from ledger.query import all_data_sibling, best_trials, count_finished, fold_siblings
 from ledger.reading import readable_record
@@ -25,30 +26,36 @@ MOST_MEMBERS = 200
 
 
 @dataclass(frozen=True)
-class Member:
-    """Who votes.
+class OpenedMember:
+    """A member with its cached predictions, opened once.
 
     Attributes:
-        name: The id of its first trial, or of an import.
-        trials: One per fold, in the order of folds; their mean is what it says of a photo that none learned from.
-        target: Of its trials; `""` for an import.
-        imported: Name of the file from outside that it is, else empty.
+        member: Who votes.
+        predictions: Of each of its trials, in their order; none of an import.
     """
 
-    name: str
-    trials: tuple[str, ...]
-    target: str = ""
-    imported: str = ""
+    member: Member
+    predictions: tuple[Predictions, ...] = ()
 
     @property
-    def models(self) -> dict[str, tuple[str, ...]]:
-        """What `TaskEnsemble.models` says of it: nothing where it is its own trial."""
-        return {} if self.trials == (self.name,) else {self.name: self.trials}
+    def name(self) -> str:
+        """The member's name."""
+        return self.member.name
+
+    @property
+    def trials(self) -> tuple[str, ...]:
+        """The trials that have weights: none of an import."""
+        return () if self.member.imported else self.member.trials
+
+
+def open_member(paths: CompetitionPaths, member: Member) -> OpenedMember:
+    """The member, and the cached predictions of its trials' best weights."""
+    return OpenedMember(member, tuple(open_predictions(paths, trial) for trial in member.trials))
 
 
 def find_members(
     prepared: Prepared, targets: Sequence[Target], *, folds: Sequence[int], study: str | None
-) -> dict[str, list[Member]]:
+) -> dict[str, list[OpenedMember]]:
     """Per target its members whose weights are there, best on the first fold first.
 
     What votes has to be exported, so a trial whose weights were dropped does not vote, however complete its cached predictions are.
@@ -79,13 +86,17 @@ def find_members(
         faults.append(_nobody(prepared, empty, folds[0], study))
     if faults:
         raise UserError(*faults)
-    return {name: _with_weights(prepared.paths, members)[:MOST_MEMBERS] for name, members in found.items()}
+    paths = prepared.paths
+    return {
+        name: [open_member(paths, member) for member in _with_weights(paths, members)[:MOST_MEMBERS]]
+        for name, members in found.items()
+    }
 
 
-def are_whole(paths: CompetitionPaths, members: Iterable[Member], n: int) -> tuple[list[Member], list[Member]]:
+def are_whole(paths: CompetitionPaths, members: Iterable[OpenedMember], n: int) -> tuple[list[OpenedMember], list[OpenedMember]]:
     """The first n members whose weights are whole, and those before them that are damaged; each of these is named in the log."""
-    kept: list[Member] = []
-    damaged: list[Member] = []
+    kept: list[OpenedMember] = []
+    damaged: list[OpenedMember] = []
     waiting = list(members)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         while waiting and len(kept) < n:
@@ -97,18 +108,10 @@ def are_whole(paths: CompetitionPaths, members: Iterable[Member], n: int) -> tup
     return kept, damaged
 
 
-def siblings_on_all_data(prepared: Prepared, members: Iterable[Member]) -> dict[str, str]:
-    """Member's name -> its sibling that learned from all photos.
-
-    Raises:
-        UserError: Members without one; all are named.
-    """
-    of = {member.name: all_data_sibling(prepared.paths, member.name) for member in members if not member.imported}
-    missing = [name for name, sibling in of.items() if sibling is None]
-    if missing:
-        command = f"python run_search.py {prepared.competition.name} --all-data --base"
-        raise UserError(*(f"trial {name} has not been trained on all data; run: {command} {name}" for name in missing))
-    return {name: sibling for name, sibling in of.items() if sibling is not None}
+def siblings_on_all_data(paths: CompetitionPaths, members: Iterable[Member]) -> dict[str, str]:
+    """Member's name -> its sibling that learned from all photos, of those that have one."""
+    found = {member.name: all_data_sibling(paths, member.name) for member in members if not member.imported}
+    return {name: sibling for name, sibling in found.items() if sibling is not None}
 
 
 def complete(prepared: Prepared, views: Mapping[str, Sequence[str]], parts: Sequence[str], device: str) -> None:
@@ -134,7 +137,7 @@ def complete(prepared: Prepared, views: Mapping[str, Sequence[str]], parts: Sequ
             show(done, len(tasks))
 
 
-def kept_predictions(paths: CompetitionPaths, trial: str) -> Predictions:
+def open_predictions(paths: CompetitionPaths, trial: str) -> Predictions:
     """The cached predictions of a finished trial's best weights."""
     folder = folder_of(paths, trial)
     record = readable_record(folder)
@@ -170,8 +173,8 @@ def _with_weights(paths: CompetitionPaths, members: Sequence[Member]) -> list[Me
     return [member for member in members if member.name not in without]
 
 
-def _damaged(paths: CompetitionPaths, member: Member) -> list[str]:
-    return [trial for trial in member.trials if not member.imported and not best_is_whole(folder_of(paths, trial))]
+def _damaged(paths: CompetitionPaths, member: OpenedMember) -> list[str]:
+    return [trial for trial in member.trials if not best_is_whole(folder_of(paths, trial))]
 
 
 def _nobody(prepared: Prepared, empty: Sequence[str], fold: int, study: str | None) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.members import Member, are_whole, complete, kept_predictions
+from bundle.members import OpenedMember, are_whole, complete
 from competitions.labels import Composition, decompose_probs
 from competitions.manifest import LABEL
 from competitions.metrics import METRICS
@@ -20,8 +20,7 @@ from competitions.prepare import Prepared
 from competitions.targets import Target
 from ensemble.align import Rows, align, shared_photos
 from ensemble.label.cascade import Subtask
-from ensemble.plan.plan import EnsemblePlan
-from ensemble.plan.task_ensemble import Probs
+from ensemble.pool import IDENTITY, Pool
 from ensemble.selection.candidates import Candidates
 from ledger.imports import find_import
 from ledger.predictions import OUTSIDE, PARTS
@@ -29,35 +28,8 @@ from system.errors import UserError
 
 log = logging.getLogger("podium.bundle")
 VALIDATION, TEST = PARTS
-IDENTITY = "identity"
 MOST_BYTES = 1 << 30
 """Of candidates's probabilities: members that only want to be ranked are left out beyond it, the worst first."""
-
-
-@dataclass(frozen=True)
-class Pool:
-    """The members that may answer one place, best first.
-
-    Attributes:
-        subtask: What they answer.
-        candidates: Their probabilities on the photos they share, all views of the first `n_whole`; the others look through the identity
-            only, which stands in each view's place, and are there so that a resample can rank them too.
-        members: In the candidates's order.
-        scores: Their validation scores for this place, through the identity.
-        image_ids: N photos in manifest order; for a place with a condition those outside of it as well.
-        n_whole: How many have all views: the candidates's `width`, and all imports.
-    """
-
-    subtask: Subtask
-    candidates: Candidates
-    members: tuple[Member, ...]
-    scores: tuple[float, ...]
-    image_ids: tuple[str, ...]
-    n_whole: int
-
-    def member(self, name: str) -> Member:
-        """The member of this name."""
-        return next(member for member in self.members if member.name == name)
 
 
 def subtasks_of(prepared: Prepared, targets: Sequence[Target]) -> dict[Subtask, list[Target]]:
@@ -75,7 +47,7 @@ def load_pool(
     prepared: Prepared,
     subtask: Subtask,
     targets: Sequence[Target],
-    members: Sequence[Member],
+    members: Sequence[OpenedMember],
     *,
     folds: Sequence[int],
     views: Sequence[str],
@@ -97,14 +69,14 @@ def load_pool(
             f"fold {listed} has no photo with a label for {subtask} that all of its targets share; give another --fold"
         )
     if subtask.where:  # what a fold holds outside of a subset is not cached while training, so not everybody is ranked
-        first = [member for name in named for member in [m for m in members if m.target == name][:n_whole]]
-        members = [*first, *(member for member in members if member.imported)]
+        first = [one for name in named for one in [other for other in members if other.member.target == name][:n_whole]]
+        members = [*first, *(one for one in members if one.member.imported)]
     identity = _identities(prepared, members, subtask, photos, device)
     scores = {name: METRICS[metric](probs[known], labels[known]) for name, probs in identity.items()}
     ranked = sorted(members, key=lambda member: (-scores[member.name], member.name))
-    whole, damaged = are_whole(prepared.paths, [member for member in ranked if not member.imported], n_whole)
+    whole, damaged = are_whole(prepared.paths, [one for one in ranked if not one.member.imported], n_whole)
     complete(prepared, {trial: views for member in whole for trial in member.trials}, (VALIDATION, OUTSIDE), device)
-    voting = [member for member in ranked if member in whole or member.imported]
+    voting = [one for one in ranked if one in whole or one.member.imported]
     if not whole:
         raise UserError(f"no trial that answers {subtask} has whole weights; the log names them")
     each = len(views) * identity[voting[0].name].nbytes
@@ -125,21 +97,10 @@ def load_pool(
         metric=metric,
         models=photos.models if len(folds) > 1 else None,
         width=len(whole),
-        always=frozenset(number for number, member in enumerate(kept) if member.imported),
+        always=frozenset(number for number, member in enumerate(kept) if member.member.imported),
     )
-    return Pool(subtask, candidates, kept, tuple(scores[member.name] for member in kept), photos.ids, len(voting))
-
-
-def cached_test_probs(prepared: Prepared, plan: EnsemblePlan) -> Probs:
-    """The cached test probabilities of all that a plan needs, by (trial_id, head, view)."""
-    found: dict[tuple[str, str, str], Rows] = {}
-    for ensemble in plan.tasks:
-        for trial, head, view in ensemble.keys:
-            if trial in plan.imports:
-                found[trial, head, view] = all_test_rows(prepared, trial, head, ensemble.prior)
-            else:
-                found[trial, head, view] = kept_predictions(prepared.paths, trial).read(TEST, head, view)
-    return found
+    scores_of = tuple(scores[one.name] for one in kept)
+    return Pool(subtask, candidates, tuple(one.member for one in kept), scores_of, photos.ids, len(voting))
 
 
 def all_test_rows(prepared: Prepared, name: str, task: str, prior: Sequence[float]) -> Rows:
@@ -177,13 +138,14 @@ class _Photos:
 
 
 def _shared_photos(
-    prepared: Prepared, targets: Sequence[Target], members: Sequence[Member], folds: Sequence[int], subtask: Subtask
+    prepared: Prepared, targets: Sequence[Target], members: Sequence[OpenedMember], folds: Sequence[int], subtask: Subtask
 ) -> _Photos:
     """The photos of the folds that all targets ask about and all imports answer."""
     ids = prepared.manifest.image_ids
     options = {target.name: np.concatenate([fold_rows(prepared, target, fold) for fold in folds]) for target in targets}
     having = {name: [ids[row] for row in rows] for name, rows in options.items()}
-    imported = {m.imported: rows_of_import(prepared, m.name, VALIDATION, subtask.task)[0] for m in members if m.imported}
+    imports = [one.member for one in members if one.member.imported]
+    imported = {one.imported: rows_of_import(prepared, one.name, VALIDATION, subtask.task)[0] for one in imports}
     shared = set(shared_photos({**having, **imported}))
     rows = np.array([row for row in np.sort(options[targets[0].name]) if ids[row] in shared], dtype=np.int64)
     position = {fold: at for at, fold in enumerate(folds)}
@@ -192,7 +154,7 @@ def _shared_photos(
 
 
 def _identities(
-    prepared: Prepared, members: Sequence[Member], subtask: Subtask, photos: _Photos, device: str
+    prepared: Prepared, members: Sequence[OpenedMember], subtask: Subtask, photos: _Photos, device: str
 ) -> dict[str, NDArray[np.float16]]:
     """What members say through the identity; what cannot be read is computed again."""
     found, lost = {}, []
@@ -211,14 +173,13 @@ def fold_rows(prepared: Prepared, target: Target, fold: int) -> NDArray[np.int64
     return np.union1d(validation, prepared.outside(target, fold)) if target.where else validation
 
 
-def _rows(prepared: Prepared, member: Member, subtask: Subtask, view: str, photos: _Photos) -> NDArray[np.float16]:
+def _rows(prepared: Prepared, member: OpenedMember, subtask: Subtask, view: str, photos: _Photos) -> NDArray[np.float16]:
     """A member's probabilities `(N, C)`: of each photo those of the trial that did not learn from its fold."""
-    if member.imported:
+    if member.member.imported:
         have, probs = rows_of_import(prepared, member.name, VALIDATION, subtask.task)
-        return align(photos.ids, have, probs.astype(np.float16), member=member.imported)
+        return align(photos.ids, have, probs.astype(np.float16), member=member.member.imported)
     parts = []
-    for at, trial in enumerate(member.trials):
-        kept = kept_predictions(prepared.paths, trial)
+    for at, (trial, kept) in enumerate(zip(member.trials, member.predictions, strict=True)):
         have, probs = kept.read(VALIDATION, subtask.task, view)
         if subtask.where:
             more, outside = kept.read(OUTSIDE, subtask.task, view)

@@ -88,6 +88,17 @@ def test_what_does_not_train_imports_nothing_that_trains() -> None:
     assert not wrong, broken(f"{', '.join(WITHOUT_TRAINING)} know no torch, timm or ray, not even inside a function", wrong)
 
 
+def test_the_choice_knows_no_ledger() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in MODULES
+        if path.relative_to(ROOT).parts[0] == "ensemble"
+        for line, name in imported(path)
+        if name == "ledger"
+    ]
+    assert not wrong, broken("ensemble/ turns arrays with ids into a plan; what reads the ledger stands in bundle/", wrong)
+
+
 def test_folders_that_do_not_train_load_nothing_heavy(tmp_path: Path) -> None:
     own = (*WITHOUT_TRAINING, "search_spaces")
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in MODULES if path.relative_to(ROOT).parts[0] in own]

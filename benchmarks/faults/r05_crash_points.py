@@ -325,13 +325,18 @@ def _image_cache(ledger: SmallLedger) -> CrashedWriter:
 
 def _export(ledger: SmallLedger) -> CrashedWriter:
     """One export takes the place of another: bundle, submission, plan and scores."""
-    from bundle.choose import choose
+    from bundle.answer import answer
     from bundle.export import export
-    from bundle.options import Options
+    from bundle.gather import gather
     from bundle.predict import open_bundle
+    from ensemble.choose import choose
+    from ensemble.options import Options
     from ensemble.plan.plan import load_plan
 
-    choices = [choose(ledger.prepared, Options(top=top, plain=True)) for top in (1, 2)]
+    asked = [Options(top=top, plain=True) for top in (1, 2)]
+    choices = [choose(gather(ledger.prepared, options), options) for options in asked]
+    for choice in choices:
+        answer(ledger.prepared, choice.plan, choice.image_ids)
     plans = {choice.plan.plan_id for choice in choices}
 
     def put(number: int) -> Callable[[Path], object]:

@@ -183,9 +183,10 @@ def _in_process(seed: int, short: bool) -> Iterator[tuple[str, str]]:
 
 def _go_on(ledger: SmallLedger, to: Path, *, exported: bool = True) -> LedgerOutcome:
     """What `--resume`, the leaderboard and an export do, by the functions they call."""
-    from bundle.choose import choose
     from bundle.export import export
-    from bundle.options import Options
+    from bundle.gather import gather
+    from ensemble.choose import choose
+    from ensemble.options import Options
 
     with _listening() as said:
         before = [(row.trial_id, row.score) for row in list_trials(CompetitionPaths(ledger.root))]
@@ -200,7 +201,8 @@ def _go_on(ledger: SmallLedger, to: Path, *, exported: bool = True) -> LedgerOut
                         run.step()
         shutil.rmtree(to, ignore_errors=True)
         if exported:
-            export(ledger.prepared, choose(ledger.prepared, Options(top=2, plain=True)), to)
+            options = Options(top=2, plain=True)
+            export(ledger.prepared, choose(gather(ledger.prepared, options), options), to)
         after = [(row.trial_id, row.score) for row in list_trials(CompetitionPaths(ledger.root))]
     submission = (to / "submission.csv").read_bytes() if exported else b""
     return LedgerOutcome(results(ledger.root), before, after, submission, "\n".join(said))

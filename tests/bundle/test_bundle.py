@@ -11,17 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-from bundle.choose import Choice, choose
+from bundle.answer import answer, cached_test_probs
 from bundle.export import check_target, export
+from bundle.gather import gather
 from bundle.members import find_members, folder_of
-from bundle.options import Options
 from bundle.photos import read_ids
-from bundle.pool import cached_test_probs, load_pool, subtasks_of
+from bundle.pool import load_pool, subtasks_of
 from bundle.predict import open_bundle
 from competitions.competition import Competition, parse_competition
 from competitions.prepare import Prepared, prepare
 from competitions.targets import choose_targets, targets
+from ensemble import choose as choosing
+from ensemble.choose import Choice
 from ensemble.label.cascade import Subtask
+from ensemble.options import Options
 from ensemble.plan.plan import EnsemblePlan
 from ensemble.plan.task_ensemble import vote_task
 from ledger.predictions import best_predictions
@@ -32,6 +35,16 @@ from trainables.attach import attach
 from trainables.config import Question, TrialConfig, resolve
 from trainables.prediction import FEATURE_WIDTH, FEATURES, project
 from trainables.training import run_trial
+
+
+def choose(prepared: Prepared, options: Options | None = None, *, processes: int = 1) -> Choice:
+    """What is chosen of all that is gathered for these options."""
+    return choosing.choose(gather(prepared, options), options, processes=processes)
+
+
+def answers_of(prepared: Prepared, choice: Choice) -> dict[str, Any]:
+    """What a choice answers for the test photos: task -> class numbers `int64 (N,)`."""
+    return answer(prepared, choice.plan, choice.image_ids)
 
 
 def train(prepared: Prepared, n: int, names: Sequence[str] | None = None) -> None:
@@ -95,11 +108,12 @@ def test_targets_of_any_kind_vote_and_answer_from_a_bundle_as_single_tasks_do(he
     export(prepared, choice, tmp_path)
     names = [f"{name}.png" for name in choice.image_ids]
     answers = open_bundle(tmp_path / "bundle").predict(data / "tiny", choice.image_ids, names)
-    assert set(choice.answers) == set(choice.scores) == {"colour", "shape", "label"}
-    for task, labels in choice.answers.items():
+    assert set(answers_of(prepared, choice)) == set(choice.scores) == {"colour", "shape", "label"}
+    for task, labels in answers_of(prepared, choice).items():
         np.testing.assert_array_equal(answers.labels[task], labels, err_msg=task)
         assert {"vote", "honest", "best_single"} <= set(choice.scores[task])
-    np.testing.assert_array_equal(choice.answers["label"], choice.answers["colour"] * 2 + choice.answers["shape"])
+    own = answers_of(prepared, choice)
+    np.testing.assert_array_equal(own["label"], own["colour"] * 2 + own["shape"])
     assert EnsemblePlan.from_json(choice.plan.to_json()) == choice.plan
 
 
@@ -118,8 +132,8 @@ image_size"""
     names = ["colour", "label@red", "label@rest"]
     train(prepared, 1, names)
     choice = choose(prepared, Options(targets=tuple(names)))
-    assert set(choice.answers) == set(choice.scores) == {"colour", "shape", "label"}
-    np.testing.assert_array_equal(choice.answers["label"], choice.answers["shape"])
+    assert set(answers_of(prepared, choice)) == set(choice.scores) == {"colour", "shape", "label"}
+    np.testing.assert_array_equal(answers_of(prepared, choice)["label"], answers_of(prepared, choice)["shape"])
 
 
 def test_a_cascade_takes_each_photo_s_answer_from_the_models_its_predicted_class_names(here: Any) -> None:
@@ -128,9 +142,9 @@ def test_a_cascade_takes_each_photo_s_answer_from_the_models_its_predicted_class
     parts = {str(e.subtask): e for e in cascade.plan.tasks}
     probs = cached_test_probs(prepared, cascade.plan)
     own = {name: vote_task(e, probs, cascade.image_ids).labels for name, e in parts.items()}
-    red = cascade.answers["colour"] == 0
+    red = answers_of(prepared, cascade)["colour"] == 0
     expected = np.where(red, own["shape@colour=red"], own["shape@colour=green|blue"])
-    np.testing.assert_array_equal(cascade.answers["shape"], expected)
+    np.testing.assert_array_equal(answers_of(prepared, cascade)["shape"], expected)
 
 
 def test_a_pool_of_tasks_and_heads_ranks_all_of_them_by_their_score_for_the_task(here: Any) -> None:
@@ -167,7 +181,7 @@ def test_members_hand_their_test_votes_to_siblings_that_learned_from_all_data(he
     export(prepared, final, tmp_path)
     names = [f"{name}.png" for name in final.image_ids]
     answers = open_bundle(tmp_path / "bundle").predict(data / "tiny", final.image_ids, names)
-    for task, labels in final.answers.items():
+    for task, labels in answers_of(prepared, final).items():
         np.testing.assert_array_equal(answers.labels[task], labels, err_msg=task)
 
 
@@ -189,11 +203,11 @@ def test_targets_that_do_not_answer_everything_once_are_refused(here: Any, names
 
 
 def test_the_bundle_answers_what_the_cache_answered(here: Any, exported: Any) -> None:
-    _, data = here
+    prepared, data = here
     choice, _, to = exported
     answers = open_bundle(to / "bundle").predict(data / "tiny", choice.image_ids, [f"{name}.png" for name in choice.image_ids])
     assert answers.image_ids == choice.image_ids
-    for task, labels in choice.answers.items():
+    for task, labels in answers_of(prepared, choice).items():
         np.testing.assert_array_equal(answers.labels[task], labels, err_msg=task)
     assert set(answers.broken) == {"t03"}
 

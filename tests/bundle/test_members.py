@@ -10,19 +10,20 @@ import numpy as np
 import pytest
 
 import export_ensemble
-from bundle.choose import Choice, choose
+from bundle.answer import cached_test_probs
 from bundle.export import export
-from bundle.fit_subtask import known_shares
 from bundle.imported import importing
-from bundle.members import find_members, kept_predictions
-from bundle.options import Options
-from bundle.pool import cached_test_probs, load_pool
+from bundle.members import find_members, open_predictions
+from bundle.pool import load_pool
 from bundle.predict import Answers, open_bundle
-from bundle.to_plan import named
 from competitions.competition import Competition
 from competitions.prepare import Prepared
 from competitions.targets import choose_targets
+from ensemble.choose import Choice
+from ensemble.fit_subtask import known_shares
 from ensemble.label.cascade import Subtask
+from ensemble.make_plan import named
+from ensemble.options import Options
 from ensemble.plan.plan import EnsemblePlan, decide
 from ensemble.plan.spec import Correction, Spec
 from ensemble.plan.task_ensemble import photos_name, vote_task
@@ -31,7 +32,7 @@ from ledger.imports import Source
 from submissions.external.importing import import_files
 from system.errors import UserError
 from system.paths import CompetitionPaths
-from tests.bundle.test_bundle import train, train_on_other_folds, trained
+from tests.bundle.test_bundle import answers_of, choose, train, train_on_other_folds, trained
 
 TASKS = ("colour", "shape")
 
@@ -64,7 +65,7 @@ def copied(prepared: Prepared, to: Path) -> Prepared:
 
 def copy_out(prepared: Prepared, trial: str, task: str, file: Path) -> None:
     """A trial's cached probabilities as somebody's file, rows in another order."""
-    kept = kept_predictions(prepared.paths, trial)
+    kept = open_predictions(prepared.paths, trial)
     rows = [row for part in ("validation", "test") for row in zip(*kept.read(part, task, "identity"), strict=True)]
     order = np.random.default_rng(0).permutation(len(rows))
     np.savez(file, image_ids=np.array([rows[n][0] for n in order]), probs=np.stack([rows[n][1] for n in order]))
@@ -93,11 +94,11 @@ def test_an_imported_copy_of_a_trial_votes_like_it_and_the_bundle_needs_no_more(
         answers = [decide(plan, cached_test_probs(prepared, plan), choice.image_ids)["colour"] for plan in plans]
         np.testing.assert_array_equal(answers[0], answers[1])
     answers = from_bundle(data, prepared, choice, tmp_path / "to")
-    for task, labels in choice.answers.items():
+    for task, labels in answers_of(prepared, choice).items():
         np.testing.assert_array_equal(answers.labels[task], labels)
     other = open_bundle(tmp_path / "to" / "bundle").predict(data / "tiny", ["t00", "g00-0"], ["t00.png", "g00-0.png"])
     assert (answers.without_imports, other.without_imports) == (0, 1)
-    assert other.labels["colour"][0] == choice.answers["colour"][choice.image_ids.index("t00")]
+    assert other.labels["colour"][0] == answers_of(prepared, choice)["colour"][choice.image_ids.index("t00")]
     with pytest.raises(UserError, match="unknown import 'theirs'"):
         choose(prepared, Options(imports=("theirs",)))
     assert not choose(prepared, Options(imports=(), plain=True)).plan.imports
@@ -118,14 +119,16 @@ def test_tasks_of_an_import_may_answer_other_photos_broken_ones_among_them(here:
     assert set(choice.plan.imports.values()) == {"two"}
     assert "share no labelled photo" in str(choice.forecast["shift"])
     answers = from_bundle(data, prepared, choice, tmp_path / "to")
-    for task, labels in choice.answers.items():
+    for task, labels in answers_of(prepared, choice).items():
         np.testing.assert_array_equal(answers.labels[task], labels)
 
 
-def test_shares_told_of_all_test_photos_are_not_taken_for_those_of_a_subset(tiny: Prepared) -> None:
-    told = tiny.competition.model_copy(update={"test_shares": {"shape": {"disc": 0.9, "square": 0.1}}})
-    pool: Any = SimpleNamespace(subtask=Subtask("shape", (("colour", ("red",)),)))
-    assert known_shares(replace(tiny, competition=told), pool, shift=None, method="em", device="cpu").new is None
+def test_shares_told_of_all_test_photos_are_not_taken_for_those_of_a_subset() -> None:
+    told: Any = SimpleNamespace(facts=SimpleNamespace(test_shares={"shape": (0.9, 0.1)}))
+    pools: Any = (SimpleNamespace(subtask=Subtask("shape", where)) for where in ((), (("colour", ("red",)),)))
+    whole, part = (known_shares(told, pool, shift=None, method="em").new for pool in pools)
+    assert whole == (0.9, 0.1)
+    assert part is None
 
 
 def test_old_submissions_without_out_of_fold_answers_vote_unjudged_where_asked(here: Any, tmp_path: Path) -> None:
@@ -143,9 +146,11 @@ def test_old_submissions_without_out_of_fold_answers_vote_unjudged_where_asked(h
     choice = choose(prepared, Options(top=1, plain=True, unjudged=("old0", "other")))
     assert set(choice.plan.imports.values()) == {"old0", "other"}
     assert choice.scores == plain.scores, "no score knows them"
-    assert set(choice.answers["colour"][1:]) == {2}, "two of three have the majority, however many views the trial has"
+    assert set(answers_of(prepared, choice)["colour"][1:]) == {2}, (
+        "two of three have the majority, however many views the trial has"
+    )
     answers = from_bundle(data, prepared, choice, tmp_path / "to")
-    for task, labels in choice.answers.items():
+    for task, labels in answers_of(prepared, choice).items():
         np.testing.assert_array_equal(answers.labels[task], labels)
     with pytest.raises(UserError, match="unknown import 'odl0'"):
         choose(prepared, Options(unjudged=("odl0",)))
@@ -169,14 +174,14 @@ def test_with_all_folds_every_photo_is_judged_by_the_trial_that_did_not_learn_it
     )
     assert len(pool.image_ids) == 79
     for fold, trial in enumerate(member.trials):
-        ids, probs = kept_predictions(prepared.paths, trial).read("validation", "colour", "identity")
+        ids, probs = open_predictions(prepared.paths, trial).read("validation", "colour", "identity")
         seats = [pool.image_ids.index(image_id) for image_id in ids]
         np.testing.assert_array_equal(pool.candidates.probs[0, 0, seats], probs)
         assert pool.candidates.models is not None
         assert set(pool.candidates.models[seats]) == {fold}
     assert [len(e.models) for e in on_all_folds.plan.tasks] == [1, 1]
     answers = from_bundle(data, prepared, on_all_folds, tmp_path)
-    for task, labels in on_all_folds.answers.items():
+    for task, labels in answers_of(prepared, on_all_folds).items():
         np.testing.assert_array_equal(answers.labels[task], labels)
     with pytest.raises(UserError, match="--all-data goes with one fold"):
         choose(prepared, Options(fold="all", all_data=True))
@@ -278,7 +283,7 @@ def test_other_ways_to_vote_are_exported_and_answer_from_their_bundle(here: Any,
     answers = from_bundle(data, prepared, choice, tmp_path)
     export_ensemble.show(export(prepared, choice, tmp_path))
     assert ("every way to choose" in capsys.readouterr().out) == (vote == "best")
-    for task, labels in choice.answers.items():
+    for task, labels in answers_of(prepared, choice).items():
         np.testing.assert_array_equal(answers.labels[task], labels)
     for facts in choice.scores.values():
         assert {"hard", "soft", "best_single", "vote", "honest", "gap", "against_best_single", "verdict"} <= set(facts)
@@ -293,7 +298,7 @@ def test_known_class_shares_need_not_be_exact_and_every_score_is_at_them(here: A
     own = replace(prepared, competition=competition)
     choice, plain = choose(own, Options(top=2)), choose(own, Options(top=2, plain=True))
     answers = from_bundle(data, own, choice, tmp_path)
-    np.testing.assert_array_equal(answers.labels["colour"], choice.answers["colour"])
+    np.testing.assert_array_equal(answers.labels["colour"], answers_of(prepared, choice)["colour"])
     assert [task for task, said in choice.scores.items() if said["weighed"]] == ["colour", "label"]
     assert "at the test photos' class shares" in choice.forecast["words"]
     assert sum(choice.forecast["test_shares"]["colour"]["shares"]) == pytest.approx(1, abs=1e-12)

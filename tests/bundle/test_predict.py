@@ -12,20 +12,20 @@ import numpy as np
 import pytest
 
 import predict
-from bundle.choose import Choice, choose
+from bundle.answer import cached_test_probs
 from bundle.export import export
 from bundle.layout import checksums
-from bundle.members import kept_predictions
-from bundle.options import Options
-from bundle.pool import cached_test_probs
+from bundle.members import open_predictions
 from bundle.predict import Answers, Bundle, open_bundle
 from competitions.competition import Competition
+from ensemble.choose import Choice
+from ensemble.options import Options
 from ensemble.plan.plan import decide
 from ensemble.plan.task_ensemble import TaskEnsemble, vote_task
 from ensemble.votes import FIRST_CLASS
 from system.errors import UserError
 from system.files import read_json, replace_json
-from tests.bundle.test_bundle import train_on_other_folds, trained
+from tests.bundle.test_bundle import choose, train_on_other_folds, trained
 from tests.conftest import BROKEN_TEST
 
 TASKS = ("colour", "shape")
@@ -139,7 +139,7 @@ def test_a_broken_photo_votes_with_what_each_fold_s_trial_learned_from_as_in_the
         np.testing.assert_array_equal(answers.labels[task], labels)
     for trial, model in bundle.models.items():
         for head in model.config.heads:
-            _, cached = kept_predictions(prepared.paths, trial).read("test", head, "identity")
+            _, cached = open_predictions(prepared.paths, trial).read("test", head, "identity")
             np.testing.assert_array_equal(model.priors[head], cached[at])
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundle.choose import WIDTH
-from bundle.options import MOST
+from bundle.gather import WIDTH
+from ensemble.options import MOST
 from ledger.retention import (
     POOL,
     Held,

@@ -137,12 +137,14 @@ def trained_writers(place: Path) -> list[StarvedWriter]:
         OSError: `place` has no room.
     """
     from benchmarks._photos import prepared
-    from bundle.choose import choose
+    from bundle.answer import answer
     from bundle.export import export
-    from bundle.options import Options
+    from bundle.gather import gather
     from competitions.images.image_cache import open_or_build
     from competitions.prepare import root_of
     from competitions.targets import choose_targets
+    from ensemble.choose import choose
+    from ensemble.options import Options
     from trainables.attach import attach
     from trainables.checkpoint import read_tensors, write_tensors
     from trainables.config import Question, resolve
@@ -157,7 +159,9 @@ def trained_writers(place: Path) -> list[StarvedWriter]:
     context = attach(data, config)
     run_trial(config, context)
     tensors, header = read_tensors(context.folder.best)
-    choice = choose(data, Options(top=1, plain=True))
+    options = Options(top=1, plain=True)
+    choice = choose(gather(data, options), options)
+    answer(data, choice.plan, choice.image_ids)
     root = root_of(data.competition, data.paths)
 
     def checkpoint(folder: Path) -> None:

@@ -1,16 +1,18 @@
 """What is asked of an export: plain settings, checked together."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from competitions.prepare import Prepared
+from competitions.manifest import LABEL
+from ensemble.label.cascade import Subtask, subtask_faults
+from ensemble.label.decode import asked_subtasks, ways
 from ensemble.label.together_ways import TOGETHER
+from ensemble.pool import CompetitionFacts
 from ensemble.postprocess.label_shift import ESTIMATORS
 from ensemble.selection.strategies import STRATEGIES
 from system.errors import UserError, unknown
-from trainables.catalog import check_views
-from trainables.devices import device_faults
 
 BEST, EM = "best", "em"
 MOST = 5
@@ -84,13 +86,14 @@ def heeding(options: Options) -> tuple[str, ...]:
     return tuple(name for name, one in STRATEGIES.items() if options.top is None or one.most is None or options.top <= one.most)
 
 
-def check(options: Options, prepared: Prepared) -> None:
-    """Refuse what is out of range, unknown, or would have no effect.
+def option_faults(options: Options, *, n_folds: int, split: str) -> list[str]:
+    """What is out of range, unknown, or would have no effect, in words.
 
-    Raises:
-        UserError: With every fault.
+    Args:
+        options: What is asked for.
+        n_folds: Of the split.
+        split: Its name.
     """
-    folds = prepared.competition.split.n_folds
     ways = {**STRATEGIES, BEST: None}
     faults = [] if options.top is None or options.top >= 1 else [f"top must be 1 or more, got {options.top}; give --top K"]
     faults += [] if options.vote in ways else [unknown("voting rule", options.vote, ways)]
@@ -101,10 +104,10 @@ def check(options: Options, prepared: Prepared) -> None:
         else []
     )
     faults += [] if options.together in (None, *TOGETHER) else [unknown("way to the label", options.together, TOGETHER)]
-    if options.fold != ALL_FOLDS and not 0 <= int(options.fold) < folds:
-        faults.append(f"fold must be 0..{folds - 1} or all, got {options.fold}")
-    if options.fold == ALL_FOLDS and folds < 2:
-        faults.append(f"fold must be 0 here, got all: split {prepared.competition.split.name!r} is a holdout, which has one")
+    if options.fold != ALL_FOLDS and not 0 <= int(options.fold) < n_folds:
+        faults.append(f"fold must be 0..{n_folds - 1} or all, got {options.fold}")
+    if options.fold == ALL_FOLDS and n_folds < 2:
+        faults.append(f"fold must be 0 here, got all: split {split!r} is a holdout, which has one")
     if options.all_data and options.fold == ALL_FOLDS:
         faults.append(
             "--all-data goes with one fold: with --fold all every labelled photo has taught a vote already; drop one of them"
@@ -132,7 +135,39 @@ def check(options: Options, prepared: Prepared) -> None:
     if options.vote in STRATEGIES and options.vote not in heeding(options):
         taken = STRATEGIES[options.vote].takes
         faults.append(f"--top {options.top} has no effect with --vote {options.vote}, which takes {taken}; leave --top out")
-    faults += device_faults(options.device)
+    return faults
+
+
+def check_subtasks(subtasks: Sequence[Subtask], answers: Sequence[str], facts: CompetitionFacts, together: str | None) -> None:
+    """Refuse targets that do not answer everything the file asks for, or not in the way asked for, or of which one has no say.
+
+    Args:
+        subtasks: What the targets answer.
+        answers: The tasks that the submission asks for.
+        facts: Of the competition.
+        together: The label decoder asked for; any for `None`.
+
+    Raises:
+        UserError: With every fault.
+    """
+    table, tasks = facts.table, [task for task in facts.classes if task != LABEL]
+    there = ways(subtasks, table)
+    answered = {subtask.task for subtask in subtasks}
+    wanted = {task for task in answers if task != LABEL and task not in table.tasks}
+    if not there:
+        wanted |= set(table.tasks)
+    missing = [task for task in tasks if task in wanted and task not in answered]
+    faults = [f"no target answers {', '.join(missing)}"] if missing else []
+    split = {subtask.task for subtask in subtasks if subtask.where}
+    routed = [subtask for subtask in subtasks if subtask.where or subtask.task not in split]
+    faults += subtask_faults(routed, {task: facts.classes[task] for task in tasks})
+    asked = {subtask for way in there for subtask in asked_subtasks(way, subtasks, table)}
+    idle = [str(subtask) for subtask in subtasks if subtask not in asked] if there else []
+    if idle:
+        named = ", ".join(idle)
+        faults.append(f"{named} would have no say: no way to the label asks them; leave them out, or add what is missing")
+    faults = [f"--targets: {fault}" for fault in faults]
+    if there and together is not None and together not in there:
+        faults.append(f"--together {together}: these targets allow {', '.join(there)}")
     if faults:
         raise UserError(*faults)
-    check_views(prepared.competition.views)

@@ -8,21 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.fit_subtask import Decided, Shares, class_weights
 from competitions.labels import Composition, decompose, decompose_probs
 from competitions.manifest import LABEL
-from competitions.prepare import Prepared
-from competitions.targets import Target
+from ensemble.fit_subtask import Decided, Shares, class_weights
 from ensemble.label.cascade import Subtask, answer_tasks
 from ensemble.label.decode import Together, answer_together, asked_subtasks
 from ensemble.label.decoders import ROUTES
+from ensemble.pool import Pools
 from ensemble.scoring.gain import Judge
 from ensemble.scoring.honest import choose_together, honest_score, optimistic_score
 from ensemble.selection.selector import Selector
 from ensemble.votes import Choose, Ints, Vote
 
 RESAMPLES = 200
-SEED = 0
+HONEST_SEED = 0
 """Of the resamples; ways to the label and the best single trial are compared on the first of those of the honest score, so that choices
 are made once."""
 COMPARED = 50
@@ -47,10 +46,10 @@ class Asking:
     seats: Mapping[Subtask, Ints]
 
 
-def asking(prepared: Prepared, decided: Mapping[Subtask, Decided], subtasks: Sequence[Subtask], task: str) -> Asking:
+def asking(pools: Pools, decided: Mapping[Subtask, Decided], subtasks: Sequence[Subtask], task: str) -> Asking:
     """Bring the places' photos together by their ids."""
-    labels = prepared.labels(_target(prepared, task))[task]
-    label_of = dict(zip(prepared.manifest.image_ids, labels.tolist(), strict=True))
+    labels = pools.labelled.labels[task]
+    label_of = dict(zip(pools.labelled.image_ids, labels.tolist(), strict=True))
     seats = {subtask: {i: seat for seat, i in enumerate(decided[subtask].pool.image_ids)} for subtask in subtasks}
     first = decided[subtasks[0]].pool
     ids = [i for i in first.image_ids if label_of[i] >= 0 and all(i in seat for seat in seats.values())]
@@ -86,17 +85,11 @@ def weighing(
     return None if (found == 1).all() else tuple(found.tolist())
 
 
-def unseen(prepared: Prepared, options: Asking) -> list[str]:
+def unseen(pools: Pools, options: Asking) -> list[str]:
     """Classes of an answer that labelled photos show, but none of those asked about: no score of these knows them."""
-    labels = prepared.labels(_target(prepared, options.task))[options.task][prepared.usable()]
+    labels = pools.labelled.labels[options.task][pools.labelled.usable]
     there = set(np.unique(labels[labels >= 0]).tolist()) - set(options.labels.tolist())
-    return [prepared.competition.classes(options.task)[number] for number in sorted(there)]
-
-
-def _target(prepared: Prepared, task: str) -> Target:
-    competition = prepared.competition
-    composed = tuple((name, len(competition.classes(name))) for name in competition.composed)
-    return Target(task, {task: len(competition.classes(task))}, competition.metric, composed=composed)
+    return [pools.facts.classes[options.task][number] for number in sorted(there)]
 
 
 def needed(ways: Sequence[Together], table: Composition, subtasks: Sequence[Subtask], task: str) -> tuple[Subtask, ...]:
@@ -171,7 +164,7 @@ def say(
     vote = seen(whole)
     honest, against = None, None
     if len(np.unique(options.groups)) > 1:
-        how: dict[str, Any] = {"metric": metric, "seed": SEED, "class_weights": weights}
+        how: dict[str, Any] = {"metric": metric, "seed": HONEST_SEED, "class_weights": weights}
         honest = asdict(honest_score(whole, options.labels, options.groups, n_resamples=RESAMPLES, **how))
         judge = Judge(options.labels, options.groups, n_resamples=COMPARED, **how)
         against = judge.compare("the vote", judge.group_results(single), judge.group_results(whole))

@@ -6,17 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from bundle.cost import measure_costs
-from bundle.fit_subtask import SEED, TRIED, Decided, Shares, class_weights
-from bundle.members import folder_of
-from bundle.options import Options
-from competitions.prepare import Prepared
+from ensemble.fit_subtask import JUDGE_SEED, TRIED, Decided, Shares, class_weights
 from ensemble.label.cascade import Subtask
-from ensemble.parallel import in_processes
+from ensemble.options import Options
 from ensemble.plan.spec import Spec
 from ensemble.scoring.gain import Judge
 from ensemble.selection.candidates import Candidates, Sample
-from ensemble.selection.pareto import Option, Point, front, within
+from ensemble.selection.pareto import Cost, Option, Point, front, within
 from ensemble.selection.selector import Selector
 from ensemble.views.search import with_views
 
@@ -47,31 +43,17 @@ class Budget:
 
 
 def within_budget(
-    prepared: Prepared, decided: Mapping[Subtask, Decided], options: Options, *, processes: int = 1
+    costs: Mapping[str, Cost], decided: Mapping[Subtask, Decided], options: Options
 ) -> tuple[dict[Subtask, Decided], Budget]:
-    """Measure what members cost, and with a limit take the best point of the front that keeps it.
+    """The front of score against cost, and with a limit its best point that keeps it.
 
     The score of an option is judged on groups that did not choose; that of a combination is the mean over its places.
 
     Raises:
         UserError: Nothing fits: the message names the cheapest point.
     """
-
-    def judge() -> tuple[dict[Subtask, dict[str, tuple[Option, Decided]]], list[Option]]:
-        choices = {subtask: _options(one, options) for subtask, one in decided.items()}
-        return choices, [
-            _option(subtask, "as chosen", one, one.selector, one.judged(one.selector)) for subtask, one in decided.items()
-        ]
-
-    choices, now = in_processes(processes, judge)
-    voters = [
-        one.pool.members[m] for one in decided.values() for m in one.selector.on().members if not one.pool.members[m].imported
-    ]
-    trials = sorted(
-        {trial for own in choices.values() for option, _ in own.values() for trial, _ in option.uses}
-        | {trial for member in voters for trial in member.trials}
-    )
-    costs = measure_costs(prepared, [folder_of(prepared.paths, trial) for trial in trials], device=options.device)
+    choices = {subtask: _options(one, options) for subtask, one in decided.items()}
+    now = [_option(subtask, "as chosen", one, one.selector, one.judged(one.selector)) for subtask, one in decided.items()]
     points = tuple(front([option for own in choices.values() for option, _ in own.values()], costs))
     current = front(now, costs)[0]
     if not options.has_budget:
@@ -111,7 +93,7 @@ def _score(made: Selector, shares: Shares) -> float:
         return candidates.score(candidates.vote(made.on(), candidates.sample().rows), candidates.sample())
     weights = class_weights(candidates.labels, candidates.n_classes, shares)
     judge = Judge(
-        candidates.labels, candidates.groups, metric=candidates.metric, seed=SEED, n_resamples=TRIED, class_weights=weights
+        candidates.labels, candidates.groups, metric=candidates.metric, seed=JUDGE_SEED, n_resamples=TRIED, class_weights=weights
     )
     results = judge.group_results(made)
     return judge.compare("itself", results, results).after

@@ -4,7 +4,7 @@ Every refinement is fitted on the photos that choose and kept only if it wins on
 judged (`ensemble.scoring.gain`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -12,12 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.members import complete, kept_predictions
-from bundle.options import BEST, Options, heeding
-from bundle.pool import IDENTITY, TEST, Pool
-from competitions.prepare import Prepared
-from ensemble.align import align
+from ensemble.options import BEST, Options, heeding
 from ensemble.plan.spec import Spec, mean_of_models
+from ensemble.pool import CompetitionFacts, Pool, Pools
 from ensemble.postprocess.calibration import calibrate
 from ensemble.postprocess.label_shift import PriorEstimate, estimate_prior, whole_shares
 from ensemble.postprocess.offsets import PER_CLASS
@@ -34,7 +31,7 @@ MOST_JUDGED = 6000
 """Labelled photos on which refinements and ways are judged: of more, whole groups are left out. Noise is small then, and time is not."""
 TRIED = 50
 """Resamples in which a refinement is fitted anew; each group is left out of a third of them."""
-SEED = 1
+JUDGE_SEED = 1
 """Of those resamples; the honest score draws others."""
 Numbers = NDArray[np.float64]
 
@@ -85,7 +82,7 @@ class Decided:
         return selector.on_candidates(self.plain.candidates.fewer(MOST_JUDGED))
 
 
-def decide_subtask(prepared: Prepared, pool: Pool, options: Options, shares: Shares) -> Decided:
+def decide_subtask(facts: CompetitionFacts, pool: Pool, options: Options, shares: Shares) -> Decided:
     """Choose members, then try the refinements in their order, each on top of those that won before it.
 
     Raises:
@@ -105,7 +102,7 @@ def decide_subtask(prepared: Prepared, pool: Pool, options: Options, shares: Sha
         candidates.labels,
         candidates.groups,
         metric=candidates.metric,
-        seed=SEED,
+        seed=JUDGE_SEED,
         n_resamples=TRIED,
         class_weights=class_weights(candidates.labels, candidates.n_classes, shares),
     )
@@ -116,7 +113,7 @@ def decide_subtask(prepared: Prepared, pool: Pool, options: Options, shares: Sha
     smallest = _smallest(candidates, options, way, judge)
     if options.plain:
         return Decided(pool, plain, plain, shares=shares, tournament=held, smallest=smallest)
-    refinements = _refinements(prepared, pool, shares)
+    refinements = _refinements(facts, pool, shares)
     steps = [Step(name, partial(_then, refine)) for name, refine in refinements.items()]
     judged = plain.on_candidates(plain.candidates.fewer(MOST_JUDGED))
     _, accounts = keep_what_wins(judged, steps, judge)
@@ -127,56 +124,50 @@ def decide_subtask(prepared: Prepared, pool: Pool, options: Options, shares: Sha
     return Decided(pool, plain, selector, accounts, refined, shares, held, smallest)
 
 
-def told_shares(prepared: Prepared) -> dict[str, Shares]:
+def told_shares(facts: CompetitionFacts) -> dict[str, Shares]:
     """Task -> what the competition tells of the test photos' class shares."""
-    competition = prepared.competition
     return {
-        task: Shares(whole_shares([told[name] for name in competition.classes(task)]), "known", words="told by the competition")
-        for task, told in competition.test_shares.items()
+        task: Shares(whole_shares(list(told)), "known", words="told by the competition")
+        for task, told in facts.test_shares.items()
     }
 
 
-def known_shares(prepared: Prepared, pool: Pool, *, shift: str | None, method: str, device: str) -> Shares:
+def known_shares(pools: Pools, pool: Pool, *, shift: str | None, method: str) -> Shares:
     """The test photos' class shares: told by the competition, else estimated from the calibrated answers of the best member.
 
     Args:
-        prepared: The competition's data.
+        pools: What was gathered.
         pool: Of the task; of one with a condition nothing is known.
         shift: Why an estimate is refused: what announced that test photos come from elsewhere. `None` where nothing did.
         method: How they are estimated, one of `ensemble.postprocess.label_shift.ESTIMATORS`.
-        device: Where missing predictions are computed.
     """
     if pool.subtask.where:
         return Shares(words="not asked for a subset: shares of all test photos are not those of some of them")
-    told = told_shares(prepared)
+    told = told_shares(pools.facts)
     if pool.subtask.task in told:
         return told[pool.subtask.task]
-    classes = prepared.competition.classes(pool.subtask.task)
-    labels, member = pool.candidates.labels, next((m for m in pool.members if not m.imported), None)
-    test = [prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test")]
-    test = [image_id for image_id in test if image_id not in prepared.broken]
-    if member is None or len(test) < 2:
+    classes = pools.facts.classes[pool.subtask.task]
+    labels, best = pool.candidates.labels, pool.best_trained
+    if best is None or len(pools.test.decoded) < 2:
         return Shares(words="not estimated: that needs test photos, and a trial that sees them")
     if shift is not None:
         return Shares(words=f"not estimated: {shift}, and other looks would be taken for other shares")
     absent = sorted(set(range(len(classes))) - set(np.unique(labels[labels >= 0]).tolist()))
     if absent:
         return Shares(words=f"not estimated: no labelled photo of {', '.join(classes[n] for n in absent)}")
-    groups = dict(zip(prepared.manifest.image_ids, prepared.manifest.groups, strict=True))
-    test_groups = [groups[image_id] for image_id in test]
-    if min(len(set(test_groups)), len(np.unique(pool.candidates.groups[labels >= 0]))) < 2:
+    groups = pools.test.groups
+    if min(len(set(groups)), len(np.unique(pool.candidates.groups[labels >= 0]))) < 2:
         return Shares(words="not estimated: that needs at least two groups on each side")
-    complete(prepared, {trial: [IDENTITY] for trial in member.trials}, (TEST,), device)
-    source, other = _calibrated_sides(prepared, pool, member.name, test)
-    found = estimate_prior(source, labels, pool.candidates.groups, other, test_groups, method=method)
+    source, other = _calibrated_sides(pool, best)
+    found = estimate_prior(source, labels, pool.candidates.groups, other, groups, method=method)
     if not found.beyond_noise:
         return Shares(None, found.method, found, "no other than those of the labelled photos, beyond noise")
     return Shares(found.believed, found.method, found, "other than those of the labelled photos, beyond noise")
 
 
-def _refinements(prepared: Prepared, pool: Pool, shares: Shares) -> dict[str, Refine]:
+def _refinements(facts: CompetitionFacts, pool: Pool, shares: Shares) -> dict[str, Refine]:
     """Name -> what is tried, in this order."""
-    competition, candidates = prepared.competition, pool.candidates
+    candidates = pool.candidates
     found: dict[str, Refine] = {}
     if len(candidates.views) > 1:
         found |= {"views": shared_views, "views per member": own_views}
@@ -185,8 +176,7 @@ def _refinements(prepared: Prepared, pool: Pool, shares: Shares) -> dict[str, Re
         found["test shares"] = partial(corrected, new=shares.new, source=shares.source)
     if candidates.metric in PER_CLASS:
         found["offsets"] = offset
-    task = competition.tasks.get(pool.subtask.task)
-    if "same_group_at_test" in competition.allows and task is not None and task.same_in_group:
+    if pool.subtask.task in facts.one_per_group:
         found["one answer per group"] = same_for_group
     if shares.source == "known" and shares.new is not None:
         found["quota"] = partial(with_quota, shares=shares.new)
@@ -212,18 +202,15 @@ def class_weights(labels: NDArray[np.int64], n_classes: int, shares: Shares) -> 
     return tuple(float(new / old) if old > 0 else 1.0 for new, old in zip(shares.new, here, strict=True))
 
 
-def _calibrated_sides(prepared: Prepared, pool: Pool, member: str, test: Sequence[str]) -> tuple[Numbers, Numbers]:
-    """A member's probabilities of labelled and of test photos, each model calibrated on its own photos: `(N, C)`, `(M, C)`."""
-    candidates, at = pool.candidates, pool.candidates.members.index(member)
-    fitted = calibrated(candidates, candidates.sample(), Spec(((at, 0),), "soft")).calibration[at]
+def _calibrated_sides(pool: Pool, best: int) -> tuple[Numbers, Numbers]:
+    """A member's probabilities of labelled and of test photos, each model calibrated on its own photos: `(N, C)`, `(T, C)`."""
+    candidates = pool.candidates
+    fitted = calibrated(candidates, candidates.sample(), Spec(((best, 0),), "soft")).calibration[best]
     models = np.zeros(len(candidates.labels), dtype=np.int64) if candidates.models is None else candidates.models
     source = np.empty((len(candidates.labels), candidates.n_classes))
     for number, own in enumerate(fitted):
-        source[models == number] = calibrate(own, candidates.probs[at, 0, models == number])
-    rows = []
-    for own, trial in zip(fitted, pool.member(member).trials, strict=True):
-        have, probs = kept_predictions(prepared.paths, trial).read(TEST, pool.subtask.task, IDENTITY)
-        rows.append(calibrate(own, align(test, have, probs, member=trial)))
+        source[models == number] = calibrate(own, candidates.probs[best, 0, models == number])
+    rows = [calibrate(own, probs) for own, probs in zip(fitted, pool.test_probs, strict=True)]
     return source, mean_of_models(rows).astype(np.float64)
 
 

@@ -1,0 +1,39 @@
+"""What a plan answers for the test photos: cached probabilities, those that are missing computed first -> class numbers `(N,)` per task."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.members import complete, open_predictions
+from bundle.pool import TEST, all_test_rows
+from competitions.prepare import Prepared
+from ensemble.align import Rows
+from ensemble.plan.plan import EnsemblePlan, decide
+from ensemble.plan.task_ensemble import Probs
+
+
+def answer(prepared: Prepared, plan: EnsemblePlan, ids: Sequence[str], device: str = "cpu") -> dict[str, NDArray[np.int64]]:
+    """What a plan answers for test photos `ids`: task -> class numbers `(N,)`. What is not cached is computed."""
+    if not ids:
+        return {}
+    views: dict[str, list[str]] = {}
+    for trial, _, view in plan.keys:
+        if trial not in plan.imports and view not in views.setdefault(trial, []):
+            views[trial].append(view)
+    complete(prepared, views, (TEST,), device)
+    groups = dict(zip(prepared.manifest.image_ids, prepared.manifest.groups, strict=True))
+    return decide(plan, cached_test_probs(prepared, plan), ids, [groups[image_id] for image_id in ids])
+
+
+def cached_test_probs(prepared: Prepared, plan: EnsemblePlan) -> Probs:
+    """The cached test probabilities of all that a plan needs, by (trial_id, head, view)."""
+    opened = {trial: open_predictions(prepared.paths, trial) for trial in plan.trials}
+    found: dict[tuple[str, str, str], Rows] = {}
+    for ensemble in plan.tasks:
+        for trial, head, view in ensemble.keys:
+            if trial in plan.imports:
+                found[trial, head, view] = all_test_rows(prepared, trial, head, ensemble.prior)
+            else:
+                found[trial, head, view] = opened[trial].read(TEST, head, view)
+    return found

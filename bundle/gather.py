@@ -1,0 +1,290 @@
+"""Everything that a choice is made on, from the ledger and the photos: options -> `ensemble.pool.Pools`.
+
+This is the one room of an export before `bundle.export` that touches a file or a network: members are opened, their missing views and
+test photos computed, weights averaged, costs measured, and what trials and eyes see of labelled and test photos is collected.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.cost import measure_costs
+from bundle.imported import check_unjudged, importing, unjudged_of
+from bundle.members import OpenedMember, complete, find_members, folder_of, siblings_on_all_data
+from bundle.pool import TEST, VALIDATION, load_pool, subtasks_of
+from bundle.soups import with_soups, without_soups
+from competitions.images.statistics import looks
+from competitions.labels import Composition
+from competitions.manifest import LABEL
+from competitions.prepare import Prepared
+from competitions.targets import Target, choose_targets
+from ensemble.align import align
+from ensemble.label.cascade import Subtask
+from ensemble.label.joint_prior import fit_joint
+from ensemble.options import ALL_FOLDS, Options, check_subtasks, option_faults
+from ensemble.pool import IDENTITY, AllData, AskedPhotos, ClassShares, CompetitionFacts, LabelledPhotos, Pool, Pools
+from ensemble.selection.pareto import Cost
+from ensemble.shift.adversarial_validation import blocks_of
+from ensemble.shift.check import shared_ids
+from ensemble.shift.permutation import MOST_PHOTOS, Side
+from ensemble.votes import Floats, Ints
+from ledger.query import count_looks
+from ledger.trials import ALL_DATA
+from system.errors import UserError
+from trainables.catalog import check_views
+from trainables.devices import device_faults
+from trainables.prediction import FEATURES
+
+WIDTH, WIDE = 3, 8
+"""So many times as many members as are asked for are computed through all views: what could be chosen in a resample; `--thorough`."""
+SEEN_BY = 4
+"""Trials that are asked how test photos differ, shared among the subtasks, one of each at least; the median decides."""
+Report = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class _Gathering:
+    """What all steps of one gathering need."""
+
+    prepared: Prepared
+    options: Options
+    targets: Sequence[Target]
+    subtasks: Mapping[Subtask, Sequence[Target]]
+    facts: CompetitionFacts
+    asked: AskedPhotos
+    tell: Report
+
+
+def gather(prepared: Prepared, options: Options | None = None, *, tell: Report = lambda text: None) -> Pools:
+    """Open the members for each subtask, and compute what a choice among them needs.
+
+    Args:
+        prepared: The competition's data.
+        options: What is asked for.
+        tell: Told what is being done.
+
+    Raises:
+        UserError: A number or name is out of range, the targets do not answer everything, or one has no finished trial.
+    """
+    options = Options() if options is None else options
+    _check(prepared, options)
+    targets = choose_targets(prepared.competition, options.targets)
+    subtasks = subtasks_of(prepared, targets)
+    facts = _facts(prepared, subtasks)
+    check_subtasks(list(subtasks), list(prepared.competition.submission.answers.values()), facts, options.together)
+    check_unjudged(prepared, list(subtasks), options.unjudged)
+    own = _Gathering(prepared, options, targets, subtasks, facts, _asked_photos(prepared), tell)
+    opened = _opened(own)
+    pools = {subtask: _pool(own, subtask, opened[subtask]) for subtask in subtasks}
+    tell("looking at labelled and test photos")
+    seen, looks_of = _seen(own, pools, opened), _looks(prepared, own.asked)
+    folds = options.folds(prepared.competition.split.n_folds)
+    return Pools(
+        facts=facts,
+        pools=pools,
+        labelled=_labelled(prepared, subtasks, facts.table),
+        test=own.asked,
+        joint=_joint_prior(own),
+        seen=seen,
+        looks=looks_of,
+        looked_at={
+            target.name: count_looks(prepared.paths, target.name, prepared.data_fingerprint(target), folds) for target in targets
+        },
+        costs=_costs(own, pools),
+        all_data=_all_data(own, pools) if options.all_data else None,
+    )
+
+
+def _check(prepared: Prepared, options: Options) -> None:
+    split = prepared.competition.split
+    faults = option_faults(options, n_folds=split.n_folds, split=split.name) + device_faults(options.device)
+    if faults:
+        raise UserError(*faults)
+    check_views(prepared.competition.views)
+
+
+def _facts(prepared: Prepared, subtasks: Mapping[Subtask, Sequence[Target]]) -> CompetitionFacts:
+    competition = prepared.competition
+    alike = "same_group_at_test" in competition.allows
+    return CompetitionFacts(
+        name=competition.name,
+        metric=competition.metric,
+        classes={task: competition.classes(task) for task in (*competition.tasks, LABEL)},
+        table=Composition.of(competition),
+        submission=competition.submission,
+        test_shares={
+            task: tuple(told[name] for name in competition.classes(task)) for task, told in competition.test_shares.items()
+        },
+        one_per_group=frozenset(task for task, one in competition.tasks.items() if alike and one.same_in_group),
+    )
+
+
+def _asked_photos(prepared: Prepared) -> AskedPhotos:
+    manifest = prepared.manifest
+    ids = tuple(manifest.image_ids[row] for row in manifest.rows("test"))
+    decoded = tuple(image_id for image_id in ids if image_id not in prepared.broken)
+    groups = dict(zip(manifest.image_ids, manifest.groups, strict=True))
+    return AskedPhotos(ids, decoded, tuple(groups[image_id] for image_id in decoded))
+
+
+def _labelled(prepared: Prepared, subtasks: Mapping[Subtask, Sequence[Target]], table: Composition) -> LabelledPhotos:
+    """The labels of every task that is answered, and of the composed label."""
+    tasks = dict.fromkeys([*table.tasks, *(subtask.task for subtask in subtasks), LABEL])
+    labels = {task: prepared.labels(_whole(prepared, task))[task].astype(np.int64) for task in tasks}
+    return LabelledPhotos(tuple(prepared.manifest.image_ids), labels, prepared.usable())
+
+
+def _whole(prepared: Prepared, task: str) -> Target:
+    """A task, or the label, as a target on all photos."""
+    competition = prepared.competition
+    composed = tuple((name, len(competition.classes(name))) for name in competition.composed)
+    return Target(task, {task: len(competition.classes(task))}, competition.metric, composed=composed)
+
+
+def _opened(own: _Gathering) -> dict[Subtask, list[OpenedMember]]:
+    """The members of each subtask: its trials, soups of them where asked for, and files from outside."""
+    prepared, options = own.prepared, own.options
+    folds = options.folds(prepared.competition.split.n_folds)
+    members = find_members(prepared, own.targets, folds=folds, study=options.study)
+    if options.all_data:
+        members = without_soups(prepared, members)
+    elif options.soup:
+        own.tell("averaging weights")
+        members = with_soups(prepared, members, fold=folds[0], device=options.device)
+    imported = {subtask: importing(prepared, subtask, its, folds, options.imports) for subtask, its in own.subtasks.items()}
+    answering = {one.member.imported for its in imported.values() for one in its}
+    idle = [name for name in dict.fromkeys(options.imports or ()) if name not in answering]
+    if idle:
+        listed = ", ".join(map(str, own.subtasks))
+        raise UserError(*(f"--imports {name}: it answers none of {listed}; leave it out" for name in idle))
+    return {
+        subtask: [*(one for target in its for one in members[target.name]), *imported[subtask]]
+        for subtask, its in own.subtasks.items()
+    }
+
+
+def _pool(own: _Gathering, subtask: Subtask, members: Sequence[OpenedMember]) -> Pool:
+    prepared, options, targets = own.prepared, own.options, own.subtasks[subtask]
+    own.tell(f"reading the predictions for {subtask}")
+    pool = load_pool(
+        prepared,
+        subtask,
+        targets,
+        members,
+        folds=options.folds(prepared.competition.split.n_folds),
+        views=prepared.competition.views_for(subtask.task),
+        n_whole=(WIDE if options.thorough else WIDTH) * max(options.sizes),
+        device=options.device,
+    )
+    return replace(
+        pool,
+        prior=_prior(prepared, targets[0], subtask, _fold(options)),
+        test_probs=() if subtask.where else _test_probs(own, pool, members),
+        unjudged=unjudged_of(prepared, subtask, options.unjudged),
+    )
+
+
+def _fold(options: Options) -> int:
+    """The fold that members did not learn from; all of them together learned from all photos."""
+    return ALL_DATA if options.fold == ALL_FOLDS else int(options.fold)
+
+
+def _prior(prepared: Prepared, target: Target, subtask: Subtask, fold: int) -> ClassShares:
+    taught, _ = prepared.rows(target, fold)
+    return tuple(prepared.priors(target, taught)[subtask.task].tolist())
+
+
+def _test_probs(own: _Gathering, pool: Pool, members: Sequence[OpenedMember]) -> tuple[NDArray[np.float16], ...]:
+    """What the models of the best trained member say of decoded test photos; the first alone where no class shares are estimated."""
+    if pool.best_trained is None or not own.asked.decoded:
+        return ()
+    best = next(one for one in members if one.name == pool.members[pool.best_trained].name)
+    trials = best.trials[:1] if own.options.plain else best.trials
+    complete(own.prepared, {trial: [IDENTITY] for trial in trials}, (TEST,), own.options.device)
+    return tuple(
+        align(own.asked.decoded, *kept.read(TEST, pool.subtask.task, IDENTITY), member=trial)
+        for trial, kept in zip(trials, best.predictions, strict=False)
+    )
+
+
+def _joint_prior(own: _Gathering) -> ClassShares:
+    """Of the photos that the members of the first fold learned from."""
+    target = _whole(own.prepared, LABEL)
+    taught, _ = own.prepared.rows(target, ALL_DATA if own.options.all_data else _fold(own.options))
+    return fit_joint(own.facts.table, own.prepared.labels(target)[LABEL][taught].astype(np.int64))
+
+
+def _seen(
+    own: _Gathering, pools: Mapping[Subtask, Pool], opened: Mapping[Subtask, Sequence[OpenedMember]]
+) -> tuple[Side, Side] | None:
+    """What the best trials of each subtask see in photos of the first fold, and in decoded test photos."""
+    if not own.asked.decoded:
+        return None
+    plain = {subtask: pool for subtask, pool in pools.items() if not subtask.where}
+    each = max(1, SEEN_BY // len(plain))
+    asked: dict[Subtask, list[OpenedMember]] = {}
+    for subtask, pool in plain.items():
+        by_name = {one.name: one for one in opened[subtask]}
+        asked[subtask] = [by_name[member.name] for member in pool.members[: pool.n_whole] if not member.imported][:each]
+    trials = {one.trials[0] for its in asked.values() for one in its}
+    complete(own.prepared, {trial: [IDENTITY] for trial in sorted(trials)}, (TEST,), own.options.device)
+    ids = shared_ids(list(plain.values()), without=tuple(own.prepared.broken))
+    groups = dict(zip(own.prepared.manifest.image_ids, own.prepared.manifest.groups, strict=True))
+
+    def side(part: str, some: Sequence[str]) -> Side:
+        blocks = {
+            f"{subtask.task}/{one.trials[0]}": _blocks(one, subtask.task, part, some)
+            for subtask, its in asked.items()
+            for one in its
+        }
+        return Side(some, [groups[image_id] for image_id in some], blocks)
+
+    return side(VALIDATION, ids), side(TEST, own.asked.decoded)
+
+
+def _blocks(one: OpenedMember, task: str, part: str, ids: Sequence[str]) -> tuple[Floats, ...]:
+    kept = one.predictions[0]
+    features, probs = (align(ids, *kept.read(part, head, IDENTITY), member=one.trials[0]) for head in (FEATURES, task))
+    return blocks_of(features, {task: probs})
+
+
+def _looks(prepared: Prepared, asked: AskedPhotos) -> tuple[Side, Side] | None:
+    """Light, colour and sharpness of labelled and of decoded test photos."""
+    if not asked.decoded:
+        return None
+    manifest, images = prepared.manifest, prepared.cache(prepared.competition.image_size).images
+    decoded = set(asked.decoded)
+    test = np.array([row for row in manifest.rows("test") if manifest.image_ids[row] in decoded], dtype=np.int64)
+
+    def side(rows: Ints) -> Side:
+        return Side(
+            [manifest.image_ids[row] for row in rows], [manifest.groups[row] for row in rows], {"looks": (looks(images, rows),)}
+        )
+
+    return side(_some(prepared, np.flatnonzero(prepared.usable()))), side(_some(prepared, test))
+
+
+def _some(prepared: Prepared, rows: Ints) -> Ints:
+    """The photos of every k-th group, in the order of names: no more are looked at than `ensemble.shift.permutation` would."""
+    names, place = np.unique(np.array([prepared.manifest.groups[row] for row in rows]), return_inverse=True)
+    step = max(1, -(-len(names) * 2 // MOST_PHOTOS))
+    kept: Ints = rows[place % step == 0]
+    return kept
+
+
+def _costs(own: _Gathering, pools: Mapping[Subtask, Pool]) -> dict[str, Cost]:
+    """What all members cost that have all views: none else can be chosen."""
+    if not (own.options.front or own.options.has_budget):
+        return {}
+    own.tell("measuring what members cost")
+    members = [member for pool in pools.values() for member in pool.members[: pool.n_whole] if not member.imported]
+    trials = sorted({trial for member in members for trial in member.trials})
+    return measure_costs(own.prepared, [folder_of(own.prepared.paths, trial) for trial in trials], device=own.options.device)
+
+
+def _all_data(own: _Gathering, pools: Mapping[Subtask, Pool]) -> AllData:
+    members = [member for pool in pools.values() for member in pool.members[: pool.n_whole]]
+    priors = {subtask: _prior(own.prepared, its[0], subtask, ALL_DATA) for subtask, its in own.subtasks.items()}
+    return AllData(siblings_on_all_data(own.prepared.paths, members), priors)

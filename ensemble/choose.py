@@ -1,0 +1,212 @@
+"""The choice: pools of all subtasks, as arrays with their ids -> a plan, and what is known of it. No file is read and no network runs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from competitions.labels import Composition
+from competitions.manifest import LABEL
+from ensemble.budget import within_budget
+from ensemble.fit_subtask import Decided, Shares, decide_subtask, known_shares, shares_json, told_shares
+from ensemble.label.cascade import Subtask
+from ensemble.label.choose import WayAccount, choose_way
+from ensemble.label.decode import Together, asks_joint, default_way
+from ensemble.make_plan import beside, make_plan
+from ensemble.options import Options
+from ensemble.parallel import in_processes
+from ensemble.plan.plan import EnsemblePlan
+from ensemble.plan.spec import Spec
+from ensemble.pool import Pools
+from ensemble.report import HONEST_SEED, asking, needed, say, unseen, verdict, weighing
+from ensemble.shift.adversarial_validation import Shift
+from ensemble.shift.check import look_elsewhere
+from ensemble.views.journal import tta_journal
+
+Report = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A plan and what is known about it.
+
+    Attributes:
+        plan: Who votes, and how.
+        scores: Per task, and for the composed `label`, what `ensemble.report.say` says.
+        image_ids: The N test photos that are to be answered, in the manifest's order.
+        forecast: Whether to expect the honest score on the test photos, and why (not).
+        journal: What was compared on the way: views, refinements, label decoders, members.
+        budget: Cost of members along the front, where it was asked for.
+        beside: Plans of what is always shown beside the exported one: `single`, the best trial of each subtask through one view, and
+            the `hard` and the `soft` vote of all views of the members, without refinements. Members vote in them themselves, whoever
+            votes for them in the plan.
+    """
+
+    plan: EnsemblePlan
+    scores: dict[str, dict[str, Any]]
+    image_ids: tuple[str, ...]
+    forecast: dict[str, Any] = field(default_factory=dict)
+    journal: dict[str, Any] = field(default_factory=dict)
+    budget: dict[str, Any] | None = None
+    beside: dict[str, EnsemblePlan] = field(default_factory=dict)
+
+
+def choose(pools: Pools, options: Options | None = None, *, tell: Report = lambda text: None, processes: int = 1) -> Choice:
+    """Let the best members for each subtask vote, refine what wins, and measure that choice.
+
+    Args:
+        pools: What was gathered for these options.
+        options: What is asked for.
+        tell: Told what is being done.
+        processes: Copies of this process that share the resamples (`ensemble.parallel`); the choice is the same with any number.
+
+    Raises:
+        UserError: Nothing keeps the budget, ways to vote cannot be compared, or a chosen member has no sibling that learned from all
+            photos.
+    """
+    options = Options() if options is None else options
+    with in_processes(processes):
+        tell("comparing labelled and test photos")
+        shift = look_elsewhere(pools)
+        decided: dict[Subtask, Decided] = {}
+        shares = {subtask: _shares(pools, subtask, shift, options) for subtask in pools.pools}
+        for subtask, pool in pools.pools.items():
+            tell(f"choosing for {subtask}")
+            decided[subtask] = decide_subtask(pools.facts, pool, options, shares[subtask])
+        budget = None
+        if options.front or options.has_budget:
+            decided, budget = within_budget(pools.costs, decided, options)
+        tell("comparing ways to the label")
+        together, default, accounts = _together(pools, decided, options)
+        own = make_plan(pools, decided, together)
+        scores = _say(pools, decided, own, together, default, _told(pools, options), tell)
+    return Choice(
+        plan=make_plan(pools, decided, together, all_data=pools.all_data, unjudged=True),
+        scores=scores,
+        image_ids=pools.test.image_ids,
+        forecast=_forecast(pools, decided, scores, shift),
+        journal=_journal(decided, accounts, shift),
+        budget=None if budget is None else budget.to_json(),
+        beside={name: make_plan(pools, others, default) for name, others in beside(decided).items()},
+    )
+
+
+def _shares(pools: Pools, subtask: Subtask, shift: Shift, options: Options) -> Shares:
+    """What is known of the test photos' class shares for a subtask."""
+    if options.plain:
+        return Shares()
+    why = "the test photos come from elsewhere" if shift.announced else None
+    return known_shares(pools, pools.pools[subtask], shift=why, method=options.estimator)
+
+
+def _say(
+    pools: Pools,
+    decided: Mapping[Subtask, Decided],
+    plan: EnsemblePlan,
+    together: Together,
+    default: Together,
+    told: Mapping[str, Shares],
+    tell: Report,
+) -> dict[str, dict[str, Any]]:
+    """What is known about each answer."""
+    scores, table = {}, pools.facts.table
+    for task in _answered(plan):
+        tell(f"honest score of {task}")
+        photos = asking(pools, decided, needed((together, default), table, list(decided), task), task)
+        if len(photos.labels):
+            weights = weighing(decided, photos, table, len(plan.known_classes[task]), told)
+            how: dict[str, Any] = {"metric": plan.metric, "weights": weights}
+            scores[task] = say(decided, photos, together, default, table, plan.known_classes, **how)
+            scores[task] |= {"verdict": verdict(scores[task]), "unseen": unseen(pools, photos)}
+    return scores
+
+
+def _together(
+    pools: Pools, decided: Mapping[Subtask, Decided], options: Options
+) -> tuple[Together, Together, tuple[WayAccount, ...]]:
+    """How the subtasks come to the label, how they would without comparing, and what was compared."""
+    subtasks, table = list(decided), pools.facts.table
+    default = Together(default_way(subtasks, table))
+    classes = {subtask.task: pools.facts.classes[subtask.task] for subtask in subtasks}
+    joint = pools.joint
+    if options.together is not None:
+        return Together(options.together, joint if asks_joint(options.together, subtasks, table) else None), default, ()
+    photos = asking(pools, decided, _label_subtasks(subtasks, table), LABEL)
+    if options.plain or len(table.tasks) < 2 or len(np.unique(photos.groups)) < 2:
+        return default, default, ()
+    choices = {subtask: decided[subtask].selector.at(photos.seats[subtask]) for subtask in photos.seats}
+    weights = weighing(decided, photos, table, table.n_classes, _told(pools, options))
+    how: dict[str, Any] = {"metric": pools.facts.metric, "seed": HONEST_SEED, "joint": joint, "class_weights": weights}
+    together, accounts = choose_way(choices, table, classes, photos.labels, photos.groups, **how)
+    return together, default, accounts
+
+
+def _told(pools: Pools, options: Options) -> dict[str, Shares]:
+    return {} if options.plain else told_shares(pools.facts)
+
+
+def _label_subtasks(subtasks: Sequence[Subtask], table: Composition) -> tuple[Subtask, ...]:
+    inside = [subtask for subtask in subtasks if subtask.task in (*table.tasks, LABEL)]
+    routers = {router for subtask in inside for router, _ in subtask.where}
+    return tuple(subtask for subtask in subtasks if subtask in inside or subtask.task in routers)
+
+
+def _answered(plan: EnsemblePlan) -> list[str]:
+    """Every task the plan answers, and the label."""
+    return list(dict.fromkeys([*plan.composition.tasks, *(e.task for e in plan.tasks if e.task != LABEL), LABEL]))
+
+
+def _forecast(
+    pools: Pools, decided: Mapping[Subtask, Decided], scores: Mapping[str, Mapping[str, Any]], shift: Shift
+) -> dict[str, Any]:
+    """The honest score as a forecast for the test photos, with what it rests on."""
+    return {
+        "scores": {task: found["honest"] for task, found in scores.items()},
+        "unseen": {task: found["unseen"] for task, found in scores.items() if found["unseen"]},
+        "metric": pools.facts.metric,
+        "holds": not shift.announced and any(found["honest"] for found in scores.values()),
+        "words": _expect(shift, scores),
+        "shift": shift.to_json(),
+        "test_shares": shares_json({str(subtask): one.shares for subtask, one in decided.items()}),
+        "validation_looked_at": dict(pools.looked_at),
+    }
+
+
+def _expect(shift: Shift, scores: Mapping[str, Mapping[str, Any]]) -> str:
+    if shift.announced:
+        return f"the forecast does not hold: {shift.words}"
+    if not any(found["honest"] for found in scores.values()):
+        return f"there is no forecast: an honest score needs labelled photos of at least two groups; {shift.words}"
+    blind = [f"{task} ({len(found['unseen'])})" for task, found in scores.items() if found["unseen"]]
+    weighed = [task for task, found in scores.items() if found["weighed"]]
+    how = f" (of {', '.join(weighed)}: at the test photos' class shares)" if weighed else ""
+    but = f", but for classes that no photo compared shows: {', '.join(blind)}" if blind else ""
+    return f"expect the honest score{how}, give or take{but}; {shift.words}"
+
+
+def _journal(decided: Mapping[Subtask, Decided], accounts: Sequence[WayAccount], shift: Shift) -> dict[str, Any]:
+    subtasks = {}
+    for subtask, one in decided.items():
+        candidates, spec = one.selector.candidates, one.plain.on()
+        grouped = len(np.unique(candidates.groups[candidates.labels >= 0])) > 1
+        searched = len(candidates.views) > 1 and spec.stacking is None and grouped
+        looking = [m for m in spec.members if not one.pool.members[m].imported] if searched else []
+        tta = tta_journal(candidates, candidates.sample(), spec, seed=HONEST_SEED) if searched else None
+        alone = {
+            candidates.members[m]: tta_journal(candidates, candidates.sample(), _alone(spec, m), seed=HONEST_SEED).to_json()
+            for m in looking
+        }
+        subtasks[str(subtask)] = {
+            "members_compared": len(one.pool.members),
+            "tta": None if tta is None else tta.to_json(),
+            "tta_of_members": alone,
+            "refinements": [account.to_json() for account in one.accounts],
+            "tournament": None if one.tournament is None else one.tournament.to_json(),
+        }
+    return {"places": subtasks, "together": [account.to_json() for account in accounts], "shift": shift.to_json()}
+
+
+def _alone(spec: Spec, member: int) -> Spec:
+    """One of the members, through all views, without the others."""
+    return Spec(tuple(voter for voter in spec.voters if voter[0] == member), spec.rule)
