@@ -22,8 +22,9 @@ from competitions.prepare import Prepared
 from competitions.targets import Target, choose_targets
 from ensemble.align import align
 from ensemble.label.cascade import Subtask
-from ensemble.label.joint_prior import fit_joint
+from ensemble.label.decoders import fit_joint
 from ensemble.options import ALL_FOLDS, Options, check_subtasks, option_faults
+from ensemble.plan.plan import SubmissionForm
 from ensemble.pool import IDENTITY, AllData, AskedPhotos, ClassShares, CompetitionFacts, LabelledPhotos, Pool, Pools
 from ensemble.selection.pareto import Cost
 from ensemble.shift.adversarial_validation import blocks_of
@@ -107,13 +108,13 @@ def _check(prepared: Prepared, options: Options) -> None:
 
 def _facts(prepared: Prepared, subtasks: Mapping[Subtask, Sequence[Target]]) -> CompetitionFacts:
     competition = prepared.competition
-    alike = "same_group_at_test" in competition.allows
+    form, alike = competition.submission, "same_group_at_test" in competition.allows
     return CompetitionFacts(
         name=competition.name,
         metric=competition.metric,
         classes={task: competition.classes(task) for task in (*competition.tasks, LABEL)},
         table=Composition.of(competition),
-        submission=competition.submission,
+        submission=SubmissionForm(form.id_column, tuple(form.answers.items()), form.values),
         test_shares={
             task: tuple(told[name] for name in competition.classes(task)) for task, told in competition.test_shares.items()
         },

@@ -141,14 +141,14 @@ class Bundle:
             if progress:
                 progress(start + len(chunk), len(names))
         labels, turning = self._answer(parts, np.concatenate(near, axis=1), names, groups)
-        others = tuple(e.task for e in self.plan.tasks if e.quota is not None and e.quota_for(names) is None)
+        others = tuple(e.task for e in self.plan.tasks if e.spec.quota is not None and e.quota_for(names) is None)
         alone = tuple(dict.fromkeys(e.task for e in self.plan.tasks if _lacks_groups(e, names, groups)))
         return Answers(names, labels, broken, int(turning.sum()), int((~known).sum()), others, alone)
 
     @property
     def _keeps_shares(self) -> bool:
         """Whether an answer needs the shares of all photos, and not their labels alone."""
-        return self.plan.together is not None or any(ensemble.decides_together for ensemble in self.plan.tasks)
+        return not self.plan.decodes_by_default or any(ensemble.decides_together for ensemble in self.plan.tasks)
 
     def _answer(
         self, parts: Sequence[Sequence[Vote]], near: Bools, names: Sequence[str], groups: Sequence[str] | None
@@ -161,17 +161,17 @@ class Bundle:
             if self._keeps_shares:
                 whole = Vote(labels, np.concatenate([part[number].shares for part in parts]))
                 quota = ensemble.quota_for(names)
-                whole = decide_together(whole, names, groups, same_group=ensemble.same_group, quota=quota)
-                turning |= together_may_turn(near[number], whole, ensemble, groups, same_group=ensemble.same_group, quota=quota)
+                whole = decide_together(whole, names, groups, same_group=ensemble.spec.same_group, quota=quota)
+                turning |= together_may_turn(
+                    near[number], whole, ensemble.spec, groups, same_group=ensemble.spec.same_group, quota=quota
+                )
             else:  # labels are all that is looked at, so these shares are never read
                 whole = Vote(labels, np.zeros((len(labels), len(ensemble.classes))))
             votes.append(whole)
         answers = answer_subtasks(self.plan, votes)
-        if self.plan.together is not None and not all(map(counts, self.plan.tasks)):
-            subtasks = [ensemble.subtask for ensemble in self.plan.tasks]
-            turning |= label_may_turn(
-                self.plan.together, self.plan.composition, subtasks, votes, self.plan.known_classes, answers[LABEL]
-            )
+        if not self.plan.decodes_by_default and not all(counts(ensemble.spec) for ensemble in self.plan.tasks):
+            plan = self.plan
+            turning |= label_may_turn(plan.decoder, plan.composition, plan.subtasks, votes, plan.known_classes, answers[LABEL])
         return {task: vote.labels for task, vote in answers.items()}, turning
 
     def _known_to_imports(self, names: Sequence[str]) -> NDArray[np.bool_]:
@@ -223,9 +223,9 @@ class Bundle:
         self, ensemble: TaskEnsemble, probs: Mapping[tuple[str, str, str], Rows], names: Sequence[str]
     ) -> tuple[Vote, Bools]:
         rows = voter_rows(ensemble, probs, names)
-        vote = decide_by(ensemble, rows)
+        vote = decide_by(ensemble.spec, rows)
         exact = [voter.member in self.plan.imports for voter in ensemble.voters]
-        return vote, may_turn(ensemble, rows, vote, exact, steepness(ensemble))
+        return vote, may_turn(ensemble.spec, rows, vote, exact, steepness(ensemble.spec))
 
     def _run(self, model: Model, images: NDArray[np.uint8]) -> Probs:
         torch.set_num_threads(model.config.threads)
@@ -292,7 +292,7 @@ def predict_to_file(
             *(f"{name} names a column of the table that --ids gives, and would have no effect; give --ids" for name in idle)
         )
     bundle = open_bundle(folder, device)
-    if group_column and not any(ensemble.same_group for ensemble in bundle.plan.tasks):
+    if group_column and not any(ensemble.spec.same_group for ensemble in bundle.plan.tasks):
         raise UserError("--group-column would have no effect: this bundle answers photo by photo; leave it out")
     table = read_ids(ids, bundle.plan.submission.id_column, path_column, group_column) if ids else None
     wanted, subtasks, groups = (None, None, None) if table is None else (table.ids, table.paths, table.groups)
@@ -319,7 +319,7 @@ def predict_to_file(
 
 
 def _lacks_groups(ensemble: TaskEnsemble, names: Sequence[str], groups: Sequence[str] | None) -> bool:
-    return ensemble.same_group is not None and groups is None and ensemble.quota_for(names) is None
+    return ensemble.spec.same_group is not None and groups is None and ensemble.quota_for(names) is None
 
 
 def _priors(plan: EnsemblePlan, trial: str, facts: Mapping[str, Any]) -> dict[str, NDArray[np.float16]]:

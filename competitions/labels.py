@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.competition import Competition
 from competitions.manifest import SEPARATOR
 from system.errors import UserError
+
+if TYPE_CHECKING:  # whoever opens a bundle reads no competition
+    from competitions.competition import Competition
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.floating[Any]]
@@ -34,7 +36,7 @@ class Composition:
     classes: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def of(cls, competition: Competition) -> "Composition":
+    def of(cls, competition: "Competition") -> "Composition":
         """The table a competition asks for."""
         return cls(competition.composed, tuple(competition.classes(task) for task in competition.composed))
 

@@ -11,8 +11,8 @@ from competitions.manifest import LABEL
 from ensemble.budget import within_budget
 from ensemble.fit_subtask import Decided, Shares, decide_subtask, known_shares, shares_json, told_shares
 from ensemble.label.cascade import Subtask
-from ensemble.label.choose import WayAccount, choose_way
-from ensemble.label.decode import Together, asks_joint, default_way
+from ensemble.label.choose import DecoderAccount, choose_decoder
+from ensemble.label.decode import LabelDecoder, asks_joint, default_decoder
 from ensemble.make_plan import beside, make_plan
 from ensemble.options import Options
 from ensemble.parallel import in_processes
@@ -104,8 +104,8 @@ def _say(
     pools: Pools,
     decided: Mapping[Subtask, Decided],
     plan: EnsemblePlan,
-    together: Together,
-    default: Together,
+    together: LabelDecoder,
+    default: LabelDecoder,
     told: Mapping[str, Shares],
     tell: Report,
 ) -> dict[str, dict[str, Any]]:
@@ -124,21 +124,21 @@ def _say(
 
 def _together(
     pools: Pools, decided: Mapping[Subtask, Decided], options: Options
-) -> tuple[Together, Together, tuple[WayAccount, ...]]:
+) -> tuple[LabelDecoder, LabelDecoder, tuple[DecoderAccount, ...]]:
     """How the subtasks come to the label, how they would without comparing, and what was compared."""
     subtasks, table = list(decided), pools.facts.table
-    default = Together(default_way(subtasks, table))
+    default = LabelDecoder(default_decoder(subtasks, table))
     classes = {subtask.task: pools.facts.classes[subtask.task] for subtask in subtasks}
     joint = pools.joint
     if options.together is not None:
-        return Together(options.together, joint if asks_joint(options.together, subtasks, table) else None), default, ()
+        return LabelDecoder(options.together, joint if asks_joint(options.together, subtasks, table) else None), default, ()
     photos = asking(pools, decided, _label_subtasks(subtasks, table), LABEL)
     if options.plain or len(table.tasks) < 2 or len(np.unique(photos.groups)) < 2:
         return default, default, ()
     choices = {subtask: decided[subtask].selector.at(photos.seats[subtask]) for subtask in photos.seats}
     weights = weighing(decided, photos, table, table.n_classes, _told(pools, options))
     how: dict[str, Any] = {"metric": pools.facts.metric, "seed": HONEST_SEED, "joint": joint, "class_weights": weights}
-    together, accounts = choose_way(choices, table, classes, photos.labels, photos.groups, **how)
+    together, accounts = choose_decoder(choices, table, classes, photos.labels, photos.groups, **how)
     return together, default, accounts
 
 
@@ -185,7 +185,7 @@ def _expect(shift: Shift, scores: Mapping[str, Mapping[str, Any]]) -> str:
     return f"expect the honest score{how}, give or take{but}; {shift.words}"
 
 
-def _journal(decided: Mapping[Subtask, Decided], accounts: Sequence[WayAccount], shift: Shift) -> dict[str, Any]:
+def _journal(decided: Mapping[Subtask, Decided], accounts: Sequence[DecoderAccount], shift: Shift) -> dict[str, Any]:
     subtasks = {}
     for subtask, one in decided.items():
         candidates, spec = one.selector.candidates, one.plain.on()

@@ -5,13 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from ensemble.align import Voter
 from ensemble.fit_subtask import Decided
 from ensemble.label.cascade import Subtask
-from ensemble.label.decode import Together, asked_subtasks, default_way
+from ensemble.label.decode import LabelDecoder, asked_subtasks
 from ensemble.metric_sums import vote_score
 from ensemble.plan.plan import EnsemblePlan
-from ensemble.plan.spec import Spec
+from ensemble.plan.spec import NamedSpec, Spec
 from ensemble.plan.task_ensemble import TaskEnsemble, photos_name
 from ensemble.pool import IDENTITY, AllData, Member, Pool, Pools
 from ensemble.scoring.gain import Gain
@@ -24,7 +23,7 @@ Row = tuple[float, ...]
 def make_plan(
     pools: Pools,
     decided: Mapping[Subtask, Decided],
-    together: Together,
+    together: LabelDecoder,
     *,
     all_data: AllData | None = None,
     unjudged: bool = False,
@@ -65,8 +64,7 @@ def make_plan(
         for at, one in enumerate(decided.values()):
             tasks[at], joined = _with_unjudged(tasks[at], one.pool.unjudged)
             imports |= joined
-    kept = None if together.way == default_way(list(decided), facts.table) else together
-    return EnsemblePlan(facts.name, facts.metric, tuple(tasks), facts.table, facts.submission, imports, kept)
+    return EnsemblePlan(facts.name, facts.metric, tuple(tasks), facts.table, facts.submission, imports, together)
 
 
 def beside(decided: Mapping[Subtask, Decided]) -> dict[str, dict[Subtask, Decided]]:
@@ -114,34 +112,36 @@ def named(
     return TaskEnsemble(
         task=pool.subtask.task,
         classes=classes,
-        voters=tuple(Voter(handed[voter.member], voter.view) for voter in voters),
+        spec=NamedSpec(
+            voters=tuple((handed[member], view) for member, view in voters),
+            rule=spec.rule,
+            weights=weights,
+            stacking=spec.stacking,
+            calibration={handed[member_of[m].name]: fitted for m, fitted in spec.calibration.items()},
+            correction=spec.correction,
+            offsets=spec.offsets,
+            same_group=spec.same_group,
+            quota=spec.quota,
+        ),
         prior=tuple(float(share) for share in prior),
-        rule=spec.rule,
         tie_rule=RULES[spec.rule].tie_rule,
-        weights=weights,
         score=score,
         where=pool.subtask.where,
         models=models,
-        calibration={handed[member_of[m].name]: fitted for m, fitted in spec.calibration.items()},
-        correction=spec.correction,
-        stacking=spec.stacking,
-        offsets=spec.offsets,
-        same_group=spec.same_group,
-        quota=spec.quota,
         quota_of=None if spec.quota is None else photos_name(test),
         accounts=tuple(account.to_json() for account in accounts),
     )
 
 
-def _voters(pool: Pool, spec: Spec) -> tuple[list[Voter], tuple[float, ...] | tuple[Row, ...] | None]:
+def _voters(pool: Pool, spec: Spec) -> tuple[list[tuple[str, str]], tuple[float, ...] | tuple[Row, ...] | None]:
     """The voters by name, and their weights; `None` where all are alike."""
     given: Weights = spec.weights
-    rows: dict[Voter, Row] = {}
+    rows: dict[tuple[str, str], Row] = {}
     for at, (member, view) in enumerate(spec.voters):
         weight = 1.0 if given is None else given[at]
         row = tuple(map(float, weight)) if isinstance(weight, Sequence) else (float(weight),)
         one = pool.members[member]
-        voter = Voter(one.name, IDENTITY if one.imported else pool.candidates.views[view])
+        voter = one.name, IDENTITY if one.imported else pool.candidates.views[view]
         rows[voter] = tuple(a + b for a, b in zip(rows[voter], row, strict=True)) if voter in rows else row
     if given is None and len(rows) == len(spec.voters):
         return list(rows), None
@@ -159,13 +159,14 @@ def _with_unjudged(ensemble: TaskEnsemble, files: Sequence[tuple[str, str]]) -> 
     joining = [(member, name) for member, name in files if member not in ensemble.members]
     if not joining:
         return ensemble, {}
-    weights = (1.0,) * len(ensemble.voters) if ensemble.weights is None else ensemble.weights
+    spec = ensemble.spec
+    weights = (1.0,) * len(spec.voters) if spec.weights is None else spec.weights
     own = [weight for weight in weights if isinstance(weight, int | float)]
-    if ensemble.stacking is not None or len(own) < len(weights):
+    if spec.stacking is not None or len(own) < len(weights):
         raise UserError("--unjudged files need a vote with one weight per voter; give --vote hard, soft, weighted or greedy-hard")
     each = sum(own) / len(ensemble.members)
-    voters = (*ensemble.voters, *(Voter(member, IDENTITY) for member, _ in joining))
-    return replace(ensemble, voters=voters, weights=(*own, *[each] * len(joining))), dict(joining)
+    voters = (*spec.voters, *((member, IDENTITY) for member, _ in joining))
+    return replace(ensemble, spec=replace(spec, voters=voters, weights=(*own, *[each] * len(joining)))), dict(joining)
 
 
 def _check_siblings(competition: str, members: Sequence[Member], all_data: AllData) -> None:

@@ -7,8 +7,8 @@ from typing import Literal
 
 from competitions.manifest import LABEL
 from ensemble.label.cascade import Subtask, subtask_faults
-from ensemble.label.decode import asked_subtasks, ways
-from ensemble.label.together_ways import TOGETHER
+from ensemble.label.decode import asked_subtasks, label_decoders
+from ensemble.label.decoders import LABEL_DECODERS
 from ensemble.pool import CompetitionFacts
 from ensemble.postprocess.label_shift import ESTIMATORS
 from ensemble.selection.strategies import STRATEGIES
@@ -36,7 +36,7 @@ class Options:
         imports: Names of files from outside that vote; those that answer every photo of the fold for `None`.
         unjudged: Names of files from outside with answers for the test photos alone: they vote as the most junior, each with the weight
             of one member, and no score knows them.
-        together: One of `ensemble.label.decode.TOGETHER`: how the tasks' answers become the label; for `None` as they always did, unless
+        together: One of `LABEL_DECODERS`: how the tasks' answers become the label; for `None` as they always did, unless
             another way wins.
         thorough: Compare every way, over a wider pool.
         plain: No refinements: the votes as they are.
@@ -103,7 +103,9 @@ def option_faults(options: Options, *, n_folds: int, split: str) -> list[str]:
         if options.plain and options.estimator != EM
         else []
     )
-    faults += [] if options.together in (None, *TOGETHER) else [unknown("way to the label", options.together, TOGETHER)]
+    faults += (
+        [] if options.together in (None, *LABEL_DECODERS) else [unknown("way to the label", options.together, LABEL_DECODERS)]
+    )
     if options.fold != ALL_FOLDS and not 0 <= int(options.fold) < n_folds:
         faults.append(f"fold must be 0..{n_folds - 1} or all, got {options.fold}")
     if options.fold == ALL_FOLDS and n_folds < 2:
@@ -151,7 +153,7 @@ def check_subtasks(subtasks: Sequence[Subtask], answers: Sequence[str], facts: C
         UserError: With every fault.
     """
     table, tasks = facts.table, [task for task in facts.classes if task != LABEL]
-    there = ways(subtasks, table)
+    there = label_decoders(subtasks, table)
     answered = {subtask.task for subtask in subtasks}
     wanted = {task for task in answers if task != LABEL and task not in table.tasks}
     if not there:

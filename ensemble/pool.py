@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.competition import Submission
 from competitions.labels import Composition
 from ensemble.label.cascade import Subtask
+from ensemble.plan.plan import SubmissionForm
 from ensemble.selection.candidates import Candidates
 from ensemble.selection.pareto import Cost
 from ensemble.shift.permutation import Side
@@ -95,7 +95,7 @@ class CompetitionFacts:
     metric: str
     classes: Mapping[str, tuple[str, ...]]
     table: Composition
-    submission: Submission
+    submission: SubmissionForm
     test_shares: Mapping[str, ClassShares] = field(default_factory=dict)
     one_per_group: frozenset[str] = frozenset()
 

@@ -12,7 +12,7 @@ from competitions.labels import Composition, decompose, decompose_probs
 from competitions.manifest import LABEL
 from ensemble.fit_subtask import Decided, Shares, class_weights
 from ensemble.label.cascade import Subtask, answer_tasks
-from ensemble.label.decode import Together, answer_together, asked_subtasks
+from ensemble.label.decode import LabelDecoder, asked_subtasks, decode_votes
 from ensemble.label.decoders import ROUTES
 from ensemble.pool import Pools
 from ensemble.scoring.gain import Judge
@@ -92,7 +92,7 @@ def unseen(pools: Pools, options: Asking) -> list[str]:
     return [pools.facts.classes[options.task][number] for number in sorted(there)]
 
 
-def needed(ways: Sequence[Together], table: Composition, subtasks: Sequence[Subtask], task: str) -> tuple[Subtask, ...]:
+def needed(ways: Sequence[LabelDecoder], table: Composition, subtasks: Sequence[Subtask], task: str) -> tuple[Subtask, ...]:
     """The places whose votes decide a task, or the label, in one of these ways."""
     found: set[Subtask] = set()
     inside = (*table.tasks, LABEL)
@@ -109,7 +109,7 @@ def needed(ways: Sequence[Together], table: Composition, subtasks: Sequence[Subt
 def answering(
     choosings: Mapping[Subtask, Selector],
     options: Asking,
-    together: Together,
+    together: LabelDecoder,
     table: Composition,
     classes: Mapping[str, Sequence[str]],
 ) -> Choose:
@@ -118,7 +118,7 @@ def answering(
 
     def answer(subtasks: Sequence[Subtask], votes: Sequence[Vote]) -> Vote:
         if options.task in (*table.tasks, LABEL) and _answers_label(subtasks, table):
-            return answer_together(together, table, subtasks, votes, classes)[options.task]
+            return decode_votes(together, table, subtasks, votes, classes)[options.task]
         return answer_tasks(subtasks, votes, classes)[options.task]
 
     return choose_together(choices, answer)
@@ -127,8 +127,8 @@ def answering(
 def say(
     decided: Mapping[Subtask, Decided],
     options: Asking,
-    together: Together,
-    default: Together,
+    together: LabelDecoder,
+    default: LabelDecoder,
     table: Composition,
     classes: Mapping[str, Sequence[str]],
     *,
@@ -148,7 +148,7 @@ def say(
         weights: Of the answer's classes, in every score (`weighing`).
     """
 
-    def choice(of: Mapping[Subtask, Selector], how: Together = together) -> Choose:
+    def choice(of: Mapping[Subtask, Selector], how: LabelDecoder = together) -> Choose:
         return answering(of, options, how, table, classes)
 
     own = {subtask: decided[subtask] for subtask in options.seats}

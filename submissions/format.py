@@ -7,22 +7,37 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.competition import Submission
 from submissions.tables import SHOWN, Ints, class_numbers, id_faults, read_table, some
 from system.errors import UserError, unknown
 from system.files import replace_bytes
+
+
+class Form(Protocol):
+    """The form of the file: of a competition that is read, or of an exported plan."""
+
+    @property
+    def id_column(self) -> str:
+        """The header of the photo's id."""
+
+    @property
+    def answers(self) -> Mapping[str, str] | tuple[tuple[str, str], ...]:
+        """Header -> task, or `label`, in the order of the columns."""
+
+    @property
+    def values(self) -> Literal["name", "index"]:
+        """Whether a class is written as its name or its number."""
 
 
 class Asked(Protocol):
     """Whatever knows the form of the file: a `Competition`, or an exported plan."""
 
     @property
-    def submission(self) -> Submission:
+    def submission(self) -> Form:
         """Id column, headers with their task, and how classes are written."""
 
     def classes(self, task: str) -> tuple[str, ...]:
@@ -41,16 +56,16 @@ def write_submission(path: Path, competition: Asked, image_ids: Sequence[str], a
     Raises:
         UserError: Naming every fault: an answer missing, too short, not a class; an id empty or twice; no photo at all.
     """
-    form = competition.submission
+    form, wanted = competition.submission, dict(competition.submission.answers)
     faults = id_faults(image_ids)
-    for task in dict.fromkeys(form.answers.values()):
+    for task in dict.fromkeys(wanted.values()):
         faults += _answer_faults(task, answers.get(task), image_ids, competition.classes(task))
     if faults:
         raise UserError(*faults)
-    columns = [_written(answers[task], competition.classes(task), form.values) for task in form.answers.values()]
+    columns = [_written(answers[task], competition.classes(task), form.values) for task in wanted.values()]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([form.id_column, *form.answers])
+    writer.writerow([form.id_column, *wanted])
     writer.writerows(zip(image_ids, *columns, strict=True))
     replace_bytes(path, text.getvalue().encode())
 
@@ -66,8 +81,8 @@ def read_submission(path: Path, competition: Asked) -> tuple[tuple[str, ...], di
     Raises:
         UserError: Naming every fault: columns missing or unknown, cells missing, ids twice, classes that do not exist.
     """
-    form = competition.submission
-    asked = [form.id_column, *form.answers]
+    form, wanted = competition.submission, dict(competition.submission.answers)
+    asked = [form.id_column, *wanted]
     header, rows, torn = read_table(path)
     faults = [f"column {name!r} is missing (asked for: {', '.join(asked)})" for name in asked if name not in header]
     faults += [unknown("column", name, asked) for name in dict.fromkeys(header) if name not in asked]
@@ -77,7 +92,7 @@ def read_submission(path: Path, competition: Asked) -> tuple[tuple[str, ...], di
     if form.id_column in header:
         faults += id_faults(image_ids)
     answers: dict[str, Ints] = {}
-    for name, task in form.answers.items():
+    for name, task in wanted.items():
         if name not in columns:
             continue
         numbers, wrong = class_numbers(columns[name], competition.classes(task), form.values)

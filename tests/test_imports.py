@@ -99,6 +99,16 @@ def test_the_choice_knows_no_ledger() -> None:
     assert not wrong, broken("ensemble/ turns arrays with ids into a plan; what reads the ledger stands in bundle/", wrong)
 
 
+def test_who_opens_a_bundle_loads_what_prediction_needs(tmp_path: Path) -> None:
+    names = f"' '.join(n for n in sys.modules if n.split('.')[0] in {tuple(LEVELS)})"
+    code = f"import bundle.predict\nopen('own', 'w').write({names})"
+    loaded = loaded_by(code, tmp_path)
+    assert not loaded & {"pydantic", "pandas", "ray"}
+    modules = (tmp_path / "own").read_text().split()
+    assert "ensemble.plan.plan" in modules
+    assert len(modules) <= 60, sorted(modules)
+
+
 def test_folders_that_do_not_train_load_nothing_heavy(tmp_path: Path) -> None:
     own = (*WITHOUT_TRAINING, "search_spaces")
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in MODULES if path.relative_to(ROOT).parts[0] in own]

@@ -10,10 +10,8 @@ from typing import Any
 
 from competitions.labels import Composition
 from ensemble.label.cascade import Subtask
-from ensemble.label.decode import Together, asks_joint, default_way, route_votes, ways
-from ensemble.label.decoders import Said, routes
-from ensemble.label.joint_prior import fit_joint
-from ensemble.label.together_ways import TOGETHER
+from ensemble.label.decode import LabelDecoder, asks_joint, default_decoder, label_decoders, route_votes
+from ensemble.label.decoders import LABEL_DECODERS, SubtaskVotes, fit_joint, routes
 from ensemble.resampling import Groups
 from ensemble.scoring.gain import Gain, Judge
 from ensemble.votes import Choose, Ints, Vote
@@ -22,11 +20,11 @@ N_RESAMPLES = 50
 
 
 @dataclass(frozen=True)
-class WayAccount:
+class DecoderAccount:
     """What one way scored on groups that did not choose, and what it won over the default, in the metric's unit.
 
     Attributes:
-        way: One of `together_ways.TOGETHER`.
+        way: One of `together_ways.LABEL_DECODERS`.
         score: Its score on the composed label, greater is better.
         gain: Its score less the default's; 0 for the default itself.
         low: Where the 90 % interval of the gain begins; to be taken a way needs a wider one above 0, by Bonferroni.
@@ -46,7 +44,7 @@ class WayAccount:
         return asdict(self)
 
 
-def choose_way(
+def choose_decoder(
     choices: Mapping[Subtask, Choose],
     table: Composition,
     classes: Mapping[str, Sequence[str]],
@@ -58,7 +56,7 @@ def choose_way(
     joint: Sequence[float] | None = None,
     n_resamples: int = N_RESAMPLES,
     class_weights: Sequence[float] | None = None,
-) -> tuple[Together, tuple[WayAccount, ...]]:
+) -> tuple[LabelDecoder, tuple[DecoderAccount, ...]]:
     """The way in which these places answer the label, and an account of every way they allow, the default first.
 
     Args:
@@ -80,17 +78,17 @@ def choose_way(
     Raises:
         UserError: No route leads from these places to the label, there are fewer than two groups with labels, or the metric is unknown.
     """
-    default, names = default_way(list(choices), table), ways(list(choices), table)
+    default, names = default_decoder(list(choices), table), label_decoders(list(choices), table)
     if len(names) == 1:
-        return Together(default, _joint(default, choices, table, labels, joint)), ()
+        return LabelDecoder(default, _joint(default, choices, table, labels, joint)), ()
     judge = Judge(labels, groups, metric=metric, seed=seed, n_resamples=n_resamples, class_weights=class_weights)
     before, *others = judge.results_of_several(_all_ways(names, choices, table, classes, labels, joint))
     gains = [judge.compare(name, before, after, n_compared=len(others)) for name, after in zip(names[1:], others, strict=True)]
     best = max((gain for gain in gains if gain.kept), key=lambda gain: gain.after, default=None)
     chosen = default if best is None else best.step
-    first = WayAccount(default, gains[0].before, 0.0, 0.0, 0.0, chosen == default)
+    first = DecoderAccount(default, gains[0].before, 0.0, 0.0, 0.0, chosen == default)
     accounts = (first, *(_account(gain, chosen) for gain in gains))
-    return Together(chosen, _joint(chosen, choices, table, labels, joint)), accounts
+    return LabelDecoder(chosen, _joint(chosen, choices, table, labels, joint)), accounts
 
 
 def _all_ways(
@@ -110,8 +108,8 @@ def _all_ways(
 
         def decide(others: Ints) -> Sequence[Vote]:
             votes = {subtask: decision(others) for subtask, decision in decisions.items()}
-            found = route_votes(Said(table, votes, classes, prior), there)
-            return [TOGETHER[name].decide([found[route] for route in TOGETHER[name].takes(there)]) for name in names]
+            found = route_votes(SubtaskVotes(table, votes, classes, prior), there)
+            return [LABEL_DECODERS[name].decide([found[route] for route in LABEL_DECODERS[name].takes(there)]) for name in names]
 
         return decide
 
@@ -126,5 +124,5 @@ def _joint(
     return fit_joint(table, labels) if joint is None else tuple(joint)
 
 
-def _account(gain: Gain, chosen: str) -> WayAccount:
-    return WayAccount(gain.step, gain.after, gain.gain, gain.low, gain.high, gain.step == chosen)
+def _account(gain: Gain, chosen: str) -> DecoderAccount:
+    return DecoderAccount(gain.step, gain.after, gain.gain, gain.low, gain.high, gain.step == chosen)

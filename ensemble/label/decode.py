@@ -5,15 +5,14 @@ probabilities `(N, C)`, and the tasks follow from it; either way label and tasks
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from competitions.labels import Composition, decompose, decompose_probs
 from competitions.manifest import LABEL
 from ensemble.label.cascade import Subtask, subtask_faults
-from ensemble.label.decoders import ROUTES, Said, routes
-from ensemble.label.together_ways import TOGETHER
-from ensemble.plan.schema import Fields, form_faults
+from ensemble.label.decoders import LABEL_DECODERS, ROUTES, SubtaskVotes, routes
+from ensemble.plan.reader import WRITTEN
 from ensemble.votes import Vote
 from system.errors import UserError, unknown
 
@@ -21,32 +20,20 @@ EXPERTS = "experts"
 
 
 @dataclass(frozen=True)
-class Together:
-    """How a plan's places answer the label together.
+class LabelDecoder:
+    """How the votes of several subtasks become one vote per task and on the label.
 
     Attributes:
-        way: One of `TOGETHER`.
+        way: One of `LABEL_DECODERS`.
         joint: C shares of the composed classes among the training photos, where the route `experts` has a say; `None` elsewhere.
     """
 
     way: str
-    joint: tuple[float, ...] | None = None
+    joint: tuple[float, ...] | None = field(default=None, metadata=WRITTEN)
 
     def to_json(self) -> dict[str, Any]:
-        """The way as a JSON value."""
+        """The decoder as a JSON value."""
         return {"way": self.way, "joint": None if self.joint is None else list(self.joint)}
-
-    @classmethod
-    def from_json(cls, value: Any) -> "Together":
-        """The way in a JSON value, equal to the last bit.
-
-        Raises:
-            UserError: Its form is wrong. What it means is checked by `faults`.
-        """
-        found = form_faults(value, FIELDS, "together")
-        if found:
-            raise UserError(*found)
-        return cls(value["way"], None if value["joint"] is None else tuple(map(float, value["joint"])))
 
     def faults(self, subtasks: Sequence[Subtask], table: Composition, classes: Mapping[str, Sequence[str]]) -> list[str]:
         """What keeps this way from answering every task and the label with these places, in words; nothing where all is well.
@@ -56,16 +43,16 @@ class Together:
             table: How tasks and label belong together.
             classes: Task -> class names, of every task that is answered.
         """
-        if self.way not in TOGETHER:
-            return [unknown("way to answer tasks together", self.way, TOGETHER)]
+        if self.way not in LABEL_DECODERS:
+            return [unknown("way to answer tasks together", self.way, LABEL_DECODERS)]
         there = routes(subtasks, table)
-        taken = TOGETHER[self.way].takes(there)
+        taken = LABEL_DECODERS[self.way].takes(there)
         others = _others(subtasks, table)
         faults = [f"{subtask} stands twice" for subtask in dict.fromkeys(subtasks) if list(subtasks).count(subtask) > 1]
         if not taken:
             allowed = ", ".join(there) or "none"
             faults.append(
-                f"tasks together by {self.way} ({TOGETHER[self.way].text}): the routes there are do not allow it ({allowed})"
+                f"tasks together by {self.way} ({LABEL_DECODERS[self.way].text}): the routes there are do not allow it ({allowed})"
             )
         parts = [ROUTES[name].subtasks(table, subtasks) for name in taken] + [others]
         faults += [fault for part in parts for fault in subtask_faults(part, classes)]
@@ -82,7 +69,7 @@ class Together:
         return []
 
 
-def default_way(subtasks: Sequence[Subtask], table: Composition) -> str:
+def default_decoder(subtasks: Sequence[Subtask], table: Composition) -> str:
     """The most senior route, which is a hard one: each task's own vote where that is enough.
 
     Raises:
@@ -97,27 +84,27 @@ def default_way(subtasks: Sequence[Subtask], table: Composition) -> str:
     return there[0]
 
 
-def ways(subtasks: Sequence[Subtask], table: Composition) -> tuple[str, ...]:
-    """The names in `TOGETHER` that these places allow, the default first."""
+def label_decoders(subtasks: Sequence[Subtask], table: Composition) -> tuple[str, ...]:
+    """The names in `LABEL_DECODERS` that these subtasks allow, the default first."""
     there = routes(subtasks, table)
-    return tuple(name for name, combination in TOGETHER.items() if combination.takes(there))
+    return tuple(name for name, combination in LABEL_DECODERS.items() if combination.takes(there))
 
 
 def asks_joint(way: str, subtasks: Sequence[Subtask], table: Composition) -> bool:
     """Whether this way needs the training photos' joint prior."""
-    return EXPERTS in TOGETHER[way].takes(routes(subtasks, table))
+    return EXPERTS in LABEL_DECODERS[way].takes(routes(subtasks, table))
 
 
 def asked_subtasks(way: str, subtasks: Sequence[Subtask], table: Composition) -> tuple[Subtask, ...]:
     """The places that have a say in this way, in their order; tasks that are not part of the label keep theirs."""
     asked = {*_others(subtasks, table)}
-    for name in TOGETHER[way].takes(routes(subtasks, table)):
+    for name in LABEL_DECODERS[way].takes(routes(subtasks, table)):
         asked |= {*ROUTES[name].subtasks(table, subtasks)}
     return tuple(subtask for subtask in subtasks if subtask in asked)
 
 
-def answer_together(
-    together: Together,
+def decode_votes(
+    decoder: LabelDecoder,
     table: Composition,
     subtasks: Sequence[Subtask],
     votes: Sequence[Vote],
@@ -129,7 +116,7 @@ def answer_together(
     class than the one that stands in the decided label.
 
     Args:
-        together: The way.
+        decoder: How they become the label.
         table: How tasks and label belong together.
         subtasks: Of P ensembles, in any order.
         votes: Their P votes on the same N photos.
@@ -138,21 +125,21 @@ def answer_together(
     Raises:
         UserError: These places do not allow the way, or it lacks its joint prior.
     """
-    faults = together.faults(subtasks, table, classes)
+    faults = decoder.faults(subtasks, table, classes)
     if faults:
         raise UserError(*faults)
-    said = Said(table, dict(zip(subtasks, votes, strict=True)), classes, together.joint)
-    taken = TOGETHER[together.way].takes(routes(subtasks, table))
+    said = SubtaskVotes(table, dict(zip(subtasks, votes, strict=True)), classes, decoder.joint)
+    taken = LABEL_DECODERS[decoder.way].takes(routes(subtasks, table))
     others = {task: vote for task, vote in said.answers(_others(subtasks, table)).items() if task not in (*table.tasks, LABEL)}
-    route = ROUTES.get(together.way)
-    whole = TOGETHER[together.way].decide([*route_votes(said, taken).values()])
+    route = ROUTES.get(decoder.way)
+    whole = LABEL_DECODERS[decoder.way].decide([*route_votes(said, taken).values()])
     if route is not None and route.keeps:
         return others | said.answers(route.subtasks(table, subtasks)) | {LABEL: whole}
     labels, shares = decompose(table, whole.labels), decompose_probs(table, whole.shares)
     return others | {task: Vote(labels[task], shares[task]) for task in table.tasks} | {LABEL: whole}
 
 
-def route_votes(said: Said, names: Sequence[str]) -> dict[str, Vote]:
+def route_votes(said: SubtaskVotes, names: Sequence[str]) -> dict[str, Vote]:
     """Route -> its vote on the composed label, `(N, C)`."""
     subtasks = tuple(said.votes)
     return {name: ROUTES[name].answer(said, ROUTES[name].subtasks(said.table, subtasks)) for name in names}
@@ -163,15 +150,3 @@ def _others(subtasks: Sequence[Subtask], table: Composition) -> tuple[Subtask, .
     own = [subtask for subtask in subtasks if subtask.task not in (*table.tasks, LABEL)]
     routers = {Subtask(router) for subtask in own for router, _ in subtask.where}
     return tuple(subtask for subtask in subtasks if subtask in own or subtask in routers)
-
-
-FIELDS: Fields = {
-    "way": ("a name", lambda value: isinstance(value, str) and bool(value)),
-    "joint": (
-        "null or a list of numbers",
-        lambda value: (
-            value is None
-            or (isinstance(value, list) and all(isinstance(v, int | float) and not isinstance(v, bool) and v == v for v in value))
-        ),
-    ),
-}

@@ -7,22 +7,28 @@ several; `ensemble.label.decode` lets them vote.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.labels import Composition, compose, compose_probs, decompose_probs
+from competitions.labels import Composition, compose, compose_probs, decompose, decompose_probs
 from competitions.manifest import LABEL
 from ensemble.label.cascade import Subtask, Where, answer_tasks
+from ensemble.log_probs import share_logs, softmax
 from ensemble.votes import Ints, Vote, hard_outcome
 
+HALF = 0.5
+"""Photos added to each class of a task, and on average to each composed class."""
+UNITS = 2.0**32
+"""Shares are multiples of 1 / UNITS, at least one: they sum to exactly 1 in any order, and no combination is ruled out."""
 Numbers = NDArray[np.float64]
 Classes = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Said:
+class SubtaskVotes:
     """What the places said of N photos, and what else a route may need.
 
     Attributes:
@@ -60,13 +66,61 @@ class Route:
 
     text: str
     subtasks: Callable[[Composition, Sequence[Subtask]], tuple[Subtask, ...]]
-    answer: Callable[[Said, Sequence[Subtask]], Vote]
+    answer: Callable[[SubtaskVotes, Sequence[Subtask]], Vote]
     keeps: bool = False
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A way to come from the routes that there are to one vote on the label.
+
+    Attributes:
+        text: What it does, in words.
+        takes: From the names of the routes there are to those that have a say; none where this way cannot be taken.
+        decide: From their votes `(N, C)`, most senior first, to one.
+        counts: Whether it counts their labels, and does not weigh their shares.
+    """
+
+    text: str
+    takes: Callable[[Sequence[str]], tuple[str, ...]]
+    decide: Callable[[Sequence[Vote]], Vote]
+    counts: bool = False
 
 
 def routes(subtasks: Sequence[Subtask], table: Composition) -> tuple[str, ...]:
     """The names in `ROUTES` that these places allow, most senior first."""
     return tuple(name for name, route in ROUTES.items() if route.subtasks(table, subtasks))
+
+
+def fit_joint(table: Composition, labels: Ints) -> tuple[float, ...]:
+    """The composed classes' shares among training photos, smoothed towards tasks that are independent.
+
+    Half a photo is added to each class of each task, and C / 2 photos to the composed classes, spread over them like the product of the
+    tasks' shares: a combination nobody has seen is as rare as its parts make it, and the more photos there are the rarer.
+
+    Args:
+        table: C composed classes.
+        labels: Composed labels `int64 (N,)`; photos with -1 take no part.
+
+    Returns:
+        C shares above 0, multiples of 2**-32 that sum to exactly 1, in the order of `label_classes`.
+
+    Raises:
+        UserError: A label is not one of the composed classes.
+    """
+    parts = decompose(table, labels)
+    known = labels >= 0
+    weights = known.astype(np.float64)
+    counts = np.bincount(np.maximum(labels, 0), weights, table.n_classes)
+    shares = []
+    for task, size in zip(table.tasks, table.sizes, strict=True):
+        own = np.bincount(np.maximum(parts[task], 0), weights, size) + HALF
+        shares.append(own / own.sum())
+    apart = shares[0]
+    for own in shares[1:]:
+        apart = np.multiply.outer(apart, own).ravel()
+    added = HALF * table.n_classes
+    return _in_units((counts + added * apart) / (counts.sum() + added))
 
 
 def _direct(table: Composition, subtasks: Sequence[Subtask]) -> tuple[Subtask, ...]:
@@ -97,13 +151,13 @@ def _if_there(whole: Sequence[Subtask], subtasks: Sequence[Subtask], sent: Seque
     return asked if set(asked) <= set(subtasks) else ()
 
 
-def _each_task(said: Said, subtasks: Sequence[Subtask]) -> Vote:
+def _each_task(said: SubtaskVotes, subtasks: Sequence[Subtask]) -> Vote:
     answers, table = said.answers(subtasks), said.table
     labels = compose(table, {task: answers[task].labels for task in table.tasks})
     return Vote(labels, compose_probs(table, {task: answers[task].shares for task in table.tasks}))
 
 
-def _experts(said: Said, subtasks: Sequence[Subtask]) -> Vote:
+def _experts(said: SubtaskVotes, subtasks: Sequence[Subtask]) -> Vote:
     """p(y) ~ prod_t p_t(y_t) * joint(y) / prod_t prior_t(y_t): what each task saw in the photo, and once what goes together at all.
 
     A product of experts (Hinton 2002) whose common prior is divided out and put back (Kittler et al. 1998, "On combining classifiers",
@@ -115,7 +169,7 @@ def _experts(said: Said, subtasks: Sequence[Subtask]) -> Vote:
     return decide_joint(shares / shares.sum(axis=1, keepdims=True), [apart.labels])
 
 
-def _soft_cascade(said: Said, subtasks: Sequence[Subtask]) -> Vote:
+def _soft_cascade(said: SubtaskVotes, subtasks: Sequence[Subtask]) -> Vote:
     """The sum over all answers of the routers, each weighed by its probability: p(m|x) p(a|x, m).
 
     A router that is part of the label is one of its axes; any other is summed out.
@@ -133,7 +187,7 @@ def _soft_cascade(said: Said, subtasks: Sequence[Subtask]) -> Vote:
     return decide_joint(total.reshape(len(total), -1), [_each_task(said, subtasks).labels])
 
 
-def _soft_label_cascade(said: Said, subtasks: Sequence[Subtask]) -> Vote:
+def _soft_label_cascade(said: SubtaskVotes, subtasks: Sequence[Subtask]) -> Vote:
     """The label's subsets, each weighed by the probability that the routers send a photo there."""
     total = np.zeros((said.n_photos, said.table.n_classes))
     for subtask in sorted((subtask for subtask in subtasks if subtask.where), key=str):
@@ -150,7 +204,7 @@ def _routers(sent: Sequence[Subtask]) -> list[str]:
     return sorted({router for subtask in sent for router, _ in subtask.where})
 
 
-def _cells(said: Said, routers: Sequence[str]) -> Iterator[tuple[dict[str, str], Numbers]]:
+def _cells(said: SubtaskVotes, routers: Sequence[str]) -> Iterator[tuple[dict[str, str], Numbers]]:
     """Every combination of these routers' classes, and its probability `(N,)`; tasks are independent given the photo."""
     for numbers in product(*(range(len(said.classes[router])) for router in routers)):
         weight = np.ones(said.n_photos)
@@ -159,7 +213,7 @@ def _cells(said: Said, routers: Sequence[str]) -> Iterator[tuple[dict[str, str],
         yield {router: said.classes[router][number] for router, number in zip(routers, numbers, strict=True)}, weight
 
 
-def _weight(said: Said, where: Where) -> Numbers:
+def _weight(said: SubtaskVotes, where: Where) -> Numbers:
     """How likely a photo meets every condition, `(N,)`."""
     weight = np.ones(said.n_photos)
     for router in sorted({router for router, _ in where}):
@@ -168,7 +222,7 @@ def _weight(said: Said, where: Where) -> Numbers:
     return weight
 
 
-def _conditional(said: Said, task: str, own: Sequence[Subtask], cell: Mapping[str, str]) -> Numbers:
+def _conditional(said: SubtaskVotes, task: str, own: Sequence[Subtask], cell: Mapping[str, str]) -> Numbers:
     """p(task | x, the other tasks): `(N, ...)` along the axes of the table, 1 long where the task does not depend on an axis."""
     table, routers = said.table, _routers(own)
     sizes = [n if name in (*routers, task) else 1 for name, n in zip(table.tasks, table.sizes, strict=True)]
@@ -194,6 +248,43 @@ def _along(table: Composition, task: str, shares: Numbers) -> Numbers:
     return shares.reshape(len(shares), *(-1 if name == task else 1 for name in table.tasks))
 
 
+def _in_units(shares: NDArray[np.float64]) -> tuple[float, ...]:
+    units = np.maximum(np.rint(shares * UNITS), 1.0)
+    units[units.argmax()] += UNITS - units.sum()
+    return tuple((units / UNITS).tolist())
+
+
+def _one(name: str, there: Sequence[str]) -> tuple[str, ...]:
+    return (name,) if name in there else ()
+
+
+def _at_least(n: int, there: Sequence[str]) -> tuple[str, ...]:
+    return tuple(there) if len(there) >= n else ()
+
+
+def _pool_hard(votes: Sequence[Vote]) -> Vote:
+    counts, rows = np.zeros(votes[0].shares.shape), np.arange(len(votes[0].labels))
+    for vote in votes:
+        counts[rows, vote.labels] += 1
+    return hard_outcome(counts / len(votes), lambda tied: np.stack([vote.labels[tied] for vote in votes]))
+
+
+def _pool_soft(votes: Sequence[Vote]) -> Vote:
+    return decide_joint(_sum([vote.shares for vote in votes]) / len(votes), [vote.labels for vote in votes])
+
+
+def _pool_geometric(votes: Sequence[Vote]) -> Vote:
+    logs = _sum([share_logs(vote.shares) for vote in votes]) / len(votes)
+    return decide_joint(softmax(logs), [vote.labels for vote in votes])
+
+
+def _sum(arrays: Sequence[Numbers]) -> Numbers:
+    total = arrays[0].copy()
+    for array in arrays[1:]:
+        total += array
+    return total
+
+
 ROUTES: dict[str, Route] = {
     "tasks": Route("every task by itself", _direct, _each_task, keeps=True),
     "cascade": Route("tasks by the subset that the others' answers say", _by_subsets, _each_task, keeps=True),
@@ -208,4 +299,13 @@ ROUTES: dict[str, Route] = {
         "the label by all subsets, weighed by how likely each is", _label_by_subsets, _soft_label_cascade
     ),
     "experts": Route("tasks as experts of one joint, with the training photos' joint prior", _direct, _experts),
+}
+LABEL_DECODERS: dict[str, Combination] = {
+    name: Combination(route.text, partial(_one, name), lambda votes: votes[0]) for name, route in ROUTES.items()
+} | {  # a vote of two always goes to the senior, so it takes three
+    "pool-hard": Combination(
+        "the label that most routes name; a tie goes to the most senior route", partial(_at_least, 3), _pool_hard, counts=True
+    ),
+    "pool-soft": Combination("the mean of all routes' joint probabilities", partial(_at_least, 2), _pool_soft),
+    "pool-geometric": Combination("the mean of their logarithms", partial(_at_least, 2), _pool_geometric),
 }

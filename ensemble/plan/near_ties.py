@@ -8,18 +8,17 @@ where a voter's own word may turn, and a tie of them is decided by its rule on e
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from competitions.labels import Composition
 from ensemble.label.cascade import Subtask
-from ensemble.label.decode import Together, route_votes
-from ensemble.label.decoders import ROUTES, Said, routes
-from ensemble.label.together_ways import TOGETHER
+from ensemble.label.decode import LabelDecoder, route_votes
+from ensemble.label.decoders import LABEL_DECODERS, ROUTES, SubtaskVotes, routes
 from ensemble.log_probs import share_logs
-from ensemble.plan.spec import Deciding
-from ensemble.plan.task_ensemble import TaskEnsemble
+from ensemble.plan.spec import VotingSpec
 from ensemble.resampling import Groups
 from ensemble.votes import EQUAL, RULES, Floats, Ints, Vote
 
@@ -36,32 +35,32 @@ def is_close(shares: Floats, margin: float = MARGIN) -> Bools:
     return near
 
 
-def counts(deciding: Deciding) -> bool:
+def counts(spec: VotingSpec[Any]) -> bool:
     """Whether a decision counts what voters say, and does not sum how probable they find it."""
-    return deciding.stacking is None and RULES[deciding.rule].counts
+    return spec.stacking is None and RULES[spec.rule].counts
 
 
-def steepness(ensemble: TaskEnsemble) -> float:
+def steepness(spec: VotingSpec[Any]) -> float:
     """How many times as far as a probability what is decided by may move: at least 1, more where logarithms are stretched."""
-    slopes = [float(slope) for fitted in ensemble.calibration.values() for one in fitted for slope in one.slopes]
-    columns = [] if ensemble.stacking is None else np.abs(np.array(ensemble.stacking.coefficients)).sum(axis=0).tolist()
+    slopes = [float(slope) for fitted in spec.calibration.values() for one in fitted for slope in one.slopes]
+    columns = [] if spec.stacking is None else np.abs(np.array(spec.stacking.coefficients)).sum(axis=0).tolist()
     return max([1.0, *slopes]) * max([1.0, *map(float, columns)])
 
 
-def may_turn(deciding: Deciding, cube: Floats, vote: Vote, exact: Sequence[bool], steep: float = 1.0) -> Bools:
+def may_turn(spec: VotingSpec[Any], cube: Floats, vote: Vote, exact: Sequence[bool], steep: float = 1.0) -> Bools:
     """The photos whose own answer may turn, `(N,)`.
 
     Args:
-        deciding: How they are decided.
+        spec: How they are decided.
         cube: Voters' rows `(K, N, C)`, calibrated and corrected, most senior first.
         vote: What came of them.
         exact: K times whether a voter is the same on every device: a file is, a network is not.
         steep: See `steepness`.
     """
-    if not counts(deciding):
+    if not counts(spec):
         return is_close(vote.shares, MARGIN * steep)
-    if deciding.rule == "rank":
-        return _order_may_turn(deciding, cube, vote.labels, exact)
+    if spec.rule == "rank":
+        return _order_may_turn(spec, cube, vote.labels, exact)
     found = np.zeros(cube.shape[1], dtype=bool)
     for rows, same in zip(cube, exact, strict=True):
         found |= False if same else is_close(rows, MARGIN * steep)
@@ -69,7 +68,7 @@ def may_turn(deciding: Deciding, cube: Floats, vote: Vote, exact: Sequence[bool]
 
 
 def together_may_turn(
-    own: Bools, vote: Vote, deciding: Deciding, groups: Groups | None, *, same_group: str | None, quota: Sequence[float] | None
+    own: Bools, vote: Vote, spec: VotingSpec[Any], groups: Groups | None, *, same_group: str | None, quota: Sequence[float] | None
 ) -> Bools:
     """The photos whose answer may turn after what is decided for N photos together (`ensemble.plan.spec.decide_together`), `(N,)`.
 
@@ -79,19 +78,15 @@ def together_may_turn(
     Args:
         own: Whether each photo's own answer may turn.
         vote: What came of all of them.
-        deciding: How photos are decided alone.
+        spec: How photos are decided alone.
         groups: N group names, or `None`.
         same_group: See `ensemble.plan.spec.Spec`.
         quota: See `ensemble.plan.spec.Spec`.
     """
-    counted, found = counts(deciding), own.copy()
+    counted, found = counts(spec), own.copy()
     if same_group is not None and groups is not None and quota is None:
-        counted |= same_group == "votes"
-        if counted:
-            _, subtask = np.unique(np.asarray(groups), return_inverse=True)
-            found = np.bincount(subtask, weights=own)[subtask] > 0
-        else:
-            found |= is_close(vote.shares)
+        _, group = np.unique(np.asarray(groups), return_inverse=True)
+        found = np.bincount(group, weights=own)[group] > 0 if counted else own | is_close(vote.shares)
     if quota is not None and not counted and len(own):
         found |= exchange_costs(share_logs(vote.shares), vote.labels) < 4 * MARGIN  # each logarithm moves by up to MARGIN
     return found
@@ -120,7 +115,7 @@ def exchange_costs(scores: NDArray[np.float64], labels: Ints) -> NDArray[np.floa
 
 
 def label_may_turn(
-    together: Together,
+    decoder: LabelDecoder,
     table: Composition,
     subtasks: Sequence[Subtask],
     votes: Sequence[Vote],
@@ -130,45 +125,43 @@ def label_may_turn(
     """The photos whose composed label may turn although no place's vote does, `(N,)`: the label is the greatest of joint shares.
 
     Args:
-        together: The way to the label.
+        decoder: How votes become the label.
         table: How tasks and label belong together.
         subtasks: Of P ensembles.
         votes: Their P votes on the same N photos.
         classes: Task -> class names.
         label: The vote on the label that came of them.
     """
-    said = Said(table, dict(zip(subtasks, votes, strict=True)), classes, together.joint)
-    combination, deciding = TOGETHER[together.way], [label]
+    said = SubtaskVotes(table, dict(zip(subtasks, votes, strict=True)), classes, decoder.joint)
+    combination, turning = LABEL_DECODERS[decoder.way], [label]
     taken = combination.takes(routes(subtasks, table))
     if combination.counts:
-        deciding = [vote for name, vote in route_votes(said, taken).items() if not ROUTES[name].keeps]
-    elif together.way in ROUTES and ROUTES[together.way].keeps:
-        deciding = []
+        turning = [vote for name, vote in route_votes(said, taken).items() if not ROUTES[name].keeps]
+    elif decoder.way in ROUTES and ROUTES[decoder.way].keeps:
+        turning = []
     found = np.zeros(len(label.labels), dtype=bool)
-    for vote in deciding:
+    for vote in turning:
         found |= is_close(vote.shares)
     return found
 
 
-def _order_may_turn(deciding: Deciding, cube: Floats, labels: Ints, exact: Sequence[bool]) -> Bools:
+def _order_may_turn(spec: VotingSpec[Any], cube: Floats, labels: Ints, exact: Sequence[bool]) -> Bools:
     """As `may_turn` for a vote of ranks: whether some class can come to no fewer points than the one that was decided.
 
     A voter's classes that are nearer than `MARGIN` may change places, and each of them is given both of its places at once.
     """
     n_voters, n_photos, n_classes = cube.shape
-    weights = np.ones(n_voters) if deciding.weights is None else np.asarray(deciding.weights, dtype=np.float64)
+    weights = np.ones(n_voters) if spec.weights is None else np.asarray(spec.weights, dtype=np.float64)
     weights = weights.reshape(n_voters, -1) * np.ones((1, n_classes))
     weights /= weights.sum(axis=0)
     fewest, most = np.zeros((n_photos, n_classes)), np.zeros((n_photos, n_classes))  # classes found more probable
     for rows, same, weight in zip(cube.astype(np.float64), exact, weights, strict=True):
-        for one in range(n_classes):
-            lead = rows - rows[:, one : one + 1]
-            others = np.arange(n_classes) != one
-            fewest[:, one] += weight[one] * (lead > 0 if same else lead >= MARGIN).sum(axis=1)
-            most[:, one] += weight[one] * ((lead > (0 if same else -MARGIN)) & others).sum(axis=1)
+        lead, others = rows[:, None, :] - rows[:, :, None], ~np.eye(n_classes, dtype=bool)  # of each other class over each class
+        fewest += weight * (lead > 0 if same else lead >= MARGIN).sum(axis=2)
+        most += weight * ((lead > (0 if same else -MARGIN)) & others).sum(axis=2)
     speaking = int(np.flatnonzero(weights.any(axis=1))[0])
     senior = cube[speaking].astype(np.float64)
-    at, offsets = (np.arange(n_photos), labels), np.asarray(deciding.offsets or np.zeros(n_classes), dtype=np.float64)
+    at, offsets = (np.arange(n_photos), labels), np.asarray(spec.offsets or np.zeros(n_classes), dtype=np.float64)
     best, worst = (np.log(n_classes - behind) + offsets for behind in (fewest, most))
     gain = best - worst[at][:, None]
     liked = senior > senior[at][:, None] - (0 if exact[speaking] else MARGIN)

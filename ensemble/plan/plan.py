@@ -4,24 +4,40 @@ A plan and its voters' probabilities `(N, C)` are all that `decide` needs; it kn
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from competitions.competition import Submission
 from competitions.labels import Composition
 from competitions.manifest import LABEL
 from competitions.metrics import METRICS
 from ensemble.align import Voter
-from ensemble.label.answers import answer_all
 from ensemble.label.cascade import Subtask, subtask_faults
-from ensemble.label.decode import Together, answer_together
-from ensemble.plan.schema import SCHEMA, plan_faults
-from ensemble.plan.task_ensemble import Probs, TaskEnsemble, task_faults, task_from_json, task_to_json, twice, vote_task
+from ensemble.label.decode import LabelDecoder, decode_votes
+from ensemble.label.decoders import ROUTES, routes
+from ensemble.plan.reader import SHOWN, read
+from ensemble.plan.task_ensemble import Probs, TaskEnsemble, is_name, task_faults, task_to_json, twice, vote_task
 from ensemble.resampling import Groups
 from ensemble.votes import Ints, Vote
 from system.errors import UserError, unknown
 from system.files import fingerprint, read_json, replace_json
+
+SCHEMA = 1  # raised when a plan written before can no longer be read as it is
+
+
+@dataclass(frozen=True)
+class SubmissionForm:
+    """The form of the file that is handed in.
+
+    Attributes:
+        id_column: The header of the photo's id.
+        answers: Pairs of a header and a task, or `label`, in the order of the columns.
+        values: Whether a class is written as its name or its number.
+    """
+
+    id_column: str
+    answers: tuple[tuple[str, str], ...]
+    values: Literal["name", "index"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +52,7 @@ class EnsemblePlan:
         composition: How tasks and composed label belong together.
         submission: The form of the file that is handed in.
         imports: Member -> name, of those that are files from outside: they have answers for the test photos and no weights.
-        together: How the places come to the label, where it is not by each task's own decision or that of the label itself.
+        decoder: How votes become the label. Left out, here and in the file, it is the most senior one that the subtasks allow.
 
     Raises:
         UserError: Naming every mistake.
@@ -46,14 +62,30 @@ class EnsemblePlan:
     metric: str
     tasks: tuple[TaskEnsemble, ...]
     composition: Composition
-    submission: Submission
+    submission: SubmissionForm
     imports: Mapping[str, str] = field(default_factory=dict)
-    together: Together | None = None
+    decoder: LabelDecoder = field(default=LabelDecoder(""), metadata={"key": "together"})
 
     def __post_init__(self) -> None:
+        if not self.decoder.way:
+            object.__setattr__(self, "decoder", LabelDecoder(self._default_way))
         faults = [fault for ensemble in self.tasks for fault in task_faults(ensemble)] + _whole_faults(self)
         if faults:
             raise UserError(*faults)
+
+    @property
+    def subtasks(self) -> tuple[Subtask, ...]:
+        """What its ensembles answer, in its order."""
+        return tuple(ensemble.subtask for ensemble in self.tasks)
+
+    @property
+    def decodes_by_default(self) -> bool:
+        """Whether its label decoder is the one that needs no word: each task's own decision, or that of the label itself."""
+        return self.decoder.way == self._default_way
+
+    @property
+    def _default_way(self) -> str:
+        return next(iter((*routes(self.subtasks, self.composition), *ROUTES)))
 
     @property
     def plan_id(self) -> str:
@@ -92,16 +124,15 @@ class EnsemblePlan:
 
     def to_json(self) -> dict[str, Any]:
         """The plan as a JSON value; `save_plan` writes equal plans as equal bytes."""
-        form = {"id_column": self.submission.id_column, "answers": [list(pair) for pair in self.submission.answers.items()]}
-        named: dict[str, Any] = {"imports": dict(sorted(self.imports.items()))} if self.imports else {}
-        named |= {} if self.together is None else {"together": self.together.to_json()}
+        named: dict[str, Any] = {"imports": dict(self.imports)} if self.imports else {}
+        named |= {} if self.decodes_by_default else {"together": self.decoder.to_json()}
         return named | {
             "schema": SCHEMA,
             "competition": self.competition,
             "metric": self.metric,
             "tasks": [task_to_json(ensemble) for ensemble in self.tasks],
             "composition": self.composition.to_json(),
-            "submission": form | {"values": self.submission.values},
+            "submission": asdict(self.submission) | {"answers": [list(pair) for pair in self.submission.answers]},
         }
 
     @classmethod
@@ -111,18 +142,13 @@ class EnsemblePlan:
         Raises:
             UserError: Naming every mistake: unknown schema, fields, rules, metrics, numbers that do not fit.
         """
-        faults = plan_faults(value)
-        if faults:
-            raise UserError(*faults)
-        table, form = value["composition"], value["submission"]
-        return cls(
-            competition=value["competition"],
-            metric=value["metric"],
-            tasks=tuple(task_from_json(task) for task in value["tasks"]),
-            composition=Composition(tuple(table["tasks"]), tuple(map(tuple, table["classes"]))),
-            submission=Submission(id_column=form["id_column"], answers=dict(form["answers"]), values=form["values"]),
-            imports=dict(value.get("imports", {})),
-            together=Together.from_json(value["together"]) if "together" in value else None,
+        if isinstance(value, dict) and "schema" not in value:
+            raise UserError("plan lacks the field 'schema'")
+        if isinstance(value, dict) and (value["schema"] != SCHEMA or isinstance(value["schema"], bool)):
+            found = str(value["schema"])[:SHOWN]
+            raise UserError(f"plan: schema must be {SCHEMA}, got {found}; another version of Podium wrote it, export it again")
+        return read(
+            cls, {key: part for key, part in value.items() if key != "schema"} if isinstance(value, dict) else value, "plan"
         )
 
 
@@ -184,10 +210,7 @@ def vote_all(plan: EnsemblePlan, probs: Probs, image_ids: Sequence[str], groups:
 
 def answer_subtasks(plan: EnsemblePlan, votes: Sequence[Vote]) -> dict[str, Vote]:
     """The votes of the plan's ensembles, in its order, as one vote per task and for the composed label."""
-    subtasks = [ensemble.subtask for ensemble in plan.tasks]
-    if plan.together is None:
-        return answer_all(plan.composition, subtasks, votes, plan.known_classes)
-    return answer_together(plan.together, plan.composition, subtasks, votes, plan.known_classes)
+    return decode_votes(plan.decoder, plan.composition, plan.subtasks, votes, plan.known_classes)
 
 
 def _whole_faults(plan: EnsemblePlan) -> list[str]:
@@ -195,9 +218,8 @@ def _whole_faults(plan: EnsemblePlan) -> list[str]:
     faults = [] if plan.metric in METRICS else [unknown("metric", plan.metric, dict(METRICS))]
     if not table.tasks or len(table.tasks) != len(table.classes) or twice(table.tasks):
         return [*faults, f"composition must name different tasks and the classes of each, got {table.to_json()}"]
-    subtasks = [ensemble.subtask for ensemble in plan.tasks]
     known_classes = dict(zip(table.tasks, table.classes, strict=True)) | {e.task: e.classes for e in plan.tasks if not e.where}
-    faults += _way_faults(plan, subtasks, known_classes)
+    faults += _decoder_faults(plan, known_classes)
     asked = dict(zip(table.tasks, table.classes, strict=True)) | {LABEL: table.label_classes}
     for ensemble in plan.tasks:
         meant = asked.get(ensemble.task, known_classes.get(ensemble.task, ensemble.classes))
@@ -206,14 +228,20 @@ def _whole_faults(plan: EnsemblePlan) -> list[str]:
     members = {voter.member for voter in plan.voters}
     faults += [unknown("imported member", member, members) for member in plan.imports if member not in members]
     known = {*answered, *table.tasks, LABEL}
-    return faults + [unknown("answer in submission", a, known) for a in plan.submission.answers.values() if a not in known]
+    headers = [header for header, _ in plan.submission.answers]
+    faults += ["submission: answers must be [header, task], headers different"] if twice(headers) else []
+    faults += (
+        [] if is_name(plan.competition) else [f"competition must be a name without a slash, got {plan.competition[:SHOWN]!r}"]
+    )
+    return faults + [unknown("answer in submission", task, known) for _, task in plan.submission.answers if task not in known]
 
 
-def _way_faults(plan: EnsemblePlan, subtasks: Sequence[Subtask], classes: Mapping[str, Sequence[str]]) -> list[str]:
-    """What keeps the places from answering the label and each task once."""
-    table, answered = plan.composition, {subtask.task for subtask in subtasks}
-    if plan.together is not None:
-        return plan.together.faults(subtasks, table, classes)
+def _decoder_faults(plan: EnsemblePlan, classes: Mapping[str, Sequence[str]]) -> list[str]:
+    """What keeps the subtasks from answering the label and each task once."""
+    table, subtasks = plan.composition, plan.subtasks
+    answered = {subtask.task for subtask in subtasks}
+    if not plan.decodes_by_default:
+        return plan.decoder.faults(subtasks, table, classes)
     faults = subtask_faults(subtasks, classes)
     faults += [f"task {subtask} stands twice" for subtask in subtasks if subtasks.count(subtask) > 1 and subtask.where]
     if LABEL in answered:

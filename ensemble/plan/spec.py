@@ -1,17 +1,14 @@
-"""A design: which voters of one place vote, and how their votes become an answer. What a choice comes to, before names are put to it.
-
-Voters are numbers here, `(member, view)`, most senior first; `ensemble.plan.task_ensemble.TaskEnsemble` is the same with names, as JSON.
-"""
+"""A spec: which voters of one subtask vote, and how their votes become an answer. Selection works on it, and a plan holds it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.log_probs import share_logs
+from ensemble.plan.reader import WRITTEN
 from ensemble.postprocess.assignment import assign, counts_of
 from ensemble.postprocess.calibration import Calibration, calibrate
 from ensemble.postprocess.group_answer import same_in_group
@@ -19,9 +16,9 @@ from ensemble.postprocess.label_shift import with_prior
 from ensemble.postprocess.offsets import with_offsets
 from ensemble.postprocess.stacking import Stacking, stacked_vote
 from ensemble.resampling import Groups
-from ensemble.votes import RULES, Floats, Vote, Weights, to_half
+from ensemble.votes import RULES, Floats, Vote, to_half
 
-NONE: Mapping[int, tuple[Calibration, ...]] = MappingProxyType({})
+Name = TypeVar("Name", int, str)
 
 
 @dataclass(frozen=True)
@@ -39,63 +36,48 @@ class Correction:
     source: str
 
 
-class Deciding(Protocol):
-    """Whatever turns voters' rows into an answer: a `Spec`, or a plan's `TaskEnsemble`."""
-
-    @property
-    def rule(self) -> str:
-        """One of `votes.RULES`; not looked at where there is a stacking."""
-
-    @property
-    def weights(self) -> Weights:
-        """Of the voters."""
-
-    @property
-    def stacking(self) -> Stacking | None:
-        """What is asked in place of a rule."""
-
-    @property
-    def offsets(self) -> Sequence[float] | None:
-        """C summands for the logarithms of the shares."""
-
-
 @dataclass(frozen=True)
-class Spec:
-    """How one place decides.
+class VotingSpec(Generic[Name]):
+    """How one subtask decides. While members are chosen they have numbers (`Spec`), in a plan they have names (`NamedSpec`).
 
     Attributes:
-        voters: K pairs of member and view numbers, most senior first; a member's views stand together.
-        rule: One of `votes.RULES`.
-        weights: K whole numbers, or K rows of C; `None`: one voter, one vote. Whole, so that sums are exact in any order.
+        voters: K pairs of member and view, most senior first; a member's views stand together while members are chosen.
+        rule: One of `votes.RULES`; not looked at where there is a stacking.
+        weights: K numbers, or K rows of C; `None`: one voter, one vote. Whole while members are chosen, so that sums are
+            exact in any order.
         stacking: Asked in place of the rule.
-        calibration: Member number -> one calibration per model of the member, all of its views alike.
-        correction: Applied to each voter after its calibration.
-        offsets: C summands for the logarithms of the shares.
+        calibration: Member -> one calibration per model of the member, all of its views alike, applied before models are averaged.
+        correction: Other class shares, applied to each voter after its calibration.
+        offsets: C summands for the logarithms of the shares, where the metric pays for naming rare classes.
         same_group: One of `group_answer.GROUP_SUMS`: all photos of a group get one answer, where no quota holds.
         quota: C shares of the photos that are answered, which the answers then have exactly.
     """
 
-    voters: tuple[tuple[int, int], ...]
-    rule: str = "hard"
-    weights: tuple[float, ...] | tuple[tuple[float, ...], ...] | None = None
+    voters: tuple[tuple[Name, Name], ...]
+    rule: str = field(default="hard", metadata=WRITTEN)
+    weights: tuple[float, ...] | tuple[tuple[float, ...], ...] | None = field(default=None, metadata=WRITTEN)
     stacking: Stacking | None = None
-    calibration: Mapping[int, tuple[Calibration, ...]] = field(default_factory=lambda: NONE)
+    calibration: Mapping[Name, tuple[Calibration, ...]] = field(default_factory=dict)
     correction: Correction | None = None
     offsets: tuple[float, ...] | None = None
     same_group: str | None = None
     quota: tuple[float, ...] | None = None
 
     @property
-    def members(self) -> tuple[int, ...]:
-        """The member numbers once each, most senior first."""
+    def members(self) -> tuple[Name, ...]:
+        """The members once each, most senior first."""
         return tuple(dict.fromkeys(member for member, _ in self.voters))
 
 
-def decide_by(deciding: Deciding, cube: Floats) -> Vote:
+Spec = VotingSpec[int]
+NamedSpec = VotingSpec[str]
+
+
+def decide_by(spec: VotingSpec[Any], cube: Floats) -> Vote:
     """The answer of voters' rows `float (K, N, C)`, calibrated and corrected before, most senior first."""
-    stacking = deciding.stacking
-    vote = RULES[deciding.rule].vote(cube, deciding.weights) if stacking is None else stacked_vote(stacking, cube)
-    return vote if deciding.offsets is None else with_offsets(vote.shares, deciding.offsets)
+    stacking = spec.stacking
+    vote = RULES[spec.rule].vote(cube, spec.weights) if stacking is None else stacked_vote(stacking, cube)
+    return vote if spec.offsets is None else with_offsets(vote.shares, spec.offsets)
 
 
 def decide_together(

@@ -205,16 +205,19 @@ def test_a_plan_with_everything_goes_through_json_and_answers_from_the_bundle_as
         tasks.append(
             replace(
                 ensemble,
-                calibration=fitted,
-                correction=Correction(tuple(ensemble.prior), shares, "known"),
-                offsets=tuple(rng.normal(0, 0.3, n).tolist()),
-                weights=tuple(tuple(rng.uniform(0.5, 2, n).tolist()) for _ in ensemble.voters),
-                quota=shares,
+                spec=replace(
+                    ensemble.spec,
+                    calibration=fitted,
+                    correction=Correction(tuple(ensemble.prior), shares, "known"),
+                    offsets=tuple(rng.normal(0, 0.3, n).tolist()),
+                    weights=tuple(tuple(rng.uniform(0.5, 2, n).tolist()) for _ in ensemble.voters),
+                    quota=shares,
+                ),
                 quota_of=photos_name(on_all_folds.image_ids),
                 accounts=({"step": "quota", "gain": 0.1},),
             )
         )
-    tasks[0] = replace(tasks[0], same_group="logs", quota=None, quota_of=None)
+    tasks[0] = replace(tasks[0], spec=replace(tasks[0].spec, same_group="logs", quota=None), quota_of=None)
     plan = replace(on_all_folds.plan, tasks=tuple(tasks))
     again = EnsemblePlan.from_json(plan.to_json())
     assert again == plan
@@ -235,7 +238,7 @@ def test_a_plan_with_everything_goes_through_json_and_answers_from_the_bundle_as
     np.testing.assert_array_equal(shuffled["label"], said["label"][order])
     some = open_bundle(tmp_path / "bundle").predict(data / "tiny", ids[:5], names[:5])
     assert some.without_quota == tuple(ensemble.task for ensemble in plan.tasks[1:])
-    free = tuple(replace(ensemble, same_group=None, quota=None, quota_of=None) for ensemble in tasks)
+    free = tuple(replace(one, spec=replace(one.spec, same_group=None, quota=None), quota_of=None) for one in tasks)
     alone = decide(replace(plan, tasks=free), cached, ids)
     np.testing.assert_array_equal(some.labels["shape"], alone["shape"][:5], "shares of all photos are not those of five")
     assert answers.without_quota == ()
@@ -250,10 +253,11 @@ def test_models_are_calibrated_before_they_are_averaged(on_all_folds: Choice, he
     sure = Calibration((1.0,) * 3, (0.0, 0.0, 20.0))
     trials = ensemble.trials_of(voter.member)
     ids, rows = ("a",), np.array([[0.8, 0.1, 0.1]], dtype=np.float16)
-    one = replace(ensemble, voters=(voter,), weights=None, calibration={voter.member: (sure, *(plain,) * (len(trials) - 1))})
+    fitted = {voter.member: (sure, *(plain,) * (len(trials) - 1))}
+    one = replace(ensemble.spec, rule="soft", voters=(voter.key,), weights=None, calibration=fitted)
     probs = {(trial, ensemble.task, voter.view): (ids, rows) for trial in trials}
     shares = vote_task(
-        replace(one, rule="soft", tie_rule="the first of the tied classes in the competition's order"), probs, ids
+        replace(ensemble, spec=one, tie_rule="the first of the tied classes in the competition's order"), probs, ids
     ).shares
     np.testing.assert_allclose(shares[0], np.array([0.8, 0.1, 0.1]) * 3 / 4 + np.array([0, 0, 1]) / 4, atol=2e-3)
 

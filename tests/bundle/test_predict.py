@@ -50,6 +50,11 @@ def exported(here: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Choic
     return choice, to / "bundle"
 
 
+def spec_of(ensemble: TaskEnsemble, *, tie_rule: str | None = None, **changes: Any) -> TaskEnsemble:
+    """The ensemble with another spec."""
+    return replace(ensemble, spec=replace(ensemble.spec, **changes), tie_rule=tie_rule or ensemble.tie_rule)
+
+
 def changed(choice: Choice, colour: TaskEnsemble) -> Choice:
     """The choice with another ensemble for colour."""
     return replace(choice, plan=replace(choice.plan, tasks=(colour, *choice.plan.tasks[1:])))
@@ -77,7 +82,7 @@ def test_a_plan_that_decides_by_groups_says_where_it_was_given_none(
 ) -> None:
     prepared, data = here
     choice, _ = exported
-    by_group = changed(choice, replace(choice.plan.tasks[0], same_group="logs"))
+    by_group = changed(choice, spec_of(choice.plan.tasks[0], same_group="logs"))
     export(prepared, by_group, tmp_path)
     bundle, ids = open_bundle(tmp_path / "bundle"), choice.image_ids
     assert ask(data, bundle, ids).without_groups == ("colour",)
@@ -121,7 +126,7 @@ def test_a_broken_photo_votes_with_what_each_fold_s_trial_learned_from_as_in_the
     choice = choose(prepared, Options(fold="all", top=1, plain=True))
     colour, at = choice.plan.tasks[0], choice.image_ids.index(BROKEN_TEST)
     own = vote_task(
-        replace(colour, rule="soft", tie_rule=FIRST_CLASS), cached_test_probs(prepared, choice.plan), choice.image_ids
+        spec_of(colour, rule="soft", tie_rule=FIRST_CLASS), cached_test_probs(prepared, choice.plan), choice.image_ids
     )
     folds, whole = own.shares[at], np.array(colour.prior)
     apart = np.log(folds[:2] / folds[2]) - np.log(whole[:2] / whole[2])
@@ -129,7 +134,7 @@ def test_a_broken_photo_votes_with_what_each_fold_s_trial_learned_from_as_in_the
     assert abs(apart[one]) > 1e-3, "the folds' shares of two classes differ from those of all photos"
     offsets = np.full(3, -9.0)
     offsets[[one, 2]] = 0, np.log(folds[one] / folds[2]) - apart[one] / 2  # where the two answers part
-    decided = changed(choice, replace(colour, rule="soft", tie_rule=FIRST_CLASS, offsets=tuple(offsets.tolist())))
+    decided = changed(choice, spec_of(colour, rule="soft", tie_rule=FIRST_CLASS, offsets=tuple(offsets.tolist())))
     expected = decide(decided.plan, cached_test_probs(prepared, decided.plan), choice.image_ids)
     export(prepared, decided, tmp_path)
     bundle = open_bundle(tmp_path / "bundle")
@@ -160,7 +165,7 @@ def test_a_bundle_that_does_not_say_what_its_trials_learned_from_takes_the_plan_
 def test_a_decision_whose_two_best_classes_are_close_is_a_close_call_though_no_voter_is(here: Any, exported: Any) -> None:
     prepared, data = here
     choice, folder = exported
-    colour, ids = replace(choice.plan.tasks[0], rule="soft", tie_rule=FIRST_CLASS), choice.image_ids
+    colour, ids = spec_of(choice.plan.tasks[0], rule="soft", tie_rule=FIRST_CLASS), choice.image_ids
     both = [vote_task(one, cached_test_probs(prepared, choice.plan), ids).shares for one in (colour, choice.plan.tasks[1])]
     lead = np.min([np.diff(np.sort(shares, axis=1)[:, -2:])[:, 0] for shares in both], axis=0)
     sure, shares = int(lead.argmax()), both[0]
@@ -170,7 +175,7 @@ def test_a_decision_whose_two_best_classes_are_close_is_a_close_call_though_no_v
     assert lead[sure] > 1e-3
     bundle, closes = open_bundle(folder), []
     for moved in (None, tuple(offsets.tolist())):
-        plan = changed(choice, replace(colour, offsets=moved)).plan
+        plan = changed(choice, spec_of(colour, offsets=moved)).plan
         closes.append(ask(data, replace(bundle, plan=plan), [ids[sure]]).close)
     assert closes == [0, 1]
 

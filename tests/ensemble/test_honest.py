@@ -7,8 +7,8 @@ import pytest
 
 from competitions.labels import Composition, compose
 from competitions.metrics import score_labels
-from ensemble.label.answers import answer_all
 from ensemble.label.cascade import Subtask
+from ensemble.label.decode import LabelDecoder, decode_votes
 from ensemble.scoring.honest import choose_together, honest_score, optimistic_score
 from ensemble.selection.candidates import Candidates
 from ensemble.selection.selector import Selector
@@ -98,7 +98,7 @@ def test_the_composed_label_chooses_every_task_again() -> None:
     named = dict(zip(TABLE.tasks, TABLE.classes, strict=True))
 
     def answer(subtasks: list[Subtask], votes: list[Vote]) -> Vote:
-        return answer_all(TABLE, subtasks, votes, named)["label"]
+        return decode_votes(LabelDecoder("tasks"), TABLE, subtasks, votes, named)["label"]
 
     label = compose(TABLE, {"mask": mask, "age": age})
     choose = choose_together(choices, answer)

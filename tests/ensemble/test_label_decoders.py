@@ -13,13 +13,11 @@ from hypothesis import strategies as st
 
 from competitions.labels import Composition, compose, compose_probs, decompose, decompose_probs
 from competitions.metrics import METRICS
-from ensemble.label.cascade import Subtask
-from ensemble.label.choose import WayAccount, choose_way
-from ensemble.label.decode import Together, answer_together, asked_subtasks, asks_joint, default_way, ways
-from ensemble.label.decoders import ROUTES, routes
-from ensemble.label.joint_prior import fit_joint
-from ensemble.label.together_ways import TOGETHER
-from ensemble.plan.plan import answer_all
+from ensemble.label.cascade import Subtask, answer_tasks
+from ensemble.label.choose import DecoderAccount, choose_decoder
+from ensemble.label.decode import LabelDecoder, asked_subtasks, asks_joint, decode_votes, default_decoder, label_decoders
+from ensemble.label.decoders import LABEL_DECODERS, ROUTES, fit_joint, routes
+from ensemble.plan.reader import read
 from ensemble.scoring.gain import Judge
 from ensemble.scoring.honest import Choose
 from ensemble.votes import RULES, Floats, Ints, Vote
@@ -77,12 +75,22 @@ def joint_of(seed: int) -> tuple[float, ...]:
     return fit_joint(TABLE, np.random.default_rng(seed).integers(0, 10, 50))
 
 
-def way_of(way: str, subtasks: list[Subtask], seed: int = 0) -> Together:
-    return Together(way, joint_of(seed) if asks_joint(way, subtasks, TABLE) else None)
+def way_of(way: str, subtasks: list[Subtask], seed: int = 0) -> LabelDecoder:
+    return LabelDecoder(way, joint_of(seed) if asks_joint(way, subtasks, TABLE) else None)
 
 
 def answers_of(way: str, subtasks: list[Subtask], seed: int, rule: str = "soft") -> dict[str, Vote]:
-    return answer_together(way_of(way, subtasks), TABLE, subtasks, votes_of(subtasks, seed, rule), CLASSES)
+    return decode_votes(way_of(way, subtasks), TABLE, subtasks, votes_of(subtasks, seed, rule), CLASSES)
+
+
+def answers_without_decoder(subtasks: list[Subtask], votes: list[Vote]) -> dict[str, Vote]:
+    """Each task's own vote, or that of the label, and what follows from it."""
+    answers = answer_tasks(subtasks, votes, CLASSES)
+    if "label" in answers:
+        labels, shares = decompose(TABLE, answers["label"].labels), decompose_probs(TABLE, answers["label"].shares)
+        return answers | {task: Vote(labels[task], shares[task]) for task in TABLE.tasks}
+    label = compose(TABLE, {task: answers[task].labels for task in TABLE.tasks})
+    return answers | {"label": Vote(label, compose_probs(TABLE, {task: answers[task].shares for task in TABLE.tasks}))}
 
 
 def assert_equal(one: dict[str, Vote], other: dict[str, Vote]) -> None:
@@ -97,8 +105,8 @@ def assert_equal(one: dict[str, Vote], other: dict[str, Vote]) -> None:
 @given(seed=seeds, rule=every_rule)
 def test_the_default_is_bit_equal_to_what_a_plan_answers(name: str, seed: int, rule: str) -> None:
     subtasks = ALONE[name]
-    whole = answer_all(TABLE, subtasks, votes_of(subtasks, seed, rule), CLASSES)
-    assert_equal(answers_of(default_way(subtasks, TABLE), subtasks, seed, rule), whole)
+    whole = answers_without_decoder(subtasks, votes_of(subtasks, seed, rule))
+    assert_equal(answers_of(default_decoder(subtasks, TABLE), subtasks, seed, rule), whole)
 
 
 @every_setting
@@ -106,7 +114,7 @@ def test_the_default_is_bit_equal_to_what_a_plan_answers(name: str, seed: int, r
 @given(seed=seeds, rule=every_rule)
 def test_tasks_and_label_never_contradict_one_another_and_shares_decide(name: str, seed: int, rule: str) -> None:
     subtasks = PLACES[name]
-    for way in ways(subtasks, TABLE):
+    for way in label_decoders(subtasks, TABLE):
         answers = answers_of(way, subtasks, seed, rule)
         assert {*TABLE.tasks, "label"} <= set(answers)
         labels = compose(TABLE, {task: answers[task].labels for task in TABLE.tasks})
@@ -125,15 +133,15 @@ def test_tasks_and_label_never_contradict_one_another_and_shares_decide(name: st
 def test_the_order_of_the_subtasks_changes_nothing(name: str, seed: int, order: list[int]) -> None:
     subtasks = PLACES[name]
     shuffled = [subtasks[k] for k in order if k < len(subtasks)]
-    assert ways(shuffled, TABLE) == ways(subtasks, TABLE)
-    for way in ways(subtasks, TABLE):
+    assert label_decoders(shuffled, TABLE) == label_decoders(subtasks, TABLE)
+    for way in label_decoders(subtasks, TABLE):
         assert_equal(answers_of(way, subtasks, seed, "hard"), answers_of(way, shuffled, seed, "hard"))
 
 
 @every_setting
 def test_subtasks_that_have_no_say_can_be_left_out(name: str) -> None:
     subtasks = PLACES[name]
-    for way in ways(subtasks, TABLE):
+    for way in label_decoders(subtasks, TABLE):
         asked = list(asked_subtasks(way, subtasks, TABLE))
         if way in ROUTES:
             assert_equal(answers_of(way, subtasks, 1), answers_of(way, asked, 1))
@@ -152,9 +160,9 @@ def test_subtasks_allow_the_routes_they_can_walk() -> None:
     assert found["label by a task"] == ("label-cascade", "soft-label-cascade")
     assert found["subsets beside the label"] == ("cascade", "label", "soft-cascade")
     assert routes(WHOLE[:2], TABLE) == routes([*WHOLE[1:], *BY_MASK[:1]][1:], TABLE) == ()
-    assert ways([Subtask("label")], TABLE) == ("label",)
-    assert "pool-hard" not in ways(WHOLE, TABLE), "a vote of two always goes to the senior"
-    assert list(TOGETHER)[: len(ROUTES)] == list(ROUTES)
+    assert label_decoders([Subtask("label")], TABLE) == ("label",)
+    assert "pool-hard" not in label_decoders(WHOLE, TABLE), "a vote of two always goes to the senior"
+    assert list(LABEL_DECODERS)[: len(ROUTES)] == list(ROUTES)
 
 
 @few
@@ -202,8 +210,8 @@ def test_routers_that_are_sure_make_the_soft_cascade_the_hard_one(name: str, see
         Vote(vote.labels, np.eye(vote.shares.shape[1])[vote.labels]) if not subtask.where and subtask.task in routers else vote
         for subtask, vote in zip(subtasks, votes_of(subtasks, seed, rule), strict=True)
     ]
-    for hard in {"cascade", "label-cascade"} & set(ways(subtasks, TABLE)):
-        one, other = (answer_together(Together(way), TABLE, subtasks, votes, CLASSES)["label"] for way in (hard, f"soft-{hard}"))
+    for hard in {"cascade", "label-cascade"} & set(label_decoders(subtasks, TABLE)):
+        one, other = (decode_votes(LabelDecoder(way), TABLE, subtasks, votes, CLASSES)["label"] for way in (hard, f"soft-{hard}"))
         np.testing.assert_array_equal(one.labels, other.labels)
         np.testing.assert_allclose(one.shares, other.shares, atol=1e-5)
 
@@ -215,8 +223,8 @@ def test_experts_without_dependence_are_the_tasks_by_themselves(seed: int, rule:
     apart = {task: rng.dirichlet(np.full(size, 5.0), 1) for task, size in zip(TABLE.tasks, TABLE.sizes, strict=True)}
     votes = votes_of(WHOLE, seed, rule)
     joint = tuple(compose_probs(TABLE, apart)[0].tolist())
-    experts = answer_together(Together("experts", joint), TABLE, WHOLE, votes, CLASSES)
-    tasks = answer_together(Together("tasks"), TABLE, WHOLE, votes, CLASSES)
+    experts = decode_votes(LabelDecoder("experts", joint), TABLE, WHOLE, votes, CLASSES)
+    tasks = decode_votes(LabelDecoder("tasks"), TABLE, WHOLE, votes, CLASSES)
     np.testing.assert_allclose(experts["label"].shares, tasks["label"].shares, atol=1e-5)
     np.testing.assert_array_equal(experts["label"].labels, tasks["label"].labels)
 
@@ -234,7 +242,7 @@ def test_experts_are_bayes_where_evidence_is_independent_given_the_label(seed: i
         shares /= shares.sum(axis=1, keepdims=True)
         votes.append(Vote(shares.argmax(axis=1), shares))
     expected = compose_probs(TABLE, evidence) * joint
-    answers = answer_together(Together("experts", tuple(joint.tolist())), TABLE, WHOLE, votes, CLASSES)
+    answers = decode_votes(LabelDecoder("experts", tuple(joint.tolist())), TABLE, WHOLE, votes, CLASSES)
     np.testing.assert_allclose(answers["label"].shares, expected / expected.sum(axis=1, keepdims=True), atol=1e-5)
 
 
@@ -249,12 +257,12 @@ def test_the_label_route_sums_the_label_up(seed: int) -> None:
     assert answers["age"].labels.tolist() == (vote.labels % 3).tolist()
 
 
-@pytest.mark.parametrize("way", sorted(set(TOGETHER) - set(ROUTES)))
+@pytest.mark.parametrize("way", sorted(set(LABEL_DECODERS) - set(ROUTES)))
 @few
 @given(seed=seeds, n_routes=st.integers(3, 7))
 def test_equal_routes_pool_to_that_route(way: str, seed: int, n_routes: int) -> None:
     (vote,) = votes_of([Subtask("label")], seed, "geometric")
-    pooled = TOGETHER[way].decide([vote] * n_routes)
+    pooled = LABEL_DECODERS[way].decide([vote] * n_routes)
     np.testing.assert_array_equal(pooled.labels, vote.labels)
     if way != "pool-hard":
         np.testing.assert_allclose(pooled.shares, vote.shares, atol=1e-5)
@@ -264,7 +272,7 @@ def test_equal_routes_pool_to_that_route(way: str, seed: int, n_routes: int) -> 
 @given(seeds)
 def test_a_hard_pool_is_a_majority_and_a_tie_goes_to_the_most_senior_route(seed: int) -> None:
     named = np.random.default_rng(seed).integers(0, 3, (4, N_PHOTOS))
-    pooled = TOGETHER["pool-hard"].decide([Vote(labels, np.eye(3)[labels]) for labels in named])
+    pooled = LABEL_DECODERS["pool-hard"].decide([Vote(labels, np.eye(3)[labels]) for labels in named])
     for photo, label in enumerate(pooled.labels):
         counts = np.bincount(named[:, photo], minlength=3)
         assert label == next(one for one in named[:, photo] if counts[one] == counts.max())
@@ -279,8 +287,6 @@ def test_the_joint_prior_is_the_shares_and_unseen_combinations_are_as_rare_as_th
     assert sum(joint) == sum(reversed(joint)) == 1
     assert min(joint) > 0
     assert joint == fit_joint(TABLE, rng.permutation(labels)) == tuple(json.loads(json.dumps(joint)))
-    times = rng.integers(0, 4, len(labels))
-    assert fit_joint(TABLE, labels, times) == fit_joint(TABLE, np.repeat(labels, times))
     many = fit_joint(TABLE, np.tile(labels, 10_000))
     known = labels[labels >= 0]
     if len(known):
@@ -296,35 +302,35 @@ def test_an_unseen_combination_is_likelier_where_its_parts_are() -> None:
         fit_joint(table, np.array([6]))
 
 
-@pytest.mark.parametrize("way", sorted(TOGETHER))
+@pytest.mark.parametrize("way", sorted(LABEL_DECODERS))
 def test_a_way_goes_to_json_and_back_bit_equal(way: str) -> None:
     together = way_of(way, EVERYTHING, 3)
-    assert Together.from_json(json.loads(json.dumps(together.to_json()))) == together
+    assert read(LabelDecoder, json.loads(json.dumps(together.to_json())), "together") == together
     assert together.faults(EVERYTHING, TABLE, CLASSES) == []
-    assert TOGETHER[way].text
+    assert LABEL_DECODERS[way].text
 
 
 @pytest.mark.parametrize(
     ("together", "subtasks", "message"),
     [
-        (Together("pool-sfot"), WHOLE, "did you mean pool-soft"),
-        (Together("soft-cascade"), WHOLE, r"do not allow it \(tasks, experts\)"),
-        (Together("pool-hard"), WHOLE, "do not allow it"),
-        (Together("tasks"), WHOLE[1:], r"do not allow it \(none\)"),
-        (Together("experts"), WHOLE, "needs a joint prior, 18 shares"),
-        (Together("pool-soft"), WHOLE, "needs a joint prior, 18 shares"),
-        (Together("experts", (1.0, *(0.0,) * 17)), WHOLE, "above 0"),
-        (Together("experts", (1 / 18,) * 17), WHOLE, "needs a joint prior"),
-        (Together("tasks", (1 / 18,) * 18), WHOLE, "leave it out"),
-        (Together("tasks"), [*WHOLE, WHOLE[0]], "mask stands twice"),
-        (Together("tasks"), [*WHOLE, Subtask("light"), Subtask("light", (("mask", ("wear",)),))], "task light stands twice"),
-        (Together("cascade"), [*WHOLE, *BY_MASK[:2]], "needs one ensemble for mask=none, got none"),
-        (Together("cascade"), [*WHOLE, *BY_MASK, *BY_TWO], "needs one ensemble for"),
+        (LabelDecoder("pool-sfot"), WHOLE, "did you mean pool-soft"),
+        (LabelDecoder("soft-cascade"), WHOLE, r"do not allow it \(tasks, experts\)"),
+        (LabelDecoder("pool-hard"), WHOLE, "do not allow it"),
+        (LabelDecoder("tasks"), WHOLE[1:], r"do not allow it \(none\)"),
+        (LabelDecoder("experts"), WHOLE, "needs a joint prior, 18 shares"),
+        (LabelDecoder("pool-soft"), WHOLE, "needs a joint prior, 18 shares"),
+        (LabelDecoder("experts", (1.0, *(0.0,) * 17)), WHOLE, "above 0"),
+        (LabelDecoder("experts", (1 / 18,) * 17), WHOLE, "needs a joint prior"),
+        (LabelDecoder("tasks", (1 / 18,) * 18), WHOLE, "leave it out"),
+        (LabelDecoder("tasks"), [*WHOLE, WHOLE[0]], "mask stands twice"),
+        (LabelDecoder("tasks"), [*WHOLE, Subtask("light"), Subtask("light", (("mask", ("wear",)),))], "task light stands twice"),
+        (LabelDecoder("cascade"), [*WHOLE, *BY_MASK[:2]], "needs one ensemble for mask=none, got none"),
+        (LabelDecoder("cascade"), [*WHOLE, *BY_MASK, *BY_TWO], "needs one ensemble for"),
     ],
 )
-def test_a_way_that_cannot_answer_says_why(together: Together, subtasks: list[Subtask], message: str) -> None:
+def test_a_way_that_cannot_answer_says_why(together: LabelDecoder, subtasks: list[Subtask], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        answer_together(together, TABLE, subtasks, votes_of(subtasks, 0), CLASSES)
+        decode_votes(together, TABLE, subtasks, votes_of(subtasks, 0), CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -333,7 +339,7 @@ def test_a_way_that_cannot_answer_says_why(together: Together, subtasks: list[Su
 )
 def test_a_value_that_is_no_way_is_refused(value: object) -> None:
     with pytest.raises(UserError, match="together"):
-        Together.from_json(value)
+        read(LabelDecoder, value, "together")
 
 
 SMALL = Composition(("mask", "age"), (("wear", "none"), ("young", "middle", "old")))
@@ -385,9 +391,9 @@ def fixed(shares: Floats) -> Choose:
 
 def chosen(
     world: World, seed: int, subtasks: list[Subtask], metric: str = "macro_f1", n_resamples: int = 20
-) -> tuple[Together, tuple[WayAccount, ...]]:
+) -> tuple[LabelDecoder, tuple[DecoderAccount, ...]]:
     choices, labels, groups = world.draw(seed, subtasks)
-    return choose_way(choices, SMALL, SMALL_CLASSES, labels, groups, metric=metric, seed=seed, n_resamples=n_resamples)
+    return choose_decoder(choices, SMALL, SMALL_CLASSES, labels, groups, metric=metric, seed=seed, n_resamples=n_resamples)
 
 
 def test_dependent_tasks_are_better_answered_as_experts_and_that_way_is_chosen() -> None:
@@ -399,7 +405,7 @@ def test_dependent_tasks_are_better_answered_as_experts_and_that_way_is_chosen()
     assert np.mean(gains) > 0.05
     together, accounts = found[0]
     assert together.joint == pytest.approx(DIAGONAL, abs=0.06)
-    assert [account.way for account in accounts] == list(ways(SMALL_PLACES[:2], SMALL))
+    assert [account.way for account in accounts] == list(label_decoders(SMALL_PLACES[:2], SMALL))
     assert json.loads(json.dumps([account.to_json() for account in accounts]))[0]["gain"] == 0
     assert sum(account.kept for account in accounts) == 1
 
@@ -444,11 +450,11 @@ def test_every_subtask_is_chosen_once_per_resample_on_drawn_groups_and_asked_abo
         return choose
 
     options = {"metric": metric, "seed": 1, "n_resamples": 12}
-    spied = choose_way({p: watched(p) for p in choices}, SMALL, SMALL_CLASSES, labels, groups, **options)  # type: ignore[arg-type]
+    spied = choose_decoder({p: watched(p) for p in choices}, SMALL, SMALL_CLASSES, labels, groups, **options)  # type: ignore[arg-type]
     assert set(asked.values()) == {12}
     order = np.random.default_rng(0).permutation(len(labels))
     shuffled = {subtask: fixed(choice(np.arange(1))(order).shares) for subtask, choice in choices.items()}
-    again = choose_way(shuffled, SMALL, SMALL_CLASSES, labels[order], groups[order], **options)  # type: ignore[arg-type]
+    again = choose_decoder(shuffled, SMALL, SMALL_CLASSES, labels[order], groups[order], **options)  # type: ignore[arg-type]
     assert again[0] == spied[0], "the order of photos changes nothing"
     for one, other in zip(spied[1], again[1], strict=True):
         assert (one.way, one.kept) == (other.way, other.kept)
@@ -459,9 +465,9 @@ def test_one_way_needs_no_choice_and_no_way_is_refused() -> None:
     choices, labels, groups = World(DIAGONAL, 1.0).draw(0, SMALL_PLACES)
     options = {"metric": "macro_f1", "seed": 0}
     alone = {Subtask("label"): choices[Subtask("label")]}
-    assert choose_way(alone, SMALL, SMALL_CLASSES, labels, groups, **options) == (Together("label"), ())  # type: ignore[arg-type]
+    assert choose_decoder(alone, SMALL, SMALL_CLASSES, labels, groups, **options) == (LabelDecoder("label"), ())  # type: ignore[arg-type]
     with pytest.raises(UserError, match="do not answer the label by any route: mask"):
-        choose_way({Subtask("mask"): choices[Subtask("mask")]}, SMALL, SMALL_CLASSES, labels, groups, **options)  # type: ignore[arg-type]
+        choose_decoder({Subtask("mask"): choices[Subtask("mask")]}, SMALL, SMALL_CLASSES, labels, groups, **options)  # type: ignore[arg-type]
 
 
 def test_comparing_more_ways_asks_for_more() -> None:
@@ -481,5 +487,5 @@ def test_comparing_more_ways_asks_for_more() -> None:
 
 def test_every_way_is_told_in_the_docs() -> None:
     page = (Path(__file__).parents[2] / "docs" / "choice.md").read_text(encoding="utf-8")
-    for way in TOGETHER:
+    for way in LABEL_DECODERS:
         assert f"`{way}`" in page

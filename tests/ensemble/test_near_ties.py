@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 from itertools import permutations
-from types import SimpleNamespace
-from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ from hypothesis import strategies as st
 
 from competitions.labels import Composition
 from ensemble.label.cascade import Subtask
-from ensemble.label.decode import Together, answer_together
+from ensemble.label.decode import LabelDecoder, decode_votes
 from ensemble.log_probs import share_logs
 from ensemble.plan.near_ties import MARGIN, exchange_costs, is_close, label_may_turn, may_turn, steepness, together_may_turn
 from ensemble.plan.spec import Spec, decide_by, decide_together
@@ -64,7 +62,7 @@ def test_an_answer_that_rounding_turns_was_counted(rule: str, seed: int, k: int,
 def test_what_a_calibration_stretches_is_counted_further_out(rule: str, slope: float) -> None:
     fitted = Calibration((slope, slope), (0.0, -0.75 * slope))
     spec = Spec(((0, 0),), rule)
-    steep = steepness(cast(Any, SimpleNamespace(calibration={"m": (fitted,)}, stacking=None)))
+    steep = steepness(Spec(((0, 0),), rule, calibration={0: (fitted,)}))
     assert steep == max(1, slope)
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -108,10 +106,9 @@ def test_one_class_is_never_close() -> None:
 def test_a_photo_that_may_turn_brings_its_group_along_where_votes_are_counted() -> None:
     shares = np.array([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1]])
     vote, own, groups = Vote(np.zeros(3, dtype=np.int64), shares), np.array([True, False, False]), ["a", "a", "b"]
-    hard, soft = Spec(((0, 0),), "hard"), Spec(((0, 0),), "soft")
-    for spec, by in ((hard, "votes"), (hard, "logs"), (soft, "votes")):
-        assert together_may_turn(own, vote, spec, groups, same_group=by, quota=None).tolist() == [True, True, False]
-    assert together_may_turn(own, vote, hard, None, same_group="votes", quota=None).tolist() == own.tolist()
+    hard = Spec(((0, 0),), "hard")
+    assert together_may_turn(own, vote, hard, groups, same_group="logs", quota=None).tolist() == [True, True, False]
+    assert together_may_turn(own, vote, hard, None, same_group="logs", quota=None).tolist() == own.tolist()
 
 
 def test_a_group_whose_shares_are_close_is_counted_whole() -> None:
@@ -155,6 +152,6 @@ def test_a_label_of_joint_shares_is_close_where_they_are(way: str, close: bool) 
     subtasks, names = [Subtask("mask"), Subtask("age")], {"mask": ("yes", "no"), "age": ("young", "old")}
     joint = (0.4, 0.1, 0.1, 0.4)  # what goes together makes up for what age says
     votes = [Vote(np.array([0]), np.array([[0.9, 0.1]])), Vote(np.array([1]), np.array([[0.2, 0.8]]))]
-    together = Together(way, joint if way == "experts" else None)
-    label = answer_together(together, table, subtasks, votes, names)["label"]
+    together = LabelDecoder(way, joint if way == "experts" else None)
+    label = decode_votes(together, table, subtasks, votes, names)["label"]
     assert label_may_turn(together, table, subtasks, votes, names, label).tolist() == [close]

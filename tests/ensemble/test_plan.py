@@ -11,26 +11,31 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from competitions.competition import Submission
 from competitions.labels import Composition
-from ensemble.align import Rows, Voter
-from ensemble.plan.plan import EnsemblePlan, TaskEnsemble, decide, load_plan, save_plan, vote_all
-from ensemble.plan.task_ensemble import without
+from ensemble.align import Rows
+from ensemble.plan.plan import EnsemblePlan, SubmissionForm, decide, load_plan, save_plan, vote_all
+from ensemble.plan.spec import NamedSpec
+from ensemble.plan.task_ensemble import TaskEnsemble, without
 from ensemble.postprocess.stacking import Stacking
 from ensemble.votes import FIRST_CLASS, RULES
 from system.errors import UserError
 
 TABLE = Composition(("mask", "age"), (("yes", "no"), ("young", "middle", "old")))
 IDS = [f"p{i}" for i in range(12)]
-FORM = Submission(id_column="ImageID", answers={"ans": "label", "a age": "age"}, values="index")
+FORM = SubmissionForm("ImageID", (("ans", "label"), ("a age", "age")), "index")
 
 
 def ensemble(task: str, *members: str, **changes: Any) -> TaskEnsemble:
     """Voters of every member through two views."""
     classes = TABLE.label_classes if task == "label" else dict(zip(TABLE.tasks, TABLE.classes, strict=True))[task]
-    voters = tuple(Voter(member, view) for member in members for view in ("identity", "flip"))
-    whole = TaskEnsemble(task, classes, voters, (1 / len(classes),) * len(classes), score=0.5)
-    return replace(whole, **changes)
+    voters = tuple((member, view) for member in members for view in ("identity", "flip"))
+    return changed(TaskEnsemble(task, classes, NamedSpec(voters), (1 / len(classes),) * len(classes), score=0.5), **changes)
+
+
+def changed(whole: TaskEnsemble, **changes: Any) -> TaskEnsemble:
+    """The ensemble with other fields, its spec's among them."""
+    own = {name: changes.pop(name) for name in list(changes) if hasattr(whole.spec, name)}
+    return replace(whole, spec=replace(whole.spec, **own), **changes)
 
 
 def plan(*tasks: TaskEnsemble) -> EnsemblePlan:
@@ -57,7 +62,7 @@ def test_round_trip_is_byte_equal(tmp_path: Path) -> None:
     assert again == plan()
     assert again.plan_id == plan().plan_id
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
-    assert list(again.submission.answers) == ["ans", "a age"], "columns keep their order"
+    assert [header for header, _ in again.submission.answers] == ["ans", "a age"], "columns keep their order"
 
 
 def test_numpy_numbers_give_the_same_plan() -> None:
@@ -67,7 +72,7 @@ def test_numpy_numbers_give_the_same_plan() -> None:
 
 @pytest.mark.parametrize("rule", sorted(RULES))
 def test_every_rule_can_stand_in_a_plan(rule: str) -> None:
-    made = plan(*(replace(e, rule=rule, tie_rule=RULES[rule].tie_rule, weights=(2.0,) * len(e.voters)) for e in plan().tasks))
+    made = plan(*(changed(e, rule=rule, tie_rule=RULES[rule].tie_rule, weights=(2.0,) * len(e.voters)) for e in plan().tasks))
     assert EnsemblePlan.from_json(made.to_json()) == made
     assert set(decide(made, predictions(made), IDS)) == {"mask", "age", "label"}
 
@@ -174,7 +179,7 @@ def test_shuffling_images_with_their_ids_changes_nothing(order: list[int], seed:
 
 
 def test_one_voter_decides_alone() -> None:
-    tasks = [replace(e, voters=e.voters[:1]) for e in plan().tasks]
+    tasks = [changed(e, voters=e.spec.voters[:1]) for e in plan().tasks]
     probs = predictions(plan(*tasks))
     ids, rows = probs["a1", "age", "identity"]
     assert decide(plan(*tasks), probs, ids)["age"].tolist() == rows.argmax(axis=1).tolist()
