@@ -81,7 +81,7 @@ def _study(prepared: Any, study: str, truth_file: Path, thorough: bool) -> dict[
             "members": said["members"],
         }
     kept = {subtask: [a["step"] for a in one["refinements"] if a["kept"]] for subtask, one in choice.journal["places"].items()}
-    way = "as they are" if choice.plan.together is None else choice.plan.together.way
+    way = "as they are" if choice.plan.decodes_by_default else choice.plan.decoder.way
     shift = choice.forecast["shift"]
     evidence = {name: [one["auc"], one["p"]] for name, one in shift["evidence"].items()}
     return {

@@ -24,7 +24,7 @@ from system.paths import CompetitionPaths
 
 EVERYTHING = "all"
 POOL = 15
-"""An export without `--top` chooses among this many trials of each target (`bundle.choose.WIDTH` times `bundle.options.MOST`)."""
+"""An export without `--top` chooses among this many trials of each target (`bundle.gather.WIDTH` times `ensemble.options.MOST`)."""
 UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 SIZE = re.compile(rf"([0-9]+(?:\.[0-9]+)?) ?({'|'.join(UNITS)})", re.IGNORECASE)
 

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.augmentations import augment, compose, image_seed
 from trainables.backbones import Preprocessing
 
 AHEAD = 3
@@ -74,6 +73,8 @@ def training_batches(
     Yields:
         Positions `(B,) int64` into `data.rows`, and the photos `(B, S, S, 3) uint8`.
     """
+    from trainables.augmentations import augment, compose, image_seed  # a bundle's networks predict without them
+
     order = epoch_order(len(data.rows), batch_size, seed, epoch, chances)
     own = threading.local()
 

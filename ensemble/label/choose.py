@@ -24,7 +24,7 @@ class DecoderAccount:
     """What one way scored on groups that did not choose, and what it won over the default, in the metric's unit.
 
     Attributes:
-        way: One of `together_ways.LABEL_DECODERS`.
+        way: One of `LABEL_DECODERS`.
         score: Its score on the composed label, greater is better.
         gain: Its score less the default's; 0 for the default itself.
         low: Where the 90 % interval of the gain begins; to be taken a way needs a wider one above 0, by Bonferroni.

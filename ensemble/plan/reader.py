@@ -1,8 +1,8 @@
 """JSON values -> frozen dataclasses, by their annotations, with all faults at once: the one reader of plans.
 
-A field is read from the key of its name, a tuple from a list with at least one entry, a number only if it is finite. A field whose
-metadata say `flat` is a dataclass of which the fields stand in the same mapping; one that says `written` may not be left out though it has
-a default; `key` gives a field another key.
+A field is read from the key of its name, a tuple from a list with at least one entry, a number only if it is finite. Metadata say more:
+`inline` means that the fields of a dataclass stand in the same mapping, `written` that a field may not be left out though it has a
+default, and `key` gives a field another key.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from system.errors import UserError
 Made = TypeVar("Made")
 SHOWN = 80
 MOST = 1e300
-FLAT: Mapping[str, Any] = {"flat": True}
+INLINE: Mapping[str, Any] = {"inline": True}
 WRITTEN: Mapping[str, Any] = {"written": True}
 
 
@@ -53,7 +53,7 @@ def _fields(cls: Any, value: Mapping[str, Any], where: str) -> tuple[dict[str, A
     hints = get_type_hints(cls)
     for one in fields(cls):
         key, kind = _key(one), hints[one.name]
-        if one.metadata.get("flat"):
+        if one.metadata.get("inline"):
             own, more = _fields(get_origin(kind) or kind, value, where)
             faults += more
             if not more:
@@ -151,7 +151,7 @@ def _keys(cls: Any) -> list[str]:
     hints, found = get_type_hints(cls), []
     for one in fields(cls):
         kind = hints[one.name]
-        found += _keys(get_origin(kind) or kind) if one.metadata.get("flat") else [_key(one)]
+        found += _keys(get_origin(kind) or kind) if one.metadata.get("inline") else [_key(one)]
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ensemble.align import Rows, Voter, stack
 from ensemble.label.cascade import Subtask, Where
-from ensemble.plan.reader import FLAT, SHOWN, WRITTEN
+from ensemble.plan.reader import INLINE, SHOWN, WRITTEN
 from ensemble.plan.spec import NamedSpec, decide_by, decide_together, mean_of_models, prepare_rows
 from ensemble.postprocess.group_answer import GROUP_SUMS
 from ensemble.resampling import Groups
@@ -42,7 +42,7 @@ class TaskEnsemble:
 
     task: str
     classes: tuple[str, ...]
-    spec: NamedSpec = field(metadata=FLAT)
+    spec: NamedSpec = field(metadata=INLINE)
     prior: tuple[float, ...]
     tie_rule: str = field(default=RULES["hard"].tie_rule, metadata=WRITTEN)
     score: float | None = field(default=None, metadata=WRITTEN)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ensemble.selection.pareto import HEADER, Cost, Option, Point, front, pruned, within
+from ensemble.selection.pareto import Cost, Option, Point, front, within
 from system.errors import UserError
 
 TRIALS, VIEWS = ("a", "b", "c", "d"), ("identity", "hflip")
@@ -86,7 +86,10 @@ def test_a_budget_is_kept_and_nothing_that_keeps_it_scores_more(
 def test_a_beam_finds_combinations_that_are_there_and_the_cheapest_of_one_subtask(
     options: list[Option], costs: dict[str, Cost], most: int
 ) -> None:
-    exact, beam = front(options, costs), front(options, costs, most=most)
+    exact = front(options, costs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ensemble.selection.pareto.MOST_COMBINED", most)
+        beam = front(options, costs)
     assert beam
     assert all(point in everything(options, costs) for point in beam)
     assert not any(beats(one, other) for one in beam for other in beam)
@@ -102,23 +105,8 @@ def test_what_two_subtasks_share_is_paid_once() -> None:
     costs = {"a": Cost(1.0, 1.0), "b": Cost(1.0, 1.0), "c": Cost(0.5, 0.5)}
     (point,) = front(options, costs)
     assert point == Point((("age", "pair"), ("mask", "pair")), 0.5, 2.0, 2.0)
-    alone = [option for option in options if option.subtask == "age"]
-    assert [option.name for option in pruned(alone, [], costs)] == ["own"]
-    assert [option.name for option in pruned(alone, options[2:], costs)] == ["own", "pair"]
-
-
-def test_a_score_of_the_whole_is_asked_about_the_front_only() -> None:
-    uses = [frozenset((f"t{m}", "identity") for m in range(n + 1)) for n in range(4)]
-    options = [Option(subtask, f"{n}", n / 4, uses[n]) for subtask in ("a", "b") for n in range(4)]
-    costs = {f"t{m}": Cost(1.0, 1.0) for m in range(4)}
-    asked: list[dict[str, str]] = []
-
-    def score(choice: Mapping[str, str]) -> float:
-        asked.append(dict(choice))
-        return -float(choice["a"])
-
-    assert [point.choice for point in front(options, costs, score=score)] == [(("a", "0"), ("b", "0"))]
-    assert asked == [{"a": f"{n}", "b": f"{n}"} for n in range(4)]
+    (alone,) = front([option for option in options if option.subtask == "age"], costs)
+    assert alone.choice == (("age", "own"),)
 
 
 def test_a_million_combinations_are_laid_in_seconds() -> None:
@@ -151,4 +139,3 @@ def test_what_cannot_be_priced_is_refused_and_nothing_that_fits_is_told_with_its
         within(points, max_seconds=0, max_megabytes=float("nan"))
     assert len(caught.value.faults) == 2
     assert within(points) == points[0]
-    assert len(points[0].row()) == len(HEADER)
