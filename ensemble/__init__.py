@@ -1,5 +1,10 @@
 """HOW THEY VOTE: pools of cached probabilities with their ids in, a plan and what is known of it out. Arithmetic only: no torch, no ray.
 
+choose        from `pool.Pools` and `options.Options` to a plan; the one function an export asks
+pool          what a choice is made on: arrays with their ids, and what the competition says of them
+fit_subtask   the choice for one subtask, and what refines it
+report        what is said of every answer
+make_plan     names put to what was chosen
 votes         the voting rules, each with a written tie rule: `(K, N, C)` -> `(N,)`
 align         who votes; rows are brought together by ids, here and nowhere else
 log_probs     logarithms with a floor, the same bits everywhere

@@ -65,22 +65,25 @@ def choose(pools: Pools, options: Options | None = None, *, tell: Report = lambd
         UserError: Nothing keeps the budget, ways to vote cannot be compared, or a chosen member has no sibling that learned from all
             photos.
     """
-    options = Options() if options is None else options
-    with in_processes(processes):
-        tell("comparing labelled and test photos")
-        shift = look_elsewhere(pools)
-        decided: dict[Subtask, Decided] = {}
-        shares = {subtask: _shares(pools, subtask, shift, options) for subtask in pools.pools}
-        for subtask, pool in pools.pools.items():
-            tell(f"choosing for {subtask}")
-            decided[subtask] = decide_subtask(pools.facts, pool, options, shares[subtask])
-        budget = None
-        if options.front or options.has_budget:
-            decided, budget = within_budget(pools.costs, decided, options)
-        tell("comparing ways to the label")
-        together, default, accounts = _together(pools, decided, options)
-        own = make_plan(pools, decided, together)
-        scores = _say(pools, decided, own, together, default, _told(pools, options), tell)
+    asked = Options() if options is None else options
+    return in_processes(processes, lambda: _choose(pools, asked, tell))
+
+
+def _choose(pools: Pools, options: Options, tell: Report) -> Choice:
+    tell("comparing labelled and test photos")
+    shift = look_elsewhere(pools)
+    decided: dict[Subtask, Decided] = {}
+    shares = {subtask: _shares(pools, subtask, shift, options) for subtask in pools.pools}
+    for subtask, pool in pools.pools.items():
+        tell(f"choosing for {subtask}")
+        decided[subtask] = decide_subtask(pools.facts, pool, options, shares[subtask])
+    budget = None
+    if options.front or options.has_budget:
+        decided, budget = within_budget(pools.costs, decided, options)
+    tell("comparing ways to the label")
+    together, default, accounts = _together(pools, decided, options)
+    own = make_plan(pools, decided, together)
+    scores = _say(pools, decided, own, together, default, _told(pools, options), tell)
     return Choice(
         plan=make_plan(pools, decided, together, all_data=pools.all_data, unjudged=True),
         scores=scores,

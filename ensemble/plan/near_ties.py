@@ -85,6 +85,7 @@ def together_may_turn(
     """
     counted, found = counts(spec), own.copy()
     if same_group is not None and groups is not None and quota is None:
+        counted |= same_group == "votes"
         _, group = np.unique(np.asarray(groups), return_inverse=True)
         found = np.bincount(group, weights=own)[group] > 0 if counted else own | is_close(vote.shares)
     if quota is not None and not counted and len(own):

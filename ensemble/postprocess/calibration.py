@@ -49,11 +49,6 @@ class Calibration:
         """The calibration as a JSON value."""
         return {"slopes": list(self.slopes), "biases": list(self.biases)}
 
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Calibration":
-        """The calibration in a JSON value, equal to the last bit."""
-        return cls(tuple(map(float, value["slopes"])), tuple(map(float, value["biases"])))
-
 
 def calibrate(calibration: Calibration, probs: Floats) -> Numbers:
     """Calibrated probabilities `float64 (N, C)`, rows sum to 1, of `float (N, C)` in [0, 1]; they are rounded to float16 before.

@@ -54,17 +54,6 @@ class Stacking:
             "penalty": self.penalty,
         }
 
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Stacking":
-        """The stacking in a JSON value, equal to the last bit."""
-        return cls(
-            int(value["n_classes"]),
-            tuple(map(int, value["present"])),
-            tuple(tuple(map(float, row)) for row in value["coefficients"]),
-            tuple(map(float, value["intercepts"])),
-            float(value["penalty"]),
-        )
-
 
 def stacked_vote(stacking: Stacking, probs: Floats) -> Vote:
     """The vote of `float (K, N, C)` in [0, 1], the voters in the order of the fit; ties go to the first class.

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from competitions.metrics import log_loss
+from ensemble.plan.reader import read
 from ensemble.postprocess.calibration import METHODS, STRENGTHS, Calibration, calibrate, fit_calibration
 from ensemble.votes import Floats, Ints
 from system.errors import UserError
@@ -78,7 +79,7 @@ def test_json_keeps_every_bit_and_the_order_of_photos_changes_none(method: str, 
     said = distorted(probs, 2.0, np.ones(4))
     fitted = fit_calibration(said, labels, groups, method=method)
     assert fitted == fit_calibration(said[order], labels[order], groups[order], method=method)
-    again = Calibration.from_json(json.loads(json.dumps(fitted.to_json())))
+    again = read(Calibration, json.loads(json.dumps(fitted.to_json())), "fitted")
     np.testing.assert_array_equal(calibrate(again, said), calibrate(fitted, said))
     np.testing.assert_array_equal(calibrate(fitted, said[:7]), calibrate(fitted, said)[:7], "few photos or many")
 

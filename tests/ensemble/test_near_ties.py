@@ -106,9 +106,10 @@ def test_one_class_is_never_close() -> None:
 def test_a_photo_that_may_turn_brings_its_group_along_where_votes_are_counted() -> None:
     shares = np.array([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1]])
     vote, own, groups = Vote(np.zeros(3, dtype=np.int64), shares), np.array([True, False, False]), ["a", "a", "b"]
-    hard = Spec(((0, 0),), "hard")
-    assert together_may_turn(own, vote, hard, groups, same_group="logs", quota=None).tolist() == [True, True, False]
-    assert together_may_turn(own, vote, hard, None, same_group="logs", quota=None).tolist() == own.tolist()
+    hard, soft = Spec(((0, 0),), "hard"), Spec(((0, 0),), "soft")
+    for spec, by in ((hard, "votes"), (hard, "logs"), (soft, "votes")):
+        assert together_may_turn(own, vote, spec, groups, same_group=by, quota=None).tolist() == [True, True, False]
+    assert together_may_turn(own, vote, hard, None, same_group="votes", quota=None).tolist() == own.tolist()
 
 
 def test_a_group_whose_shares_are_close_is_counted_whole() -> None:

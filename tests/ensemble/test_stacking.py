@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from competitions.metrics import log_loss
+from ensemble.plan.reader import read
 from ensemble.postprocess.stacking import Stacking, fit_stacking, stacked_vote
 from ensemble.votes import RULES, Floats, Ints
 from system.errors import UserError
@@ -37,7 +38,7 @@ def test_json_keeps_every_bit_and_order_and_company_of_photos_change_none(n_clas
     order = np.random.default_rng(0).permutation(len(labels))
     fitted = fit_stacking(probs, labels, groups)
     assert fitted == fit_stacking(probs[:, order], labels[order], groups[order])
-    again = Stacking.from_json(json.loads(json.dumps(fitted.to_json())))
+    again = read(Stacking, json.loads(json.dumps(fitted.to_json())), "fitted")
     assert again == fitted
     shares = stacked_vote(fitted, probs).shares
     np.testing.assert_array_equal(stacked_vote(again, probs).shares, shares)

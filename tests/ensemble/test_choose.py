@@ -1,0 +1,84 @@
+"""A choice from arrays alone: no file, no path, no network."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from competitions.labels import Composition, compose
+from ensemble.choose import Choice, choose
+from ensemble.label.cascade import Subtask
+from ensemble.options import Options
+from ensemble.plan.plan import EnsemblePlan, SubmissionForm, decide
+from ensemble.pool import AllData, AskedPhotos, CompetitionFacts, LabelledPhotos, Member, Pool, Pools
+from ensemble.selection.candidates import Candidates
+from ensemble.selection.pareto import Cost
+from system.errors import UserError
+
+TABLE = Composition(("mask", "age"), (("yes", "no"), ("young", "middle", "old")))
+N_PHOTOS, VIEWS = 60, ("identity", "hflip")
+IDS = tuple(f"p{n:02}" for n in range(N_PHOTOS))
+GROUPS = np.array([f"g{n // 3:02}" for n in range(N_PHOTOS)])
+
+
+def pools_of(seed: int = 0) -> Pools:
+    """Three members per task that are right more often than not, on photos of twenty people; no test photos."""
+    rng = np.random.default_rng(seed)
+    labels = {task: rng.integers(0, size, N_PHOTOS) for task, size in zip(TABLE.tasks, TABLE.sizes, strict=True)}
+    pools = {}
+    for task, size in zip(TABLE.tasks, TABLE.sizes, strict=True):
+        logits = 1.5 * np.eye(size)[labels[task]] + rng.normal(0, 1, (3, len(VIEWS), N_PHOTOS, size))
+        probs = (np.exp(logits) / np.exp(logits).sum(axis=3, keepdims=True)).astype(np.float16)
+        names = tuple(f"{task}{n}" for n in range(3))
+        candidates = Candidates(names, VIEWS, probs, labels[task], GROUPS, "macro_f1", width=3)
+        members = tuple(Member(name, (name,), task) for name in names)
+        pools[Subtask(task)] = Pool(Subtask(task), candidates, members, (0.0,) * 3, IDS, 3, prior=(1 / size,) * size)
+    whole = labels | {"label": compose(TABLE, labels)}
+    classes = dict(zip(TABLE.tasks, TABLE.classes, strict=True)) | {"label": TABLE.label_classes}
+    form = SubmissionForm("photo", (("answer", "label"),), "index")
+    return Pools(
+        facts=CompetitionFacts("drawn", "macro_f1", classes, TABLE, form),
+        pools=pools,
+        labelled=LabelledPhotos(IDS, whole, np.ones(N_PHOTOS, dtype=bool)),
+        test=AskedPhotos(),
+        joint=(1 / 6,) * 6,
+    )
+
+
+@pytest.fixture(scope="module")
+def choice() -> Choice:
+    return choose(pools_of(), Options(top=2))
+
+
+def test_arrays_with_ids_become_a_plan_that_answers_from_such_arrays(choice: Choice) -> None:
+    assert set(choice.scores) == {"mask", "age", "label"}
+    assert "there are no test photos" in str(choice.forecast["shift"])
+    assert EnsemblePlan.from_json(choice.plan.to_json()) == choice.plan
+    probs = {
+        (name, head, view): (IDS, np.eye(len(choice.plan.classes(head)))[[0] * N_PHOTOS]) for name, head, view in choice.plan.keys
+    }
+    assert decide(choice.plan, probs, IDS)["label"].tolist() == [0] * N_PHOTOS
+
+
+def test_the_same_arrays_give_the_same_plan_and_scores_in_any_number_of_processes(choice: Choice) -> None:
+    again = choose(pools_of(), Options(top=2), processes=2)
+    assert again.plan == choice.plan
+    assert again.scores == choice.scores
+
+
+def test_a_budget_is_kept_with_the_costs_that_were_gathered() -> None:
+    costs = {f"{task}{n}": Cost(1.0, 2.0) for task in TABLE.tasks for n in range(3)}
+    held = choose(replace(pools_of(), costs=costs), Options(plain=True, max_megabytes=4.0))
+    assert held.budget is not None
+    assert held.budget["chosen"]["megabytes"] == 4.0
+    assert [len(ensemble.members) for ensemble in held.plan.tasks] == [1, 1]
+
+
+def test_members_hand_their_votes_on_and_who_has_nobody_to_hand_them_to_is_named() -> None:
+    priors = {subtask: pool.prior for subtask, pool in pools_of().pools.items()}
+    everyone = {f"{task}{n}": f"whole-{task}{n}" for task in TABLE.tasks for n in range(3)}
+    handed = choose(replace(pools_of(), all_data=AllData(everyone, priors)), Options(plain=True, top=1))
+    assert {member[:6] for ensemble in handed.plan.tasks for member in ensemble.members} == {"whole-"}
+    with pytest.raises(UserError, match=r"run_search\.py drawn --all-data --base") as caught:
+        choose(replace(pools_of(), all_data=AllData({}, priors)), Options(plain=True, top=1))
+    assert len(caught.value.faults) == 2
