@@ -8,7 +8,7 @@ import numpy as np
 
 from competitions.labels import Composition
 from competitions.manifest import LABEL
-from ensemble.budget import within_budget
+from ensemble.budget import Budget, within_budget
 from ensemble.fit_subtask import Decided, Shares, decide_subtask, known_shares, shares_json, told_shares
 from ensemble.label.cascade import Subtask
 from ensemble.label.choose import DecoderAccount, choose_decoder
@@ -66,24 +66,11 @@ def choose(pools: Pools, options: Options | None = None, *, tell: Report = lambd
             photos.
     """
     asked = Options() if options is None else options
-    return in_processes(processes, lambda: _choose(pools, asked, tell))
-
-
-def _choose(pools: Pools, options: Options, tell: Report) -> Choice:
     tell("comparing labelled and test photos")
-    shift = look_elsewhere(pools)
-    decided: dict[Subtask, Decided] = {}
-    shares = {subtask: _shares(pools, subtask, shift, options) for subtask in pools.pools}
-    for subtask, pool in pools.pools.items():
-        tell(f"choosing for {subtask}")
-        decided[subtask] = decide_subtask(pools.facts, pool, options, shares[subtask])
-    budget = None
-    if options.front or options.has_budget:
-        decided, budget = within_budget(pools.costs, decided, options)
-    tell("comparing ways to the label")
-    together, default, accounts = _together(pools, decided, options)
-    own = make_plan(pools, decided, together)
-    scores = _say(pools, decided, own, together, default, _told(pools, options), tell)
+    shift = in_processes(processes, lambda: look_elsewhere(pools))
+    shares = {subtask: _shares(pools, subtask, shift, asked) for subtask in pools.pools}
+    decided, budget = in_processes(processes, lambda: _decide(pools, shares, asked, tell))
+    together, default, accounts, scores = in_processes(processes, lambda: _score(pools, decided, asked, tell))
     return Choice(
         plan=make_plan(pools, decided, together, all_data=pools.all_data, unjudged=True),
         scores=scores,
@@ -93,6 +80,29 @@ def _choose(pools: Pools, options: Options, tell: Report) -> Choice:
         budget=None if budget is None else budget.to_json(),
         beside={name: make_plan(pools, others, default) for name, others in beside(decided).items()},
     )
+
+
+def _decide(
+    pools: Pools, shares: Mapping[Subtask, Shares], options: Options, tell: Report
+) -> tuple[dict[Subtask, Decided], Budget | None]:
+    """The choice for each subtask, within the budget where there is one."""
+    decided: dict[Subtask, Decided] = {}
+    for subtask, pool in pools.pools.items():
+        tell(f"choosing for {subtask}")
+        decided[subtask] = decide_subtask(pools.facts, pool, options, shares[subtask])
+    if not (options.front or options.has_budget):
+        return decided, None
+    return within_budget(pools.costs, decided, options)
+
+
+def _score(
+    pools: Pools, decided: Mapping[Subtask, Decided], options: Options, tell: Report
+) -> tuple[LabelDecoder, LabelDecoder, tuple[DecoderAccount, ...], dict[str, dict[str, Any]]]:
+    """The label decoder, the one that needs no comparing, what was compared, and what is known about each answer."""
+    tell("comparing ways to the label")
+    together, default, accounts = _together(pools, decided, options)
+    plan = make_plan(pools, decided, together)
+    return together, default, accounts, _say(pools, decided, plan, together, default, _told(pools, options), tell)
 
 
 def _shares(pools: Pools, subtask: Subtask, shift: Shift, options: Options) -> Shares:

@@ -38,8 +38,10 @@ from trainables.training import run_trial
 
 
 def choose(prepared: Prepared, options: Options | None = None, *, processes: int = 1) -> Choice:
-    """What is chosen of all that is gathered for these options."""
-    return choosing.choose(gather(prepared, options), options, processes=processes)
+    """What is chosen of all that is gathered for these options; what it needs of the test photos is cached then."""
+    choice = choosing.choose(gather(prepared, options), options, processes=processes)
+    answers_of(prepared, choice)
+    return choice
 
 
 def answers_of(prepared: Prepared, choice: Choice) -> dict[str, Any]:
