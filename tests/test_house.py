@@ -48,7 +48,6 @@ KNOWN_CAPITALS = {
     "ROLES",
     "RULES",
     "SCHEMA",
-    "SEED",
     "SETTINGS",
     "SHOWN",
     "SIDE",

@@ -14,7 +14,7 @@ from system.errors import UserError
 
 Made = TypeVar("Made")
 SHOWN = 80
-MOST = 1e300
+MOST_NUMBER = 1e300
 INLINE: Mapping[str, Any] = {"inline": True}
 WRITTEN: Mapping[str, Any] = {"written": True}
 
@@ -105,7 +105,7 @@ def _plain(kind: Any, value: Any) -> Any:
     if kind is NoneType:
         return _if(value is None, value)
     if kind is float:
-        return float(_if(isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST, value))
+        return float(_if(isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST_NUMBER, value))
     if kind is int:
         return _if(isinstance(value, int) and not isinstance(value, bool), value)
     return _if(
