@@ -6,12 +6,14 @@ trains one model where folds train several.
 
 from collections import defaultdict
 from dataclasses import asdict, dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from competitions.competition import Split
+from competitions.labels import compose_numbers
 from competitions.prepare import Prepared, cut
 from competitions.splits import OUTSIDE, Folds
 from system.errors import UserError
@@ -90,11 +92,8 @@ def _columns(prepared: Prepared) -> list[tuple[NDArray[np.int64], int]]:
     competition, given = prepared.competition, prepared.manifest.labels
     columns = [(given[name].astype(np.int64), len(task.classes)) for name, task in competition.tasks.items()]
     if len(competition.composed) > 1:
-        number, known = np.zeros(len(prepared.manifest), dtype=np.int64), np.ones(len(prepared.manifest), dtype=bool)
-        for name in competition.composed:
-            number = number * len(competition.tasks[name].classes) + given[name]
-            known &= given[name] >= 0
-        columns.append((np.where(known, number, -1), len(competition.label_classes)))
+        sizes = [len(competition.classes(name)) for name in competition.composed]
+        columns.append((compose_numbers([given[name] for name in competition.composed], sizes), prod(sizes)))
     return columns
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from competitions.compare_data import Difference
-from competitions.competition import Competition, load_competition, with_split
+from competitions.competition import Competition, with_split
+from competitions.loading import load_competition
 from competitions.prepare import Prepared, prepare
 from competitions.targets import Target, choose_targets, targets
 from ledger.reading import readable_record

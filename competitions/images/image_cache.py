@@ -65,11 +65,6 @@ class ImageCache:
         """The side S of a row in pixels."""
         return int(self.images.shape[1])
 
-    @cached_property
-    def pixel_hashes(self) -> dict[str, str]:
-        """Id -> hash of the full photo's pixels at its own size; without the broken photos."""
-        return {image_id: hashed for image_id, hashed in zip(self.ids, self.hashes, strict=True) if hashed}
-
     def rows(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """The row numbers `(n,) int64` of `ids`, in their order.
 

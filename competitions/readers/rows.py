@@ -28,6 +28,7 @@ class Rows:
         roles: N of `competitions.manifest.ROLES`.
         fields: Task -> N texts: class names, numbers where the task has cuts, empty where there is no label.
         images: Folder below the root that the paths start from.
+        notes: What was passed over, one sentence each.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Rows:
     roles: Sequence[str]
     fields: Mapping[str, Sequence[str]]
     images: str = ""
+    notes: Sequence[str] = ()
 
 
 def manifest_of(competition: Competition, rows: Rows, root: Path, place: Place, faults: Sequence[str] = ()) -> Manifest:
@@ -66,7 +68,7 @@ def manifest_of(competition: Competition, rows: Rows, root: Path, place: Place, 
     if found:
         raise UserError(*(f"{rows.name}: {fault}" for fault in found))
     groups = tuple(group or f"~{image_id}" for group, image_id in zip(rows.groups, rows.ids, strict=True))
-    return Manifest(tuple(rows.ids), tuple(paths), groups, tuple(rows.roles), labels)
+    return Manifest(tuple(rows.ids), tuple(paths), groups, tuple(rows.roles), labels, tuple(rows.notes))
 
 
 def id_faults(ids: Sequence[str]) -> list[str]:

@@ -8,11 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from competitions.competition import Competition, load_competition
+from competitions.competition import Competition
 from competitions.images import near_duplicates
 from competitions.images.near_duplicates import KEPT, NearDuplicates, find, near_findings
+from competitions.loading import load_competition
 from competitions.manifest import Manifest
-from competitions.prepare import prepare, report
+from competitions.prepare import prepare
+from competitions.report import report
 from competitions.splits import Folds
 from system.paths import CompetitionPaths
 

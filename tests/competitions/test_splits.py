@@ -296,7 +296,7 @@ SHARED = Path(os.environ.get("PODIUM_DATA") or Path(__file__).parents[2].parent 
 
 
 def test_the_clothing_set_pins_three_small_senders_and_deals_even_folds():
-    from competitions.competition import load_competition
+    from competitions.loading import load_competition
     from competitions.readers.read import READERS
 
     asked = load_competition("clothing")
@@ -317,7 +317,7 @@ def test_the_clothing_set_pins_three_small_senders_and_deals_even_folds():
 
 @pytest.mark.parametrize("name", ["setgame", "setgame_few"])
 def test_the_card_sets_deal_every_label_to_every_fold(name):
-    from competitions.competition import load_competition
+    from competitions.loading import load_competition
     from competitions.readers.read import READERS
 
     asked = load_competition(name)
