@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from competitions.competition import Split
 from competitions.labels import compose_numbers
 from competitions.prepare import Prepared, cut
-from competitions.splits import OUTSIDE, Folds
+from competitions.splits import UNUSABLE, Folds
 from system.errors import UserError
 
 
@@ -65,7 +65,7 @@ def _facts(prepared: Prepared, split: Split) -> SplitFacts:
         except UserError as error:
             return SplitFacts(split.name, by_group, [], fault="; ".join(error.faults))
     sizes = [int((folds.fold == fold).sum()) for fold in range(split.n_folds)]
-    n_usable = int((folds.fold != OUTSIDE).sum())
+    n_usable = int((folds.fold != UNUSABLE).sum())
     return SplitFacts(
         split.name,
         by_group,
@@ -80,7 +80,7 @@ def _facts(prepared: Prepared, split: Split) -> SplitFacts:
 def _deviation(prepared: Prepared, fold: NDArray[np.int8], n_folds: int) -> float:
     worst = 0.0
     for labels, n_classes in _columns(prepared):
-        known = (fold != OUTSIDE) & (labels >= 0)
+        known = (fold != UNUSABLE) & (labels >= 0)
         overall = _shares(labels[known], n_classes)
         for number in range(n_folds):
             worst = max(worst, float(np.abs(_shares(labels[known & (fold == number)], n_classes) - overall).max()))
@@ -104,12 +104,12 @@ def _shares(labels: NDArray[np.int64], n_classes: int) -> NDArray[np.float64]:
 def _n_pinned(prepared: Prepared, folds: Folds, split: Split) -> int:
     pinned, manifest = set(folds.pinned), prepared.manifest
     names = manifest.groups if split.by_group else [f"~{image_id}" for image_id in manifest.image_ids]
-    return sum(name in pinned for name, fold in zip(names, folds.fold.tolist(), strict=True) if fold != OUTSIDE)
+    return sum(name in pinned for name, fold in zip(names, folds.fold.tolist(), strict=True) if fold != UNUSABLE)
 
 
 def _groups_cut(prepared: Prepared, fold: NDArray[np.int8]) -> int:
     parts: dict[str, set[int]] = defaultdict(set)
     for group, number in zip(prepared.manifest.groups, fold.tolist(), strict=True):
-        if number != OUTSIDE:
+        if number != UNUSABLE:
             parts[group].add(number)
     return sum(len(found) > 1 for found in parts.values())

@@ -24,12 +24,12 @@ from competitions.readers.read import READERS
 from competitions.validation import reader_faults, setting_faults
 from system.errors import UserError, unknown
 
-FOLDER = Path(__file__).parent
+COMPETITION_FOLDER = Path(__file__).parent
 
 
 def known_competitions() -> list[str]:
     """The names of all competition files; helper files begin with an underscore."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml") if not path.stem.startswith("_"))
+    return sorted(path.stem for path in COMPETITION_FOLDER.glob("*.yaml") if not path.stem.startswith("_"))
 
 
 def load_competition(name: str, split: str | None = None) -> Competition:
@@ -39,7 +39,7 @@ def load_competition(name: str, split: str | None = None) -> Competition:
         UserError: There is no such file or split, or the file has mistakes; all of them are named.
     """
     is_path = name.endswith((".yaml", ".yml"))
-    path = Path(name) if is_path else FOLDER / f"{name}.yaml"
+    path = Path(name) if is_path else COMPETITION_FOLDER / f"{name}.yaml"
     if not path.is_file() or not (is_path or name in known_competitions()):
         raise UserError(unknown("competition", name, known_competitions()) + "; a new one is a file competitions/<name>.yaml")
     try:

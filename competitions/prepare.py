@@ -18,7 +18,7 @@ from competitions.images.image_cache import ImageCache, open_or_build
 from competitions.images.near_duplicates import NearDuplicates, near_findings, open_or_find
 from competitions.manifest import Manifest
 from competitions.readers.read import READERS, read
-from competitions.splits import OUTSIDE, Finding, Folds, contradictions, leaks, make_folds
+from competitions.splits import UNUSABLE, Finding, Folds, contradictions, leaks, make_folds
 from competitions.targets import Target
 from ledger.trials import ALL_DATA
 from system.errors import UserError
@@ -82,7 +82,7 @@ class Prepared:
 
     def usable(self) -> NDArray[np.bool_]:
         """`(N,) bool`: training photos that could be decoded."""
-        known: NDArray[np.bool_] = self.folds.fold != OUTSIDE
+        known: NDArray[np.bool_] = self.folds.fold != UNUSABLE
         return known
 
     def rows(self, target: Target, fold: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from competitions.compare_data import Difference
+from competitions.compare_data import DataDifference
 from competitions.competition import Competition, with_split
 from competitions.loading import load_competition
 from competitions.prepare import Prepared, prepare
@@ -51,7 +51,7 @@ class Plan:
     study: StudyFolder
     members: dict[str, list[Any]] = field(default_factory=dict)
     former: dict[str, Any] = field(default_factory=dict)
-    changes: tuple[Difference, ...] = ()
+    changes: tuple[DataDifference, ...] = ()
     told: dict[str, list[Any]] = field(default_factory=dict)
 
     @property

@@ -59,26 +59,6 @@ def test_a_folder_imports_from_lower_levels_only_and_never_from_one_beside_it() 
     assert not wrong, broken("a folder imports only from lower levels", wrong)
 
 
-def files_imported(path: Path) -> set[str]:
-    """The modules of the project that a file imports, inside functions too."""
-    found = set[str]()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
-
-
-@pytest.mark.parametrize("folder", ["competitions", "submissions"])
-def test_files_import_downwards_only_so_there_is_no_circle(folder: str) -> None:
-    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in (ROOT / folder).rglob("*.py")}
-    above = {name: files_imported(path) & set(modules) for name, path in modules.items()}
-    while lowest := {name for name, below in above.items() if not below & set(above)}:
-        above = {name: below for name, below in above.items() if name not in lowest}
-    assert not above, broken("these files import one another in a circle", sorted(above))
-
-
 def test_no_folder_imports_a_verb_or_a_test() -> None:
     above = {Path(verb).stem for verb in VERBS} | {"tests", "benchmarks"}
     wrong = [

@@ -33,7 +33,7 @@ from system.errors import UserError
 from system.files import file_hash, replace_bytes, sweep, sync_folder
 
 LAYOUT = 1
-CHUNK = 16  # photos per task: small enough for a smooth progress, large enough that tasks cost nothing
+PHOTOS_PER_TASK = 16  # photos per task: small enough for a smooth progress, large enough that tasks cost nothing
 
 Progress = Callable[[int, int], None]
 
@@ -258,12 +258,12 @@ def _fill(images: NDArray[np.uint8], manifest: Manifest, root: Path, workers: in
     total, outcomes = len(manifest), list[_Outcome]()
 
     def work(start: int) -> list[_Outcome]:
-        return [_fill_row(images[row], root, manifest.paths[row]) for row in range(start, min(start + CHUNK, total))]
+        return [_fill_row(images[row], root, manifest.paths[row]) for row in range(start, min(start + PHOTOS_PER_TASK, total))]
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     pool = ThreadPoolExecutor(workers or cores, thread_name_prefix="decode")
     try:
-        for some in pool.map(work, range(0, total, CHUNK)):
+        for some in pool.map(work, range(0, total, PHOTOS_PER_TASK)):
             outcomes += some
             progress(len(outcomes), total)
     finally:

@@ -18,7 +18,7 @@ from competitions.competition import Competition
 from competitions.images.photo_files import is_photo, list_photos, passed_over
 from competitions.manifest import Manifest
 from competitions.readers.photo_paths import folders_in, place_files, require_root
-from competitions.readers.rows import Rows, manifest_of
+from competitions.readers.rows import PhotoRows, manifest_of
 from system.errors import UserError, listed, unknown
 
 Photo = tuple[str, str, str]
@@ -49,7 +49,7 @@ def read_folders(competition: Competition, root: Path) -> Manifest:
             )
     if faults:
         raise UserError(*faults)
-    rows = Rows(
+    rows = PhotoRows(
         name=str(competition.images or competition.root or "the folders"),
         ids=tuple(_image_id(path, role, words) for path, role, _ in photos),
         paths=tuple(path for path, _, _ in photos),

@@ -23,13 +23,13 @@ from competitions.csv_tables import Table, read_table
 from competitions.images.photo_files import list_photos, passed_over
 from competitions.manifest import Manifest
 from competitions.readers.photo_paths import folders_in, place_files, require_root
-from competitions.readers.rows import Rows, manifest_of
+from competitions.readers.rows import PhotoRows, manifest_of
 from system.errors import UserError, listed, unknown
 
 SHOWS = {**{f"mask{k}": "wear" for k in range(1, 6)}, "incorrect_mask": "incorrect", "normal": "normal"}
 """The seven photos of a person -> the mask's state."""
 PERSON = ("id", "gender", "race", "age", "path")
-COLUMNS = ("mask", "gender", "age", "race")
+ANSWER_COLUMNS = ("mask", "gender", "age", "race")
 TRAIN, PEOPLE, EVAL = "train/train.csv", "train/images", "eval/info.csv"
 
 
@@ -41,9 +41,9 @@ def read_mask(competition: Competition, root: Path) -> Manifest:
     """
     require_root(competition, root)
     faults = [
-        f"tasks.{name}.column: {unknown('column', task.column, COLUMNS)}"
+        f"tasks.{name}.column: {unknown('column', task.column, ANSWER_COLUMNS)}"
         for name, task in competition.tasks.items()
-        if task.column not in COLUMNS
+        if task.column not in ANSWER_COLUMNS
     ]
     faults += [f"there is no file {name} in {root}; check `root` in the YAML, or the upload" for name in _missing(root)]
     if faults:
@@ -54,7 +54,7 @@ def read_mask(competition: Competition, root: Path) -> Manifest:
     answers = {column: tuple(person[column] for person in persons) for column in ("gender", "age", "race")}
     answers["mask"] = tuple(SHOWS[_stem(photo)] for photo in photos)
     none = ("",) * len(asked)
-    rows = Rows(
+    rows = PhotoRows(
         name="the mask layout",
         ids=(*(normalize("NFC", photo) for photo in photos), *asked),
         paths=(*(f"{PEOPLE}/{photo}" for photo in photos), *(f"eval/images/{name}" for name in asked)),

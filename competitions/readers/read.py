@@ -23,7 +23,7 @@ class Reader:
     """One layout, called as `reader(competition, root)`, where `root` is the competition's own folder.
 
     Attributes:
-        function: What reads it; fills `competitions.readers.rows.Rows` with texts and leaves every check to `manifest_of`.
+        function: What reads it; fills `competitions.readers.rows.PhotoRows` with texts and leaves every check to `manifest_of`.
         unused: Settings that mean nothing to it (`table`, `images`, `columns`, `roles`; of a task `column`, `cuts`): to write one is a
             mistake. With `columns` among them it has no table.
         one_task: It knows one class per photo, so one task, and no groups.

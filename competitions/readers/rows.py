@@ -17,7 +17,7 @@ from system.errors import EXAMPLES, UserError, listed, unknown
 
 
 @dataclass(frozen=True)
-class Rows:
+class PhotoRows:
     """N photos before they are checked.
 
     Attributes:
@@ -41,7 +41,7 @@ class Rows:
     notes: Sequence[str] = ()
 
 
-def manifest_of(competition: Competition, rows: Rows, root: Path, place: Place, faults: Sequence[str] = ()) -> Manifest:
+def manifest_of(competition: Competition, rows: PhotoRows, root: Path, place: Place, faults: Sequence[str] = ()) -> Manifest:
     """The manifest of these rows; a photo without a group becomes its own, and only training photos keep labels.
 
     Args:
@@ -86,7 +86,7 @@ def id_faults(ids: Sequence[str]) -> list[str]:
     return faults
 
 
-def _labels(competition: Competition, rows: Rows, faults: list[str]) -> dict[str, NDArray[np.int16]]:
+def _labels(competition: Competition, rows: PhotoRows, faults: list[str]) -> dict[str, NDArray[np.int16]]:
     """Per task `(N,) int16`, -1 outside the role train and where the field is empty; faults are added to `faults`."""
     train = np.array([role == "train" for role in rows.roles], dtype=bool)
     filled = np.zeros(len(train), dtype=bool)

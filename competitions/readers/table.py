@@ -11,7 +11,7 @@ from competitions.csv_tables import Table, read_table
 from competitions.demo.draw import draw_demo
 from competitions.manifest import Manifest
 from competitions.readers.photo_paths import Place, place_files, place_members, require_root
-from competitions.readers.rows import Rows, manifest_of
+from competitions.readers.rows import PhotoRows, manifest_of
 from system.errors import EXAMPLES, UserError, listed, unknown
 
 
@@ -43,7 +43,7 @@ def _read(competition: Competition, root: Path, place: Place) -> Manifest:
     table = _load_table(competition, root)
     columns, faults = competition.columns, list[str]()
     ids = table.columns[columns.image]
-    rows = Rows(
+    rows = PhotoRows(
         name=table.name,
         ids=ids,
         paths=table.columns[columns.path or columns.image],
