@@ -295,8 +295,9 @@ def predict_to_file(
     bundle = open_bundle(folder, device)
     if group_column and not any(ensemble.same_group for ensemble in bundle.plan.tasks):
         raise UserError("--group-column would have no effect: this bundle answers photo by photo; leave it out")
+    others: tuple[str, ...] = ()
     if ids:
-        table, others = read_ids(ids, bundle.plan.submission.id_column, path_column, group_column), ()
+        table = read_ids(ids, bundle.plan.submission.id_column, path_column, group_column)
     else:
         listing = find_photos(photos)
         table, others = PhotoTable(listing.photos, listing.photos), listing.passed_over

@@ -8,7 +8,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +73,7 @@ def parse_table(path: Path, *, name: str = "") -> tuple[Table, list[str]]:
         ) from error
     header = lines[0][1] if lines else []
     rows = [row for _, row in lines[1:] if len(row) == len(header)]
-    texts = zip(*rows, strict=True) if rows else ((),) * len(header)
+    texts: Iterable[tuple[str, ...]] = zip(*rows, strict=True) if rows else ((),) * len(header)
     table = Table(name, dict(zip(header, texts, strict=True)), len(rows))
     return table, _form_faults(header, [(line, row) for line, row in lines[1:] if len(row) != len(header)])
 
