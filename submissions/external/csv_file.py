@@ -67,8 +67,9 @@ def _read_csv(path: Path, competition: Competition, head: str | None) -> FileCon
         heads, wrong = _labels(competition, image_ids, columns, answering, head)
     else:
         heads, wrong = _probabilities(competition, image_ids, columns, head)
-    complete = id_column is not None and bool(heads) and not torn
-    return FileContent(heads, image_ids if id_column else (), (*faults, *wrong), complete=complete)
+    if id_column is None:
+        return FileContent({}, (), (*faults, *wrong), complete=False)
+    return FileContent(heads, image_ids, (*faults, *wrong), complete=bool(heads) and not torn)
 
 
 def _answering(competition: Competition, columns: Sequence[str], head: str | None) -> dict[str, str] | None:

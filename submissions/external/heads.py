@@ -92,12 +92,15 @@ def unknown_columns(names: Sequence[str], known: Sequence[str] | Mapping[str, st
     """A sentence for each column that is none of the known ones; the first of many."""
     sentences = [
         unknown("column", name, known) if name else "a column has no name; pandas writes its index so: save with index=False"
-        for name in names
+        for name in names[:EXAMPLES]
     ]
-    return few(sentences, "unknown columns")
+    return sentences + _more(len(names), "unknown columns")
 
 
 def few(faults: Sequence[str], what: str) -> list[str]:
     """The first `EXAMPLES` faults, and how many more there are: a file of a thousand columns may break one rule in each."""
-    more = len(faults) - EXAMPLES
-    return [*faults[:EXAMPLES], *([f"and {more} more {what}"] if more > 0 else [])]
+    return [*faults[:EXAMPLES], *_more(len(faults), what)]
+
+
+def _more(total: int, what: str) -> list[str]:
+    return [f"and {total - EXAMPLES} more {what}"] if total > EXAMPLES else []

@@ -227,6 +227,7 @@ def test_all_faults_of_all_files_are_named_at_once(here: Prepared, tmp_path: Pat
         ("b.csv: colour must be answered for every test photo, 2 are missing", f"{test[0]}, {test[1]}"),
         ("c.csv: a column has no name", "index=False"),
         ("c.csv: column colour: unknown class 'rde'", "did you mean red"),
+        ("c.csv: image ids must be training or test photos of tiny, 1 of 2 are not", "nowhere"),
         ("d e.csv: image ids must be training or test photos of tiny, 1 of 2 are not", "nowhere"),
         ("import names are letters", "'d e'; give one with --name"),
         ("e.txt: unknown kind of file '.txt'", ".csv, .npz"),
