@@ -12,11 +12,10 @@ was built, or when `verify()` is called. A cache that fails is built again, neve
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
 from hashlib import sha256
 from math import prod
 from pathlib import Path
@@ -65,25 +64,9 @@ class ImageCache:
         """The side S of a row in pixels."""
         return int(self.images.shape[1])
 
-    def rows(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """The row numbers `(n,) int64` of `ids`, in their order.
-
-        Raises:
-            ValueError: An id has no row.
-        """
-        try:
-            return np.fromiter((self._row_of[image_id] for image_id in ids), dtype=np.int64, count=len(ids))
-        except KeyError:
-            missing = [image_id for image_id in ids if image_id not in self._row_of]
-            raise ValueError(f"{len(missing)} of {len(ids)} ids have no row in the image cache, e.g. {missing[:3]}") from None
-
     def verify(self) -> bool:
         """Whether the .u8 on disk still has the checksum it was built with. Reads all of it."""
         return file_hash(self.path.with_suffix(".u8")) == self.checksum
-
-    @cached_property
-    def _row_of(self) -> dict[str, int]:
-        return {image_id: row for row, image_id in enumerate(self.ids)}
 
 
 def open_or_build(
