@@ -69,7 +69,7 @@ def parse_table(path: Path, *, name: str = "") -> tuple[Table, list[str]]:
         lines = [(reader.line_num, row) for row in reader if row]
     except csv.Error as error:
         raise UserError(
-            f"{name} is not a CSV file: line {reader.line_num} is not readable ({error}); a quote may be left open"
+            f"{name} is not a CSV file: line {reader.line_num} is not readable: {error}; a quote may be left open"
         ) from error
     header = lines[0][1] if lines else []
     rows = [row for _, row in lines[1:] if len(row) == len(header)]

@@ -19,7 +19,7 @@ def test_ids_paths_and_groups_come_from_their_columns_whatever_the_line_ends(tmp
     ("text", "message"),
     [
         (b'photo\n"a\n' + b"b\n" * 70_000, "must be a CSV in UTF-8 with a column 'photo'.* field larger than field limit"),
-        (b'photo\na\n"b\n', "is not a CSV file: line 3 is not readable .unexpected end of data."),
+        (b'photo\na\n"b\n', "is not a CSV file: line 3 is not readable: unexpected end of data"),
         (b"photo\n\xff\n", "is not UTF-8 text"),
         (b"photo,answer\na,0\nb\n", "every row must have the header's 2 fields; line 3 has 1"),
         (b"", "unknown column 'photo'"),

@@ -278,7 +278,7 @@ def test_a_photo_the_machine_could_not_read_is_tried_again(root: Path, tmp_path:
     assert told == []
     second, _ = build(root, tmp_path / "cache")
     assert second.broken == {}
-    assert second.images[second.rows(["004.png"])].any()
+    assert second.images[second.ids.index("004.png")].any()
 
 
 def test_archives_and_files_stand_in_one_cache(root: Path, tmp_path: Path) -> None:
