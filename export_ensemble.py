@@ -15,7 +15,7 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
     from bundle.choose import choose
     from bundle.export import check_target, export
     from bundle.options import ALL_FOLDS, Options
-    from competitions.competition import load_competition
+    from competitions.loading import load_competition
     from competitions.prepare import prepare
     from system.paths import check_writable, competition_paths
     from system.progress import Counting

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competitions.competition import Submission
-from submissions.tables import SHOWN, Ints, class_numbers, id_faults, read_table, some
-from system.errors import UserError, unknown
+from competitions.csv_tables import parse_table, separator_faults
+from submissions.answers import Ints, class_numbers, id_faults
+from system.errors import UserError, listed, unknown
 from system.files import replace_bytes
 
 
-class Asked(Protocol):
+class AnswerForm(Protocol):
     """Whatever knows the form of the file: a `Competition`, or an exported plan."""
 
     @property
@@ -29,7 +30,7 @@ class Asked(Protocol):
         """The ordered class names of a task, or of the composed `label`."""
 
 
-def write_submission(path: Path, competition: Asked, image_ids: Sequence[str], answers: Mapping[str, NDArray[Any]]) -> None:
+def write_submission(path: Path, competition: AnswerForm, image_ids: Sequence[str], answers: Mapping[str, NDArray[Any]]) -> None:
     """Write the file that is handed in; it stands whole or not at all.
 
     Args:
@@ -55,7 +56,7 @@ def write_submission(path: Path, competition: Asked, image_ids: Sequence[str], a
     replace_bytes(path, text.getvalue().encode())
 
 
-def read_submission(path: Path, competition: Asked) -> tuple[tuple[str, ...], dict[str, Ints]]:
+def read_submission(path: Path, competition: AnswerForm) -> tuple[tuple[str, ...], dict[str, Ints]]:
     """Read a file that somebody wants to hand in.
 
     A byte-order mark, CRLF, empty lines at the end and another order of the columns are tolerated.
@@ -67,14 +68,16 @@ def read_submission(path: Path, competition: Asked) -> tuple[tuple[str, ...], di
         UserError: Naming every fault: columns missing or unknown, cells missing, ids twice, classes that do not exist.
     """
     form = competition.submission
-    asked = [form.id_column, *form.answers]
-    header, rows, torn = read_table(path)
-    faults = [f"column {name!r} is missing (asked for: {', '.join(asked)})" for name in asked if name not in header]
-    faults += [unknown("column", name, asked) for name in dict.fromkeys(header) if name not in asked]
+    wanted = [form.id_column, *form.answers]
+    table, torn = parse_table(path)
+    columns = table.columns
+    absent = [name for name in wanted if name not in columns]
+    faults = [f"column {name!r} is missing (asked for: {', '.join(wanted)})" for name in absent]
+    faults += separator_faults(table) if absent else []
+    faults += [unknown("column", name, wanted) for name in columns if name not in wanted]
     faults += torn
-    columns = dict(zip(header, zip(*rows, strict=True), strict=True)) if rows else {}
     image_ids = columns.get(form.id_column, ())
-    if form.id_column in header:
+    if form.id_column in columns:
         faults += id_faults(image_ids)
     answers: dict[str, Ints] = {}
     for name, task in form.answers.items():
@@ -100,7 +103,7 @@ def _answer_faults(task: str, labels: NDArray[Any] | None, image_ids: Sequence[s
     wrong = np.flatnonzero(~((labels >= 0) & (labels < len(classes)) & (labels == np.floor(labels))))
     if not len(wrong):
         return []
-    examples = some([f"{labels[row]} for {image_ids[row]}" for row in wrong[:SHOWN]], len(wrong))
+    examples = listed(f"{labels[row]} for {image_ids[row]}" for row in wrong.tolist())
     return [f"{task}: class numbers must be 0..{len(classes) - 1}, {len(wrong)} are not: {examples}"]
 
 
