@@ -8,7 +8,7 @@ from typing import Any
 
 from system import verbs
 
-SHOWN = 10
+SHOWN_TRIALS = 10
 
 
 def call(given: argparse.Namespace) -> dict[str, Any]:
@@ -55,8 +55,8 @@ def _difference(found: dict[str, Any]) -> str:
 
 
 def _list(lines: list[str]) -> None:
-    more = len(lines) - SHOWN
-    for line in [*lines[:SHOWN], *([f"and {more} more, which --json lists"] if more > 0 else [])]:
+    more = len(lines) - SHOWN_TRIALS
+    for line in [*lines[:SHOWN_TRIALS], *([f"and {more} more, which --json lists"] if more > 0 else [])]:
         print(f"  {line}")
 
 

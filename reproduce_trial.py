@@ -8,7 +8,7 @@ from typing import Any
 
 from system import verbs
 
-MOST = 300
+MOST_CHARACTERS = 300
 
 
 def call(given: argparse.Namespace) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def _score(score: float | None) -> str:
 
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, sort_keys=True)
-    return text if len(text) <= MOST else f"{text[:MOST]} ... (--json has all)"
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]} ... (--json has all)"
 
 
 def main() -> int:

@@ -16,10 +16,10 @@ from system.paths import CompetitionPaths, check_name, competition_paths
 NOTHING = "nothing there yet; run_search.py trains trials, and with --base ID --vary SETTING those that differ in one setting"
 LIMIT = 50
 """Rows that people are shown unless they ask for more: 10,000 lines help nobody."""
-SHOWN = ("split", "backbone", "loss", "optimizer", "lr", "augmentation")
+SHOWN_SETTINGS = ("split", "backbone", "loss", "optimizer", "lr", "augmentation")
 
 
-class Rows(list[dict[str, Any]]):
+class ShownRows(list[dict[str, Any]]):
     """The rows to show, and how many `--limit` left out."""
 
     more = 0
@@ -46,7 +46,7 @@ def call(given: argparse.Namespace) -> list[dict[str, Any]]:
         return scores_by_split(paths)
     limit = given.limit if given.limit is not None or given.json else LIMIT
     board = leaderboard(paths, study=given.study, target=given.target, sort=given.sort, limit=limit or None)
-    rows = Rows(row.json() | {"weights": _weights(paths, row)} for row in board.rows)
+    rows = ShownRows(row.json() | {"weights": _weights(paths, row)} for row in board.rows)
     rows.more = board.total - len(rows)
     return rows
 
@@ -79,8 +79,8 @@ def show(rows: list[dict[str, Any]]) -> None:
     told_first = ("trial_id", "target", "fold", "status", "score", "best_epoch", "epochs", "seconds")
     keys = (*told_first, "weights", "study", "host", "author")
     told = [row | {"fold": "all" if row["fold"] == ALL_DATA else str(row["fold"])} for row in rows]
-    lines = [[*(row[key] for key in keys), *(row["config"].get(key) for key in SHOWN)] for row in told]
-    print(verbs.table(lines, [*keys, *SHOWN]) if lines else NOTHING)
+    lines = [[*(row[key] for key in keys), *(row["config"].get(key) for key in SHOWN_SETTINGS)] for row in told]
+    print(verbs.table(lines, [*keys, *SHOWN_SETTINGS]) if lines else NOTHING)
     if more := getattr(rows, "more", 0):
         print(f"and {more:,} more; --limit 0 shows all")
 
@@ -88,9 +88,12 @@ def show(rows: list[dict[str, Any]]) -> None:
 def _show_splits(rows: list[dict[str, Any]]) -> None:
     names = sorted({name for row in rows for name in row["splits"]})
     cells = [[_split_cell(row["splits"].get(name)) for name in names] for row in rows]
-    told = [[row["target"], *own, *(row["config"].get(key) for key in SHOWN[1:])] for row, own in zip(rows, cells, strict=True)]
+    told = [
+        [row["target"], *own, *(row["config"].get(key) for key in SHOWN_SETTINGS[1:])]
+        for row, own in zip(rows, cells, strict=True)
+    ]
     print("the same settings under several splits: mean score (trials)")
-    print(verbs.table(told, ["target", *names, *SHOWN[1:]]))
+    print(verbs.table(told, ["target", *names, *SHOWN_SETTINGS[1:]]))
 
 
 def _split_cell(found: dict[str, Any] | None) -> str | None:

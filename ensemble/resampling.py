@@ -11,6 +11,9 @@ from system.errors import UserError
 
 Groups = Sequence[str] | NDArray[np.str_]
 
+INTERVAL = (5.0, 95.0)
+"""The percentiles of resamples that an interval of 90 % ends at."""
+
 
 def group_folds(groups: Groups, *, n_folds: int, seed: int) -> Ints:
     """The fold of each of N photos, `int64 (N,)` in 0..n_folds-1 (fewer where there are fewer groups); a group is in one fold.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.log_probs import FEW, half_logs, softmax
+from ensemble.log_probs import FEW_ROWS, half_logs, softmax
 from system.errors import UserError
 
 Floats = NDArray[np.floating[Any]]
@@ -24,7 +24,9 @@ FIRST_CLASS = "the first of the tied classes in the competition's order"
 SENIOR_PREFERS = "of the tied classes the one that the most senior voter finds most probable, the first of equally probable ones"
 TIE_EDGE = 1e-6  # of all votes: what the class that wins a tie is given more, so that argmax of the shares is the decision
 EQUAL = 1e-9  # of all votes: sums of weights nearer than this are a tie (0.1 + 0.2 against 0.3)
-_ONE = np.float16(1).view(np.uint16)  # non-negative float16 sort like their bits; NaN, infinite, negative and > 1 stand above
+_ONE_BITS = np.float16(1).view(
+    np.uint16
+)  # non-negative float16 sort like their bits; NaN, infinite, negative and > 1 stand above
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def first_largest(half: NDArray[np.float16]) -> Ints:
     """The most probable class, the first of equally probable ones: checked probabilities `float16 (N, C)` -> `int64 (N,)`."""
     bits = half.view(np.uint16)
     named = np.zeros(len(bits), dtype=np.int64)
-    if bits.shape[1] > FEW:
+    if bits.shape[1] > FEW_ROWS:
         return bits.argmax(axis=1, out=named)
     most = bits[:, 0].copy()
     for number in range(1, bits.shape[1]):
@@ -135,9 +137,9 @@ def to_half(probs: Floats) -> NDArray[np.float16]:
     """
     with np.errstate(over="ignore"):
         half = probs.astype(np.float16, copy=False)
-    if half.size and half.view(np.uint16).max() > _ONE:
+    if half.size and half.view(np.uint16).max() > _ONE_BITS:
         half = half + np.float16(0)
-        wrong = int((half.view(np.uint16) > _ONE).sum())
+        wrong = int((half.view(np.uint16) > _ONE_BITS).sum())
         if wrong:
             raise UserError(f"probabilities must lie in 0..1, {wrong} of {half.size} values do not; a diverged trial cannot vote")
     return half

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SEAL = "seal"
-DIGITS = 16
+SEAL_DIGITS = 16
 _TAIL_BYTES = 80
 _TAIL = re.compile(rb',?\s*"(?P<key>.{4})": "(?P<told>.{16})"\s*\}\s*\Z', re.DOTALL)
 _SEAM = re.compile(rb'(?<="seal": ".{16}"\})', re.DOTALL)
@@ -114,4 +114,4 @@ def _is_whole(text: bytes) -> bool:
 
 
 def _digest(head: bytes) -> bytes:
-    return hashlib.blake2b(head, digest_size=DIGITS // 2).hexdigest().encode()
+    return hashlib.blake2b(head, digest_size=SEAL_DIGITS // 2).hexdigest().encode()

@@ -13,7 +13,7 @@ from pathlib import Path
 from system.files import file_hash, replace_bytes
 
 log = logging.getLogger("podium.ledger")
-FOLDER = "quarantine"
+QUARANTINE = "quarantine"
 NAME_DIGITS = 8
 
 
@@ -45,8 +45,8 @@ def quarantine_bytes(root: Path, path: Path, data: bytes, why: object, *, did: s
 
 
 def _place(root: Path, path: Path, hashed: str) -> Path:
-    return root / FOLDER / path.relative_to(root).parent / f"{path.name}.{hashed[:NAME_DIGITS]}"
+    return root / QUARANTINE / path.relative_to(root).parent / f"{path.name}.{hashed[:NAME_DIGITS]}"
 
 
 def _tell(root: Path, path: Path, why: object, did: str) -> None:
-    log.warning("damaged: %s (%s); moved to %s/, %s", path.relative_to(root).as_posix(), why, FOLDER, did)
+    log.warning("damaged: %s (%s); moved to %s/, %s", path.relative_to(root).as_posix(), why, QUARANTINE, did)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 LENGTH_BYTES = 8
-DIGITS = 32
+HASH_DIGITS = 32
 PART_BYTES = 1 << 20
-UNSEALED = "0" * DIGITS
+UNSEALED = "0" * HASH_DIGITS
 """What stands in the header's `seal` until the file is sealed."""
 _MARK = re.compile(rb'\\"(?P<key>.{4})\\": \\"(?P<told>.{32})\\"', re.DOTALL)
 
@@ -32,7 +32,7 @@ def seal(data: bytes) -> bytes:
     if len(places) != 1 or data[slice(*places[0])] != UNSEALED.encode():
         raise ValueError(f"a header must have one place for a seal, this one has {len(places)}")
     start, stop = places[0]
-    return b"".join((data[:start], hashlib.blake2b(data, digest_size=DIGITS // 2).hexdigest().encode(), data[stop:]))
+    return b"".join((data[:start], hashlib.blake2b(data, digest_size=HASH_DIGITS // 2).hexdigest().encode(), data[stop:]))
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def check(path: Path) -> None:
         found = list(_MARK.finditer(head))
         if not found:
             return
-        hashes = [hashlib.blake2b(_without(head, one), digest_size=DIGITS // 2) for one in found]
+        hashes = [hashlib.blake2b(_without(head, one), digest_size=HASH_DIGITS // 2) for one in found]
         while part := file.read(PART_BYTES):
             for one in hashes:
                 one.update(part)

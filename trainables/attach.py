@@ -18,7 +18,7 @@ from trainables.batches import TrainingRows
 from trainables.best_weights import best_is_whole, lost_weights
 from trainables.config import TrialConfig
 from trainables.initial_weights import is_trial_start
-from trainables.prediction import Photos, complete, missing_views
+from trainables.prediction import PhotoBatches, complete, missing_views
 from trainables.training import TrialContext
 
 
@@ -56,7 +56,7 @@ def attach(
     )
 
 
-def photos(prepared: Prepared, config: TrialConfig, part: str) -> Photos:
+def photos(prepared: Prepared, config: TrialConfig, part: str) -> PhotoBatches:
     """The photos of one part in manifest order; those that cannot be read get the training prior.
 
     Args:
@@ -76,7 +76,7 @@ def priors(prepared: Prepared, config: TrialConfig) -> dict[str, NDArray[np.floa
     return prepared.priors(target, training)
 
 
-def _photos(prepared: Prepared, config: TrialConfig, part: str, target: Target) -> Photos:
+def _photos(prepared: Prepared, config: TrialConfig, part: str, target: Target) -> PhotoBatches:
     _, validation = prepared.rows(target, config.fold)
     rows = validation if part == "validation" else prepared.manifest.rows("test")
     if part == OUTSIDE:
@@ -84,7 +84,7 @@ def _photos(prepared: Prepared, config: TrialConfig, part: str, target: Target) 
     names = tuple((prepared.manifest.image_ids[row], prepared.pixels[row]) for row in rows)
     broken = [position for position, (image_id, _) in enumerate(names) if image_id in prepared.broken]
     images = prepared.cache(config.image_size).images
-    return Photos(images, rows, names, np.array(broken, dtype=np.int64), priors(prepared, config))
+    return PhotoBatches(images, rows, names, np.array(broken, dtype=np.int64), priors(prepared, config))
 
 
 def complete_trial(

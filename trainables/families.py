@@ -93,14 +93,14 @@ def ingredient_faults(paths: CompetitionPaths, config: TrialConfig) -> list[str]
 
 
 @dataclass(frozen=True)
-class Tried:
+class TriedFamily:
     """What came of a family when its soup was tried, if it was: a file beside the data, named by trials and weights."""
 
     path: Path
     trials: list[list[str | None]]
 
     @classmethod
-    def of(cls, paths: CompetitionPaths, family: Sequence[Relative]) -> "Tried":
+    def of(cls, paths: CompetitionPaths, family: Sequence[Relative]) -> "TriedFamily":
         trials = [[one.folder.id, one.record.weights] for one in family]
         return cls(paths.data / "soups" / f"{fingerprint(trials)}.json", trials)
 

@@ -29,7 +29,7 @@ Probs = dict[tuple[str, str], NDArray[np.float16]]
 
 
 @dataclass(frozen=True)
-class Photos:
+class PhotoBatches:
     """What is predicted.
 
     Attributes:
@@ -94,7 +94,7 @@ def predict(
 
 def predict_photos(
     model: nn.Module,
-    photos: Photos,
+    photos: PhotoBatches,
     config: TrialConfig,
     views: Iterable[str],
     wanted: Preprocessing,
@@ -133,7 +133,7 @@ def complete(
     config: TrialConfig,
     best: Path,
     kept: Predictions,
-    parts: Mapping[str, Photos],
+    parts: Mapping[str, PhotoBatches],
     views: Sequence[str],
     device: torch.device | str,
 ) -> None:
@@ -149,7 +149,7 @@ def complete(
                 kept.write(part, head, view, parts[part].names, array)
 
 
-def missing_views(kept: Predictions, config: TrialConfig, part: str, views: Sequence[str], photos: Photos) -> list[str]:
+def missing_views(kept: Predictions, config: TrialConfig, part: str, views: Sequence[str], photos: PhotoBatches) -> list[str]:
     """The views of a part that are not kept for these photos; the identity counts as missing without its features."""
     missing = set(kept.missing(part, config.heads, views, photos.names))
     missing |= set(kept.missing(part, [FEATURES], ["identity"], photos.names)) & set(views)

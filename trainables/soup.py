@@ -33,13 +33,13 @@ from trainables import backbones, checkpoint
 from trainables.attach import attach, photos
 from trainables.best_weights import best_header, best_is_whole
 from trainables.config import TrialConfig, name_of
-from trainables.families import Relative, Tried, families, family_of, ingredient_faults, ranked, relative
+from trainables.families import Relative, TriedFamily, families, family_of, ingredient_faults, ranked, relative
 from trainables.prediction import predict_photos
 from trainables.provenance import author, host, provenance
 from trainables.training import score_of
 
 log = logging.getLogger("podium.trial")
-MOST = 10
+MOST_TRIALS = 10
 """Of a family this many trials, the best, are tried: each costs a forward pass, and worse ones rarely join."""
 EPOCH = 1
 """A soup is made in one step, so its record has one epoch."""
@@ -81,7 +81,7 @@ def soups(
     """
     found = {}
     for target, ids in sorted(trials.items()):
-        tried = [[one.folder.id for one in family[:MOST]] for family in families(prepared.paths, ids, fold)]
+        tried = [[one.folder.id for one in family[:MOST_TRIALS]] for family in families(prepared.paths, ids, fold)]
         made = [folder.id for family in tried if (folder := make_soup(prepared, family, device=device)) is not None]
         if made:
             found[target] = tuple(sorted(made))
@@ -106,7 +106,7 @@ def make_soup(prepared: Prepared, trials: Sequence[str], *, device: str = "cpu")
         UserError: They are no family, or one is not finished or has lost its weights; all are named.
     """
     family = family_of(prepared.paths, trials)
-    tried, mean = Tried.of(prepared.paths, family), None
+    tried, mean = TriedFamily.of(prepared.paths, family), None
     chosen = tried.chosen()
     if chosen is None:
         chosen, mean = greedy(prepared, family, device)

@@ -36,7 +36,7 @@ from trainables.best_weights import best_header
 from trainables.config import TrialConfig, name_of
 from trainables.losses import class_weights, joint_loss
 from trainables.optimizers import learning_rate, make_optimizer
-from trainables.prediction import Photos, autocast, predict_photos
+from trainables.prediction import PhotoBatches, autocast, predict_photos
 from trainables.provenance import author, host, provenance
 from trainables.samplers import chances
 
@@ -60,7 +60,7 @@ class TrialContext:
 
     folder: TrialFolder
     training: TrainingRows
-    validation: Photos
+    validation: PhotoBatches
     labels: dict[str, NDArray[np.int16]]
     weights: Path | None = None
     device: str = "cpu"
@@ -74,7 +74,7 @@ def run_trial(
 
     Args:
         config: The resolved configuration.
-        context: Photos, folder and machine.
+        context: PhotoBatches, folder and machine.
         on_epoch: Told each metrics line after it is on disk.
 
     Returns:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.log_probs import half_logs, softmax
-from ensemble.postprocess.scaling import Problem, losses, minimise
+from ensemble.postprocess.scaling import DIGITS, Problem, losses, minimise
 from ensemble.resampling import Groups, group_folds
 from ensemble.votes import Floats, Ints, to_half
 from system.errors import UserError, unknown
@@ -24,8 +24,6 @@ Numbers = NDArray[np.float64]
 
 STRENGTHS = (1.0, 0.1, 0.01, 0.001)
 """What pulls the slopes of the classes together, strongest first; cross-validation chooses, the stronger of equals."""
-DIGITS = 6
-"""Fitted numbers are rounded to these decimals: neither the order of photos nor the kind of processor reaches the plan."""
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 from ensemble.log_probs import half_logs, softmax
 from ensemble.postprocess.scaling import Problem, expansion, minimise, pulls
-from ensemble.resampling import Groups, group_draws, group_sums
+from ensemble.resampling import INTERVAL, Groups, group_draws, group_sums
 from ensemble.votes import Floats, Ints, to_half
 from system.errors import UserError, unknown
 
 Numbers = NDArray[np.float64]
 
-INTERVAL = (5.0, 95.0)
 BEYOND = 95.0  # percentile of the largest difference that chance makes: "they differ" is false in 5 % of cases, nominally
 CALIBRATED = 1.08
 """So much larger a difference must be, for probabilities were calibrated on the labelled photos and draws do not calibrate them again. In

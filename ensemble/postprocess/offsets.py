@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from competitions.metrics import METRICS, Counts, confusion
 from ensemble.log_probs import share_logs, softmax
+from ensemble.postprocess.scaling import DIGITS
 from ensemble.resampling import Groups, group_folds
 from ensemble.votes import Floats, Ints, Vote
 from system.errors import UserError, unknown
@@ -22,7 +23,6 @@ REACH = 3.0  # offsets lie within 3 of 0, a factor of 20
 SHRINKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """By how much of what fits these photos best is taken; cross-validation chooses, the smaller of equals."""
 ASCENT_SWEEPS = 4
-DIGITS = 6
 
 
 def with_offsets(shares: Floats, offsets: Sequence[float]) -> Vote:

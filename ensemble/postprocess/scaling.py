@@ -15,6 +15,9 @@ SMALLEST_STEP = 1e-9
 LAST_STEP = 1e-5
 """After a whole step of this size the next would be about its square: far below the digits that are kept."""
 
+DIGITS = 6
+"""Fitted numbers are rounded to these decimals: neither the order of photos nor the kind of processor reaches the plan."""
+
 
 @dataclass(frozen=True)
 class Problem:

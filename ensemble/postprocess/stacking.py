@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.log_probs import half_logs, softmax
+from ensemble.postprocess.scaling import DIGITS
 from ensemble.resampling import Groups, group_folds
 from ensemble.votes import Floats, Ints, Vote, to_half
 from system.errors import UserError
@@ -22,7 +23,6 @@ Numbers = NDArray[np.float64]
 PENALTIES = (100.0, 10.0, 1.0, 0.1)
 """Half of this times the sum of squared coefficients is added to the sum of log losses over `PER_PHOTOS` photos; strongest first."""
 PER_PHOTOS = 1000
-DIGITS = 6
 SCALE = 4.0  # centred logarithms are divided by it: about their spread where a model is 95 % sure
 
 

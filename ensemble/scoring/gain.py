@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from ensemble.metric_sums import FIXED, LOG_LOSS, SUMMED, add, scores, weights_of, width
 from ensemble.parallel import parallel_map
-from ensemble.resampling import Groups, group_draws, out_of_bag, t_widening
+from ensemble.resampling import INTERVAL, Groups, group_draws, out_of_bag, t_widening
 from ensemble.votes import Choose, Decide, Ints, Vote
 from system.errors import UserError, unknown
 
 Numbers = NDArray[np.float64]
 
-INTERVAL = (5.0, 95.0)
 SURE = 0.95  # of Student's t: where the interval's lower end lies for a normal mean
 ANEW = (1.1, 1.3)
 """An interval reaches so much further down and up than that of two fixed decisions: a choice made anew scatters more than its photos

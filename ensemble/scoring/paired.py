@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competitions.metrics import METRICS
-from ensemble.resampling import drawn_groups
+from ensemble.resampling import INTERVAL, drawn_groups
 from ensemble.votes import Floats, Ints, ballots, to_half
 from system.errors import UserError
 
 HELPS, HURTS, UNDECIDED = "helps", "hurts", "not beyond noise"
 ALONE = "one pair: ask another seed"
 """No verdict: what another seed would have changed is unknown, and it is often more than what a change does."""
-INTERVAL = (5.0, 95.0)
 VERDICT = (2.5, 97.5)
 """Percentiles: a change without effect is called helpful or harmful in 5 % of cases, nominally."""
 

@@ -18,9 +18,9 @@ from system.errors import UserError, listed
 
 Uses = frozenset[tuple[str, str]]
 Ints = NDArray[np.int64]
-MOST = 200_000
+MOST_COMBINATIONS = 200_000
 """Beyond this many combinations a beam is followed: see `front`."""
-ROWS = 8_192
+ROWS_AT_ONCE = 8_192
 HEADER = ("score", "s / 1,000 photos", "MB", "choice")
 
 
@@ -80,7 +80,9 @@ Score = Callable[[Mapping[str, str]], float]
 """Place -> name of its option to the score of the whole."""
 
 
-def front(options: Sequence[Option], costs: Mapping[str, Cost], *, score: Score | None = None, most: int = MOST) -> list[Point]:
+def front(
+    options: Sequence[Option], costs: Mapping[str, Cost], *, score: Score | None = None, most: int = MOST_COMBINATIONS
+) -> list[Point]:
     """The front, cheapest first: fewest seconds, then fewest megabytes.
 
     Args:
@@ -202,9 +204,9 @@ class _Price:
 
     def of(self, parts: _Parts) -> tuple[Ints, Ints]:
         """What P combinations cost: nanoseconds and bytes, `int64 (P,)` each."""
-        starts = range(0, len(parts.scores), ROWS)
-        seconds = [parts.pairs[start : start + ROWS] @ self.pairs for start in starts]
-        size = [parts.trials[start : start + ROWS] @ self.trials for start in starts]
+        starts = range(0, len(parts.scores), ROWS_AT_ONCE)
+        seconds = [parts.pairs[start : start + ROWS_AT_ONCE] @ self.pairs for start in starts]
+        size = [parts.trials[start : start + ROWS_AT_ONCE] @ self.trials for start in starts]
         return np.concatenate(seconds), np.concatenate(size)
 
 

@@ -14,7 +14,7 @@ from ensemble.postprocess.offsets import fit_offsets
 from ensemble.selection.candidates import Candidates, Sample
 from ensemble.votes import Ints
 
-FEWEST, PER_CLASS, MOST_FITTED = 1000, 60, 3000
+FEWEST, PHOTOS_PER_CLASS, MOST_FITTED = 1000, 60, 3000
 """Calibration and offsets have a few parameters per class; they are fitted on the photos of so many at most, whole groups of them."""
 STRENGTH = (0.1,)
 """Of the pull on a calibration's slopes. Chosen once: to choose it anew in hundreds of resamples costs twenty fits each."""
@@ -72,7 +72,7 @@ def _calibration(candidates: Candidates, sample: Sample, member: int, model: int
 def _thin(candidates: Candidates, sample: Sample) -> Ints:
     """The sample's rows, as often as they count; of many the photos of every k-th group, in the order of names."""
     rows = np.repeat(sample.rows, sample.times)
-    most = min(MOST_FITTED, max(FEWEST, PER_CLASS * candidates.n_classes))
+    most = min(MOST_FITTED, max(FEWEST, PHOTOS_PER_CLASS * candidates.n_classes))
     if len(rows) <= most:
         return rows
     names, place = np.unique(candidates.place[rows], return_inverse=True)

@@ -20,7 +20,7 @@ LEVEL = 0.05
 """Test photos that do not come from elsewhere are announced in 5 % of cases, nominally, over all sources together."""
 WEAKEST = 0.55
 """An AUC below this is not announced however sure it is: with many photos the smallest difference is sure, and moves no score."""
-DRAWS = 299
+PERMUTATIONS = 299
 CLEAR = 0.2
 """Sides that are told apart no better than this share of the first draws are asked no further: it can only make announcements rarer."""
 FEWEST_DRAWS = 20
@@ -96,7 +96,7 @@ def blocks_of(features: Floats | None, probs: Mapping[str, Floats]) -> tuple[Num
     return (*([] if features is None else [features.astype(np.float64)]), *logs)
 
 
-def compare_sides(labelled: Side, test: Side, *, seed: int, n_draws: int = DRAWS) -> Evidence:
+def compare_sides(labelled: Side, test: Side, *, seed: int, n_draws: int = PERMUTATIONS) -> Evidence:
     """Tell labelled from test photos, against groups of both sides drawn in the labelled ones' place.
 
     If all groups are of one kind, the labelled ones are as good as drawn, so the drawn ones are told apart as well as they in

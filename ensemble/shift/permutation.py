@@ -14,7 +14,7 @@ from ensemble.votes import Floats, Ints
 
 Blocks = tuple[Sequence[Floats], Sequence[Floats]]
 IsClear = Callable[[Numbers, Numbers], bool]
-FIRST = 99
+FIRST_DRAWS = 99
 """Draws after which most questions are answered: p-values of half and the like need no more."""
 MOST_PHOTOS = 3000
 """Of both sides together; the rest of large groups, and of many groups, is left out by chance. Four times as many cost 16 times the
@@ -77,11 +77,11 @@ def ask(
         seen: Each member's blocks of the labelled and of the test photos.
         seed: Of the draws; members get the same ones.
         n_draws: How many.
-        is_clear: Asked after the first `FIRST` draws; where it is, there are no more.
+        is_clear: Asked after the first `FIRST_DRAWS` draws; where it is, there are no more.
     """
     lookers = [Looker(_pool(sides, blocks)) for blocks in seen]
     draw = _halves if is_ungrouped(sides) else _drawn
-    first = min(FIRST, n_draws)
+    first = min(FIRST_DRAWS, n_draws)
     true, drawn = draw(lookers, sides, seed, first)
     if first == n_draws or is_clear(true, drawn):
         return true, drawn

@@ -11,7 +11,7 @@ import numpy as np
 from ensemble.shift.two_sample import Numbers
 from ensemble.votes import Floats, Ints, ballots
 
-HOLD = 0.02
+PRIOR_WEIGHT = 0.02
 """Of all test photos, as many in addition stand for the labelled photos' shares, so that a rare class does not jump by chance."""
 UNEVEN = 25.0
 """A photo counts at most this many times as much as another: few photos must not speak for a whole class."""
@@ -38,7 +38,7 @@ def shares_elsewhere(probs: Floats, labels: Ints, test_probs: Floats) -> Numbers
         counts.sum() + 0.5 * n_classes
     )  # each class as if seen once more, called anything
     likely /= likely.sum(axis=1, keepdims=True)
-    held, found = HOLD * called.sum() * shares, np.array(shares)
+    held, found = PRIOR_WEIGHT * called.sum() * shares, np.array(shares)
     for _ in range(200):
         explained = found[:, None] * likely
         found = held + (explained / explained.sum(axis=0)) @ called

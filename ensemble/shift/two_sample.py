@@ -19,7 +19,7 @@ FOREIGN, SEPARATED = "unlike any labelled photo", "told apart by a linear classi
 TESTS = (FOREIGN, SEPARATED)
 NEAREST = 48
 """Groups kept in order of distance per photo: among drawn ones the nearest is nearly always one of these, else all are searched."""
-COMPONENTS, RIDGE, PARTS, ROUNDS = 32, 0.1, 3, 2
+COMPONENTS, RIDGE, N_PARTS, N_ROUNDS = 32, 0.1, 3, 2
 """Of the linear classifier: principal components, its ridge in their mean variance, parts of the groups, and how often they are cut."""
 
 
@@ -91,10 +91,10 @@ class Looker:
 
     def _separated(self, labelled: Ints, tested: Ints, rng: np.random.Generator) -> float:
         """A linear discriminant, taught on some groups of both sides and asked about the others."""
-        n_parts = min(PARTS, len(labelled), len(tested))
+        n_parts = min(N_PARTS, len(labelled), len(tested))
         if n_parts < 2:
             return np.nan
-        cuts = [[rng.permutation(len(side)) % n_parts for side in (labelled, tested)] for _ in range(ROUNDS)]
+        cuts = [[rng.permutation(len(side)) % n_parts for side in (labelled, tested)] for _ in range(N_ROUNDS)]
         asked = [
             [side[own == part] for side, own in zip((labelled, tested), cut, strict=True)]
             for cut in cuts

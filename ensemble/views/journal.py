@@ -22,13 +22,13 @@ from ensemble.views.sets import Tried, Views, sorted_sets
 from system.errors import UserError
 
 Numbers = NDArray[np.float64]
-N_RESAMPLES = 200
+JOURNAL_RESAMPLES = 200
 N_VERDICT = 1000
 """Resamples for the verdicts, whose percentiles lie further out; only one set per view is scored in them."""
 MOST_DRAWN = 1000
 """Of more sets than these only the best get intervals: those of all 4,095 of 12 views would take half a minute with 18 classes."""
-INTERVAL, VERDICT = 0.90, 0.95
-DIGITS = 9
+JOURNAL_COVERAGE, VERDICT_COVERAGE = 0.90, 0.95
+JOURNAL_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Gained:
 
 
 @dataclass(frozen=True)
-class Combination:
+class ViewCombination:
     """One set of views.
 
     Attributes:
@@ -98,7 +98,7 @@ class Journal:
     metric: str
     exhaustive: bool
     n_resamples: int
-    combinations: tuple[Combination, ...]
+    combinations: tuple[ViewCombination, ...]
     effects: tuple[ViewEffect, ...]
 
     @property
@@ -111,7 +111,9 @@ class Journal:
         return {**asdict(self), "hurts": list(self.hurts)}
 
 
-def tta_journal(candidates: Candidates, sample: Sample, spec: Spec, *, seed: int, n_resamples: int = N_RESAMPLES) -> Journal:
+def tta_journal(
+    candidates: Candidates, sample: Sample, spec: Spec, *, seed: int, n_resamples: int = JOURNAL_RESAMPLES
+) -> Journal:
     """Try sets of views shared by a spec's members, and write down each of them.
 
     Intervals are those of a percentile bootstrap over groups, widened by Student's t with one degree of freedom less than there are groups
@@ -173,12 +175,14 @@ def _combinations(
     *,
     seed: int,
     n_resamples: int,
-) -> tuple[Combination, ...]:
+) -> tuple[ViewCombination, ...]:
     bases = [tried.sets.index(views) for views in (tuple(range(len(candidates.views))), (0,))]
     drawn = np.array(list(dict.fromkeys([*bases, *order[:MOST_DRAWN].tolist()])))
     part = tried.of(drawn)
     resampled = _resampled(candidates, part, times, seed=seed, n_resamples=n_resamples)
-    low_high = [_interval(candidates, part, times, resampled, base=base, level=INTERVAL) for base in (0, len({*bases}) - 1)]
+    low_high = [
+        _interval(candidates, part, times, resampled, base=base, level=JOURNAL_COVERAGE) for base in (0, len({*bases}) - 1)
+    ]
     place = {int(column): number for number, column in enumerate(drawn)}
 
     def gained(column: int, which: int) -> Gained:
@@ -186,7 +190,7 @@ def _combinations(
         return Gained(gain, None, None) if at is None else Gained(gain, *(_rounded(end[at]) for end in low_high[which]))
 
     return tuple(
-        Combination(_names(candidates, tried.sets[column]), _rounded(scores[column]), gained(column, 0), gained(column, 1))
+        ViewCombination(_names(candidates, tried.sets[column]), _rounded(scores[column]), gained(column, 0), gained(column, 1))
         for column in order.tolist()
     )
 
@@ -198,8 +202,8 @@ def _effects(candidates: Candidates, tried: Tried, times: NDArray[np.int64], *, 
         return ()
     part = tried.of(np.array([tried.sets.index(views) for views in (every, *without)]))
     scores, resampled = part.scores(times), _resampled(candidates, part, times, seed=seed, n_resamples=N_VERDICT)
-    low, high = _interval(candidates, part, times, resampled, base=0, level=INTERVAL)
-    least, most = _interval(candidates, part, times, resampled, base=0, level=VERDICT)
+    low, high = _interval(candidates, part, times, resampled, base=0, level=JOURNAL_COVERAGE)
+    least, most = _interval(candidates, part, times, resampled, base=0, level=VERDICT_COVERAGE)
     return tuple(
         ViewEffect(
             view=candidates.views[column - 1],
@@ -242,7 +246,7 @@ def _differing(candidates: Candidates, tried: Tried, times: NDArray[np.int64], b
 
 def _rounded(number: float) -> float:
     """A number without the digits that depend on the machine: log-losses are sums of logarithms."""
-    return round(float(number), DIGITS) + 0.0
+    return round(float(number), JOURNAL_DIGITS) + 0.0
 
 
 def _names(candidates: Candidates, views: Sequence[int]) -> tuple[str, ...]:

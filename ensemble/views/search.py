@@ -29,7 +29,7 @@ MOST_VIEWS = 12
 """All 4,095 sets of so many are tried."""
 MOST_LOGGED = 8
 """Log-loss needs a float64 per photo and set, so only up to 255 sets are all tried."""
-MOST_KEPT = 1 << 15
+MOST_SETS = 1 << 15
 """Sets whose answers are kept for other resamples: those of 128 groups of members with 8 views, of 8 with 12."""
 
 
@@ -94,7 +94,7 @@ def try_all(candidates: Candidates, spec: Spec) -> Tried | None:
         return Tried(sets, rows, candidates.labels[rows], candidates.metric, votes.of(columns))
 
     key = ("views", spec.rule, spec.members, voices.tobytes())
-    return candidates.lately(key, made, most=max(1, MOST_KEPT >> n_views))
+    return candidates.lately(key, made, most=max(1, MOST_SETS >> n_views))
 
 
 def try_forward(candidates: Candidates, sample: Sample, spec: Spec) -> Tried:

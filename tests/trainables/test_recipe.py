@@ -11,7 +11,7 @@ from ledger.trials import TrialFolder
 from trainables.batches import TrainingRows
 from trainables.catalog import AUGMENTATION_NAMES, CLASS_WEIGHT_NAMES, LOSS_NAMES, OPTIMIZER_NAMES, SAMPLER_NAMES
 from trainables.config import RECIPE, Question, resolve
-from trainables.prediction import Photos
+from trainables.prediction import PhotoBatches
 from trainables.training import TrialContext, run_trial
 
 N, SIZE = 80, 32
@@ -82,7 +82,7 @@ def three_steps(settings: dict[str, Any], folder: Path) -> list[float]:
     context = TrialContext(
         folder=TrialFolder(folder / config.trial_id),
         training=TrainingRows(images, rows[:16], ids[:16]),
-        validation=Photos(images, rows[16:], [(name, name) for name in ids[16:]], np.array([], np.int64), priors),
+        validation=PhotoBatches(images, rows[16:], [(name, name) for name in ids[16:]], np.array([], np.int64), priors),
         labels=labels,
     )
     lines: list[dict[str, Any]] = []

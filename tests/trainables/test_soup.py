@@ -31,7 +31,7 @@ from trainables.attach import attach, complete_trial, is_complete, start_of, wei
 from trainables.best_weights import best_header
 from trainables.checkpoint import read_tensors, write_tensors
 from trainables.config import DEFAULTS, Question, TrialConfig, check_parameters, name_of, resolve
-from trainables.families import Tried, family_of, relative
+from trainables.families import TriedFamily, family_of, relative
 from trainables.reproduce.retrain import reproduce
 from trainables.soup import average, greedy, make_soup, mean_of, soups
 from trainables.training import TrialRun, run_trial
@@ -206,7 +206,7 @@ def test_a_mean_that_is_no_better_is_not_taken_and_not_tried_again(kitchen: Kitc
         _, mean = greedy(kitchen.prepared, family, "cpu")
         assert mean is None
         assert make_soup(kitchen.prepared, trials) is None
-        assert Tried.of(kitchen.paths, family).chosen() == ()
+        assert TriedFamily.of(kitchen.paths, family).chosen() == ()
     twin, _ = read_tensors(kitchen.folder(kitchen.pair[0]).best)
     kitchen.put(kitchen.pair[1], twin)
     kitchen.forget()
