@@ -14,7 +14,7 @@ from system.errors import UserError
 def call(given: argparse.Namespace) -> dict[str, Any]:
     from bundle.export import check_target, export
     from bundle.gather import gather
-    from competitions.competition import load_competition
+    from competitions.loading import load_competition
     from competitions.prepare import prepare
     from ensemble.choose import choose
     from ensemble.options import ALL_FOLDS, Options

@@ -44,7 +44,7 @@ def _faults(given: argparse.Namespace) -> list[str]:
 
 
 def _bring(given: argparse.Namespace) -> dict[str, Any]:
-    from competitions.competition import load_competition
+    from competitions.loading import load_competition
     from competitions.prepare import prepare
     from ledger.imports import Source
     from submissions.external.beside_trials import beside_trials, warnings
@@ -57,7 +57,7 @@ def _bring(given: argparse.Namespace) -> dict[str, Any]:
     paths = competition_paths(competition.name, given.storage)
     check_writable(paths.root)
     prepared = prepare(competition, paths, progress=Counting("decoding photos"))
-    brought = import_files(
+    imported = import_files(
         prepared,
         [Path(file) for file in given.files],
         Source("", (), note=given.note or "", author=author(), host=host()),
@@ -65,12 +65,12 @@ def _bring(given: argparse.Namespace) -> dict[str, Any]:
         head=given.task,
         replacing=given.replace,
     )
-    told = []
-    for one in brought:
+    imports = []
+    for one in imported:
         scores = beside_trials(prepared, _validation(prepared, one.kept))
-        facts = {"new": one.new, "asked_name": one.asked, "scores": scores, "warnings": warnings(one.kept.name, scores)}
-        told.append({**one.kept.json(), **facts})
-    return {"competition": competition.name, "metric": competition.metric, "imports": told, "honesty": HONESTY}
+        facts = {"new": one.new, "asked_name": one.wanted_name, "scores": scores, "warnings": warnings(one.kept.name, scores)}
+        imports.append({**one.kept.json(), **facts})
+    return {"competition": competition.name, "metric": competition.metric, "imports": imports, "honesty": HONESTY}
 
 
 def _validation(prepared: Any, kept: Any) -> dict[str, Any]:

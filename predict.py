@@ -27,6 +27,8 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
 
 def show(value: dict[str, Any]) -> None:
     print(f"{value['rows']} rows in {value['seconds']} s: {value['out']}")
+    for text in value["passed_over"]:
+        print(f"  {text}")
     if value["without_imports"]:
         print(f"  {value['without_imports']} photos have no answer in an imported file: only trained members voted on them")
     for task in value["without_quota"]:

@@ -10,8 +10,9 @@ from system import verbs
 
 def call(given: argparse.Namespace) -> dict[str, Any]:
     from competitions.compare_splits import compare_splits
-    from competitions.competition import load_competition
-    from competitions.prepare import prepare, report
+    from competitions.loading import load_competition
+    from competitions.prepare import prepare
+    from competitions.report import report
     from system.paths import check_writable, competition_paths
     from system.progress import Counting
 

@@ -12,7 +12,7 @@ MOST_CHARACTERS = 300
 
 
 def call(given: argparse.Namespace) -> dict[str, Any]:
-    from competitions.competition import load_competition
+    from competitions.loading import load_competition
     from system.paths import check_name, check_writable, competition_paths
     from system.progress import Counting
     from trainables.reproduce.retrain import reproduce

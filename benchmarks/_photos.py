@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from competitions.competition import Competition, parse_competition
+from competitions.competition import Competition
+from competitions.loading import parse_competition
 from competitions.prepare import Prepared, prepare
 from system.paths import CompetitionPaths
 

@@ -26,7 +26,7 @@ ANSWERS_SHOWN = ("single", "hard", "soft", "exported")
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     """Every study of the list."""
-    from competitions.competition import load_competition
+    from competitions.loading import load_competition
     from competitions.prepare import prepare, root_of
     from system.paths import competition_paths
 

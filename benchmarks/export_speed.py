@@ -64,7 +64,7 @@ class Part:
 
 def make_ledger(folder: Path, seed: int = 0) -> None:
     """Photos, competition file and trials below `folder`; needs PODIUM_DATA and PODIUM_STORAGE to lead there."""
-    from competitions.competition import load_competition
+    from competitions.loading import load_competition
     from competitions.targets import targets
     from system.paths import competition_paths
 
@@ -88,7 +88,7 @@ def make_ledger(folder: Path, seed: int = 0) -> None:
 
 def draw_photos(root: Path, seed: int) -> dict[str, dict[str, int]]:
     """Noise packed in an archive, and its table; returns photo -> task -> true class."""
-    from competitions.competition import parse_competition
+    from competitions.loading import parse_competition
 
     rng = np.random.default_rng(seed)
     classes = {task: one.classes for task, one in parse_competition(YAML, NAME, where=NAME).tasks.items()}

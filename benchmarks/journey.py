@@ -30,7 +30,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 def journey(given: argparse.Namespace) -> dict[str, Any]:
     """Run the verbs one after another and score the answers."""
-    from competitions.competition import load_competition
+    from competitions.loading import load_competition
     from competitions.prepare import prepare, root_of
     from system.paths import competition_paths
 

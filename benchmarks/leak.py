@@ -23,7 +23,8 @@ from system import verbs
 
 
 def call(given: argparse.Namespace) -> list[dict[str, Any]]:
-    from competitions.competition import load_competition, with_split
+    from competitions.competition import with_split
+    from competitions.loading import load_competition
     from competitions.prepare import prepare, root_of
     from search.leak import leak_splits, single_tasks
     from system.paths import competition_paths

@@ -15,7 +15,8 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.journey import run_verb, score
-from competitions.competition import Competition, load_competition, with_split
+from competitions.competition import Competition, with_split
+from competitions.loading import load_competition
 from competitions.manifest import LABEL
 from competitions.prepare import prepare, root_of
 from competitions.targets import targets

@@ -5,26 +5,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from competitions.images.decode import find_file, split_member
-from submissions.tables import read_table
+from competitions.csv_tables import parse_table, separator_faults
+from competitions.images.decode import ENDINGS, find_file, split_member
+from competitions.images.photo_files import PhotoListing, list_photos, passed_over
 from system.errors import UserError, unknown
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
-
-def find_photos(root: Path) -> tuple[str, ...]:
-    """Every image file below `root` by its ending, sorted, relative with `/`.
+def find_photos(root: Path) -> PhotoListing:
+    """Every photo below `root` as the readers of training data list them, and what is passed over.
 
     Raises:
         UserError: There is no such folder, or no photo in it.
     """
     if not root.is_dir():
         raise UserError(f"PHOTOS must be a folder, got {root}, which is not there")
-    found = (path for path in root.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
-    names = tuple(sorted(path.relative_to(root).as_posix() for path in found))
-    if not names:
-        raise UserError(f"PHOTOS must hold image files ({', '.join(ENDINGS)}), {root} has none")
-    return names
+    listing = list_photos(root)
+    if not listing.photos:
+        raise UserError(
+            f"PHOTOS must hold image files ({', '.join(sorted(ENDINGS))}), {root} has none", *passed_over(listing.passed_over)
+        )
+    return listing
 
 
 def check_there(root: Path, places: Sequence[str]) -> None:
@@ -44,7 +44,7 @@ def check_there(root: Path, places: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True)
-class Table:
+class PhotoTable:
     """Which photos are asked for: ids in their order, their paths, and their groups where a column names them."""
 
     ids: tuple[str, ...]
@@ -52,7 +52,7 @@ class Table:
     groups: tuple[str, ...] | None = None
 
 
-def read_ids(path: Path, column: str, path_column: str | None = None, group_column: str | None = None) -> Table:
+def read_ids(path: Path, column: str, path_column: str | None = None, group_column: str | None = None) -> PhotoTable:
     """The photos in a table, in its order; paths are the ids where no column is named.
 
     Raises:
@@ -60,21 +60,19 @@ def read_ids(path: Path, column: str, path_column: str | None = None, group_colu
     """
     must = f"--ids must be a CSV in UTF-8 with a column {column!r}"
     try:
-        header, cells, torn = read_table(path)
+        found, torn = parse_table(path)
     except OSError as error:
         raise UserError(f"{must}, got {path} ({error})") from error
     except UserError as error:
         raise UserError(*(f"{must}, got {path}: {fault}" for fault in error.faults)) from error
     absent = [
-        unknown("column", name, header) + f"; {path.name} needs it"
+        unknown("column", name, found.columns) + f"; {path.name} needs it"
         for name in (column, path_column, group_column)
-        if name and name not in header
+        if name and name not in found.columns
     ]
     if absent:
-        raise UserError(*absent)
-    rows = [dict(zip(header, row, strict=True)) for row in cells]
-    ids = tuple(row[column] for row in rows)
-    places = tuple(row[path_column or column] for row in rows)
+        raise UserError(*absent, *separator_faults(found))
+    ids, places = found.columns[column], found.columns[path_column or column]
     twice = sorted(name for name, n in Counter(ids).items() if n > 1)
     outside = [place for place in places if not place or place.startswith("/") or ".." in Path(place).parts]
     faults = [f"{path.name}: {fault}" for fault in torn] + ([] if ids else [f"{path.name} has no rows"])
@@ -82,5 +80,7 @@ def read_ids(path: Path, column: str, path_column: str | None = None, group_colu
     faults += [f"photos must be paths below PHOTOS, got {place!r}" for place in outside[:10]]
     if faults:
         raise UserError(*faults)
-    groups = tuple(row[group_column] or own for row, own in zip(rows, ids, strict=True)) if group_column else None
-    return Table(ids, places, groups)
+    groups = None
+    if group_column:
+        groups = tuple(group or image_id for group, image_id in zip(found.columns[group_column], ids, strict=True))
+    return PhotoTable(ids, places, groups)

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bundle.layout import CHECKSUMS, IMPORTED, SCHEMA, checksums, set_aside
-from bundle.photos import check_there, find_photos, read_ids
+from bundle.photos import PhotoTable, check_there, find_photos, read_ids
 from competitions.images.decode import BrokenImage, read_image, resize
+from competitions.images.photo_files import passed_over
 from competitions.manifest import LABEL
 from ensemble.align import Rows
 from ensemble.plan.near_ties import Bools, counts, is_close, label_may_turn, may_turn, steepness, together_may_turn
@@ -28,7 +29,7 @@ from ensemble.plan.spec import decide_by, decide_together
 from ensemble.plan.task_ensemble import TaskEnsemble, voter_rows, without
 from ensemble.votes import Vote
 from ledger.predictions import Predictions
-from submissions.tables import id_faults
+from submissions.answers import id_faults
 from system.disk import FullDiskError
 from system.errors import UserError
 from system.files import read_json
@@ -118,7 +119,7 @@ class Bundle:
             or an imported file would have to answer for some that it does not know.
         """
         root = Path(photos)
-        names = tuple(ids) if ids is not None else find_photos(root)
+        names = tuple(ids) if ids is not None else find_photos(root).photos
         if not names:
             raise UserError("ids must name at least one photo, got none; leave them out for every photo of the folder")
         if faults := id_faults(names):  # a file with such rows is refused when it is written, after all the work
@@ -294,9 +295,13 @@ def predict_to_file(
     bundle = open_bundle(folder, device)
     if group_column and not any(ensemble.spec.same_group for ensemble in bundle.plan.tasks):
         raise UserError("--group-column would have no effect: this bundle answers photo by photo; leave it out")
-    table = read_ids(ids, bundle.plan.submission.id_column, path_column, group_column) if ids else None
-    wanted, subtasks, groups = (None, None, None) if table is None else (table.ids, table.paths, table.groups)
-    answers = bundle.predict(photos, wanted, subtasks, progress, groups)
+    others: tuple[str, ...] = ()
+    if ids:
+        table = read_ids(ids, bundle.plan.submission.id_column, path_column, group_column)
+    else:
+        listing = find_photos(photos)
+        table, others = PhotoTable(listing.photos, listing.photos), listing.passed_over
+    answers = bundle.predict(photos, table.ids, table.paths, progress, table.groups)
     if len(answers.broken) == len(answers.image_ids):
         some = "; ".join(f"{name}: {reason}" for name, reason in list(answers.broken.items())[:3])
         raise UserError(f"not one of {len(answers.image_ids)} photos can be decoded ({some}); is PHOTOS the right folder?")
@@ -310,6 +315,7 @@ def predict_to_file(
         "rows": len(answers.image_ids),
         "broken_photos": answers.broken,
         "close_calls": answers.close,
+        "passed_over": passed_over(others),
         "without_imports": answers.without_imports,
         "without_quota": list(answers.without_quota),
         "without_groups": list(answers.without_groups),

@@ -12,13 +12,13 @@ import numpy as np
 from competitions.prepare import Prepared
 from competitions.targets import targets
 
-SETTINGS = ("metric", "image_size", "label")
-SHOWN = 5
+COMPARED_SETTINGS = ("metric", "image_size", "label")
+NAMED_PHOTOS = 5
 """So many photos are named of each change."""
 
 
 @dataclass(frozen=True)
-class Difference:
+class DataDifference:
     """Something that is not as it was.
 
     Attributes:
@@ -35,7 +35,7 @@ class Difference:
         return f"{self.kind}: {self.text}"
 
 
-def differences(then: Prepared, now: Prepared, names: Collection[str]) -> list[Difference]:
+def differences(then: Prepared, now: Prepared, names: Collection[str]) -> list[DataDifference]:
     """What differs for the targets of these `names`, settings first.
 
     Args:
@@ -58,9 +58,9 @@ def differences(then: Prepared, now: Prepared, names: Collection[str]) -> list[D
     return found
 
 
-def _settings(then: Prepared, now: Prepared, names: Collection[str]) -> Iterator[Difference]:
+def _settings(then: Prepared, now: Prepared, names: Collection[str]) -> Iterator[DataDifference]:
     one, two = then.competition, now.competition
-    for name in SETTINGS:
+    for name in COMPARED_SETTINGS:
         yield from _setting(name, getattr(one, name), getattr(two, name))
     for name in (name for name in one.tasks if name in two.tasks):
         yield from _setting("classes", one.classes(name), two.classes(name), of=f" of task {name}")
@@ -74,33 +74,33 @@ def _settings(then: Prepared, now: Prepared, names: Collection[str]) -> Iterator
     yield from _setting("views", one.views, two.views, stops=False)
 
 
-def _setting(kind: str, then: Any, now: Any, *, of: str = "", stops: bool = True) -> Iterator[Difference]:
+def _setting(kind: str, then: Any, now: Any, *, of: str = "", stops: bool = True) -> Iterator[DataDifference]:
     if then != now:
-        yield Difference(kind, f"{kind}{of} was {_told(then)}, is {_told(now)}", stops)
+        yield DataDifference(kind, f"{kind}{of} was {_told(then)}, is {_told(now)}", stops)
 
 
 def _told(value: Any) -> str:
     return ", ".join(map(str, value)) or "none" if isinstance(value, tuple | list) else str(value)
 
 
-def _photos(then: Prepared, now: Prepared) -> Iterator[Difference]:
+def _photos(then: Prepared, now: Prepared) -> Iterator[DataDifference]:
     """Photos that are there on one side only, or can be decoded on one side only."""
     for role, stops in (("train", True), ("test", False)):
         one, two = (set(_of_role(prepared, role)) for prepared in (then, now))
         what = "training" if role == "train" else role
         for ids, word in ((two - one, "added"), (one - two, "removed")):
             if ids:
-                yield Difference("photos", f"{_count(ids, f'{what} photo')} {word} ({_few(ids)})", stops)
+                yield DataDifference("photos", f"{_count(ids, f'{what} photo')} {word} ({_few(ids)})", stops)
         both = one & two
         for broken, other, word in ((now, then, "can no longer be decoded"), (then, now, "can be decoded again")):
             ids = {photo for photo in both if photo in broken.broken and photo not in other.broken}
             if ids:
-                yield Difference("photos", f"{_count(ids, f'{what} photo')} {word} ({_few(ids)})", stops)
+                yield DataDifference("photos", f"{_count(ids, f'{what} photo')} {word} ({_few(ids)})", stops)
     seen = [dict(zip(one.manifest.image_ids, one.pixels, strict=True)) for one in (then, now)]
     tested = set(_of_role(then, "test")) & set(_of_role(now, "test"))
     repainted = {photo for photo in tested if seen[0][photo] != seen[1][photo] and seen[0][photo] and seen[1][photo]}
     if repainted:
-        yield Difference("pixels", f"{_count(repainted, 'test photo')} with other pixels ({_few(repainted)})", False)
+        yield DataDifference("pixels", f"{_count(repainted, 'test photo')} with other pixels ({_few(repainted)})", False)
 
 
 def _training(prepared: Prepared) -> dict[str, dict[str, Any]]:
@@ -128,9 +128,9 @@ def _differs(before: Mapping[str, Any], after: Mapping[str, Any], key: str) -> C
 
 def _changed(
     photos: Collection[str], kind: str, what: str, differs: Callable[[str], bool], *, stops: bool = True
-) -> list[Difference]:
+) -> list[DataDifference]:
     ids = [photo for photo in photos if differs(photo)]
-    return [Difference(kind, f"{_count(ids, 'photo')} with {what} ({_few(ids)})", stops)] if ids else []
+    return [DataDifference(kind, f"{_count(ids, 'photo')} with {what} ({_few(ids)})", stops)] if ids else []
 
 
 def _tasks(prepared: Prepared, name: str) -> set[str]:
@@ -145,5 +145,5 @@ def _count(ids: Collection[str], what: str) -> str:
 
 
 def _few(ids: Collection[str]) -> str:
-    shown = sorted(ids)[:SHOWN]
+    shown = sorted(ids)[:NAMED_PHOTOS]
     return ", ".join(shown) + (f" and {len(ids) - len(shown)} more" if len(ids) > len(shown) else "")

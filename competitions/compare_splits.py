@@ -6,14 +6,16 @@ trains one model where folds train several.
 
 from collections import defaultdict
 from dataclasses import asdict, dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from competitions.competition import Split
+from competitions.labels import compose_numbers
 from competitions.prepare import Prepared, cut
-from competitions.splits import OUTSIDE, Folds
+from competitions.splits import UNUSABLE, Folds
 from system.errors import UserError
 
 
@@ -63,7 +65,7 @@ def _facts(prepared: Prepared, split: Split) -> SplitFacts:
         except UserError as error:
             return SplitFacts(split.name, by_group, [], fault="; ".join(error.faults))
     sizes = [int((folds.fold == fold).sum()) for fold in range(split.n_folds)]
-    n_usable = int((folds.fold != OUTSIDE).sum())
+    n_usable = int((folds.fold != UNUSABLE).sum())
     return SplitFacts(
         split.name,
         by_group,
@@ -78,7 +80,7 @@ def _facts(prepared: Prepared, split: Split) -> SplitFacts:
 def _deviation(prepared: Prepared, fold: NDArray[np.int8], n_folds: int) -> float:
     worst = 0.0
     for labels, n_classes in _columns(prepared):
-        known = (fold != OUTSIDE) & (labels >= 0)
+        known = (fold != UNUSABLE) & (labels >= 0)
         overall = _shares(labels[known], n_classes)
         for number in range(n_folds):
             worst = max(worst, float(np.abs(_shares(labels[known & (fold == number)], n_classes) - overall).max()))
@@ -90,11 +92,8 @@ def _columns(prepared: Prepared) -> list[tuple[NDArray[np.int64], int]]:
     competition, given = prepared.competition, prepared.manifest.labels
     columns = [(given[name].astype(np.int64), len(task.classes)) for name, task in competition.tasks.items()]
     if len(competition.composed) > 1:
-        number, known = np.zeros(len(prepared.manifest), dtype=np.int64), np.ones(len(prepared.manifest), dtype=bool)
-        for name in competition.composed:
-            number = number * len(competition.tasks[name].classes) + given[name]
-            known &= given[name] >= 0
-        columns.append((np.where(known, number, -1), len(competition.label_classes)))
+        sizes = [len(competition.classes(name)) for name in competition.composed]
+        columns.append((compose_numbers([given[name] for name in competition.composed], sizes), prod(sizes)))
     return columns
 
 
@@ -105,12 +104,12 @@ def _shares(labels: NDArray[np.int64], n_classes: int) -> NDArray[np.float64]:
 def _n_pinned(prepared: Prepared, folds: Folds, split: Split) -> int:
     pinned, manifest = set(folds.pinned), prepared.manifest
     names = manifest.groups if split.by_group else [f"~{image_id}" for image_id in manifest.image_ids]
-    return sum(name in pinned for name, fold in zip(names, folds.fold.tolist(), strict=True) if fold != OUTSIDE)
+    return sum(name in pinned for name, fold in zip(names, folds.fold.tolist(), strict=True) if fold != UNUSABLE)
 
 
 def _groups_cut(prepared: Prepared, fold: NDArray[np.int8]) -> int:
     parts: dict[str, set[int]] = defaultdict(set)
     for group, number in zip(prepared.manifest.groups, fold.tolist(), strict=True):
-        if number != OUTSIDE:
+        if number != UNUSABLE:
             parts[group].add(number)
     return sum(len(found) > 1 for found in parts.values())

@@ -1,22 +1,19 @@
-"""A competition: from `competitions/<name>.yaml` to one checked, frozen `Competition`.
+"""A competition as data: frozen models of what `competitions/<name>.yaml` says, checked one by one and together.
 
-Every mistake in the file is found in one reading and named together. Machine-specific roots come from the environment
-(`PODIUM_DATA`) or `.env`, never from the YAML.
+Machine-specific roots come from the environment (`PODIUM_DATA`) or `.env`, never from here. `competitions.loading` reads the files.
 """
 
-from itertools import pairwise, product
-from pathlib import Path
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from competitions.manifest import LABEL, SEPARATOR
-from competitions.validation import DEFAULT_SPLIT, cross_faults
+from competitions.manifest import LABEL, composed_names
+from competitions.validation import DEFAULT_SPLIT, setting_faults
 from system.errors import UserError, unknown
 
-FOLDER = Path(__file__).parent
 FOLDS = 5
+DEFAULT_READER = "csv"
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 NAME_PATTERN, TARGET_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", r"^[A-Za-z0-9][A-Za-z0-9_.@=+-]*$"
@@ -180,7 +177,7 @@ class Competition(_Part):
     Attributes:
         name: The file's own name.
         root: Folder below `PODIUM_DATA`.
-        reader: One of `competitions.readers.read.READERS`.
+        reader: One of `competitions.readers.read.READERS`; `competitions.loading` checks what it makes of the settings.
         table: The reader's table, relative to `root`.
         images: Folder relative to `root` that the table's paths start from.
         test_images: Folder relative to `root` that holds the photos of `submission.sample`, where no table lists them.
@@ -203,7 +200,7 @@ class Competition(_Part):
     name: Name
     title: str = ""
     root: str = ""
-    reader: str = "csv"
+    reader: str = DEFAULT_READER
     table: str = "manifest.csv"
     images: str = ""
     test_images: str | None = None
@@ -231,7 +228,7 @@ class Competition(_Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        faults = cross_faults(self.model_dump(exclude_unset=True))
+        faults = setting_faults(self.model_dump(exclude_unset=True))
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -244,7 +241,7 @@ class Competition(_Part):
     @property
     def label_classes(self) -> tuple[str, ...]:
         """The names of the composed classes in order, first task most significant: `masked/female/young`."""
-        return tuple(SEPARATOR.join(names) for names in product(*(self.tasks[t].classes for t in self.composed)))
+        return composed_names(self.tasks[task].classes for task in self.composed)
 
     @property
     def all_splits(self) -> dict[str, Split]:
@@ -261,28 +258,6 @@ class Competition(_Part):
         return tuple(view for view in self.views if view not in forbidden)
 
 
-def known_competitions() -> list[str]:
-    """The names of all competition files; helper files begin with an underscore."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml") if not path.stem.startswith("_"))
-
-
-def load_competition(name: str, split: str | None = None) -> Competition:
-    """The competition called `name`, or the one in the YAML file `name` points to, cut by the split of this name.
-
-    Raises:
-        UserError: There is no such file or split, or the file has mistakes; all of them are named.
-    """
-    is_path = name.endswith((".yaml", ".yml"))
-    path = Path(name) if is_path else FOLDER / f"{name}.yaml"
-    if not path.is_file() or not (is_path or name in known_competitions()):
-        raise UserError(unknown("competition", name, known_competitions()) + "; a new one is a file competitions/<name>.yaml")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path.name} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from error
-    return with_split(parse_competition(text, path.stem, where=path.name), split)
-
-
 def with_split(competition: Competition, name: str | None) -> Competition:
     """The same competition, cut by another of its splits; as it is for `None`.
 
@@ -296,88 +271,3 @@ def with_split(competition: Competition, name: str | None) -> Competition:
         raise UserError(unknown("split", name, known) + f"; {competition.name}'s YAML names more under `splits`")
     others = {key: split for key, split in known.items() if key != name}
     return competition.model_copy(update={"split": known[name], "splits": others})
-
-
-def parse_competition(text: str, name: str, *, where: str) -> Competition:
-    """The competition in a YAML `text`; `where` names the source in messages.
-
-    Raises:
-        UserError: With one sentence per mistake, those of single settings and those between settings together.
-    """
-    try:
-        value = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{where} must be a mapping of settings, got {type(value).__name__}; competitions/demo.yaml shows one")
-    raw = {"name": name, **value}
-    try:
-        competition = Competition.model_validate(raw)
-    except ValidationError as error:
-        # pydantic leaves out checks between settings as soon as one setting fails, so they run on the raw mapping here
-        faults = [_sentence(fault) for fault in error.errors() if fault["loc"]] + cross_faults(raw)
-        raise UserError(*(f"{where}: {fault}" for fault in faults or [_sentence(f) for f in error.errors()])) from error
-    if competition.name != name:
-        raise UserError(
-            f"{where}: name must be the file's own, {name!r}, got {competition.name!r}; leave it out or rename the file"
-        )
-    return competition
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which a key that stands twice is a mistake: plain YAML silently keeps the last, and a task would be lost."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        twice = sorted({key for key in keys if keys.count(key) > 1})
-        if twice:
-            raise yaml.MarkedYAMLError(problem=f"these keys stand twice: {', '.join(twice)}", problem_mark=node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-_MESSAGES = {
-    "missing": "is missing",
-    "string_type": "must be a text (quote it)",
-    "int_type": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "finite_number": "must be a finite number",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than_equal": "must be at most {le}",
-    "literal_error": "must be {expected}",
-    "tuple_type": "must be a list",
-    "dict_type": "must be a mapping",
-    "model_type": "must be a mapping",
-    "model_attributes_type": "must be a mapping",
-    "too_short": "must have at least {min_length} entries",
-    "string_pattern_mismatch": "must {pattern}",
-}
-_PATTERNS = {
-    NAME_PATTERN: "begin with a letter or digit and hold only letters, digits and _ . -",
-    TARGET_PATTERN: "begin with a letter or digit and hold only letters, digits and _ . @ = + -",
-    TRIAL_PATTERN: "be the id of a trial, 12 digits from 0 to f",
-}
-
-
-def _sentence(fault: Any) -> str:
-    """One mistake of a single setting, from pydantic's record of it."""
-    *above, last = place = [str(part) for part in fault["loc"] if part != "[key]"] or ["the file"]
-    if fault["type"] == "extra_forbidden":
-        at = ".".join(above)
-        return (f"{at}: " if at else "") + unknown("setting", last, list(_settings_at(tuple(above))))
-    given = "" if fault["type"] in {"value_error", "missing"} else f", got {fault['input']!r}"
-    if fault["type"] in _MESSAGES:
-        facts = fault.get("ctx", {})
-        facts = facts | {"pattern": _PATTERNS.get(facts.get("pattern"), "")}
-        return f"{'.'.join(place)} {_MESSAGES[fault['type']].format(**facts)}{given}"
-    return f"{'.'.join(place)}: {fault['msg'].removeprefix('Value error, ')}{given}"
-
-
-def _settings_at(place: tuple[str, ...]) -> tuple[str, ...]:
-    """The names of the settings at a place in the file."""
-    parts: dict[str, type[_Part]] = {"columns": Columns, "split": Split, "splits": Split, "submission": Submission, "tasks": Task}
-    parts["targets"] = TargetSpec
-    return tuple((parts[place[0]] if place else Competition).model_fields)

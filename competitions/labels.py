@@ -4,16 +4,15 @@ mask (3) x gender (2) x age (3): label = mask * 6 + gender * 3 + age.
 A photo without one of the labels (-1) has no composed label.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.manifest import SEPARATOR
+from competitions.manifest import composed_names
 from system.errors import UserError
 
 if TYPE_CHECKING:  # whoever opens a bundle reads no competition
@@ -53,7 +52,7 @@ class Composition:
     @property
     def label_classes(self) -> tuple[str, ...]:
         """The composed class names in order: `masked/female/young`."""
-        return tuple(SEPARATOR.join(names) for names in product(*self.classes))
+        return composed_names(self.classes)
 
     def to_json(self) -> dict[str, Any]:
         """The table as a JSON value."""
@@ -70,8 +69,18 @@ def compose(table: Composition, answers: Mapping[str, NDArray[np.integer[Any]]])
     lengths = [len(column) for column in columns]
     if len(set(lengths)) > 1:
         raise UserError(f"tasks must answer the same photos, got {lengths} labels for {list(table.tasks)}")
+    return compose_numbers(columns, table.sizes)
+
+
+def compose_numbers(columns: Sequence[NDArray[np.integer[Any]]], sizes: Sequence[int]) -> Ints:
+    """The composed label `int64 (N,)` of T columns `int (N,)` of class numbers, first most significant; -1 where one of them is -1.
+
+    Args:
+        columns: One per task, each within its task's classes.
+        sizes: Per task its number of classes.
+    """
     known = np.all([column >= 0 for column in columns], axis=0)
-    label = np.ravel_multi_index([np.where(known, column, 0) for column in columns], table.sizes)
+    label = np.ravel_multi_index([np.where(known, column, 0).astype(np.int64) for column in columns], tuple(sizes))
     return np.where(known, label, -1)
 
 

@@ -3,7 +3,9 @@
 It is the one form in which every reader's data reach splits, cache, training and submissions.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,15 @@ ROLES = ("train", "test", "unlabelled")
 LABEL, SEPARATOR = "label", "/"
 """The composed label, and what stands between the classes it is made of."""
 RESERVED = ("image_id", "path", "group", "role", "fold", "label", "index", "features", "all")
+
+
+def composed_names(classes: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """The names of the composed classes in order, first task most significant: `masked/female/young`.
+
+    >>> composed_names([["wear", "normal"], ["young", "old"]])
+    ('wear/young', 'wear/old', 'normal/young', 'normal/old')
+    """
+    return tuple(SEPARATOR.join(names) for names in product(*classes))
 
 
 @dataclass(frozen=True)
@@ -24,6 +35,7 @@ class Manifest:
         groups: N texts; photos of one group must not be split. A photo without a group is its own.
         roles: N of `ROLES`.
         labels: Per task an `int16 (N,)` of class numbers, -1 where the photo has no label.
+        notes: What the reader passed over, one sentence each; said once and not kept with the photos.
     """
 
     image_ids: tuple[str, ...]
@@ -31,6 +43,7 @@ class Manifest:
     groups: tuple[str, ...]
     roles: tuple[str, ...]
     labels: dict[str, NDArray[np.int16]]
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.image_ids)

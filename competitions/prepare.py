@@ -6,7 +6,7 @@ as one JSON file named by its fingerprint, from which a trial on any node attach
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,20 +15,16 @@ from numpy.typing import NDArray
 
 from competitions.competition import Competition, Split, with_split
 from competitions.images.image_cache import ImageCache, open_or_build
-from competitions.images.near_duplicates import NearDuplicates, near_findings, open_or_find, standing
+from competitions.images.near_duplicates import NearDuplicates, near_findings, open_or_find
 from competitions.manifest import Manifest
-from competitions.oddities import disagreeing_groups, mixed_groups
-from competitions.readers.read import read
-from competitions.splits import OUTSIDE, PINNED, Finding, Folds, contradictions, leaks, make_folds, same_pixel_sets
+from competitions.readers.read import READERS, read
+from competitions.splits import UNUSABLE, Finding, Folds, contradictions, leaks, make_folds
 from competitions.targets import Target
 from ledger.trials import ALL_DATA
 from system.errors import UserError
 from system.files import fingerprint, read_json, replace_json, sweep
 from system.paths import CompetitionPaths, data_root
 from system.quarantine import quarantine_copy
-
-DRAWN = ("demo",)
-"""Readers that draw their photos: these live in the storage, not below `PODIUM_DATA`."""
 
 Progress = Callable[[int, int], None]
 Made = TypeVar("Made")
@@ -86,7 +82,7 @@ class Prepared:
 
     def usable(self) -> NDArray[np.bool_]:
         """`(N,) bool`: training photos that could be decoded."""
-        known: NDArray[np.bool_] = self.folds.fold != OUTSIDE
+        known: NDArray[np.bool_] = self.folds.fold != UNUSABLE
         return known
 
     def rows(self, target: Target, fold: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -134,8 +130,8 @@ class Prepared:
 
     def priors(self, target: Target, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
         """Per head of the target the class shares `(C,)` among these rows."""
-        labels = self.labels(target)
-        counts = {head: np.bincount(_known(labels[head][rows]), minlength=n) for head, n in target.heads.items()}
+        known = {head: labels[rows][labels[rows] >= 0] for head, labels in self.labels(target).items()}
+        counts = {head: np.bincount(known[head], minlength=n) for head, n in target.heads.items()}
         return {head: count / max(1, count.sum()) for head, count in counts.items()}
 
     def key(self) -> str:
@@ -158,7 +154,7 @@ class Prepared:
 
 def root_of(competition: Competition, paths: CompetitionPaths) -> Path:
     """The folder that holds the competition's photos."""
-    if competition.reader in DRAWN:
+    if READERS[competition.reader].draws:
         return paths.data / "photos"
     return data_root() / (competition.root or competition.name)
 
@@ -235,77 +231,6 @@ def load_prepared(paths: CompetitionPaths, key: str) -> Prepared:
     folds = Folds(np.array(value["fold"], dtype=np.int8), tuple(value["pinned"]), tuple(value["reasons"]), tuple(value["notes"]))
     competition = Competition.model_validate(value["competition"])
     return Prepared(competition, manifest, folds, tuple(value["pixels"]), value["broken"], (), paths)
-
-
-def report(prepared: Prepared, cache: ImageCache) -> dict[str, Any]:
-    """What `prepare_data.py` tells, as JSON values."""
-    manifest, competition, folds = prepared.manifest, prepared.competition, prepared.folds
-    train = prepared.usable()
-    return {
-        "competition": competition.name,
-        "images": {role: len(manifest.rows(role)) for role in ("train", "test", "unlabelled")},
-        "tasks": {task: _counts(competition.classes(task), manifest.labels[task][train]) for task in competition.tasks},
-        "groups": len({group for group, kept in zip(manifest.groups, train, strict=True) if kept}),
-        "folds": [int((folds.fold == fold).sum()) for fold in range(competition.split.n_folds)],
-        "always_in_training": int((folds.fold == PINNED).sum()),
-        "pinned_groups": [{"group": group, "reason": reason} for group, reason in zip(folds.pinned, folds.reasons, strict=True)],
-        "notes": [*folds.notes, *_oddities(prepared)],
-        "broken_files": prepared.broken,
-        "leaks": [asdict(finding) for finding in prepared.findings if finding.kind in ("group", "pixels")],
-        "duplicates": _duplicates(prepared),
-        "near_duplicates": _near_duplicates(prepared),
-        "cache": {"path": str(cache.path.with_suffix(".u8")), "bytes": int(cache.images.nbytes), "size": cache.size},
-    }
-
-
-def _oddities(prepared: Prepared) -> list[str]:
-    manifest, tasks = prepared.manifest, prepared.competition.tasks
-    declared = [name for name, task in tasks.items() if task.same_in_group]
-    return [
-        *mixed_groups(manifest, {name: task.classes for name, task in tasks.items()}),
-        *disagreeing_groups(manifest, declared),
-    ]
-
-
-def _duplicates(prepared: Prepared) -> list[dict[str, Any]]:
-    """Training photos with identical pixels, and whether their labels contradict one another."""
-    odd = {finding.names: finding.text for finding in prepared.findings if finding.kind == "contradiction"}
-    ids, roles = prepared.manifest.image_ids, prepared.manifest.roles
-    sets = (
-        tuple(ids[row] for row in rows if roles[row] == "train") for rows in same_pixel_sets(prepared.manifest, prepared.pixels)
-    )
-    found = [names for names in sets if len(names) > 1]
-    return [
-        {
-            "photos": list(names),
-            "contradict": names in odd,
-            "text": odd.get(names, f"photos {', '.join(names)} have the same pixels"),
-        }
-        for names in found
-    ]
-
-
-def _near_duplicates(prepared: Prepared) -> dict[str, Any]:
-    """Every pair that is kept and where its photos stand; `leak` where that is in two parts."""
-    near = prepared.near
-    if near is None:
-        return {}
-    places = standing(near, prepared.manifest, prepared.folds)
-    pairs = [
-        {"photos": list(pair), "stand_in": list(where), "likeness": likeness, "leak": where[0] != where[1]}
-        for pair, where, likeness in zip(near.pairs, places, near.likeness, strict=True)
-    ]
-    warnings = [finding.text for finding in prepared.findings if finding.kind == "near"]
-    return {"count": near.count, "complete": near.complete, "pairs": pairs, "warnings": warnings}
-
-
-def _counts(classes: tuple[str, ...], labels: NDArray[np.int16]) -> dict[str, int]:
-    found = np.bincount(_known(labels), minlength=len(classes))
-    return dict(zip(classes, found.tolist(), strict=True))
-
-
-def _known(labels: NDArray[np.int16]) -> NDArray[np.int16]:
-    return labels[labels >= 0]
 
 
 def _few(faults: list[str], most: int = 10) -> list[str]:

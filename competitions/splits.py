@@ -29,7 +29,7 @@ from competitions.manifest import SEPARATOR, Manifest
 from system.errors import UserError, listed
 
 PINNED = -1
-OUTSIDE = -2
+UNUSABLE = -2
 MOST_PINNED = 1 / 3  # of the photos; beyond it validation says less than the classes it would protect
 
 
@@ -132,7 +132,7 @@ def make_folds(
     if holdout is not None:
         dealt = _fill_holdout(units, pinned, dealt, holdout)
         notes += _missing_in_holdout(units, pinned, dealt)
-    fold = np.full(len(manifest), OUTSIDE, dtype=np.int8)
+    fold = np.full(len(manifest), UNUSABLE, dtype=np.int8)
     fold[rows] = np.array(dealt, dtype=np.int8)[unit]
     listed = sorted((group, reason) for u, reason in pinned.items() for group in units.groups[u])
     return Folds(fold, tuple(g for g, _ in listed), tuple(r for _, r in listed), notes)

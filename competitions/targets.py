@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competitions.competition import Competition, TargetSpec
+from competitions.labels import compose_numbers
 from competitions.manifest import LABEL, Manifest
 from system.errors import UserError, unknown
 
@@ -40,10 +41,10 @@ class Target:
 
     def labels(self, manifest: Manifest) -> dict[str, NDArray[np.int16]]:
         """Per head the class numbers `(N,) int16` of the manifest's photos, -1 where there is nothing to learn."""
-        asked = np.ones(len(manifest), dtype=bool)
+        included = np.ones(len(manifest), dtype=bool)
         for task, numbers in self.where.items():
-            asked &= np.isin(manifest.labels[task], numbers)
-        return {head: np.where(asked, self._head(manifest, head), -1).astype(np.int16) for head in self.heads}
+            included &= np.isin(manifest.labels[task], numbers)
+        return {head: np.where(included, self._head(manifest, head), -1).astype(np.int16) for head in self.heads}
 
     def rows(self, manifest: Manifest, usable: NDArray[np.bool_]) -> NDArray[np.int64]:
         """The row numbers `(n,)` of usable photos that have a label for at least one head."""
@@ -58,11 +59,7 @@ class Target:
     def _head(self, manifest: Manifest, head: str) -> NDArray[np.int64]:
         if head != LABEL:
             return manifest.labels[head].astype(np.int64)
-        columns = [manifest.labels[task].astype(np.int64) for task, _ in self.composed]
-        known = np.all([column >= 0 for column in columns], axis=0)
-        sizes = tuple(size for _, size in self.composed)
-        label = np.ravel_multi_index([np.where(known, column, 0) for column in columns], sizes)
-        return np.where(known, label, -1)
+        return compose_numbers([manifest.labels[task] for task, _ in self.composed], [size for _, size in self.composed])
 
 
 def targets(competition: Competition) -> dict[str, Target]:

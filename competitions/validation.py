@@ -1,33 +1,36 @@
 """The mistakes between settings of a competition's file: a mapping whose single settings may be wrong too -> one sentence each."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from itertools import product
-from math import prod
+from collections.abc import Collection, Mapping, Sequence
+from math import fsum, prod
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from competitions._rules import rule_faults
-from competitions._settings import WITHOUT_TABLE, reader_faults
-from competitions.manifest import LABEL, RESERVED, SEPARATOR
+from competitions.manifest import LABEL, RESERVED, SEPARATOR, composed_names
+from competitions.metrics import METRICS
 from system.errors import unknown
 
 MOST_CLASSES = 32767  # class numbers are int16
+SHARES_TOLERANCE = 1e-3
+"""By so much shares may miss 1: people round them."""
 DEFAULT_ROLES = {"train": "train", "test": "test"}
+UNUSED_DEFAULTS: dict[str, Any] = {"table": "manifest.csv", "images": "", "roles": DEFAULT_ROLES}
+"""A setting that a reader may have no use for -> what it is where nobody wrote it."""
 DEFAULT_SPLIT = "groups"
 IDENTITY = "identity"
 
 
-def cross_faults(raw: Mapping[str, Any]) -> list[str]:
-    """All mistakes between settings; what cannot be read is passed over."""
-    tasks = {str(name): _mapping(task) for name, task in _mapping(raw.get("tasks")).items()}
+def setting_faults(raw: Mapping[str, Any]) -> list[str]:
+    """All mistakes between settings that do not hang on the reader; what cannot be read is passed over."""
+    tasks = _tasks(raw)
     faults = [
         f"task name {t!r} is one of the manifest's own words ({', '.join(RESERVED)}); choose another"
         for t in tasks
         if t in RESERVED
     ]
     faults += _column_faults(tasks)
-    faults += _label_faults(tasks, _texts(raw.get("label"))) + rule_faults(raw, tasks)
+    faults += _label_faults(tasks, _texts(raw.get("label")))
     for name, target in _mapping(raw.get("targets")).items():
         faults += _target_faults(str(name), _mapping(target), tasks, _texts(raw.get("label")) or list(tasks))
     answers = _mapping(_mapping(raw.get("submission")).get("answers")).values()
@@ -36,12 +39,62 @@ def cross_faults(raw: Mapping[str, Any]) -> list[str]:
     faults += [_outside(key, raw[key]) for key in ("root", "table", "images", "test_images") if _leaves(raw.get(key))]
     sample = _mapping(raw.get("submission")).get("sample")
     faults += [_outside("submission.sample", str(sample))] if _leaves(sample) else []
-    faults += rule_faults(raw, tasks) + reader_faults(raw)
+    if raw.get("test_images") is not None and not sample:
+        faults.append("test_images has no effect without submission.sample, which lists the test photos; name it or leave it out")
+    faults += _rule_faults(raw, tasks)
     views = _texts(raw.get("views", [IDENTITY]))
     if views is not None and (views[:1] != [IDENTITY] or len(set(views)) < len(views)):
         faults.append(f"views must begin with identity and name each view once, got {views}")
     faults += _forbidden_faults(tasks, views)
-    return faults + _split_faults(raw) + _plugin_faults(raw)
+    if isinstance(raw.get("metric"), str) and raw["metric"] not in METRICS:
+        faults.append(unknown("metric", raw["metric"], METRICS))
+    return faults + _split_faults(raw)
+
+
+def reader_faults(raw: Mapping[str, Any], reader: str, *, unused: Collection[str], one_task: bool) -> list[str]:
+    """The mistakes between a reader and the other settings: one it needs must be there, one without an effect must not.
+
+    Args:
+        raw: The competition's settings.
+        reader: The reader's name.
+        unused: Settings that mean nothing to it; with `columns` among them it has no table.
+        one_task: It knows one class per photo, and no groups.
+    """
+    faults = [
+        _no_effect(name, reader)
+        for name, default in UNUSED_DEFAULTS.items()
+        if name in unused and raw.get(name, default) != default
+    ]
+    if "columns" in unused:
+        given = [f"columns.{name}" for name, value in _mapping(raw.get("columns")).items() if value != _column_default(name)]
+        faults += [_no_effect(", ".join(given), reader)] if given else []
+    tasks = _tasks(raw)
+    for name, task in tasks.items():
+        given = [key for key in ("column", "cuts") if task.get(key) not in (None, "")]
+        faults += [_no_effect(f"tasks.{name}.{key}", reader) for key in given if key in unused]
+        if "column" not in unused and "column" not in given and isinstance(_mapping(raw["tasks"]).get(name), dict):
+            faults.append(f"tasks.{name}.column is missing; it names the column that holds the task's answers")
+    if one_task and len(tasks) > 1:
+        faults.append(f"the reader {reader} knows one class per photo, so one task, got {', '.join(tasks)}; use a table")
+    columns, roles = _mapping(raw.get("columns")), _mapping(raw.get("roles", DEFAULT_ROLES))
+    if "columns" not in unused and columns.get("role") is None and roles not in ({}, DEFAULT_ROLES):
+        faults.append("roles have no effect without columns.role (every photo is train); name the column or drop `roles`")
+    if one_task or ("columns" not in unused and columns.get("group") is None):
+        way_out = f"the reader {reader} knows none" if "columns" in unused else "name the column (columns.group)"
+        faults += [
+            f"tasks.{name}.same_in_group has no effect without groups; {way_out}, or leave it out"
+            for name, task in tasks.items()
+            if task.get("same_in_group") is True
+        ]
+    return faults
+
+
+def _no_effect(setting: str, reader: str) -> str:
+    return f"{setting} has no effect with the reader {reader}; leave it out"
+
+
+def _column_default(name: str) -> str | None:
+    return "image" if name == "image" else None
 
 
 def _split_faults(raw: Mapping[str, Any]) -> list[str]:
@@ -96,7 +149,7 @@ def _label_faults(tasks: Mapping[str, Mapping[str, Any]], label: list[str] | Non
             f"the composed label may have at most {MOST_CLASSES} classes, {' x '.join(names)} has {n_classes}; "
             f"list fewer tasks in `label`"
         ]
-    composed = Counter(SEPARATOR.join(c) for c in product(*classes))
+    composed = Counter(composed_names(classes))
     twice = [c for c, n in composed.items() if n > 1]
     if twice and all(len(set(c)) == len(c) for c in classes):
         faults.append(
@@ -136,9 +189,6 @@ def _role_faults(raw: Mapping[str, Any]) -> list[str]:
     if not isinstance(roles, dict):
         return []
     faults = []
-    told = str(raw.get("reader")) in WITHOUT_TABLE or _mapping(raw.get("columns")).get("role") is not None
-    if not told and roles != DEFAULT_ROLES:
-        faults.append("roles have no effect without columns.role (every photo is train); name the column or drop `roles`")
     if "train" not in roles:
         faults.append(f"roles must give the table's word for train, got {', '.join(map(str, roles)) or 'none'}")
     words = [str(word) for word in roles.values()]
@@ -147,15 +197,36 @@ def _role_faults(raw: Mapping[str, Any]) -> list[str]:
     return faults
 
 
-def _plugin_faults(raw: Mapping[str, Any]) -> list[str]:
-    from competitions.metrics import METRICS
-    from competitions.readers.read import READERS
+def _rule_faults(raw: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The mistakes of what the competition's rules allow, and of the class shares that are known."""
+    allowed = [rule for rule in _list(raw.get("allows")) if isinstance(rule, str)]
+    faults = [
+        f"allows must name each rule once, {rule!r} stands twice" for rule in sorted(set(allowed)) if allowed.count(rule) > 1
+    ]
+    shares = _mapping(raw.get("test_shares"))
+    if shares and "test_shares" not in allowed:
+        faults.append(
+            "test_shares may be used only where the rules say so; add `allows: [test_shares]` if they do, or leave the shares out"
+        )
+    for name, given in shares.items():
+        faults += _share_faults(str(name), _mapping(given), tasks)
+    return faults
 
-    faults = []
-    if isinstance(raw.get("reader"), str) and raw["reader"] not in READERS:
-        faults.append(unknown("reader", raw["reader"], dict(READERS)))
-    if isinstance(raw.get("metric"), str) and raw["metric"] not in METRICS:
-        faults.append(unknown("metric", raw["metric"], dict(METRICS)))
+
+def _share_faults(name: str, given: Mapping[Any, Any], tasks: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The mistakes of one task's shares: classes that are not its own or are missing, and a sum that is not 1."""
+    if name not in tasks:
+        return [unknown("task in test_shares", name, list(tasks))]
+    classes = [c for c in _list(tasks[name].get("classes")) if isinstance(c, str)]
+    faults = [f"test_shares.{name}: {unknown('class', str(c), classes)}" for c in given if c not in classes]
+    missing = [c for c in classes if c not in given]
+    if missing:
+        faults.append(
+            f"test_shares.{name} must have a share for each class, {', '.join(missing)} has none; write 0 for one that is absent"
+        )
+    numbers = [share for share in given.values() if isinstance(share, Real) and not isinstance(share, bool)]
+    if not faults and len(numbers) == len(given) and not abs(fsum(numbers) - 1) <= SHARES_TOLERANCE:
+        faults.append(f"test_shares.{name} must sum to 1 (by at most {SHARES_TOLERANCE:g} more or less), got {fsum(numbers):g}")
     return faults
 
 
@@ -171,8 +242,16 @@ def _outside(key: str, value: str) -> str:
     return f"{key} must be relative, with / between folders, and stay below {base}, got {value!r}"
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def _mapping(value: Any) -> Mapping[Any, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _tasks(raw: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {str(name): _mapping(task) for name, task in _mapping(raw.get("tasks")).items()}
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else []
 
 
 def _texts(value: Any) -> list[str] | None:

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from competitions.compare_data import Difference
-from competitions.competition import Competition, load_competition, with_split
+from competitions.compare_data import DataDifference
+from competitions.competition import Competition, with_split
+from competitions.loading import load_competition
 from competitions.prepare import Prepared, prepare
 from competitions.targets import Target, choose_targets, targets
 from ledger.reading import readable_record
@@ -50,7 +51,7 @@ class Plan:
     study: StudyFolder
     members: dict[str, list[Any]] = field(default_factory=dict)
     former: dict[str, Any] = field(default_factory=dict)
-    changes: tuple[Difference, ...] = ()
+    changes: tuple[DataDifference, ...] = ()
     told: dict[str, list[Any]] = field(default_factory=dict)
 
     @property

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from competitions.compare_data import Difference, differences
+from competitions.compare_data import DataDifference, differences
 from competitions.prepare import Prepared, load_prepared
 from ledger.studies import OPEN, StudyFolder
 from search.code import code, meaning
@@ -27,7 +27,9 @@ EXPLAINED_BY = {
 """Field of a question -> kinds of differences that explain another value there; other fields have a kind of their own name."""
 
 
-def changes_since(plan: Mapping[str, Any], space: Space, prepared: Prepared, questions: Mapping[str, Any]) -> list[Difference]:
+def changes_since(
+    plan: Mapping[str, Any], space: Space, prepared: Prepared, questions: Mapping[str, Any]
+) -> list[DataDifference]:
     """What is not as a study began, or was last accepted.
 
     Args:
@@ -41,7 +43,7 @@ def changes_since(plan: Mapping[str, Any], space: Space, prepared: Prepared, que
     return [*_code(plan), *_space(plan, space), *_data(plan, prepared, questions), *_packages(plan, provenance())]
 
 
-def settle(name: str, changes: Sequence[Difference], *, accept: bool, acceptable: bool = True) -> None:
+def settle(name: str, changes: Sequence[DataDifference], *, accept: bool, acceptable: bool = True) -> None:
     """Warn of what does not matter to results; stop at the rest unless it is accepted.
 
     Args:
@@ -70,7 +72,7 @@ def settle(name: str, changes: Sequence[Difference], *, accept: bool, acceptable
         log.warning("study %s goes on with a changed %s", name, change)
 
 
-def record(study: StudyFolder, changes: Sequence[Difference], answered: Mapping[str, bool]) -> None:
+def record(study: StudyFolder, changes: Sequence[DataDifference], answered: Mapping[str, bool]) -> None:
     """Write what was accepted, or only told, into the study's events; what waits to be trained on other data is given up.
 
     Args:
@@ -88,37 +90,37 @@ def record(study: StudyFolder, changes: Sequence[Difference], answered: Mapping[
             study.log("superseded", trial, reason=reason or "other photos, labels, folds or metric")
 
 
-def before(plan: Mapping[str, Any], changes: Sequence[Difference]) -> list[dict[str, Any]]:
+def before(plan: Mapping[str, Any], changes: Sequence[DataDifference]) -> list[dict[str, Any]]:
     """The plans before each accepted change, oldest first; this one among them if something changed."""
     earlier = list(plan.get("before", []))
     own = {name: value for name, value in plan.items() if name not in ("before", "told", "refit")}
     return [*earlier, own] if any(change.stops for change in changes) else earlier
 
 
-def refit(plan: Mapping[str, Any], changes: Sequence[Difference], study: StudyFolder) -> int:
+def refit(plan: Mapping[str, Any], changes: Sequence[DataDifference], study: StudyFolder) -> int:
     """The last suggestion that was drawn from another space than today's; 0 where there is none."""
     if another_space(changes):
         return max((suggestion.number for suggestion in study.suggestions()), default=0)
     return int(plan.get("refit", 0))
 
 
-def another_space(changes: Sequence[Difference]) -> bool:
+def another_space(changes: Sequence[DataDifference]) -> bool:
     return any(change.kind == "space" for change in changes)
 
 
-def _code(plan: Mapping[str, Any]) -> list[Difference]:
+def _code(plan: Mapping[str, Any]) -> list[DataDifference]:
     if "code" not in plan:
         return []  # begun by an earlier version of Podium
     before, now = plan["code"], code()
     words = {name: " (new)" if name not in before else " (gone)" if name not in now else "" for name in {*before, *now}}
     changed = sorted(name for name in words if before.get(name) != now.get(name))
-    return [Difference("code", f"{listed(name + words[name] for name in changed)} changed")] if changed else []
+    return [DataDifference("code", f"{listed(name + words[name] for name in changed)} changed")] if changed else []
 
 
-def _space(plan: Mapping[str, Any], space: Space) -> list[Difference]:
+def _space(plan: Mapping[str, Any], space: Space) -> list[DataDifference]:
     if "space_files" not in plan:
         text = f"search_spaces/{space.name}.py is not what the study began with (its text was not kept then)"
-        return [Difference("space", text)] if plan["space"] != space.fingerprint else []
+        return [DataDifference("space", text)] if plan["space"] != space.fingerprint else []
     before, now = plan["space_files"], space.files
     changed = [name for name in sorted({*before, *now}) if _meaning(before.get(name)) != _meaning(now.get(name))]
     if not changed:
@@ -126,7 +128,7 @@ def _space(plan: Mapping[str, Any], space: Space) -> list[Difference]:
     lines = [line for name in changed for line in _diff(name, before.get(name, ""), now.get(name, ""))]
     more = [f"... and {len(lines) - MOST_LINES} more lines"] if len(lines) > MOST_LINES else []
     files = ", ".join(f"search_spaces/{name}" for name in changed)
-    return [Difference("space", "\n".join([f"{files} changed", *lines[:MOST_LINES], *more]))]
+    return [DataDifference("space", "\n".join([f"{files} changed", *lines[:MOST_LINES], *more]))]
 
 
 def _meaning(text: str | None) -> str | None:
@@ -139,14 +141,14 @@ def _diff(name: str, before: str, now: str) -> list[str]:
     return list(difflib.unified_diff(before.splitlines(), now.splitlines(), *sides, n=1, lineterm=""))
 
 
-def _data(plan: Mapping[str, Any], prepared: Prepared, questions: Mapping[str, Any]) -> list[Difference]:
+def _data(plan: Mapping[str, Any], prepared: Prepared, questions: Mapping[str, Any]) -> list[DataDifference]:
     before, now = plan["questions"], {name: asdict(question) for name, question in questions.items()}
     kept = _kept(plan, prepared)
     found = differences(kept, prepared, list(before)) if kept is not None else []
     told = {difference.kind for difference in found if difference.stops}
     changed = {key for name in before for key, value in before[name].items() if now[name].get(key) != value}
     for key in sorted(key for key in changed if not told & {key, *EXPLAINED_BY.get(key, ())}):
-        found.append(Difference(key, _unexplained(key, before, now)))
+        found.append(DataDifference(key, _unexplained(key, before, now)))
     return found
 
 
@@ -172,11 +174,11 @@ def _kept(plan: Mapping[str, Any], prepared: Prepared) -> Prepared | None:
         return None
 
 
-def _packages(plan: Mapping[str, Any], made_of: Mapping[str, Any]) -> list[Difference]:
+def _packages(plan: Mapping[str, Any], made_of: Mapping[str, Any]) -> list[DataDifference]:
     """Versions that differ; what one side never recorded is not compared."""
     then, now = (
         {**(one.get("packages") or {}), **({"python": one["python"]} if one.get("python") else {})}
         for one in (plan.get("made_of") or {}, made_of)
     )
     changed = [f"{name} was {then[name]}, is {now[name]}" for name in sorted(then) if name in now and then[name] != now[name]]
-    return [Difference("versions", "; ".join(changed), stops=False)] if changed else []
+    return [DataDifference("versions", "; ".join(changed), stops=False)] if changed else []

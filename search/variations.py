@@ -11,7 +11,7 @@ from typing import Any
 
 import optuna
 
-from competitions.competition import load_competition
+from competitions.loading import load_competition
 from competitions.prepare import Prepared
 from competitions.targets import targets
 from ledger.reading import readable_config, readable_record

@@ -14,7 +14,7 @@ from typing import Any
 from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 
-from competitions.compare_data import Difference
+from competitions.compare_data import DataDifference
 from ledger.reading import readable_config, readable_record
 from ledger.studies import study_folders
 from ledger.trials import Record, TrialFolder, trial_folders
@@ -77,7 +77,7 @@ class _Asked:
 
 def taken_over(
     plan: Mapping[str, Any],
-    changes: Sequence[Difference],
+    changes: Sequence[DataDifference],
     space: Space,
     paths: CompetitionPaths,
     questions: Mapping[str, Question],

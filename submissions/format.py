@@ -12,12 +12,13 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from submissions.tables import SHOWN, Ints, class_numbers, id_faults, read_table, some
-from system.errors import UserError, unknown
+from competitions.csv_tables import parse_table, separator_faults
+from submissions.answers import Ints, class_numbers, id_faults
+from system.errors import UserError, listed, unknown
 from system.files import replace_bytes
 
 
-class Form(Protocol):
+class FileForm(Protocol):
     """The form of the file: of a competition that is read, or of an exported plan."""
 
     @property
@@ -33,18 +34,18 @@ class Form(Protocol):
         """Whether a class is written as its name or its number."""
 
 
-class Asked(Protocol):
+class AnswerForm(Protocol):
     """Whatever knows the form of the file: a `Competition`, or an exported plan."""
 
     @property
-    def submission(self) -> Form:
+    def submission(self) -> FileForm:
         """Id column, headers with their task, and how classes are written."""
 
     def classes(self, task: str) -> tuple[str, ...]:
         """The ordered class names of a task, or of the composed `label`."""
 
 
-def write_submission(path: Path, competition: Asked, image_ids: Sequence[str], answers: Mapping[str, NDArray[Any]]) -> None:
+def write_submission(path: Path, competition: AnswerForm, image_ids: Sequence[str], answers: Mapping[str, NDArray[Any]]) -> None:
     """Write the file that is handed in; it stands whole or not at all.
 
     Args:
@@ -70,7 +71,7 @@ def write_submission(path: Path, competition: Asked, image_ids: Sequence[str], a
     replace_bytes(path, text.getvalue().encode())
 
 
-def read_submission(path: Path, competition: Asked) -> tuple[tuple[str, ...], dict[str, Ints]]:
+def read_submission(path: Path, competition: AnswerForm) -> tuple[tuple[str, ...], dict[str, Ints]]:
     """Read a file that somebody wants to hand in.
 
     A byte-order mark, CRLF, empty lines at the end and another order of the columns are tolerated.
@@ -81,18 +82,20 @@ def read_submission(path: Path, competition: Asked) -> tuple[tuple[str, ...], di
     Raises:
         UserError: Naming every fault: columns missing or unknown, cells missing, ids twice, classes that do not exist.
     """
-    form, wanted = competition.submission, dict(competition.submission.answers)
-    asked = [form.id_column, *wanted]
-    header, rows, torn = read_table(path)
-    faults = [f"column {name!r} is missing (asked for: {', '.join(asked)})" for name in asked if name not in header]
-    faults += [unknown("column", name, asked) for name in dict.fromkeys(header) if name not in asked]
+    form, tasks = competition.submission, dict(competition.submission.answers)
+    wanted = [form.id_column, *tasks]
+    table, torn = parse_table(path)
+    columns = table.columns
+    absent = [name for name in wanted if name not in columns]
+    faults = [f"column {name!r} is missing (asked for: {', '.join(wanted)})" for name in absent]
+    faults += separator_faults(table) if absent else []
+    faults += [unknown("column", name, wanted) for name in columns if name not in wanted]
     faults += torn
-    columns = dict(zip(header, zip(*rows, strict=True), strict=True)) if rows else {}
     image_ids = columns.get(form.id_column, ())
-    if form.id_column in header:
+    if form.id_column in columns:
         faults += id_faults(image_ids)
     answers: dict[str, Ints] = {}
-    for name, task in wanted.items():
+    for name, task in tasks.items():
         if name not in columns:
             continue
         numbers, wrong = class_numbers(columns[name], competition.classes(task), form.values)
@@ -115,7 +118,7 @@ def _answer_faults(task: str, labels: NDArray[Any] | None, image_ids: Sequence[s
     wrong = np.flatnonzero(~((labels >= 0) & (labels < len(classes)) & (labels == np.floor(labels))))
     if not len(wrong):
         return []
-    examples = some([f"{labels[row]} for {image_ids[row]}" for row in wrong[:SHOWN]], len(wrong))
+    examples = listed(f"{labels[row]} for {image_ids[row]}" for row in wrong.tolist())
     return [f"{task}: class numbers must be 0..{len(classes) - 1}, {len(wrong)} are not: {examples}"]
 
 

@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
-from competitions.competition import Competition, parse_competition
+from competitions.competition import Competition
+from competitions.loading import parse_competition
 from competitions.prepare import Prepared, prepare
 from system.paths import CompetitionPaths
 

@@ -26,8 +26,8 @@ from competitions.demo.people import (
     RACE,
     TEST_PEOPLE,
     TRAIN_PEOPLE,
+    DemoPhoto,
     Person,
-    Photo,
     invent_people,
     test_photos,
     train_photo,
@@ -114,7 +114,7 @@ def _draw(root: Path, seed: int) -> None:
     replace_json(root / "key.json", {"seed": seed, **faults, "test_people": owners}, durable=False)
 
 
-def _pixels(photos: Iterable[Photo], seed: int) -> dict[str, Pixels]:
+def _pixels(photos: Iterable[DemoPhoto], seed: int) -> dict[str, Pixels]:
     """Per photo `(H, W, 3) uint8`. Each person and each photo has a generator of its own."""
     pixels: dict[str, Pixels] = {}
     looks: dict[str, Look] = {}
@@ -145,7 +145,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _write_tables(root: Path, people: Sequence[Person], train: Sequence[Photo], test: Sequence[Photo]) -> None:
+def _write_tables(root: Path, people: Sequence[Person], train: Sequence[DemoPhoto], test: Sequence[DemoPhoto]) -> None:
     rows = [[p.number, p.gender, RACE, p.age, p.folder] for p in people]
     _write_table(root / "train/train.csv", ["id", "gender", "race", "age", "path"], rows)
     _write_table(root / "eval/info.csv", ["ImageID", "ans"], [[p.photo, 0] for p in test])

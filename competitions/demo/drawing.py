@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from competitions.demo.appearance import Colour, Look, mix, of_hue, shade, share
 
-WIDTH, HEIGHT = 72, 96
-STATES = ("wear", "incorrect", "normal")
+PHOTO_WIDTH, PHOTO_HEIGHT = 72, 96
+MASK_STATES = ("wear", "incorrect", "normal")
 _FINER = 3  # drawn at this multiple of the size, then averaged
 Points = Sequence[tuple[float, float]]
 
@@ -23,8 +23,8 @@ _CIRCLE = [(round(math.cos(math.tau * k / 24), 6), round(math.sin(math.tau * k /
 
 
 def draw_photo(look: Look, state: str, rng: Generator) -> NDArray[np.uint8]:
-    """One photo `(96, 72, 3) uint8` of a person; `state` is one of `STATES`, `rng` decides place, tilt, light, blur and noise."""
-    image = Image.new("RGB", (WIDTH * _FINER, HEIGHT * _FINER), _whole(look.wall))
+    """One photo `(96, 72, 3) uint8` of a person; `state` is one of `MASK_STATES`, `rng` decides place, tilt, light, blur and noise."""
+    image = Image.new("RGB", (PHOTO_WIDTH * _FINER, PHOTO_HEIGHT * _FINER), _whole(look.wall))
     pen = _Pen(image, rng)
     _draw_room(pen, look, rng)
     _draw_body(pen, look)
@@ -44,11 +44,11 @@ class _Pen:
 
     def __init__(self, image: Image.Image, rng: Generator) -> None:
         self.draw = ImageDraw.Draw(image)
-        self.unit = HEIGHT * _FINER * rng.uniform(0.235, 0.31)
+        self.unit = PHOTO_HEIGHT * _FINER * rng.uniform(0.235, 0.31)
         angle = math.radians(min(max(rng.normal(0, 5), -13), 13))
         self.cos, self.sin = round(math.cos(angle), 6), round(math.sin(angle), 6)
-        self.x = _FINER * (WIDTH / 2 + min(max(rng.normal(0, 3), -7), 7))
-        self.y = _FINER * (HEIGHT * 0.46 + min(max(rng.normal(0, 3), -6), 6))
+        self.x = _FINER * (PHOTO_WIDTH / 2 + min(max(rng.normal(0, 3), -7), 7))
+        self.y = _FINER * (PHOTO_HEIGHT * 0.46 + min(max(rng.normal(0, 3), -6), 6))
 
     def fill(self, points: Points, colour: Colour) -> None:
         self.draw.polygon(self._placed(points), fill=_whole(colour))
@@ -220,9 +220,9 @@ def _draw_distractor(pen: _Pen, look: Look, rng: Generator) -> None:
 def _develop(image: Image.Image, rng: Generator) -> NDArray[np.uint8]:
     """Blur, light from one side, tint and grain; `(96, 72, 3) uint8`."""
     soft = image.filter(ImageFilter.GaussianBlur(round(rng.uniform(0, 0.7), 3)))
-    side = np.linspace(-1, 1, WIDTH, dtype=np.float32)[None, :, None] * np.float32(rng.uniform(-0.15, 0.15))
+    side = np.linspace(-1, 1, PHOTO_WIDTH, dtype=np.float32)[None, :, None] * np.float32(rng.uniform(-0.15, 0.15))
     tint = rng.uniform(0.94, 1.06, 3).astype(np.float32) * np.float32(rng.uniform(0.72, 1.18))
-    grain = rng.standard_normal((HEIGHT, WIDTH, 3), dtype=np.float32) * np.float32(rng.uniform(2, 7))
+    grain = rng.standard_normal((PHOTO_HEIGHT, PHOTO_WIDTH, 3), dtype=np.float32) * np.float32(rng.uniform(2, 7))
     light = np.asarray(soft, dtype=np.float32) * (1 + side) * tint
     pixels: NDArray[np.uint8] = np.clip(np.rint(light + grain), 0, 255).astype(np.uint8)
     return pixels

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from competitions.demo.drawing import STATES
+from competitions.demo.drawing import MASK_STATES
 
 RACE = "Asian"  # the only one in the real data
 GENDERS = ("male", "female")
@@ -38,7 +38,7 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Photo:
+class DemoPhoto:
     """`state` is what the labels say, `shown` what is drawn; they differ only for a planted fault."""
 
     photo: str
@@ -50,7 +50,7 @@ class Photo:
     @property
     def answer(self) -> int:
         """The composed class, mask*6 + gender*3 + age."""
-        return STATES.index(self.state) * 6 + GENDERS.index(self.person.gender) * 3 + AGE_GROUPS.index(self.person.age_group)
+        return MASK_STATES.index(self.state) * 6 + GENDERS.index(self.person.gender) * 3 + AGE_GROUPS.index(self.person.age_group)
 
 
 def invent_people(rng: Generator, counts: dict[tuple[str, int], int], first: str) -> list[Person]:
@@ -65,19 +65,19 @@ def invent_people(rng: Generator, counts: dict[tuple[str, int], int], first: str
     return made
 
 
-def train_photo(person: Person, file: str) -> Photo:
+def train_photo(person: Person, file: str) -> DemoPhoto:
     """The photo whose file name says the mask state: one of `FILES`."""
     photo = f"{person.folder}/{file}.png"
-    return Photo(photo, f"train/images/{photo}", person, FILES[file], FILES[file])
+    return DemoPhoto(photo, f"train/images/{photo}", person, FILES[file], FILES[file])
 
 
-def test_photos(rng: Generator, people: Sequence[Person]) -> list[Photo]:
+def test_photos(rng: Generator, people: Sequence[Person]) -> list[DemoPhoto]:
     """All photos of these people, shuffled, under random names."""
     shots = [(person, state) for person in people for state in FILES.values()]
     photos = []
     for k in rng.permutation(len(shots)):
         name, (person, state) = f"{rng.bytes(16).hex()}.png", shots[k]
-        photos.append(Photo(name, f"eval/images/{name}", person, state, state))
+        photos.append(DemoPhoto(name, f"eval/images/{name}", person, state, state))
     return photos
 
 

@@ -9,7 +9,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 
-from competitions.demo.people import FILES, GENDERS, Person, Photo
+from competitions.demo.people import FILES, GENDERS, DemoPhoto, Person
 
 N_NEAR_DUPLICATES, N_IDENTICAL, N_SWAPPED, N_MISWORN = 6, 2, 2, 2
 TRAIN_BROKEN = ("truncated", "truncated", "empty", "not_an_image")
@@ -32,7 +32,9 @@ def mislabel_person(rng: Generator, people: list[Person]) -> tuple[list[Person],
     return [people[k] for k in order if k != victim], everybody, faults
 
 
-def mislabel_photos(rng: Generator, calm: list[Person], photos: Sequence[Photo]) -> tuple[list[Photo], list[dict[str, str]]]:
+def mislabel_photos(
+    rng: Generator, calm: list[Person], photos: Sequence[DemoPhoto]
+) -> tuple[list[DemoPhoto], list[dict[str, str]]]:
     """Two people's `incorrect_mask` and `normal` change places; two photos called masked show a mask worn wrongly.
 
     The people this befalls are taken from the end of `calm`.

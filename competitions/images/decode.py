@@ -53,6 +53,8 @@ _PLUGINS = (
     TiffImagePlugin.TiffImageFile,
 )
 FORMATS = tuple(str(plugin.format) for plugin in _PLUGINS)
+ENDINGS = frozenset((*(ending for ending, kind in Image.EXTENSION.items() if kind in FORMATS), ".heic", ".heif", ".avif"))
+"""How photos' names end: what can be opened, and three kinds that cannot and are named as broken, with the way out."""
 _OPENERS = tuple(kind for kind in FORMATS if kind != "MPO")
 _OTHERS = (
     (4, b"ftyp", "it is a HEIC, AVIF or video file; convert it to JPEG or PNG"),

@@ -12,11 +12,10 @@ was built, or when `verify()` is called. A cache that fails is built again, neve
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
 from hashlib import sha256
 from math import prod
 from pathlib import Path
@@ -33,7 +32,7 @@ from system.errors import UserError
 from system.files import file_hash, replace_bytes, sweep, sync_folder
 
 LAYOUT = 1
-CHUNK = 16  # photos per task: small enough for a smooth progress, large enough that tasks cost nothing
+PHOTOS_PER_TASK = 16  # photos per task: small enough for a smooth progress, large enough that tasks cost nothing
 
 Progress = Callable[[int, int], None]
 
@@ -65,30 +64,9 @@ class ImageCache:
         """The side S of a row in pixels."""
         return int(self.images.shape[1])
 
-    @cached_property
-    def pixel_hashes(self) -> dict[str, str]:
-        """Id -> hash of the full photo's pixels at its own size; without the broken photos."""
-        return {image_id: hashed for image_id, hashed in zip(self.ids, self.hashes, strict=True) if hashed}
-
-    def rows(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """The row numbers `(n,) int64` of `ids`, in their order.
-
-        Raises:
-            ValueError: An id has no row.
-        """
-        try:
-            return np.fromiter((self._row_of[image_id] for image_id in ids), dtype=np.int64, count=len(ids))
-        except KeyError:
-            missing = [image_id for image_id in ids if image_id not in self._row_of]
-            raise ValueError(f"{len(missing)} of {len(ids)} ids have no row in the image cache, e.g. {missing[:3]}") from None
-
     def verify(self) -> bool:
         """Whether the .u8 on disk still has the checksum it was built with. Reads all of it."""
         return file_hash(self.path.with_suffix(".u8")) == self.checksum
-
-    @cached_property
-    def _row_of(self) -> dict[str, int]:
-        return {image_id: row for row, image_id in enumerate(self.ids)}
 
 
 def open_or_build(
@@ -263,12 +241,12 @@ def _fill(images: NDArray[np.uint8], manifest: Manifest, root: Path, workers: in
     total, outcomes = len(manifest), list[_Outcome]()
 
     def work(start: int) -> list[_Outcome]:
-        return [_fill_row(images[row], root, manifest.paths[row]) for row in range(start, min(start + CHUNK, total))]
+        return [_fill_row(images[row], root, manifest.paths[row]) for row in range(start, min(start + PHOTOS_PER_TASK, total))]
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     pool = ThreadPoolExecutor(workers or cores, thread_name_prefix="decode")
     try:
-        for some in pool.map(work, range(0, total, CHUNK)):
+        for some in pool.map(work, range(0, total, PHOTOS_PER_TASK)):
             outcomes += some
             progress(len(outcomes), total)
     finally:

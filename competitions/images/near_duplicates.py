@@ -1,13 +1,13 @@
 """Near-duplicates: decoded photos `uint8 (N, S, S, 3)` to pairs of photos of different groups that show the same picture.
 
 Two photos are near when their thumbnails correlate, each channel around its own mean: grey at 8 x 8 by at least `GREY`, and in colour
-at 16 x 16 by at least `COLOUR`, under the best of nine shifts by one pixel of `SIDE`. So another exposure, contrast, compression or
-size change little, and photos of like things differ: on 20 drawings of the demo all 120 planted pairs are found, at 0.997 or more,
+at 16 x 16 by at least `COLOUR`, under the best of nine shifts by one pixel of `COMPARED_SIDE`. So another exposure, contrast, compression
+or size change little, and photos of like things differ: on 20 drawings of the demo all 120 planted pairs are found, at 0.997 or more,
 and no other; the nearest other pair of eight drawings has 0.960, and without shifts the two kinds overlap.
 
 Only pairs with nearly equal perceptual hashes are compared. The hash is the signs of the lowest frequencies of the 8 x 8 thumbnail
 (a DCT, after Zauner 2010, "pHash"), in two bands of about log2(N) - 2 bits. A sign that differs between two near photos is that of a
-frequency close to 0, so in each band a photo asks for its own code and for those with any of its `WEAKEST` weakest signs turned.
+frequency close to 0, so in each band a photo asks for its own code and for those with any of its `WEAKEST_BITS` weakest signs turned.
 On the clothing set that finds every pair that comparing each photo with each other one finds. The cost grows with N, and
 is bounded: where photos are so alike that more than `BUDGET` pairs would be compared, each asks fewer neighbours, and the result says so.
 
@@ -32,13 +32,13 @@ from system.files import fingerprint, read_json, replace_json
 
 VERSION = 1
 GREY, COLOUR = 0.96, 0.98
-SIDE = 64  # larger photos are made this small first
-BANDS, WEAKEST = 2, 5
+COMPARED_SIDE = 64  # larger photos are made this small first
+BANDS, WEAKEST_BITS = 2, 5
 BUDGET = 1 << 24  # pairs compared in grey
 MOST_COLOUR = 50_000  # of them, nearest first, compared in colour
-KEPT = 200  # more pairs than this are look-alikes: the photos are of one kind, and a list helps nobody
+KEPT_PAIRS = 200  # more pairs than this are look-alikes: the photos are of one kind, and a list helps nobody
 FLAT = 2.0  # grey levels: a thumbnail that varies less is noise, and noise correlates with anything
-CHUNK = 1 << 16
+PAIRS_AT_ONCE = 1 << 16
 Ints = NDArray[np.int64]
 
 
@@ -47,7 +47,7 @@ class NearDuplicates:
     """Photos of different groups, at least one of them for training, that show the same picture without equal pixels.
 
     Attributes:
-        pairs: Up to `KEPT` pairs of photo ids, the nearest first, each sorted.
+        pairs: Up to `KEPT_PAIRS` pairs of photo ids, the nearest first, each sorted.
         likeness: Their correlations in colour, shifted to the best.
         count: How many pairs were found.
         complete: False where the photos are so alike that not all could be compared; `count` is then less than there are.
@@ -61,7 +61,7 @@ class NearDuplicates:
     @property
     def are_kinds(self) -> bool:
         """Whether there are so many that they are not copies but photos of like things."""
-        return self.count > KEPT
+        return self.count > KEPT_PAIRS
 
 
 def open_or_find(cache: ImageCache, manifest: Manifest) -> NearDuplicates:
@@ -94,7 +94,7 @@ def find(images: NDArray[np.uint8], manifest: Manifest, pixels: Sequence[str]) -
     found, likeness, complete = near_pairs(images, rows, parts)
     names = [(ids[a], ids[b]) for a, b in rows[found].tolist()]
     other = np.array([pixels[a] != pixels[b] for a, b in rows[found].tolist()], dtype=bool)
-    kept = np.flatnonzero(other)[:KEPT].tolist()
+    kept = np.flatnonzero(other)[:KEPT_PAIRS].tolist()
     return NearDuplicates(
         tuple(names[k] for k in kept), tuple(round(float(likeness[k]), 4) for k in kept), int(other.sum()), complete
     )
@@ -170,8 +170,8 @@ class _Thumbnails:
 def correlation(left: _Thumbnails, right: _Thumbnails, pairs: Ints) -> NDArray[np.float64]:
     """Of `left`'s thumbnail and `right`'s, for `(P, 2)` row numbers `(P,)`. Sums are whole numbers, so exact."""
     found = [np.empty(0)]
-    for start in range(0, len(pairs), CHUNK):
-        a, b = pairs[start : start + CHUNK].T
+    for start in range(0, len(pairs), PAIRS_AT_ONCE):
+        a, b = pairs[start : start + PAIRS_AT_ONCE].T
         products = np.einsum("pcd,pcd->p", left.values[a].astype(np.int32), right.values[b].astype(np.int32))
         means = (left.sums[a] * right.sums[b]).sum(axis=1) / left.values.shape[2]
         found.append((products - means) / np.maximum(left.norm[a] * right.norm[b], 1e-9))
@@ -206,8 +206,8 @@ def _grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _colour(image: NDArray[np.uint8], top: int, left: int) -> NDArray[np.uint8]:
-    """`(3, 256)` of all but one row and one column of the photo at `SIDE`."""
-    small = _resized(image, SIDE) if len(image) > SIDE else image
+    """`(3, 256)` of all but one row and one column of the photo at `COMPARED_SIDE`."""
+    small = _resized(image, COMPARED_SIDE) if len(image) > COMPARED_SIDE else image
     part = small[top : len(small) - 1 + top, left : len(small) - 1 + left]
     return _resized(part, 16).reshape(256, 3).T
 
@@ -243,8 +243,8 @@ def _lookups(codes: Ints, strength: NDArray[np.float64]) -> list[tuple[Ints, Int
     """For each choice of turned bits: rows sorted by code, and from where to where in them each row's neighbours stand."""
     order = np.argsort(codes, kind="stable")
     known = codes[order]
-    bits = 1 << np.argsort(strength, axis=1, kind="stable")[:, :WEAKEST]
-    asked = [codes ^ bits @ np.array(turned) for turned in product((0, 1), repeat=WEAKEST)]
+    bits = 1 << np.argsort(strength, axis=1, kind="stable")[:, :WEAKEST_BITS]
+    asked = [codes ^ bits @ np.array(turned) for turned in product((0, 1), repeat=WEAKEST_BITS)]
     return [(order, np.searchsorted(known, code, "left"), np.searchsorted(known, code, "right")) for code in asked]
 
 

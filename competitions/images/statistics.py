@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 LEVELS = (5, 25, 50, 75, 95)  # percentiles of each colour
 SCALES = (1, 2, 4)  # pixels averaged before neighbours are compared
-SIDE = 64
+LARGEST_SIDE = 64
 """Pixels: larger photos show every k-th pixel for light and colour, and their middle for sharpness, so that no photo costs more."""
-CHUNK = 512  # photos at a time: the largest array of 512 x 64 x 64 sums takes 34 MB
+PHOTOS_AT_ONCE = 512  # photos at a time: the largest array of 512 x 64 x 64 sums takes 34 MB
 
 
 def looks(images: NDArray[np.uint8], rows: NDArray[np.integer]) -> NDArray[np.float32]:
@@ -26,12 +26,12 @@ def looks(images: NDArray[np.uint8], rows: NDArray[np.integer]) -> NDArray[np.fl
         spread (3), the saturation's spread; for three scales the logarithms of the mean and the median difference of neighbouring
         pixels (6). The first 23 are shares of 255.
     """
-    chunks = [_looks(images[rows[start : start + CHUNK]]) for start in range(0, len(rows), CHUNK)]
+    chunks = [_looks(images[rows[start : start + PHOTOS_AT_ONCE]]) for start in range(0, len(rows), PHOTOS_AT_ONCE)]
     return np.concatenate(chunks) if chunks else np.zeros((0, 29), dtype=np.float32)
 
 
 def _looks(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    n, step = len(images), max(1, images.shape[1] // SIDE)
+    n, step = len(images), max(1, images.shape[1] // LARGEST_SIDE)
     planes = np.ascontiguousarray(images[:, ::step, ::step].transpose(0, 3, 1, 2)).reshape(n, 3, -1)
     ordered = np.sort(planes, axis=2, kind="stable")  # bytes are counted, not compared: 8 times as fast as np.percentile
     levels = ordered[:, :, [round(level / 100 * (ordered.shape[2] - 1)) for level in LEVELS]].reshape(n, -1)
@@ -40,8 +40,8 @@ def _looks(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     saturation = planes.max(axis=1) - planes.min(axis=1)
     spreads = [planes.std(axis=2, dtype=np.float32), saturation.std(axis=1, dtype=np.float32)[:, None]]
     colours = np.hstack([levels, border, saturation.mean(axis=1)[:, None], *spreads]) / 255
-    start = (images.shape[1] - min(SIDE, images.shape[1])) // 2
-    grey = images[:, start : start + SIDE, start : start + SIDE].sum(axis=3, dtype=np.int32)
+    start = (images.shape[1] - min(LARGEST_SIDE, images.shape[1])) // 2
+    grey = images[:, start : start + LARGEST_SIDE, start : start + LARGEST_SIDE].sum(axis=3, dtype=np.int32)
     return np.hstack([colours, *(_sharpness(grey, scale) for scale in SCALES)]).astype(np.float32)
 
 

@@ -6,7 +6,7 @@
 
 The words for train, test and unlabelled are `roles`. A test photo's id, which is handed in, is its path below the test folder; every
 other id is the path below `images`, so it begins with the role's folder and ids stay unique. Ids are NFC, whatever the file system
-says. Files without an image ending, hidden files and folders that no role names are passed over.
+says. Hidden files and folders that no role names are passed over, and files without an image ending, which are counted in a note.
 """
 
 import os
@@ -15,9 +15,10 @@ from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
 from competitions.competition import Competition
+from competitions.images.photo_files import is_photo, list_photos, passed_over
 from competitions.manifest import Manifest
-from competitions.readers.photo_paths import folders_in, is_photo, photos_below, place_files, require_root
-from competitions.readers.rows import Rows, manifest_of
+from competitions.readers.photo_paths import folders_in, place_files, require_root
+from competitions.readers.rows import PhotoRows, manifest_of
 from system.errors import UserError, listed, unknown
 
 Photo = tuple[str, str, str]
@@ -36,22 +37,27 @@ def read_folders(competition: Competition, root: Path) -> Manifest:
     faults = _word_faults(words, top)
     if faults:
         raise UserError(*faults)
-    [(task, asked)] = competition.tasks.items()
-    photos = _training_photos(top, words["train"], asked.classes, faults)
-    for role in ("test", "unlabelled"):
-        photos += [(f"{words[role]}/{name}", role, "") for name in (photos_below(top / words[role]) if role in words else ())]
-    if "test" in words and not any(role == "test" for _, role, _ in photos):
-        faults.append(f"the test folder {words['test']!r} holds no photo; check the upload")
+    [(name, task)] = competition.tasks.items()
+    photos, others = _training_photos(top, words["train"], task.classes, faults)
+    for role in (role for role in ("test", "unlabelled") if role in words):
+        listing = list_photos(top / words[role])
+        photos += [(f"{words[role]}/{photo}", role, "") for photo in listing.photos]
+        others += listing.passed_over
+        if role == "test" and not listing.photos:
+            faults.append(
+                f"the test folder {words['test']!r} holds no photo; {_way_out(listing.passed_over, 'check the upload')}"
+            )
     if faults:
         raise UserError(*faults)
-    rows = Rows(
+    rows = PhotoRows(
         name=str(competition.images or competition.root or "the folders"),
         ids=tuple(_image_id(path, role, words) for path, role, _ in photos),
         paths=tuple(path for path, _, _ in photos),
         groups=("",) * len(photos),
         roles=tuple(role for _, role, _ in photos),
-        fields={task: tuple(name for _, _, name in photos)},
+        fields={name: tuple(label for _, _, label in photos)},
         images=competition.images,
+        notes=passed_over(others),
     )
     return manifest_of(competition, rows, root, place_files)
 
@@ -86,24 +92,33 @@ def _word_faults(words: dict[str, str], top: Path) -> list[str]:
     return faults
 
 
-def _training_photos(top: Path, word: str, classes: Sequence[str], faults: list[str]) -> list[Photo]:
-    """The photos in the classes' folders, class by class; faults are added to `faults`."""
+def _training_photos(top: Path, word: str, classes: Sequence[str], faults: list[str]) -> tuple[list[Photo], list[str]]:
+    """The photos in the classes' folders, class by class, and the files passed over there; faults are added to `faults`."""
     spelled = {normalize("NFC", name): name for name in folders_in(top / word)}
     known = {normalize("NFC", name): name for name in classes}
     faults += [
         f"{word}: {unknown('class', name, classes)}; rename the folder, or add the class" for name in spelled if name not in known
     ]
-    photos = list[Photo]()
+    photos, others = list[Photo](), list[str]()
     for key, name in known.items():
-        found = photos_below(top / word / spelled[key]) if key in spelled else []
-        photos += [(f"{word}/{spelled[key]}/{photo}", "train", name) for photo in found]
-        if not found:
-            what = "has no photo" if key in spelled else "has no folder"
-            faults.append(f"{word}: the class {name!r} {what}; check the upload, or take the class out of the YAML")
+        if key not in spelled:
+            faults.append(f"{word}: the class {name!r} has no folder; check the upload, or take the class out of the YAML")
+            continue
+        listing = list_photos(top / word / spelled[key])
+        photos += [(f"{word}/{spelled[key]}/{photo}", "train", name) for photo in listing.photos]
+        others += listing.passed_over
+        if not listing.photos:
+            way_out = _way_out(listing.passed_over, "check the upload, or take the class out of the YAML")
+            faults.append(f"{word}: the class {name!r} has no photo; {way_out}")
     loose = sorted(entry.name for entry in os.scandir(top / word) if entry.is_file() and is_photo(entry.name))
     if loose:
         faults.append(f"{word}: a training photo must stand in its class's folder, these do not: {listed(loose)}; move them")
-    return photos
+    return photos, others
+
+
+def _way_out(others: Sequence[str], without: str) -> str:
+    """What to do about a folder without a photo, which may hold other files."""
+    return next(iter(passed_over(others)), without)
 
 
 def _image_id(path: str, role: str, words: dict[str, str]) -> str:

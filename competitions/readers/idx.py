@@ -18,11 +18,11 @@ from competitions.competition import Competition
 from competitions.images.decode import MAX_MEMBER_BYTES, idx_array, idx_header, open_idx
 from competitions.manifest import Manifest
 from competitions.readers.photo_paths import require_root
-from competitions.readers.rows import Rows, manifest_of
+from competitions.readers.rows import PhotoRows, manifest_of
 from system.errors import UserError, listed
 
-MOST_PHOTOS = 1 << 24  # a damaged header may claim billions
-PARTS = {"train": "train", "t10k": "test"}
+MOST_ENTRIES = 1 << 24  # a damaged header may claim billions
+ROLE_OF_PART = {"train": "train", "t10k": "test"}
 
 
 def read_idx(competition: Competition, root: Path) -> Manifest:
@@ -35,7 +35,7 @@ def read_idx(competition: Competition, root: Path) -> Manifest:
     folder = root / competition.images
     [(task, asked)] = competition.tasks.items()
     faults = list[str]()
-    files = {part: _file(folder, f"{part}-images", 3, faults) for part in PARTS}
+    files = {part: _file(folder, f"{part}-images", 3, faults) for part in ROLE_OF_PART}
     answers = _file(folder, "train-labels", 1, faults)
     counts = {part: _shape(file, faults)[0] for part, file in files.items() if file}
     labels = _labels(answers, counts["train"], asked.classes, faults) if answers and "train" in counts else ()
@@ -43,12 +43,12 @@ def read_idx(competition: Competition, root: Path) -> Manifest:
         raise UserError(*faults)
     each = [(part, row) for part, n in counts.items() for row in range(n)]
     named = {part: file.name for part, file in files.items() if file}
-    rows = Rows(
+    rows = PhotoRows(
         name=named["train"],
         ids=tuple(f"{part}/{row}" for part, row in each),
         paths=tuple(f"{named[part]}#{row}" for part, row in each),
         groups=("",) * len(each),
-        roles=tuple(PARTS[part] for part, _ in each),
+        roles=tuple(ROLE_OF_PART[part] for part, _ in each),
         fields={task: (*labels, *("",) * (len(each) - len(labels)))},
         images=competition.images,
     )
@@ -73,7 +73,7 @@ def _shape(file: Path, faults: list[str]) -> tuple[int, ...]:
     except (OSError, EOFError, ValueError, zlib.error) as error:
         faults.append(f"{file.name} is not a readable idx file ({error}); download it again")
         return (0,) * axes
-    if prod(shape) > MAX_MEMBER_BYTES or shape[:1] > (MOST_PHOTOS,):
+    if prod(shape) > MAX_MEMBER_BYTES or shape[:1] > (MOST_ENTRIES,):
         faults.append(f"{file.name} says that it holds an array of {shape}, more than can be true; download it again")
         return (0,) * axes
     if len(shape) != axes or not shape[0]:

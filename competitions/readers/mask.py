@@ -14,22 +14,22 @@ wrong person is left out by deleting the row), upper case, either Unicode form. 
 stop either: folder and row agree, each photo keeps its row's label, and one id is one group; `prepare_data.py` lists it.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
 from competitions.competition import Competition
 from competitions.csv_tables import Table, read_table
+from competitions.images.photo_files import list_photos, passed_over
 from competitions.manifest import Manifest
-from competitions.readers.photo_paths import folders_in, is_photo, place_files, require_root
-from competitions.readers.rows import Rows, manifest_of
+from competitions.readers.photo_paths import folders_in, place_files, require_root
+from competitions.readers.rows import PhotoRows, manifest_of
 from system.errors import UserError, listed, unknown
 
 SHOWS = {**{f"mask{k}": "wear" for k in range(1, 6)}, "incorrect_mask": "incorrect", "normal": "normal"}
 """The seven photos of a person -> the mask's state."""
 PERSON = ("id", "gender", "race", "age", "path")
-COLUMNS = ("mask", "gender", "age", "race")
+ANSWER_COLUMNS = ("mask", "gender", "age", "race")
 TRAIN, PEOPLE, EVAL = "train/train.csv", "train/images", "eval/info.csv"
 
 
@@ -41,26 +41,27 @@ def read_mask(competition: Competition, root: Path) -> Manifest:
     """
     require_root(competition, root)
     faults = [
-        f"tasks.{name}.column: {unknown('column', task.column, COLUMNS)}"
+        f"tasks.{name}.column: {unknown('column', task.column, ANSWER_COLUMNS)}"
         for name, task in competition.tasks.items()
-        if task.column not in COLUMNS
+        if task.column not in ANSWER_COLUMNS
     ]
     faults += [f"there is no file {name} in {root}; check `root` in the YAML, or the upload" for name in _missing(root)]
     if faults:
         raise UserError(*faults)
     people = read_table(root / TRAIN, {f"the mask layout ({c})": c for c in PERSON}, name=TRAIN)
     asked = read_table(root / EVAL, {"the mask layout": "ImageID"}, name=EVAL).columns["ImageID"]
-    persons, photos = _training_photos(root / PEOPLE, people, faults)
+    persons, photos, notes = _training_photos(root / PEOPLE, people, faults)
     answers = {column: tuple(person[column] for person in persons) for column in ("gender", "age", "race")}
     answers["mask"] = tuple(SHOWS[_stem(photo)] for photo in photos)
     none = ("",) * len(asked)
-    rows = Rows(
+    rows = PhotoRows(
         name="the mask layout",
         ids=(*(normalize("NFC", photo) for photo in photos), *asked),
         paths=(*(f"{PEOPLE}/{photo}" for photo in photos), *(f"eval/images/{name}" for name in asked)),
         groups=(*(person["id"] for person in persons), *none),
         roles=("train",) * len(photos) + ("test",) * len(asked),
         fields={name: answers[task.column] + none for name, task in competition.tasks.items()},
+        notes=notes,
     )
     return manifest_of(competition, rows, root, place_files, faults)
 
@@ -69,18 +70,20 @@ def _missing(root: Path) -> list[str]:
     return [name for name in (TRAIN, EVAL) if not (root / name).is_file()] + [n for n in (PEOPLE,) if not (root / n).is_dir()]
 
 
-def _training_photos(top: Path, people: Table, faults: list[str]) -> tuple[list[Mapping[str, str]], list[str]]:
-    """Per photo the row of its person, and its path below `top`; person by person in the table's order, then as in `SHOWS`."""
+def _training_photos(top: Path, people: Table, faults: list[str]) -> tuple[list[Mapping[str, str]], list[str], list[str]]:
+    """Per photo its person's row and its path below `top`, in the order of the table, then of `SHOWS`; and what was passed over."""
     rows = [dict(zip(PERSON, values, strict=True)) for values in zip(*(people.columns[c] for c in PERSON), strict=True)]
     spelled = {normalize("NFC", name): name for name in folders_in(top)}
     faults += _people_faults(rows, spelled)
     persons, photos = list[Mapping[str, str]](), list[str]()
-    lacking, strange, twice = list[str](), list[str](), list[str]()
+    lacking, strange, twice, others = list[str](), list[str](), list[str](), list[str]()
     for row in rows:
         folder = spelled.get(normalize("NFC", row["path"]))
         if folder is None:
             continue
-        names = [entry.name for entry in os.scandir(top / folder) if is_photo(entry.name)]
+        listing = list_photos(top / folder)
+        names = [name for name in listing.photos if "/" not in name]
+        others += [name for name in listing.passed_over if "/" not in name]
         strange += [f"{folder}/{name}" for name in sorted(names) if _stem(name) not in SHOWS]
         for stem in SHOWS:
             found = sorted(name for name in names if _stem(name) == stem)
@@ -93,11 +96,12 @@ def _training_photos(top: Path, people: Table, faults: list[str]) -> tuple[list[
         faults.append(
             f"every person has seven photos, {len(lacking)} are missing: {listed(lacking)}; check the upload, or drop the row"
         )
+        faults += passed_over(others)
     if strange:
         faults.append(f"photos must be named {known}, got {listed(strange)}; rename or remove them")
     if twice:
         faults.append(f"each of a person's photos must be there once, got {listed(twice)}; remove one of each")
-    return persons, photos
+    return persons, photos, passed_over(others)
 
 
 def _people_faults(rows: Sequence[Mapping[str, str]], spelled: Mapping[str, str]) -> list[str]:

@@ -18,12 +18,9 @@ import numpy as np
 from numpy.lib import format as npy
 
 from competitions.competition import Competition
+from competitions.images.photo_files import is_hidden
 from system.errors import UserError, listed, unknown
 
-IMAGE_ENDINGS = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif")
-)
-"""Files with these endings, in any case, are photos. Those the decoder cannot read stay in, so that they are named as broken."""
 Place = Callable[[Path, Sequence[str]], tuple[list[str], list[str]]]
 
 
@@ -51,35 +48,9 @@ def relative_paths(images: str, given: Sequence[str]) -> tuple[list[str], list[s
     return paths, faults
 
 
-def is_photo(name: str) -> bool:
-    """Whether a file of this name counts: an image ending, and not hidden (`._a.jpg` is what a Mac leaves beside `a.jpg`)."""
-    return not name.startswith(".") and posixpath.splitext(name)[1].lower() in IMAGE_ENDINGS
-
-
 def folders_in(folder: Path) -> list[str]:
     """The names of the folders in a folder, hidden ones left out, sorted."""
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
-
-
-def photos_below(folder: Path) -> list[str]:
-    """The photos at any depth below a folder, relative to it, with `/`, sorted; links are followed, hidden folders are not.
-
-    Raises:
-        UserError: A folder is reached twice through links: its photos would count twice.
-    """
-    found, seen = list[str](), set[str]()
-    for above, below, names in os.walk(folder, followlinks=True, onerror=_raise):
-        if (real := os.path.realpath(above)) in seen:
-            raise UserError(f"{above} is reached twice through links, its photos would count twice; remove one link")
-        seen.add(real)
-        below[:] = [name for name in below if not name.startswith(".")]
-        front = Path(above).relative_to(folder).as_posix()
-        found += [name if front == "." else f"{front}/{name}" for name in names if is_photo(name)]
-    return sorted(found)
-
-
-def _raise(error: OSError) -> None:
-    raise UserError(f"the folder {error.filename} cannot be read ({error.strerror}); mend its permissions") from error
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not is_hidden(entry.name))
 
 
 def place_files(root: Path, paths: Sequence[str]) -> tuple[list[str], list[str]]:

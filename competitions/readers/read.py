@@ -1,27 +1,57 @@
-"""Readers: a competition's table and photos to a checked `Manifest`.
+"""Readers: a competition's folder, laid out in one of the known ways, to a checked `Manifest`.
 
-A reader is called as `READERS[competition.reader](competition, root)`, where `root` is the competition's own folder
-(`PODIUM_DATA` / `competition.root`). It looks at tables, at folder listings and at array headers, never at pixels, and
-raises one `UserError` with every fault it found. Tables are read with the csv module: a class called `NA` and an id `001`
-stay what they are, and short or long rows are seen.
+A reader looks at tables, at folder listings and at array headers, never at pixels, and raises one `UserError` with every fault it
+found. To add one is a function in a file of its own and a line in `READERS`.
 """
 
-from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from competitions.competition import Competition
-from competitions.csv_tables import Table, read_table
 from competitions.manifest import Manifest
 from competitions.readers.folders import read_folders
 from competitions.readers.idx import read_idx
 from competitions.readers.mask import read_mask
-from competitions.readers.photo_paths import Place, place_files, place_members, require_root
-from competitions.readers.rows import Rows, manifest_of
 from competitions.readers.sample_submission import with_sample
-from system.errors import EXAMPLES, UserError, listed, unknown
+from competitions.readers.table import read_csv, read_demo, read_npz
+from system.errors import UserError, unknown
 
-Reader = Callable[[Competition, Path], Manifest]
+
+@dataclass(frozen=True)
+class Reader:
+    """One layout, called as `reader(competition, root)`, where `root` is the competition's own folder.
+
+    Attributes:
+        function: What reads it; fills `competitions.readers.rows.PhotoRows` with texts and leaves every check to `manifest_of`.
+        unused: Settings that mean nothing to it (`table`, `images`, `columns`, `roles`; of a task `column`, `cuts`): to write one is a
+            mistake. With `columns` among them it has no table.
+        one_task: It knows one class per photo, so one task, and no groups.
+        draws: It draws its photos; they live in the storage, not below `PODIUM_DATA`.
+    """
+
+    function: Callable[[Competition, Path], Manifest]
+    unused: tuple[str, ...] = ()
+    one_task: bool = False
+    draws: bool = False
+
+    def __call__(self, competition: Competition, root: Path) -> Manifest:
+        """The competition's photos.
+
+        Raises:
+            UserError: With every fault of the data.
+        """
+        return self.function(competition, root)
+
+
+READERS: dict[str, Reader] = {
+    "csv": Reader(read_csv),
+    "npz": Reader(read_npz),
+    "demo": Reader(read_demo, draws=True),
+    "folders": Reader(read_folders, unused=("table", "columns", "column", "cuts"), one_task=True),
+    "idx": Reader(read_idx, unused=("table", "columns", "roles", "column", "cuts"), one_task=True),
+    "mask": Reader(read_mask, unused=("table", "columns", "roles", "images")),
+}
 
 
 def read(competition: Competition, root: Path) -> tuple[Competition, Manifest]:
@@ -33,86 +63,6 @@ def read(competition: Competition, root: Path) -> tuple[Competition, Manifest]:
     Raises:
         UserError: With every fault of the data, then with every fault of the sample.
     """
+    if competition.reader not in READERS:
+        raise UserError(unknown("reader", competition.reader, READERS))
     return with_sample(competition, READERS[competition.reader](competition, root), root)
-
-
-def read_csv(competition: Competition, root: Path) -> Manifest:
-    """One table beside a folder of image files; `columns.path` (else `columns.image`) is relative to `competition.images`.
-
-    Raises:
-        UserError: With every fault of the table and every file that is not there.
-    """
-    return _read(competition, root, place_files)
-
-
-def read_npz(competition: Competition, root: Path) -> Manifest:
-    """One table beside photos packed in .npz archives; a path reads `images.npz#train/0`: archive, array, row.
-
-    Raises:
-        UserError: With every fault of the table, the archives and the rows pointed to.
-    """
-    return _read(competition, root, place_members)
-
-
-def read_demo(competition: Competition, root: Path) -> Manifest:
-    """The competition that draws its own photos, seeded by `competition.seed`, and is then read as csv."""
-    from competitions.demo.draw import draw_demo
-
-    draw_demo(root, seed=competition.seed)
-    return read_csv(competition, root)
-
-
-READERS: dict[str, Reader] = {
-    "csv": read_csv,
-    "npz": read_npz,
-    "demo": read_demo,
-    "folders": read_folders,
-    "idx": read_idx,
-    "mask": read_mask,
-}
-
-
-def _read(competition: Competition, root: Path, place: Place) -> Manifest:
-    table = _load_table(competition, root)
-    columns, faults = competition.columns, list[str]()
-    ids = table.columns[columns.image]
-    rows = Rows(
-        name=table.name,
-        ids=ids,
-        paths=table.columns[columns.path or columns.image],
-        groups=table.columns[columns.group] if columns.group else ("",) * len(ids),
-        roles=_roles(competition, table, faults),
-        fields={name: table.columns[task.column] for name, task in competition.tasks.items()},
-        images=competition.images,
-    )
-    return manifest_of(competition, rows, root, place, faults)
-
-
-def _load_table(competition: Competition, root: Path) -> Table:
-    require_root(competition, root)
-    path = root / competition.table
-    if not path.is_file():
-        tables = sorted(p.name for p in root.iterdir() if p.suffix in {".csv", ".tsv"})
-        raise UserError(
-            f"competition {competition.name!r} has no table {competition.table!r} in {root}; "
-            f"tables there: {listed(tables) or 'none'}; set `table` in the competition's YAML"
-        )
-    columns = competition.columns
-    wanted = {
-        "columns.image": columns.image,
-        "columns.path": columns.path,
-        "columns.group": columns.group,
-        "columns.role": columns.role,
-    }
-    return read_table(path, wanted | {f"tasks.{name}.column": task.column for name, task in competition.tasks.items()})
-
-
-def _roles(competition: Competition, table: Table, faults: list[str]) -> list[str]:
-    """N roles; faults are added to `faults`, and a row with an unknown word counts as unlabelled from here on."""
-    if competition.columns.role is None:
-        return ["train"] * table.n_rows
-    meaning: dict[str, str] = {word: role for role, word in competition.roles.items()}
-    words = Counter(table.columns[competition.columns.role])
-    for word in [w for w in words if w not in meaning][:EXAMPLES]:
-        faults.append(f"role: {unknown('word', word, set(meaning))} in {words[word]} rows; add it to `roles` or change the rows")
-    return [meaning.get(word, "unlabelled") for word in table.columns[competition.columns.role]]

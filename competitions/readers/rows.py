@@ -17,7 +17,7 @@ from system.errors import EXAMPLES, UserError, listed, unknown
 
 
 @dataclass(frozen=True)
-class Rows:
+class PhotoRows:
     """N photos before they are checked.
 
     Attributes:
@@ -28,6 +28,7 @@ class Rows:
         roles: N of `competitions.manifest.ROLES`.
         fields: Task -> N texts: class names, numbers where the task has cuts, empty where there is no label.
         images: Folder below the root that the paths start from.
+        notes: What was passed over, one sentence each.
     """
 
     name: str
@@ -37,9 +38,10 @@ class Rows:
     roles: Sequence[str]
     fields: Mapping[str, Sequence[str]]
     images: str = ""
+    notes: Sequence[str] = ()
 
 
-def manifest_of(competition: Competition, rows: Rows, root: Path, place: Place, faults: Sequence[str] = ()) -> Manifest:
+def manifest_of(competition: Competition, rows: PhotoRows, root: Path, place: Place, faults: Sequence[str] = ()) -> Manifest:
     """The manifest of these rows; a photo without a group becomes its own, and only training photos keep labels.
 
     Args:
@@ -66,7 +68,7 @@ def manifest_of(competition: Competition, rows: Rows, root: Path, place: Place, 
     if found:
         raise UserError(*(f"{rows.name}: {fault}" for fault in found))
     groups = tuple(group or f"~{image_id}" for group, image_id in zip(rows.groups, rows.ids, strict=True))
-    return Manifest(tuple(rows.ids), tuple(paths), groups, tuple(rows.roles), labels)
+    return Manifest(tuple(rows.ids), tuple(paths), groups, tuple(rows.roles), labels, tuple(rows.notes))
 
 
 def id_faults(ids: Sequence[str]) -> list[str]:
@@ -84,7 +86,7 @@ def id_faults(ids: Sequence[str]) -> list[str]:
     return faults
 
 
-def _labels(competition: Competition, rows: Rows, faults: list[str]) -> dict[str, NDArray[np.int16]]:
+def _labels(competition: Competition, rows: PhotoRows, faults: list[str]) -> dict[str, NDArray[np.int16]]:
     """Per task `(N,) int16`, -1 outside the role train and where the field is empty; faults are added to `faults`."""
     train = np.array([role == "train" for role in rows.roles], dtype=bool)
     filled = np.zeros(len(train), dtype=bool)

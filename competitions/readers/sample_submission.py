@@ -9,14 +9,15 @@ import posixpath
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 from unicodedata import normalize
 
 import numpy as np
 
 from competitions.competition import Competition, Submission
 from competitions.csv_tables import read_table
+from competitions.images.photo_files import list_photos, passed_over
 from competitions.manifest import Manifest
-from competitions.readers.photo_paths import photos_below
 from competitions.readers.rows import id_faults
 from system.errors import UserError, listed, unknown
 
@@ -106,7 +107,8 @@ def _added(competition: Competition, manifest: Manifest, root: Path, ids: Sequen
         return manifest, ["no photo has the role test; name the folder that holds the sample's photos in `test_images`"]
     if not (root / folder).is_dir():
         return manifest, [f"test_images {folder!r} is no folder in {root}; check the YAML, or the upload"]
-    photos = photos_below(root / folder)
+    listing = list_photos(root / folder)
+    photos = listing.photos
     whole, bare = {_key(p): p for p in photos}, dict[str, list[str]]()
     for photo in photos:
         bare.setdefault(_key(photo.removesuffix(PurePosixPath(photo).suffix)), []).append(photo)
@@ -115,7 +117,8 @@ def _added(competition: Competition, manifest: Manifest, root: Path, ids: Sequen
     paths = [posixpath.normpath(f"{folder or '.'}/{some[0]}") for some in found if some]
     used = {*paths, *manifest.paths}
     extra = [p for p in photos if posixpath.normpath(f"{folder or '.'}/{p}") not in used]
-    faults = _difference([i for i, some in zip(ids, found, strict=True) if not some], [] if several else extra)
+    absent = [i for i, some in zip(ids, found, strict=True) if not some]
+    faults = _difference(absent, [] if several else extra) + (passed_over(listing.passed_over) if absent else [])
     if several:
         faults.append(
             f"each id must mean one photo in {folder!r}, these mean more: {listed(several)}; remove one, or write the ending"
@@ -129,20 +132,22 @@ def _added(competition: Competition, manifest: Manifest, root: Path, ids: Sequen
     if faults:
         return manifest, faults
     none = np.full(len(ids), -1, np.int16)
-    return Manifest(
-        manifest.image_ids + tuple(ids),
-        manifest.paths + tuple(paths),
-        manifest.groups + tuple(f"~{i}" for i in ids),
-        manifest.roles + ("test",) * len(ids),
-        {task: np.concatenate([labels, none]) for task, labels in manifest.labels.items()},
+    return replace(
+        manifest,
+        image_ids=manifest.image_ids + tuple(ids),
+        paths=manifest.paths + tuple(paths),
+        groups=manifest.groups + tuple(f"~{i}" for i in ids),
+        roles=manifest.roles + ("test",) * len(ids),
+        labels={task: np.concatenate([labels, none]) for task, labels in manifest.labels.items()},
+        notes=(*manifest.notes, *passed_over(listing.passed_over)),
     ), []
 
 
 def _taken(manifest: Manifest, order: Sequence[int]) -> Manifest:
     """The same photos in another order."""
-    named = (manifest.image_ids, manifest.paths, manifest.groups, manifest.roles)
-    ids, paths, groups, roles = (tuple(texts[row] for row in order) for texts in named)
-    return Manifest(ids, paths, groups, roles, {task: labels[list(order)] for task, labels in manifest.labels.items()})
+    named = ("image_ids", "paths", "groups", "roles")
+    texts: dict[str, Any] = {name: tuple(getattr(manifest, name)[row] for row in order) for name in named}
+    return replace(manifest, **texts, labels={task: labels[list(order)] for task, labels in manifest.labels.items()})
 
 
 def _difference(missing: Sequence[str], extra: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from ledger.query import finished_trials
 
 Rows = tuple[Sequence[str], NDArray[np.floating[Any]]]
 """N image ids and their probabilities `(N, C)`."""
-TOO_GOOD, FAR, ENOUGH = 0.995, 0.05, 20
+TOO_GOOD, FAR_BELOW, ENOUGH = 0.995, 0.05, 20
 """From this share of right answers on at least so many photos, with a trial's score so far below, a file has likely seen the answers."""
 
 
@@ -31,32 +31,32 @@ def beside_trials(prepared: Prepared, answers: Mapping[str, Rows]) -> dict[str, 
         JSON values: `photos`, `score` in the competition's metric, `accuracy`, and `best_trial` (`None`, or `trial_id`, `fold`,
         `score`, and under `same_photos` what the import scores on those of the fold's photos that it answers, `None` without any).
     """
-    found = {}
+    scores = {}
     for head, (image_ids, probs) in answers.items():
         rows, labels = _labelled(prepared, head, image_ids)
         known = np.flatnonzero(labels >= 0)
         if len(known):
-            found[head] = {
+            scores[head] = {
                 **_scores(prepared, probs[known], labels[known]),
                 "best_trial": _best(prepared, head, rows[known], probs[known], labels[known]),
             }
-    return found
+    return scores
 
 
 def warnings(name: str, scores: Mapping[str, dict[str, Any]]) -> list[str]:
     """A sentence for each head whose answers look as if their author had learned from them."""
-    told = []
+    sentences = []
     for head, facts in scores.items():
         best = facts["best_trial"]
         if best is None or facts["accuracy"] < TOO_GOOD or facts["photos"] < ENOUGH:
             continue
-        own = facts["score"] if best["same_photos"] is None else best["same_photos"]
-        if own - best["score"] >= FAR:
-            told.append(
+        score = facts["score"] if best["same_photos"] is None else best["same_photos"]
+        if score - best["score"] >= FAR_BELOW:
+            sentences.append(
                 f"{name} answers {facts['accuracy']:.1%} of {facts['photos']} photos of {head} rightly, and the best trial scores "
                 f"{best['score']:.4f}: its author has most likely learned from these photos; drop it, or import its test photos alone"
             )
-    return told
+    return sentences
 
 
 def _labelled(prepared: Prepared, head: str, image_ids: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -90,5 +90,5 @@ def _best(
         return None
     best = min(trials, key=lambda record: (-(record.score or 0), record.trial_id))
     same = np.flatnonzero(prepared.folds.fold[rows] == best.fold)
-    own = METRICS[prepared.competition.metric](probs[same], labels[same]) if len(same) else None
-    return {"trial_id": best.trial_id, "fold": best.fold, "score": best.score, "same_photos": own}
+    there = METRICS[prepared.competition.metric](probs[same], labels[same]) if len(same) else None
+    return {"trial_id": best.trial_id, "fold": best.fold, "score": best.score, "same_photos": there}

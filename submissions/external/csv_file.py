@@ -15,18 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competitions.competition import Competition
-from ledger.imports import LABELS
-from submissions.external.heads import Found, Outside, as_found, head_of, heads_of, known_head, label_columns, unknown_column
+from competitions.csv_tables import parse_table, separator_faults
+from ledger.imports import LABELS, PROBABILITIES
+from submissions.answers import class_numbers, id_faults
+from submissions.external.heads import FileContent, HeadRows, few, head_of, heads_of, known_head, label_columns, unknown_columns
 from submissions.external.npz_file import read_npz
-from submissions.external.probabilities import placed, places_of
-from submissions.tables import class_numbers, id_faults, read_table
+from submissions.external.probabilities import placed, places_of, rounded
 from system.errors import UserError, unknown
 
 ID_COLUMN = "image_id"
 """Known beside the id column of the competition's own file."""
 
 
-def read_outside(path: Path, competition: Competition, head: str | None = None) -> dict[str, Outside]:
+def read_file(path: Path, competition: Competition, head: str | None = None) -> FileContent:
     """Read a file that may vote.
 
     Args:
@@ -34,35 +35,41 @@ def read_outside(path: Path, competition: Competition, head: str | None = None) 
         competition: What is asked; its submission complete (`Prepared.competition`).
         head: The task, or `label`, that the file answers; where it is `None` the columns must say it.
 
+    Returns:
+        What it says, and all that is wrong with it.
+
     Raises:
-        UserError: Naming every fault, each beginning with the file's name.
+        UserError: It is not there or cannot be read at all, or no head is called so.
     """
     if not path.is_file():
         raise UserError(f"there is no file {path}")
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise UserError(f"{path.name}: {unknown('kind of file', path.suffix, READERS)}")
-    found, faults = reader(path, competition, None if head is None else known_head(competition, head))
-    if faults:
-        raise UserError(*(f"{path.name}: {fault}" for fault in faults))
-    return found
+    kind = FILE_KINDS.get(path.suffix.lower())
+    if kind is None:
+        raise UserError(f"{path.name}: {unknown('kind of file', path.suffix, FILE_KINDS)}")
+    return kind(path, competition, None if head is None else known_head(competition, head))
 
 
-def _read_csv(path: Path, competition: Competition, head: str | None) -> Found:
-    header, rows, faults = read_table(path)
-    columns = dict(zip(header, zip(*rows, strict=True) if rows else ((),) * len(header), strict=False))
+def _read_csv(path: Path, competition: Competition, head: str | None) -> FileContent:
+    table, torn = parse_table(path)
+    columns, faults = dict(table.columns), list(torn)
     wanted = dict.fromkeys((competition.submission.id_column, ID_COLUMN))
     id_column = next((name for name in wanted if name in columns), None)
     if id_column is None:
         faults.insert(0, f"the column of the photos' ids is missing; it must be called {' or '.join(wanted)}")
+        faults += separator_faults(table)
     image_ids = columns.pop(id_column or next(iter(columns), ""), ())
     faults += id_faults(image_ids) if id_column else []
     if not columns:
-        return {}, [*faults, "it answers nothing: there is no column beside that of the ids"]
+        faults.append("it answers nothing: there is no column beside that of the ids")
+        return FileContent({}, image_ids if id_column else (), tuple(faults), complete=False)
     answering = _answering(competition, list(columns), head)
-    read = _labels if answering is not None else _probabilities
-    found, wrong = read(competition, image_ids, columns, answering or {}, head)
-    return found, faults + wrong
+    if answering is not None:
+        heads, wrong = _labels(competition, image_ids, columns, answering, head)
+    else:
+        heads, wrong = _probabilities(competition, image_ids, columns, head)
+    if id_column is None:
+        return FileContent({}, (), (*faults, *wrong), complete=False)
+    return FileContent(heads, image_ids, (*faults, *wrong), complete=bool(heads) and not torn)
 
 
 def _answering(competition: Competition, columns: Sequence[str], head: str | None) -> dict[str, str] | None:
@@ -82,57 +89,57 @@ def _labels(
     columns: Mapping[str, Sequence[str]],
     answering: Mapping[str, str],
     head: str | None,
-) -> Found:
-    known = label_columns(competition)
-    faults = [unknown_column(name, known) for name in columns if name not in answering]
+) -> tuple[dict[str, HeadRows], list[str]]:
+    """What columns of labels say, as one-hot rows, and what is wrong with them."""
+    faults = unknown_columns([name for name in columns if name not in answering], label_columns(competition))
     if head is not None and (other := next(iter(answering))) in competition.tasks and other != head:
         faults.append(f"column {other} answers {other}, and --task says {head}; leave --task out")
-    found: dict[str, Outside] = {}
+    heads: dict[str, HeadRows] = {}
     for name, task in answering.items():
-        own = head is None and name in competition.submission.answers
-        numbers, wrong = _numbers(columns[name], competition.classes(task), competition.submission.values if own else None)
+        submitted = head is None and name in competition.submission.answers
+        numbers, wrong = _numbers(columns[name], competition.classes(task), competition.submission.values if submitted else None)
         faults += [f"column {name}: {fault}" for fault in wrong]
         probs = np.eye(len(competition.classes(task)), dtype=np.float16)[numbers]
-        if task in found and not np.array_equal(found[task].probs, probs):
+        if task in heads and not np.array_equal(heads[task].probs, probs):
             faults.append(f"column {name}: it answers {task} differently from another column of the same task")
-        found[task] = Outside(LABELS, image_ids, probs)
-    return found, faults
+        heads[task] = HeadRows(LABELS, image_ids, probs)
+    return heads, faults
 
 
 def _numbers(cells: Sequence[str], classes: Sequence[str], values: str | None) -> tuple[NDArray[np.int64], list[str]]:
     """Class numbers of cells that are written as the competition says; all as names or all as numbers where it says nothing."""
     if values is not None:
         return class_numbers(cells, classes, values)
-    ways = [class_numbers(cells, classes, way) for way in ("name", "index")]
-    return min(ways, key=lambda way: int((way[0] < 0).sum()))
+    readings = [class_numbers(cells, classes, written) for written in ("name", "index")]
+    return min(readings, key=lambda reading: int((reading[0] < 0).sum()))
 
 
 def _probabilities(
-    competition: Competition,
-    image_ids: tuple[str, ...],
-    columns: Mapping[str, Sequence[str]],
-    answering: Mapping[str, str],
-    head: str | None,
-) -> Found:
-    told, places, faults = head_of(competition, list(columns), head)
-    if told is None:
+    competition: Competition, image_ids: tuple[str, ...], columns: Mapping[str, Sequence[str]], head: str | None
+) -> tuple[dict[str, HeadRows], list[str]]:
+    """What columns of probabilities say, and what is wrong with them; a row with an unreadable cell is told of once."""
+    answered, places, faults = head_of(competition, list(columns), head)
+    if answered is None:
         return {}, faults
-    numbers = np.full((len(image_ids), len(columns)), np.nan)
+    numbers, readable = np.zeros((len(image_ids), len(columns))), np.ones(len(image_ids), dtype=bool)
     for place, (name, cells) in enumerate(columns.items()):
         numbers[:, place], wrong = _floats(cells)
-        faults += [f"column {name}: probabilities must be numbers, got {wrong[0][:40]!r} ({len(wrong)} rows)"] if wrong else []
-    return as_found(competition, told, image_ids, placed(numbers, places, len(competition.classes(told))), faults)
+        readable[wrong] = False
+        if wrong:
+            faults.append(f"column {name}: probabilities must be numbers, got {cells[wrong[0]][:40]!r} ({len(wrong)} rows)")
+    probs, broken = rounded(image_ids, placed(numbers, places, len(competition.classes(answered))), readable)
+    return {answered: HeadRows(PROBABILITIES, image_ids, probs)}, few(faults, "columns with texts that are no numbers") + broken
 
 
-def _floats(cells: Sequence[str]) -> tuple[NDArray[np.float64], list[str]]:
-    """Numbers `(N,)`, and the texts that are none; those count as 0, so that they are told of once."""
-    found, wrong = np.zeros(len(cells)), []
+def _floats(cells: Sequence[str]) -> tuple[NDArray[np.float64], list[int]]:
+    """Numbers `(N,)`, and the rows whose texts are none; those hold 0."""
+    numbers, wrong = np.zeros(len(cells)), []
     for row, cell in enumerate(cells):
         try:
-            found[row] = float(cell)
+            numbers[row] = float(cell)
         except ValueError:
-            wrong.append(cell)
-    return found, wrong
+            wrong.append(row)
+    return numbers, wrong
 
 
-READERS: dict[str, Callable[[Path, Competition, str | None], Found]] = {".csv": _read_csv, ".npz": read_npz}
+FILE_KINDS: dict[str, Callable[[Path, Competition, str | None], FileContent]] = {".csv": _read_csv, ".npz": read_npz}

@@ -2,20 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from competitions.competition import Competition
 from competitions.manifest import LABEL
-from ledger.imports import PROBABILITIES
-from submissions.external.probabilities import places_of, rounded
-from system.errors import UserError, unknown
+from submissions.external.probabilities import places_of
+from system.errors import EXAMPLES, UserError, listed, unknown
 
 
 @dataclass(frozen=True)
-class Outside:
+class HeadRows:
     """What a file says of one head.
 
     Attributes:
@@ -29,8 +27,21 @@ class Outside:
     probs: NDArray[np.float16]
 
 
-Found: TypeAlias = tuple[dict[str, Outside], list[str]]
-"""Head -> what is said of it, and what is wrong with the file."""
+@dataclass(frozen=True)
+class FileContent:
+    """What a file says, as far as it can be read.
+
+    Attributes:
+        heads: Head -> its rows; where there are faults they hold what is readable, and are not to be kept.
+        image_ids: The N ids of its rows.
+        faults: Everything that is wrong with it, one sentence each.
+        complete: Whether all of its rows and heads could be read, so that a photo that is not among them is not answered.
+    """
+
+    heads: Mapping[str, HeadRows]
+    image_ids: tuple[str, ...]
+    faults: tuple[str, ...] = ()
+    complete: bool = True
 
 
 def heads_of(competition: Competition) -> tuple[str, ...]:
@@ -53,9 +64,9 @@ def known_head(competition: Competition, name: str) -> str:
 
 
 def label_columns(competition: Competition) -> dict[str, str]:
-    heads = heads_of(competition)
-    own = {name: known_head(competition, task) for name, task in competition.submission.answers.items()}
-    return {**{name: name for name in heads}, LABEL: known_head(competition, LABEL), **own}
+    """The columns that hold labels -> the head they answer: named like a head, or as in the competition's own file."""
+    submitted = {name: known_head(competition, task) for name, task in competition.submission.answers.items()}
+    return {**{name: name for name in heads_of(competition)}, LABEL: known_head(competition, LABEL), **submitted}
 
 
 def head_of(competition: Competition, columns: Sequence[str], head: str | None) -> tuple[str | None, list[int], list[str]]:
@@ -63,8 +74,8 @@ def head_of(competition: Competition, columns: Sequence[str], head: str | None) 
     heads = heads_of(competition) if head is None else (head,)
     fits = {name: places for name in heads if (places := places_of(columns, competition.classes(name))) is not None}
     if len(fits) == 1:
-        ((told, places),) = fits.items()
-        return told, places, []
+        ((only, places),) = fits.items()
+        return only, places, []
     if fits:
         return None, [], [f"its columns may be classes of {' or of '.join(fits)}; say which with --task"]
     known = {name: set(competition.classes(name)) for name in heads}
@@ -73,18 +84,23 @@ def head_of(competition: Competition, columns: Sequence[str], head: str | None) 
     numbered = [name for name in strange if name.isdecimal()]
     if numbered and len(numbered) == len(columns):
         last = max(len(classes) for classes in known.values()) - 1
-        return None, [], [f"columns that are class numbers must be 0..{last}, got {', '.join(numbered)}"]
-    return None, [], [unknown_column(name, [*competition.classes(nearest), *label_columns(competition)]) for name in strange]
+        return None, [], [f"columns that are class numbers must be 0..{last}, got {listed(numbered)}"]
+    return None, [], unknown_columns(strange, [*competition.classes(nearest), *label_columns(competition)])
 
 
-def unknown_column(name: str, known: Sequence[str] | Mapping[str, str]) -> str:
-    if not name:
-        return "a column has no name; pandas writes its index so: save with index=False"
-    return unknown("column", name, known)
+def unknown_columns(names: Sequence[str], known: Sequence[str] | Mapping[str, str]) -> list[str]:
+    """A sentence for each column that is none of the known ones; the first of many."""
+    sentences = [
+        unknown("column", name, known) if name else "a column has no name; pandas writes its index so: save with index=False"
+        for name in names[:EXAMPLES]
+    ]
+    return sentences + _more(len(names), "unknown columns")
 
 
-def as_found(
-    competition: Competition, head: str, image_ids: tuple[str, ...], numbers: NDArray[np.float64], faults: list[str]
-) -> Found:
-    probs, wrong = rounded(image_ids, numbers)
-    return {head: Outside(PROBABILITIES, image_ids, probs)}, faults or wrong
+def few(faults: Sequence[str], what: str) -> list[str]:
+    """The first `EXAMPLES` faults, and how many more there are: a file of a thousand columns may break one rule in each."""
+    return [*faults[:EXAMPLES], *_more(len(faults), what)]
+
+
+def _more(total: int, what: str) -> list[str]:
+    return [f"and {total - EXAMPLES} more {what}"] if total > EXAMPLES else []

@@ -5,7 +5,7 @@ which an import answers wholly or not at all (but for photos that cannot be deco
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,25 +15,23 @@ from competitions.prepare import Prepared
 from ledger.imports import Answers, Import, Source, SourceFile, content_id
 from ledger.keeping_imports import name_faults, write_import
 from ledger.predictions import PARTS
-from submissions.external.csv_file import read_outside
-from submissions.external.heads import Outside, heads_of
-from submissions.tables import some
-from system.errors import UserError
+from submissions.external.csv_file import read_file
+from submissions.external.heads import FileContent, HeadRows, heads_of
+from system.errors import UserError, listed
 from system.files import file_hash
 
-VALIDATION, TEST = PARTS
-ROLES = {"train": VALIDATION, "test": TEST}
-Said = tuple[str, Mapping[str, Outside]]
-"""A file's base name, and what it says of each head."""
+PART_OF_ROLE = dict(zip(("train", "test"), PARTS, strict=True))
+Content = tuple[str, FileContent]
+"""A file's base name, and what it says."""
 
 
 @dataclass(frozen=True)
-class Brought:
-    """An import, whether its answers are new here, and the name that was asked for: answers that are there keep theirs."""
+class Imported:
+    """An import, whether its answers are new here, and the name that was wanted: answers that are there keep theirs."""
 
     kept: Import
     new: bool
-    asked: str
+    wanted_name: str
 
 
 def import_files(
@@ -44,7 +42,7 @@ def import_files(
     name: str | None = None,
     head: str | None = None,
     replacing: bool = False,
-) -> list[Brought]:
+) -> list[Imported]:
     """Keep what files say; all of them, or none.
 
     Args:
@@ -68,88 +66,110 @@ def import_files(
     ]
     joined: dict[str, dict[str, Answers]] = {}
     for called, paths in groups.items():
-        said, wrong = _read(prepared, paths, head)
-        joined[called], apart = _joined(prepared, said)
-        faults += wrong + apart
-    faults += name_faults(prepared.paths, {called: content_id(told) for called, told in joined.items()}, replacing=replacing)
+        contents, wrong = _read(prepared, paths, head)
+        joined[called] = _joined(prepared, contents)
+        faults += wrong + _group_faults(prepared, contents, complete=len(contents) == len(paths))
+    ids = {called: content_id(answers) for called, answers in joined.items()}
+    faults += name_faults(prepared.paths, ids, replacing=replacing)
     if faults:
         raise UserError(*faults)
-    brought = []
-    for called, told in joined.items():
+    imported = []
+    for called, answers in joined.items():
         read = tuple(SourceFile(_printable(path.name), file_hash(path)) for path in groups[called])
-        kept, new = write_import(
-            prepared.paths, told, replace(source, name=called, files=read, note=_printable(source.note)), replacing=replacing
-        )
-        brought.append(Brought(kept, new, called))
-    return brought
+        named = replace(source, name=called, files=read, note=_printable(source.note))
+        kept, new = write_import(prepared.paths, answers, named, replacing=replacing)
+        imported.append(Imported(kept, new, called))
+    return imported
 
 
-def _read(prepared: Prepared, files: Sequence[Path], head: str | None) -> tuple[list[Said], list[str]]:
-    said: list[Said] = []
-    faults: list[str] = []
+def _read(prepared: Prepared, files: Sequence[Path], head: str | None) -> tuple[list[Content], list[str]]:
+    """What can be read of the files, and everything that is wrong with each by itself."""
+    contents, faults = list[Content](), list[str]()
     for path in files:
         try:
-            found = read_outside(path, prepared.competition, head)
+            content = read_file(path, prepared.competition, head)
         except UserError as error:
             faults += error.faults
             continue
-        said.append((path.name, found))
-        faults += [f"{path.name}: {fault}" for fault in _id_faults(prepared, next(iter(found.values())).image_ids)]
-    return said, faults
+        contents.append((path.name, content))
+        faults += [f"{path.name}: {fault}" for fault in (*content.faults, *_id_faults(prepared, content.image_ids))]
+    return contents, faults
 
 
 def _id_faults(prepared: Prepared, image_ids: Sequence[str]) -> list[str]:
     """Ids that are no photo to learn from or to answer for."""
-    known = {
-        image_id for image_id, role in zip(prepared.manifest.image_ids, prepared.manifest.roles, strict=True) if role in ROLES
-    }
-    strange = [image_id for image_id in image_ids if image_id not in known]
+    each = zip(prepared.manifest.image_ids, prepared.manifest.roles, strict=True)
+    known = {image_id for image_id, role in each if role in PART_OF_ROLE}
+    strange = [image_id for image_id in dict.fromkeys(image_ids) if image_id and image_id not in known]
     if not strange:
         return []
     name, ids = prepared.competition.name, prepared.manifest.image_ids
     return [
         f"image ids must be training or test photos of {name}, {len(strange)} of {len(image_ids)} are not, among them "
-        f"{some(strange)}; its ids look like {ids[0]} and {ids[-1]}"
+        f"{listed(strange)}; its ids look like {ids[0]} and {ids[-1]}"
     ]
 
 
-def _joined(prepared: Prepared, said: Sequence[Said]) -> tuple[dict[str, Answers], list[str]]:
-    """Head -> answers of all files, and where these answer one photo twice, mix kinds, or leave test photos out."""
-    joined, faults = {}, list[str]()
-    for head in heads_of(prepared.competition):
-        own = [(file, found[head]) for file, found in said if head in found]
-        if own:
-            joined[head] = _answers(prepared, head, [outside for _, outside in own])
-            faults += [f"{', '.join(file for file, _ in own)}: {fault}" for fault in _join_faults(prepared, head, own)]
-    return joined, faults
+def _by_head(prepared: Prepared, contents: Sequence[Content]) -> dict[str, list[tuple[str, HeadRows]]]:
+    """Head -> the files that answer it, each with its rows; heads in the competition's order."""
+    heads = heads_of(prepared.competition)
+    answered = {head: [(file, content.heads[head]) for file, content in contents if head in content.heads] for head in heads}
+    return {head: files for head, files in answered.items() if files}
 
 
-def _join_faults(prepared: Prepared, head: str, own: Sequence[tuple[str, Outside]]) -> list[str]:
-    count = Counter(image_id for _, outside in own for image_id in outside.image_ids)
-    twice = [image_id for image_id, n in count.items() if n > 1]
-    faults = [f"{head} of {len(twice)} photos is answered by more than one file, among them {some(twice)}"] if twice else []
-    if len({outside.kind for _, outside in own}) > 1:
-        faults.append(f"{head} must be answered by labels alone or by probabilities alone; give each kind a --name of its own")
-    rows = prepared.manifest.rows("test")
-    ids = [prepared.manifest.image_ids[row] for row in rows]
-    missing = [image_id for image_id in ids if image_id not in count and image_id not in prepared.broken]
-    if missing and any(image_id in count for image_id in ids):
-        faults.append(f"{head} must be answered for every test photo, {len(missing)} are missing, among them {some(missing)}")
+def _group_faults(prepared: Prepared, contents: Sequence[Content], *, complete: bool) -> list[str]:
+    """Where the files of one import answer a photo twice, mix kinds, or leave test photos out.
+
+    Args:
+        prepared: The competition's photos.
+        contents: What could be read of the files.
+        complete: All files could be read: otherwise nobody knows which test photos they leave out.
+    """
+    complete = complete and all(content.complete for _, content in contents)
+    faults = []
+    for head, files in _by_head(prepared, contents).items():
+        wrong = _join_faults(head, [rows for _, rows in files])
+        wrong += _missing_photos(prepared, head, [rows for _, rows in files]) if complete else []
+        faults += [f"{', '.join(file for file, _ in files)}: {fault}" for fault in wrong]
     return faults
 
 
-def _answers(prepared: Prepared, head: str, own: Sequence[Outside]) -> Answers:
-    """All rows of one head, by the parts that their photos belong to; ids that are no photo are left out, they are told of."""
+def _join_faults(head: str, files: Sequence[HeadRows]) -> list[str]:
+    count = Counter(image_id for rows in files for image_id in set(rows.image_ids))
+    twice = [image_id for image_id, n in count.items() if n > 1 and image_id]
+    faults = [f"{head} of {len(twice)} photos is answered by more than one file, among them {listed(twice)}"] if twice else []
+    if len({rows.kind for rows in files}) > 1:
+        faults.append(f"{head} must be answered by labels alone or by probabilities alone; give each kind a --name of its own")
+    return faults
+
+
+def _missing_photos(prepared: Prepared, head: str, files: Sequence[HeadRows]) -> list[str]:
+    """The test photos without an answer, where some of them have one."""
+    answered = {image_id for rows in files for image_id in rows.image_ids}
+    ids = [prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test")]
+    missing = [image_id for image_id in ids if image_id not in answered and image_id not in prepared.broken]
+    if not missing or answered.isdisjoint(ids):
+        return []
+    return [f"{head} must be answered for every test photo, {len(missing)} are missing, among them {listed(missing)}"]
+
+
+def _joined(prepared: Prepared, contents: Sequence[Content]) -> dict[str, Answers]:
+    """Head -> the answers of all files, by the parts that their photos belong to; ids that are no photo are left out."""
+    by_head = _by_head(prepared, contents)
+    return {head: _answers(prepared, head, [rows for _, rows in files]) for head, files in by_head.items()}
+
+
+def _answers(prepared: Prepared, head: str, files: Sequence[HeadRows]) -> Answers:
     manifest = prepared.manifest
-    place = {image_id: row for row, image_id in enumerate(manifest.image_ids) if manifest.roles[row] in ROLES}
-    ids = [image_id for outside in own for image_id in outside.image_ids]
-    probs = np.concatenate([outside.probs for outside in own])
+    place = {image_id: row for row, image_id in enumerate(manifest.image_ids) if manifest.roles[row] in PART_OF_ROLE}
+    ids = [image_id for rows in files for image_id in rows.image_ids]
+    probs = np.concatenate([rows.probs for rows in files])
     parts = {}
-    for role, part in ROLES.items():
-        rows = [row for row, image_id in enumerate(ids) if image_id in place and manifest.roles[place[image_id]] == role]
-        if rows:
-            parts[part] = ([(ids[row], prepared.pixels[place[ids[row]]]) for row in rows], probs[rows])
-    return Answers(own[0].kind, prepared.competition.classes(head), parts)
+    for role, part in PART_OF_ROLE.items():
+        here = [row for row, image_id in enumerate(ids) if image_id in place and manifest.roles[place[image_id]] == role]
+        if here:
+            parts[part] = ([(ids[row], prepared.pixels[place[ids[row]]]) for row in here], probs[here])
+    return Answers(files[0].kind, prepared.competition.classes(head), parts)
 
 
 def _printable(text: str) -> str:

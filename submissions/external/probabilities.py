@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from submissions.tables import some
+from system.errors import listed
 
-TOLERANCE = 1e-2
+SUM_TOLERANCE = 1e-2
 """A row that sums to 1 but for this is taken, and divided by its sum."""
 ROUNDING, SMALLEST = 2**-11 + 1e-6, 2**-25
 """What rounding to float16 can take from a row that sums to 1: half a unit in the last place of each number, 2^-11 of it, and half of
@@ -17,31 +17,34 @@ the smallest number for each that is below 2^-14. Such a row stays as it is: exp
 
 def placed(numbers: NDArray[np.floating[Any]], places: Sequence[int], n_classes: int) -> NDArray[np.float64]:
     """Columns `(N, c)` at their class numbers: `float64 (N, C)`, 0 for a class that has no column."""
-    found = np.zeros((len(numbers), n_classes))
-    found[:, places] = numbers
-    return found
+    wide = np.zeros((len(numbers), n_classes))
+    wide[:, places] = numbers
+    return wide
 
 
-def rounded(image_ids: Sequence[str], numbers: NDArray[np.float64]) -> tuple[NDArray[np.float16], list[str]]:
+def rounded(
+    image_ids: Sequence[str], numbers: NDArray[np.float64], judged: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.float16], list[str]]:
     """Probabilities as they are kept, and a sentence for each rule that rows break.
 
     Args:
         image_ids: N ids, for the sentences.
         numbers: `(N, C)`, columns in the order of the classes: the order of a file's columns must not change the sums.
+        judged: `(N,) bool`, the rows that sentences are about; all of them for `None`.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         finite = np.isfinite(numbers).all(axis=1)
         negative = finite & (numbers < 0).any(axis=1)
         total = numbers.sum(axis=1)
-        off = finite & ~negative & ~(np.abs(total - 1) <= TOLERANCE)
+        off = finite & ~negative & ~(np.abs(total - 1) <= SUM_TOLERANCE)
         faults = [
-            f"{rule}, {wrong.sum()} rows {said}: {some([image_ids[row] for row in np.flatnonzero(wrong).tolist()])}"
-            for rule, wrong, said in (
+            f"{rule}, {wrong.sum()} rows {do}: {listed(image_ids[row] for row in np.flatnonzero(wrong).tolist())}"
+            for rule, broken, do in (
                 ("probabilities must be numbers", ~finite, "have an empty cell, a NaN or an infinite one"),
                 ("probabilities must not be negative", negative, "have one that is"),
-                (f"a row's probabilities must sum to 1 within {TOLERANCE}", off, "do not"),
+                (f"a row's probabilities must sum to 1 within {SUM_TOLERANCE}", off, "do not"),
             )
-            if wrong.any()
+            if (wrong := broken if judged is None else broken & judged).any()
         ]
         apart = np.abs(total - 1) > ROUNDING + SMALLEST * numbers.shape[1]
         even = np.where(apart[:, None], numbers / np.where(apart, total, 1)[:, None], numbers)

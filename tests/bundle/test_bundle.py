@@ -18,7 +18,8 @@ from bundle.members import find_members, folder_of
 from bundle.photos import read_ids
 from bundle.pool import load_pool, subtasks_of
 from bundle.predict import open_bundle
-from competitions.competition import Competition, parse_competition
+from competitions.competition import Competition
+from competitions.loading import parse_competition
 from competitions.prepare import Prepared, prepare
 from competitions.targets import choose_targets, targets
 from ensemble import choose as choosing

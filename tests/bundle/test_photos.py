@@ -4,24 +4,24 @@ from pathlib import Path
 
 import pytest
 
-from bundle.photos import Table, read_ids
+from bundle.photos import PhotoTable, read_ids
 from system.errors import UserError
 
 
 def test_ids_paths_and_groups_come_from_their_columns_whatever_the_line_ends(tmp_path: Path) -> None:
     table = tmp_path / "ids.csv"
     table.write_bytes('\ufeffphoto,file,person\r\na,"x, y.png",p\r\n\r\nb,z.png,\r\n'.encode())
-    assert read_ids(table, "photo", "file", "person") == Table(("a", "b"), ("x, y.png", "z.png"), ("p", "b"))
-    assert read_ids(table, "photo") == Table(("a", "b"), ("a", "b"))
+    assert read_ids(table, "photo", "file", "person") == PhotoTable(("a", "b"), ("x, y.png", "z.png"), ("p", "b"))
+    assert read_ids(table, "photo") == PhotoTable(("a", "b"), ("a", "b"))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         (b'photo\n"a\n' + b"b\n" * 70_000, "must be a CSV in UTF-8 with a column 'photo'.* field larger than field limit"),
-        (b'photo\na\n"b\n', "is not a CSV file: unexpected end of data"),
+        (b'photo\na\n"b\n', "is not a CSV file: line 3 is not readable: unexpected end of data"),
         (b"photo\n\xff\n", "is not UTF-8 text"),
-        (b"photo,answer\na,0\nb\n", "1 rows do not have 2 cells, among them lines 3"),
+        (b"photo,answer\na,0\nb\n", "every row must have the header's 2 fields; line 3 has 1"),
         (b"", "unknown column 'photo'"),
     ],
 )

@@ -2,7 +2,8 @@
 
 import pytest
 
-from competitions.competition import Competition, known_competitions, load_competition, parse_competition, with_split
+from competitions.competition import Competition, with_split
+from competitions.loading import known_competitions, load_competition, parse_competition
 from system.errors import UserError
 
 GOOD = """
@@ -42,6 +43,11 @@ def test_three_mistakes_of_three_kinds_are_named_together():
     assert any("split.folds must be at least 2, got 1" in f for f in faults)
     assert any("unknown answer in submission 'gender'" in f for f in faults)
     assert any("unknown setting 'tittle'; did you mean title" in f for f in faults)
+
+
+def test_no_mistake_is_named_twice():
+    faults = faults_of(GOOD.replace("title: Masks", "test_shares: {age: {young: 1}}"))
+    assert len(faults) == len(set(faults)) == 2
 
 
 @pytest.mark.parametrize(

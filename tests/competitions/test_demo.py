@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from competitions.competition import load_competition
 from competitions.demo.draw import draw_demo
+from competitions.loading import load_competition
 from competitions.readers.read import READERS
 from system.errors import UserError
 from system.files import read_json

@@ -4,7 +4,7 @@ from unicodedata import normalize
 
 import pytest
 
-from competitions.competition import parse_competition
+from competitions.loading import parse_competition
 from competitions.readers.read import READERS
 from system.errors import UserError
 
@@ -103,3 +103,15 @@ def test_settings_that_mean_nothing_to_folders_are_faults(line, says):
     with pytest.raises(UserError) as caught:
         parse_competition(f"{line}\n{rest}", "x", where="x.yaml")
     assert any(says in fault for fault in caught.value.faults), caught.value.faults
+
+
+def test_files_that_do_not_end_like_a_photo_are_counted_and_named_where_a_class_has_no_other(tmp_path):
+    lay_out(tmp_path, *FILES, "train/dog/2.ppm", "train/dog/3.PPM", "test/notes.txt", "train/dog/._1.ppm", "unlabelled/README")
+    [note] = manifest_of(tmp_path).notes
+    assert note.startswith("4 files do not end like a photo and are passed over: .ppm (2), ")
+    assert ".txt (1)" in note
+    assert "no ending (1)" in note
+    assert ".jpg" in note.partition("known: ")[2]
+    (tmp_path / "photos/train/dog/1.jpg").unlink()
+    [fault] = faults_of(tmp_path)
+    assert "the class 'dog' has no photo; 2 files do not end like a photo and are passed over: .ppm (2)" in fault

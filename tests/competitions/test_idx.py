@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import competitions.images.decode
-from competitions.competition import parse_competition
 from competitions.images.decode import BrokenImage, read_bytes_of, read_image, split_member
 from competitions.images.image_cache import cache_name, open_or_build
+from competitions.loading import parse_competition
 from competitions.readers.read import READERS
 from system.errors import UserError
 
@@ -121,7 +121,7 @@ FASHION = Path(os.environ.get("PODIUM_DATA") or Path(__file__).parents[2].parent
 def test_fashion_mnist_as_published_is_fashion_mnist_as_packed_here(tmp_path):
     if not FASHION.is_dir():
         pytest.skip(f"{FASHION} is not there; PODIUM_DATA names the folder that holds it")
-    from competitions.competition import load_competition
+    from competitions.loading import load_competition
 
     asked = load_competition("fashion_mnist")
     flat = READERS["npz"](asked, FASHION)

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from competitions.competition import load_competition, parse_competition
 from competitions.images.decode import read_image
+from competitions.loading import load_competition, parse_competition
 from competitions.manifest import Manifest
 from competitions.readers.read import READERS, read
 

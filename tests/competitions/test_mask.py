@@ -7,7 +7,7 @@ from unicodedata import normalize
 
 import pytest
 
-from competitions.competition import load_competition
+from competitions.loading import load_competition
 from competitions.manifest import Manifest
 from competitions.readers.mask import SHOWS
 from competitions.readers.read import read

@@ -8,11 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from competitions.competition import Competition, load_competition
+from competitions.competition import Competition
 from competitions.images import near_duplicates
-from competitions.images.near_duplicates import KEPT, NearDuplicates, find, near_findings
+from competitions.images.near_duplicates import KEPT_PAIRS, NearDuplicates, find, near_findings
+from competitions.loading import load_competition
 from competitions.manifest import Manifest
-from competitions.prepare import prepare, report
+from competitions.prepare import prepare
+from competitions.report import report
 from competitions.splits import Folds
 from system.paths import CompetitionPaths
 
@@ -112,7 +114,7 @@ def test_a_set_of_look_alikes_is_counted_and_not_listed(monkeypatch):
     assert near.are_kinds
     assert not near.complete
     assert near.count > 10_000
-    assert len(near.pairs) == KEPT
+    assert len(near.pairs) == KEPT_PAIRS
     (finding,) = near_findings(near, manifest, Folds(np.zeros(1000, np.int8), (), (), ()))
     assert finding.text.startswith(f"at least {near.count} pairs of photos look alike")
     assert not finding.stops

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from competitions.competition import Competition
-from competitions.prepare import Prepared, load_prepared, prepare, report
+from competitions.prepare import Prepared, load_prepared, prepare
+from competitions.report import report
 from competitions.targets import targets
 from system.errors import UserError
 from system.paths import CompetitionPaths

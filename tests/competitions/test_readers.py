@@ -1,14 +1,19 @@
 """Readers: what real tables and folders hold arrives unchanged, and what cannot be used is said all at once."""
 
+import json
 import os
+import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 from unicodedata import normalize
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from competitions.competition import parse_competition
+from competitions.loading import parse_competition
 from competitions.readers.read import READERS
 from system.errors import UserError
 
@@ -178,7 +183,7 @@ def test_a_missing_folder_says_what_podium_data_is_and_a_missing_table_names_tho
 def test_bytes_that_are_no_text_are_refused(tmp_path):
     write(tmp_path, ROWS)
     (tmp_path / "table.csv").write_bytes(b"id\xff\xff\x00")
-    assert "neither UTF-8 nor cp949" in faults(tmp_path)[0]
+    assert "is not UTF-8 text (invalid start byte at byte 2), and not cp949" in faults(tmp_path)[0]
 
 
 def test_a_number_on_a_cut_belongs_to_the_class_above_it_and_an_empty_field_has_none(tmp_path):
@@ -189,6 +194,69 @@ def test_a_number_on_a_cut_belongs_to_the_class_above_it_and_an_empty_field_has_
     write(tmp_path, [ROWS[0], *(f"{k},train,p,wear,{text},a.jpg" for k, text in enumerate(["old", "old", "nan", "1_0", "inf"]))])
     [fault] = faults(tmp_path, yaml)
     assert "task age: its cuts need numbers, got 'old' in 2 rows, 'nan' in 1 rows, '1_0' in 1 rows, 'inf' in 1 rows" in fault
+
+
+# ---- a line per reader
+
+SETTINGS = {
+    "table": "table: other.csv",
+    "images": "images: elsewhere",
+    "columns": "columns: {image: photo}",
+    "roles": "roles: {train: learn}",
+    "column": "tasks: {a: {column: a, classes: [x, y]}}",
+    "cuts": "tasks: {a: {column: a, cuts: [1], classes: [x, y]}}",
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_every_reader_names_a_folder_that_is_not_there_and_refuses_settings_without_effect(tmp_path, name):
+    reader = READERS[name]
+    assert set(reader.unused) <= set(SETTINGS)
+    column = "" if "column" in reader.unused else "column: a, "
+    least = f"reader: {name}\ntasks: {{a: {{{column}classes: [x, y]}}}}\nsubmission: {{answers: {{a: a}}}}\n"
+    asked = parse_competition(least, "x", where="x.yaml")
+    if not reader.draws:
+        with pytest.raises(UserError, match="PODIUM_DATA is the folder"):
+            reader(asked, tmp_path / "nowhere")
+    for setting in reader.unused:
+        text = "".join(f"{row}\n" for row in least.splitlines() if not row.startswith(SETTINGS[setting][:6])) + SETTINGS[setting]
+        with pytest.raises(UserError, match=f"has no effect with the reader {name}"):
+            parse_competition(text, "x", where="x.yaml")
+    if reader.one_task:
+        two = least.replace("tasks: {", "tasks: {b: {classes: [x, y]}, ")
+        with pytest.raises(UserError, match=f"the reader {name} knows one class per photo"):
+            parse_competition(two, "x", where="x.yaml")
+
+
+def test_a_line_in_readers_is_all_that_a_new_reader_needs(tmp_path):
+    """A copy of the code with one line more: `prepare_data.py` knows it, reads with it and checks what it makes of the settings."""
+    root = Path(__file__).parents[2]
+    for folder in ("competitions", "ledger", "system"):
+        shutil.copytree(root / folder, tmp_path / folder)
+    shutil.copy(root / "prepare_data.py", tmp_path)
+    place = tmp_path / "competitions/readers/read.py"
+    line = '    "listed": Reader(read_csv, unused=("roles",), one_task=True),\n'
+    place.write_text(place.read_text().replace('    "csv": Reader(read_csv),\n', '    "csv": Reader(read_csv),\n' + line))
+    (tmp_path / "data/mine").mkdir(parents=True)
+    for number in range(8):
+        pixels = np.random.default_rng(number).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"data/mine/{number}.png")
+    (tmp_path / "data/mine/manifest.csv").write_text("image,a\n" + "".join(f"{k}.png,{'xy'[k % 2]}\n" for k in range(8)))
+    yaml = "reader: listed\nsplit: {folds: 2}\ntasks: {a: {column: a, classes: [x, y]}}\nsubmission: {answers: {a: a}}\nimage_size: 16\n"
+    (tmp_path / "mine.yaml").write_text(yaml)
+    (tmp_path / "odd.yaml").write_text(yaml + "roles: {train: learn}\n")
+
+    def prepared(name):
+        command = [sys.executable, "prepare_data.py", name, "--json", "--storage", "runs"]
+        environment = {**os.environ, "PODIUM_DATA": str(tmp_path / "data"), "PYTHONPATH": str(tmp_path)}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+    done = prepared("mine.yaml")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["images"]["train"] == 8
+    refused = prepared("odd.yaml")
+    assert refused.returncode == 2
+    assert "roles has no effect with the reader listed" in refused.stderr
 
 
 # ---- packed photos
@@ -250,7 +318,7 @@ SHARED = Path(os.environ.get("PODIUM_DATA") or Path(__file__).parents[2].parent 
     ],
 )
 def test_the_shared_sets_read_whole_and_quickly(name, counts):
-    from competitions.competition import load_competition
+    from competitions.loading import load_competition
 
     asked = load_competition(name)
     if not (SHARED / asked.root).is_dir():

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from competitions.competition import Competition, Submission, parse_competition
+from competitions.competition import Competition, Submission
+from competitions.loading import parse_competition
 from competitions.prepare import load_prepared, prepare
 from competitions.readers.read import read
 from submissions.format import read_submission, write_submission

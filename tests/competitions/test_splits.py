@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from competitions.manifest import Manifest
-from competitions.splits import OUTSIDE, PINNED, contradictions, leaks, make_folds
+from competitions.splits import PINNED, UNUSABLE, contradictions, leaks, make_folds
 from system.errors import UserError
 
 TASKS = {"garment": ("hat", "shoe", "shirt"), "kids": ("adult", "kid")}
@@ -64,8 +64,8 @@ def test_no_group_and_no_set_of_identical_pixels_spans_two_folds(case):
     fold = split(case).fold
     train = np.array([r == "train" for r in manifest.roles]) & usable
     assert fold.dtype == np.int8
-    assert ((fold == OUTSIDE) == ~train).all()
-    assert set(range(n_folds)) <= set(fold.tolist()) <= set(range(OUTSIDE, n_folds))
+    assert ((fold == UNUSABLE) == ~train).all()
+    assert set(range(n_folds)) <= set(fold.tolist()) <= set(range(UNUSABLE, n_folds))
     together = defaultdict(set)
     for row in np.flatnonzero(train):
         together["pixels", pixels[row]].add(fold[row])
@@ -85,9 +85,9 @@ def test_every_class_stands_in_the_training_part_of_every_fold(case):
         -1,
     )
     for labels in [*manifest.labels.values()] + ([] if folds.notes else [composed]):
-        for number in set(labels[folds.fold != OUTSIDE].tolist()) - {-1}:
+        for number in set(labels[folds.fold != UNUSABLE].tolist()) - {-1}:
             for f in range(n_folds):
-                assert ((labels == number) & (folds.fold != OUTSIDE) & (folds.fold != f)).any()
+                assert ((labels == number) & (folds.fold != UNUSABLE) & (folds.fold != f)).any()
 
 
 @settings(max_examples=50, deadline=None)
@@ -127,7 +127,7 @@ def test_a_holdout_keeps_groups_whole_and_every_class_on_both_sides_or_says_so(c
     folds = make_folds(manifest, usable, n_folds=1, holdout=share, seed=seed, tasks=TASKS, by_group=by_group, same_pixels=pixels)
     fold = folds.fold
     train = np.array([r == "train" for r in manifest.roles]) & usable
-    assert ((fold == OUTSIDE) == ~train).all()
+    assert ((fold == UNUSABLE) == ~train).all()
     assert set(fold[train].tolist()) == {0, PINNED}
     together = defaultdict(set)
     for row in np.flatnonzero(train):
@@ -296,7 +296,7 @@ SHARED = Path(os.environ.get("PODIUM_DATA") or Path(__file__).parents[2].parent 
 
 
 def test_the_clothing_set_pins_three_small_senders_and_deals_even_folds():
-    from competitions.competition import load_competition
+    from competitions.loading import load_competition
     from competitions.readers.read import READERS
 
     asked = load_competition("clothing")
@@ -317,7 +317,7 @@ def test_the_clothing_set_pins_three_small_senders_and_deals_even_folds():
 
 @pytest.mark.parametrize("name", ["setgame", "setgame_few"])
 def test_the_card_sets_deal_every_label_to_every_fold(name):
-    from competitions.competition import load_competition
+    from competitions.loading import load_competition
     from competitions.readers.read import READERS
 
     asked = load_competition(name)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from competitions.competition import Competition, parse_competition
+from competitions.competition import Competition
+from competitions.loading import parse_competition
 from competitions.prepare import Prepared
 from competitions.targets import choose_targets, targets
 from system.errors import UserError

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from competitions.competition import parse_competition
+from competitions.loading import parse_competition
 from competitions.targets import targets
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from competitions.competition import parse_competition
+from competitions.loading import parse_competition
 from competitions.prepare import Prepared, prepare
 from ledger.trials import trial_folders
 from search import leak

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from competitions.competition import load_competition
+from competitions.loading import load_competition
 from competitions.prepare import prepare
 from competitions.targets import targets
 from ledger.studies import RETRYING, Suggestion

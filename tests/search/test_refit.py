@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from competitions.competition import load_competition
+from competitions.loading import load_competition
 from competitions.prepare import Prepared, prepare
 from competitions.targets import targets
 from ledger.studies import StudyFolder

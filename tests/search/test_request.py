@@ -3,7 +3,7 @@
 import optuna
 import pytest
 
-from competitions.competition import load_competition
+from competitions.loading import load_competition
 from search.request import SCHEDULER_NAMES, SEARCHER_NAMES, TRACKER_NAMES, Request, check_request
 from search.trackers import TRACKERS
 from search.tune.scheduler import SCHEDULERS

@@ -19,8 +19,8 @@ from competitions.prepare import Prepared
 from ensemble.votes import hard_vote
 from ledger.imports import Source, imports_of
 from ledger.predictions import Predictions
-from submissions.external.csv_file import read_outside
-from submissions.external.importing import Brought, import_files
+from submissions.external.csv_file import read_file
+from submissions.external.importing import Imported, import_files
 from submissions.format import write_submission
 from system.errors import UserError
 from system.paths import CompetitionPaths
@@ -60,7 +60,7 @@ def here(tiny: Prepared, tmp_path: Path) -> Prepared:
     return replace(tiny, paths=CompetitionPaths(tmp_path / "storage/tiny"))
 
 
-def bring(prepared: Prepared, tmp_path: Path, files: Mapping[str, bytes | str], **how: Any) -> list[Brought]:
+def bring(prepared: Prepared, tmp_path: Path, files: Mapping[str, bytes | str], **how: Any) -> list[Imported]:
     for name, data in files.items():
         (tmp_path / name).write_bytes(data.encode() if isinstance(data, str) else data)
     return import_files(prepared, [tmp_path / name for name in files], WHO, **how)
@@ -147,7 +147,7 @@ def test_float16_rows_are_never_divided_by_their_sums(here: Prepared, tmp_path: 
     (tmp_path / "a.csv").write_bytes(probability_csv(ids, task.classes, probs))
     np.savez(tmp_path / "a.npz", image_ids=ids, probs=probs)
     for name in ("a.csv", "a.npz"):
-        found = read_outside(tmp_path / name, competition, "colour")["colour"]
+        found = read_file(tmp_path / name, competition, "colour").heads["colour"]
         assert found.probs.tobytes() == probs.tobytes()
 
 
@@ -227,6 +227,7 @@ def test_all_faults_of_all_files_are_named_at_once(here: Prepared, tmp_path: Pat
         ("b.csv: colour must be answered for every test photo, 2 are missing", f"{test[0]}, {test[1]}"),
         ("c.csv: a column has no name", "index=False"),
         ("c.csv: column colour: unknown class 'rde'", "did you mean red"),
+        ("c.csv: image ids must be training or test photos of tiny, 1 of 2 are not", "nowhere"),
         ("d e.csv: image ids must be training or test photos of tiny, 1 of 2 are not", "nowhere"),
         ("import names are letters", "'d e'; give one with --name"),
         ("e.txt: unknown kind of file '.txt'", ".csv, .npz"),
@@ -234,6 +235,65 @@ def test_all_faults_of_all_files_are_named_at_once(here: Prepared, tmp_path: Pat
     for begins, holds in wanted:
         assert [fault for fault in faults if fault.startswith(begins) and holds in fault], (begins, faults)
     assert len(faults) == len(wanted)
+
+
+def test_no_fault_hides_another_kind_of_fault(here: Prepared, tmp_path: Path) -> None:
+    first, second, third, *_ = photos(here, "train")
+    rows = f"{first},1,0,0\n{first},1,0,0\nnowhere,1,0,0\n,1,0,0\n{second},half,0,0\n{third},0.5,0.2,0\n{third},1\n"
+    np.savez(
+        tmp_path / "made.npz", image_ids=[first, first, "nowhere", third], probs=np.array([[1, 0, 0]] * 3 + [[2, -1, 0]]), odd=[1]
+    )
+    files: dict[str, bytes | str] = {
+        "a.csv": f"image,red,green,blue\n{rows}",
+        "b.csv": f"image,colour\n{second},rde\n{second},red\nelsewhere,red\n",
+        "c.npz": (tmp_path / "made.npz").read_bytes(),
+        "d.csv": f"image,rot\n{second},1\n{second},1\nnever,0\n",
+        "e.csv": f"image,colour,rot\n{third},1,1\n",
+    }
+    faults = refused(here, tmp_path, files, name="all")
+    for begins, holds in (
+        ("a.csv: every row must have the header's 4 fields", "line 8 has 2"),
+        ("a.csv: 1 image ids stand more than once", first),
+        ("a.csv: an image id is empty", ""),
+        ("a.csv: image ids must be training or test photos", "1 of 6 are not, among them nowhere"),
+        ("a.csv: column red: probabilities must be numbers, got 'half' (1 rows)", ""),
+        ("a.csv: a row's probabilities must sum to 1 within 0.01, 1 rows do not", third),
+        ("b.csv: column colour: unknown class 'rde'", ""),
+        ("b.csv: 1 image ids stand more than once", second),
+        ("b.csv: image ids must be training or test photos", "elsewhere"),
+        ("c.npz: unknown array 'odd'", ""),
+        ("c.npz: 1 image ids stand more than once", first),
+        ("c.npz: image ids must be training or test photos", "nowhere"),
+        ("c.npz: probabilities must not be negative, 1 rows", third),
+        ("d.csv: unknown column 'rot'", ""),
+        ("d.csv: 1 image ids stand more than once", second),
+        ("d.csv: image ids must be training or test photos", "never"),
+        ("e.csv: unknown column 'rot'", ""),
+        ("a.csv, b.csv, c.npz, e.csv: colour of", "is answered by more than one file"),
+        ("a.csv, b.csv, c.npz, e.csv: colour must be answered by labels alone or by probabilities alone", ""),
+    ):
+        assert [fault for fault in faults if fault.startswith(begins) and holds in fault], (begins, faults)
+    assert len(faults) == 19
+
+
+def test_a_photo_that_stands_twice_in_one_file_is_not_said_to_stand_in_two(here: Prepared, tmp_path: Path) -> None:
+    photo = photos(here, "train")[0]
+    [fault] = refused(here, tmp_path, {"a.csv": f"image,shape\n{photo},0\n{photo},0\n"})
+    assert fault.startswith("a.csv: 1 image ids stand more than once")
+
+
+def test_a_file_of_a_thousand_faulty_columns_is_told_in_few_lines(here: Prepared, tmp_path: Path) -> None:
+    photo = photos(here, "train")[0]
+    names = [f"column{n}" for n in range(1000)]
+    faults = refused(here, tmp_path, {"a.csv": text_of(["image", "colour", *names], [[photo, "red", *names]])})
+    assert len(faults) == 11
+    assert faults[-1] == "a.csv: and 990 more unknown columns"
+    task = here.competition.tasks["colour"].model_copy(update={"classes": tuple(names)})
+    many = here.competition.model_copy(update={"tasks": {"colour": task}, "label": ()})
+    (tmp_path / "b.csv").write_bytes(text_of(["image", *names], [[photo, *names]]))
+    told = read_file(tmp_path / "b.csv", many, "colour").faults
+    assert len(told) == 11
+    assert told[-1] == "and 990 more columns with texts that are no numbers"
 
 
 @pytest.mark.parametrize(
@@ -251,14 +311,14 @@ def test_all_faults_of_all_files_are_named_at_once(here: Prepared, tmp_path: Pat
         ("image,red,green\n{0},0.5,half\n", r"column green: probabilities must be numbers, got 'half' \(1 rows\)"),
         ("image,red,green\n{0},0,0\n", "must sum to 1"),
         ("image,red,gren\n{0},1,0\n", "unknown column 'gren'; did you mean green"),
-        ("image,red,green,red\n{0},1,0,0\n", "column 'red' stands 2 times"),
+        ("image,red,green,red\n{0},1,0,0\n", "column names must differ, these stand more than once: red"),
         ("image,0,1\n{0},1,0\n", "may be classes of colour or of shape or of label; say which with --task"),
         ("image,0,6\n{0},1,0\n", r"class numbers must be 0..5, got 0, 6"),
         ("foto,red,green\n{0},1,0\n", "ids is missing; it must be called image or image_id"),
         ("image\n{0}\n", "it answers nothing"),
         ("", "it answers nothing"),
         ("image,red,green\n", "there is no photo"),
-        ("image,red,green\n{0},1\n", "1 rows do not have 3 cells"),
+        ("image,red,green\n{0},1\n", "every row must have the header's 3 fields; line 2 has 2"),
         ("image,colour,colours\n{0},red,red\n", "unknown column 'colours'; did you mean colour"),
         ("image,label\n{0},6\n", r"class numbers must be 0..5, got '6'"),
         ("image,label\n{0},red/disc\n", "class numbers must be 0..5, got 'red/disc'"),

@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from competitions.competition import Competition, parse_competition
+from competitions.competition import Competition
+from competitions.loading import parse_competition
 from competitions.prepare import Prepared, prepare
 from ledger.reproducibility import promise, tolerance
 from ledger.studies import StudyFolder, Suggestion

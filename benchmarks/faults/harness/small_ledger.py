@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks import _photos
-from competitions.competition import parse_competition
+from competitions.loading import parse_competition
 from competitions.prepare import Prepared, prepare
 from competitions.targets import targets
 from ledger.studies import StudyFolder, Suggestion

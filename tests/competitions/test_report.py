@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from competitions.manifest import Manifest
-from competitions.oddities import disagreeing_groups, mixed_groups
+from competitions.report import disagreeing_groups, mixed_groups
 
 
 def manifest_of(labels: list[list[int]]) -> Manifest:
