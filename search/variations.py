@@ -21,11 +21,11 @@ from system.errors import UserError, unknown
 from system.paths import CompetitionPaths, competition_paths
 from trainables.attach import weights_store
 from trainables.backbones import kept_weights
-from trainables.config import DEFAULTS, ONLY_WITH, Question, TrialConfig, resolve
+from trainables.config import DEFAULTS, Question, TrialConfig, only_with, resolve
 from trainables.initial_weights import is_trial_start
 
 BELONGS = {
-    **{name: owner for name, (owner, _, _) in ONLY_WITH.items()},
+    **{name: owner for name, (owner, _) in only_with().items()},
     "lr": "optimizer",  # a rate that suits AdamW says nothing about SGD
     "micro_batch": "batch_size",
     "warmup_epochs": "epochs",
@@ -84,7 +84,7 @@ def asked_by(competition: str, storage: str | Path | None, trial_id: str) -> dic
         "fold": config.fold,
         "seed": config.seed,
         "cpus_per_trial": config.threads,
-        "targets": config.target,
+        "targets": (config.target,),
         "split": config.split,
     }
     return asked | {"searcher": "random", "scheduler": "fifo"}
@@ -177,9 +177,9 @@ def changed(base: Mapping[str, Any], name: str, drawn: Mapping[str, Any]) -> Par
     new = {**base, name: drawn[name]}
     other_value = drawn[name] != base.get(name)
     for setting in (setting for setting, owner in BELONGS.items() if owner == name and setting in DEFAULTS):
-        if setting in ONLY_WITH and other_value:
+        if setting in only_with() and other_value:
             new.pop(setting, None)
-        if setting in drawn and (other_value or setting in ONLY_WITH):
+        if setting in drawn and (other_value or setting in only_with()):
             new[setting] = drawn[setting]
     if name in START or (name == "backbone" and other_value):
         new = _one_start(new, drawn)

@@ -15,6 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,8 @@ from trainables import backbones, checkpoint
 from trainables.batches import TrainingRows, normalise, to_unit, training_batches
 from trainables.best_weights import best_header
 from trainables.config import TrialConfig, name_of
-from trainables.losses import class_weights, joint_loss
-from trainables.optimizers import learning_rate, make_optimizer
+from trainables.losses import LOSSES, Loss, class_weights, joint_loss
+from trainables.optimizers import OPTIMIZERS, learning_rate, make_optimizer
 from trainables.prediction import PhotoBatches, autocast, predict_photos
 from trainables.provenance import author, host, provenance
 from trainables.samplers import chances
@@ -103,6 +104,11 @@ def micro_batches(n: int, size: int) -> list[slice]:
     return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], n], strict=True)]
 
 
+def loss_for(config: TrialConfig) -> Loss:
+    """The loss that a configuration names, its own settings bound."""
+    return partial(LOSSES[config.loss], **config.settings_of(LOSSES[config.loss]))
+
+
 class TrialRun:
     """The state of one trial between epochs: lives from `__init__`, through `step` once per epoch, until `record.ended`."""
 
@@ -129,7 +135,8 @@ class TrialRun:
         ).to(context.device)
         self.wanted = backbones.preprocessing(self.model, config.image_size)
         self.averaged = _average(self.model, config.ema_decay)
-        self.optimizer = make_optimizer(self.model, config)
+        self.optimizer = make_optimizer(self.model, config.optimizer, **config.settings_of(OPTIMIZERS[config.optimizer]))
+        self.loss = loss_for(config)
         self.scaler = torch.amp.GradScaler(context.device, enabled=config.precision == "fp16")
         self.loss_weights = {
             head: _on(class_weights(config.class_weights, context.labels[head][context.training.rows], n), context.device)
@@ -191,7 +198,7 @@ class TrialRun:
         for position, (chosen, images) in enumerate(batches):
             number = (epoch - 1) * steps + position
             for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(config, number, steps)
+                group["lr"] = learning_rate(number, steps, lr=config.lr, epochs=config.epochs, warmup_epochs=config.warmup_epochs)
             total += self._step(context.training.rows[chosen], images)
             count += 1
             if self.averaged is not None:
@@ -209,7 +216,7 @@ class TrialRun:
             }
             with autocast(config.precision, device):
                 logits = self.model(normalise(to_unit(images[part], device), self.wanted))
-            loss = joint_loss(logits, labels, self.loss_weights, config) * share
+            loss = joint_loss(logits, labels, self.loss_weights, heads=config.heads, loss=self.loss) * share
             torch.autograd.backward(self.scaler.scale(loss))
             whole += loss.detach()
         self.scaler.step(self.optimizer)

@@ -5,7 +5,7 @@ need a histogram, `clahe` and `equalize`, are OpenCV's, on 8-bit copies on the C
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+
+from system.errors import UserError, unknown
 
 Photo = NDArray[np.uint8]
 View = Callable[[Tensor], Tensor]
@@ -84,6 +86,17 @@ VIEWS: dict[str, View] = {
     "clahe": clahe,
     "equalize": equalize,
 }
+
+
+def check_views(views: Sequence[str]) -> None:
+    """Refuse view names that nobody has written.
+
+    Raises:
+        UserError: With every unknown name.
+    """
+    wrong = [unknown("view", name, VIEWS) for name in views if name not in VIEWS]
+    if wrong:
+        raise UserError(*wrong)
 
 
 def _affine(images: Tensor, *, scale: float, degrees: float, right: float = 0.0) -> Tensor:

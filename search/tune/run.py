@@ -22,7 +22,7 @@ from ledger.trials import ALL_DATA, TrialFolder
 from search.disk_budget import Tidy, check_room
 from search.fitting import answers, distributions
 from search.plan import Plan, check_new, plan_json
-from search.request import Request
+from search.request import NO_TRACKER, Request
 from search.resume_check import record, refit
 from search.warm_start import comparing
 from system.claims import claim, holder
@@ -335,7 +335,7 @@ def _lease(study: StudyFolder) -> Iterator[None]:
 
 
 def _mirror(plan: Plan) -> AbstractContextManager[Callable[[TrialFolder], None]]:
-    if plan.request.tracker == "none":
+    if plan.request.tracker == NO_TRACKER:
         return nullcontext(lambda folder: None)
     from search.trackers import MirrorQueue
 

@@ -26,6 +26,7 @@ from ledger.trials import Record, TrialFolder
 from search.fitting import Known, answers, fit, recorded
 from search.foreign_trials import Elsewhere
 from search.optuna_trials import add_running, tell
+from search.searchers import SEARCHERS
 from search.tune.disk_stop import FULL, DiskStop
 from search.warm_start import Told
 from system.claims import holder, works_here
@@ -37,11 +38,6 @@ MOST_REPEATS = 50
 """A target ends early after this many suggestions in a row that are already answered: its space is exhausted."""
 ORPHAN_S = 15.0
 """Workers outlive a killed driver by seconds and hold their claims; for so long a resumed study waits for its own before it asks on."""
-
-SEARCHERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
-    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, n_startup_trials=6),
-    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
-}
 
 
 @dataclass
