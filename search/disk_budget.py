@@ -54,7 +54,7 @@ class Tidy:
             log.warning("%s", text)
 
 
-def check_room(plan: Plan) -> None:
+def check_disk_budget(plan: Plan) -> None:
     """Say what the weights of a study's trials may take where that becomes tight, and what a small quota means.
 
     Raises:

@@ -54,7 +54,7 @@ class Plan:
 
     def compares(self, suggestion: Suggestion) -> bool:
         """Whether a suggestion of this study answers one of today's questions."""
-        from search.fitting import answers
+        from search.optuna_trials import answers
 
         question = self.questions.get(suggestion.target)
         return question is not None and answers(suggestion.settings, question)

@@ -18,8 +18,7 @@ from competitions.compare_data import Difference
 from ledger.reading import readable_config, readable_record
 from ledger.studies import study_folders
 from ledger.trials import Record, TrialFolder, trial_folders
-from search.fitting import Known, differing, distributions, fit, question_of, recorded
-from search.optuna_trials import frozen
+from search.optuna_trials import Known, differing, distributions, fit, frozen, question_of, recorded
 from search.resume_check import another_space
 from search_spaces import Space
 from system.errors import UserError
@@ -46,7 +45,7 @@ class Told:
         distributions: Optuna's own JSON form, per parameter.
         state: `finished`, `pruned` or `diverged`.
         epochs: Planned.
-        question: `fitting.question_of` its settings: of a study that went on with other photos it is told no more.
+        question: `optuna_trials.question_of` its settings: of a study that went on with other photos it is told no more.
     """
 
     trial_id: str
@@ -104,7 +103,7 @@ def collect(
     Args:
         paths: The competition's folders.
         questions: Target -> what the new study asks.
-        known: `fitting.distributions` of its space.
+        known: `optuna_trials.distributions` of its space.
     """
     asked = _asked(paths, questions)
     found: dict[str, list[Told]] = {name: [] for name in questions}
@@ -123,7 +122,7 @@ def of_plan(plan: Mapping[str, Any], known: Known | None) -> dict[str, list[Told
 
     Args:
         plan: The study's.
-        known: `fitting.distributions` of the changed space; `None` where it is as it was.
+        known: `optuna_trials.distributions` of the changed space; `None` where it is as it was.
     """
     told = {target: [Told(**one) for one in listed] for target, listed in plan.get("told", {}).items()}
     if known is None:

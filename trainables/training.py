@@ -27,7 +27,7 @@ from torch import nn
 from competitions.metrics import METRICS
 from ledger.predictions import WEIGHTS_LENGTH, Predictions, predictions_of
 from ledger.reading import mend_trial
-from ledger.trials import ALL_DATA, Record, TrialFolder
+from ledger.trials import ALL_DATA, FROM, Record, TrialFolder
 from system.errors import UserError
 from system.files import file_hash, read_lines
 from system.quarantine import quarantine
@@ -57,6 +57,7 @@ class TrialContext:
         weights: Folder of kept start weights.
         device: `cpu` or `cuda`.
         loader_workers: Threads that prepare batches.
+        study: The name of the study that trains it, for the record of who trained which epochs; `""` outside of one.
     """
 
     folder: TrialFolder
@@ -66,6 +67,7 @@ class TrialContext:
     weights: Path | None = None
     device: str = "cpu"
     loader_workers: int = 0
+    study: str = ""
 
 
 def run_trial(
@@ -150,7 +152,7 @@ class TrialRun:
         for kept in self.folder.predictions.glob("*/"):
             Predictions(kept).sweep()
         self.folder.write_config(config.json())
-        self.folder.add_provenance({**provenance(), "device": context.device, "threads": config.threads})
+        self.folder.add_provenance(self._session())
         self._sessions = self.folder.provenance()
         if restored:
             self._acknowledge()
@@ -179,6 +181,14 @@ class TrialRun:
         self._write_epoch(epoch)
         log.info("trial %s epoch %d/%d score %s", self.folder.id, epoch, self.config.epochs, line["score"])
         return line
+
+    def _session(self) -> dict[str, Any]:
+        """What this session of training is made of, who asked for it, and how much of the trial there was before."""
+        made_of = {**provenance(), "device": self.context.device, "threads": self.config.threads}
+        if not self.context.study:
+            return made_of
+        before = {"epochs": self.record.epochs_done, "seconds": self.record.seconds}
+        return {**made_of, "study": self.context.study, FROM: before}
 
     def _train(self, epoch: int) -> float:
         config, context = self.config, self.context

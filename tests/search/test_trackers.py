@@ -272,7 +272,7 @@ def test_the_queue_gives_up_in_time_and_says_how_many_are_left(
 ) -> None:
     stuck = threading.Event()
 
-    def never(folder: TrialFolder, paths: CompetitionPaths) -> trackers.Outcome:
+    def never(folder: TrialFolder, paths: CompetitionPaths) -> trackers.MirrorOutcome:
         stuck.wait(30)
         return "mirrored"
 
