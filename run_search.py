@@ -40,7 +40,7 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
     if outcome.failures and not any(facts["trials"].get("finished") for facts in outcome.targets.values()):
         causes = "; ".join(outcome.failures)
         raise verbs.FailedWorkError(f"no trial of study {outcome.study} came to a result: {causes}")
-    return {**outcome.json(), **_against(plan)}
+    return {**outcome.json(), **_effects(plan)}
 
 
 def show(value: dict[str, Any]) -> None:
@@ -86,14 +86,14 @@ def _fold(fold: int) -> str:
     return "all" if fold == ALL_DATA else str(fold)
 
 
-def _against(plan: Any) -> dict[str, Any]:
+def _effects(plan: Any) -> dict[str, Any]:
     """Whether the variations of a study around a base helped."""
     if not plan.request.vary:
         return {}
-    from search.effects import against, base_of
+    from search.effects import base_of, effects_of
 
     base = base_of(plan.study, plan.paths, plan.request.base)
-    return {"base": base, "against": [change.json() for change in against(plan.paths, base)]}
+    return {"base": base, "against": [change.json() for change in effects_of(plan.paths, base)]}
 
 
 def _check_not_driven(given: argparse.Namespace) -> None:
@@ -111,9 +111,9 @@ def _request(given: argparse.Namespace, said: Mapping[str, Any]) -> Request:
     """What was said; what was not comes from the base where there is one, else it is the flag's default."""
     from_base: dict[str, Any] = {}
     if "base" in said:
-        from search.variations import asked_by
+        from search.variations import request_around
 
-        from_base = asked_by(given.competition, given.storage, said["base"])
+        from_base = request_around(given.competition, given.storage, said["base"])
     goes_on = {"resume": True, "study": said["resume"]} if "resume" in said else {}
     return Request(**{"competition": given.competition, **from_base, **said, **goes_on})
 

@@ -72,7 +72,7 @@ class _Trial:
         return self.config.fold, self.config.seed
 
 
-def against(paths: CompetitionPaths, trial_id: str) -> list[Change]:
+def effects_of(paths: CompetitionPaths, trial_id: str) -> list[Change]:
     """The changes that the ledger can answer for, best first.
 
     Args:

@@ -22,9 +22,9 @@ from ledger.studies import OPEN, StudyFolder
 from search_spaces import Space
 from system.errors import UserError, listed
 from system.files import fingerprint
+from trainables.provenance import REPOSITORY, provenance
 
 log = logging.getLogger("podium.search")
-REPOSITORY = Path(__file__).parents[1]
 DECIDING = (
     "competitions",
     "search",
@@ -60,8 +60,6 @@ def changes_since(plan: Mapping[str, Any], space: Space, prepared: Prepared, que
         prepared: Today's data.
         questions: What the study would ask today.
     """
-    from trainables.provenance import provenance
-
     return [*_code(plan), *_space(plan, space), *_data(plan, prepared, questions), *_packages(plan, provenance())]
 
 
@@ -134,7 +132,7 @@ def another_space(changes: Sequence[Difference]) -> bool:
 def code(root: Path = REPOSITORY) -> dict[str, str]:
     """`<name> <hash>` of each definition that decides -> the file below `root` where it stands (one of them, where several have it)."""
     house = frozenset(path.parent.name for path in root.glob("*/__init__.py"))
-    found = {}
+    found: dict[str, str] = {}
     for path in sorted(file for place in DECIDING for file in [root / place, *(root / place).rglob("*.py")] if file.is_file()):
         name = path.relative_to(root).as_posix()
         if not name.startswith(TELLING):

@@ -30,7 +30,7 @@ MirrorOutcome = Literal["mirrored", "unchanged", "unreadable", "off", "failed"]
 
 DRAIN_S = 20.0
 """How long the end of a search waits for its tracker."""
-PATIENCE_S = 10.0
+TRACKER_PATIENCE_S = 10.0
 """How long one run may take to open, and to close."""
 
 
@@ -238,8 +238,8 @@ def _wandb_settings(root: Path, mode: Mode) -> dict[str, Any]:
         "api_key": setting("WANDB_API_KEY") if mode == "online" else None,
         "silent": True,  # with it, a missing key is an error and not a question
         "console": "off",
-        "init_timeout": PATIENCE_S,
-        "finish_timeout": PATIENCE_S,
+        "init_timeout": TRACKER_PATIENCE_S,
+        "finish_timeout": TRACKER_PATIENCE_S,
         "finish_timeout_raises": True,
         "disable_git": True,
         "disable_code": True,

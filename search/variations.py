@@ -35,7 +35,7 @@ BELONGS = {
 }
 """Setting -> the one it goes with: changing both is one change, that of the owner."""
 START = ("pretrained", "weights_file")
-DRAWS = 60
+VARIATION_DRAWS = 60
 Parameters = dict[str, Any]
 
 
@@ -70,7 +70,7 @@ def base_config(paths: CompetitionPaths, trial_id: str) -> TrialConfig:
     return config
 
 
-def asked_by(competition: str, storage: str | Path | None, trial_id: str) -> dict[str, Any]:
+def request_around(competition: str, storage: str | Path | None, trial_id: str) -> dict[str, Any]:
     """What a search around this trial takes from it unless it is told otherwise; nothing where the trial cannot be a base.
 
     Raises:
@@ -223,7 +223,7 @@ def _check_vary(space: Space, base: Mapping[str, Any], vary: Sequence[str]) -> N
 def _draws(suggest: Callable[[Any], Parameters], *, seed: int) -> Iterator[Parameters]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    return (suggest(study.ask()) for _ in range(DRAWS))
+    return (suggest(study.ask()) for _ in range(VARIATION_DRAWS))
 
 
 def _variable(suggest: Callable[[Any], Parameters], base: Mapping[str, Any]) -> list[str]:

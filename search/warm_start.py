@@ -26,7 +26,7 @@ from system.paths import CompetitionPaths
 from trainables.config import Question
 
 log = logging.getLogger("podium.search")
-STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "diverged": TrialState.FAIL}
+TRIAL_STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "diverged": TrialState.FAIL}
 WHY = {
     "data": "other photos, labels or folds",
     "heads": "other heads",
@@ -63,7 +63,7 @@ class Told:
     def trial(self) -> FrozenTrial:
         """As Optuna keeps it."""
         held = {name: json_to_distribution(text) for name, text in self.distributions.items()}
-        return frozen(STATES[self.state], self.score, self.curve, self.parameters, held)
+        return frozen(TRIAL_STATES[self.state], self.score, self.curve, self.parameters, held)
 
 
 @dataclass(frozen=True)

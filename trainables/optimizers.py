@@ -6,22 +6,22 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
-Groups = Iterable[dict[str, object]]
+ParameterGroups = Iterable[dict[str, object]]
 Optimizer = Callable[..., torch.optim.Optimizer]
 """Parameter groups, and settings of `TrialConfig` as keyword parameters; one with a default belongs to this optimizer alone."""
 
 
-def adamw(groups: Groups, *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+def adamw(groups: ParameterGroups, *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
     """Adam that takes the decay off the weights (Loshchilov & Hutter 2019)."""
     return torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay)
 
 
-def sgd(groups: Groups, *, lr: float, weight_decay: float, momentum: float = 0.9) -> torch.optim.Optimizer:
+def sgd(groups: ParameterGroups, *, lr: float, weight_decay: float, momentum: float = 0.9) -> torch.optim.Optimizer:
     """Gradient descent with Nesterov's momentum; with a momentum of 0 plain gradient descent."""
     return torch.optim.SGD(groups, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=bool(momentum))
 
 
-def adam(groups: Groups, *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+def adam(groups: ParameterGroups, *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
     """Adam with the decay added to the slope (L2), so that it is scaled like the slope."""
     return torch.optim.Adam(groups, lr=lr, weight_decay=weight_decay)
 

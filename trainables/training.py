@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from competitions.metrics import METRICS
-from ledger.predictions import WEIGHTS_LENGTH, Predictions, predictions_of
+from ledger.predictions import EPOCHS, WEIGHTS_LENGTH, Predictions, predictions_of
 from ledger.reading import mend_trial
 from ledger.trials import ALL_DATA, FROM, Record, TrialFolder
 from system.errors import UserError
@@ -42,7 +42,6 @@ from trainables.provenance import author, host, provenance
 from trainables.samplers import chances
 
 log = logging.getLogger("podium.trial")
-EPOCHS = "epochs"
 
 
 @dataclass(frozen=True)

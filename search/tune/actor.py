@@ -12,7 +12,7 @@ from typing import Any
 from ray import tune
 
 from competitions.prepare import Prepared, load_prepared
-from search.tune.disk_stop import FULL
+from search.tune.disk_stop import DISK_FULL
 from search.tune.worker_log import hearing
 from system.claims import Claim, claim
 from system.disk import is_full, sentence
@@ -60,7 +60,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
             if not is_full(error):
                 raise
             self._close()
-            return {"done": True, FULL: sentence(error), "epoch": 0, "best_score": float("-inf")}
+            return {"done": True, DISK_FULL: sentence(error), "epoch": 0, "best_score": float("-inf")}
 
     def _step(self) -> dict[str, Any]:
         if self._next is not None:

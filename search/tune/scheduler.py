@@ -13,7 +13,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from ledger.studies import OPEN, StudyFolder, Suggestion
 from ledger.trials import TrialFolder
-from search.tune.disk_stop import FULL, DiskStop
+from search.tune.disk_stop import DISK_FULL, DiskStop
 from search.tune.stopping import SCHEDULERS
 from search.warm_start import Told
 from search_spaces import Space
@@ -78,7 +78,7 @@ class TargetScheduler(TrialScheduler):  # type: ignore[misc]  # ray ships no typ
         return decision
 
     def on_trial_complete(self, controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        if not (result.get("diverged") or result.get("elsewhere") or FULL in result):
+        if not (result.get("diverged") or result.get("elsewhere") or DISK_FULL in result):
             self._own(trial).on_trial_complete(controller, trial, result)
 
     def on_trial_remove(self, controller: Any, trial: Any) -> None:

@@ -26,7 +26,7 @@ from ledger.trials import Record, TrialFolder
 from search.foreign_trials import ForeignTrials
 from search.optuna_trials import Known, add_running, answers, fit, recorded, tell
 from search.searchers import SEARCHERS
-from search.tune.disk_stop import FULL, DiskStop
+from search.tune.disk_stop import DISK_FULL, DiskStop
 from search.warm_start import Told
 from system.claims import holder, works_here
 from trainables.config import Question, TrialConfig, resolve
@@ -160,7 +160,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
         running = self._running.pop(trial_id, None)
         if running is None:
             return
-        if result and FULL in result:
+        if result and DISK_FULL in result:
             return
         target = self._targets[running.suggestion.target]
         if result and result.get("elsewhere"):

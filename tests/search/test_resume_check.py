@@ -143,7 +143,7 @@ def desk(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     (tmp_path / "tiny.yaml").write_text(TINY)
     monkeypatch.setattr(search_spaces, "FOLDER", spaces)
     monkeypatch.setattr(search_spaces, "__path__", [str(spaces)])
-    monkeypatch.setattr("search.space_check.DRAWS", 3)
+    monkeypatch.setattr("search.space_check.SPACE_DRAWS", 3)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a file of the same second and size would be read from its cache
     yield StudyDesk(tmp_path)
     forget()

@@ -204,7 +204,7 @@ def test_online_without_key_or_network_is_one_warning(
     paths: CompetitionPaths, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, key: str | None
 ) -> None:
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
-    monkeypatch.setattr(trackers, "PATIENCE_S", 2.0)
+    monkeypatch.setattr(trackers, "TRACKER_PATIENCE_S", 2.0)
     if key:
         monkeypatch.setenv("WANDB_API_KEY", key)
     started = time.monotonic()
