@@ -67,7 +67,7 @@ class Told:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Recorded:
     """What studies recorded of one trial."""
 
     parameters: list[dict[str, Any]]
@@ -105,11 +105,11 @@ def collect(
         questions: Target -> what the new study asks.
         known: `optuna_trials.distributions` of its space.
     """
-    asked = _asked(paths, questions)
+    asked = _recorded_trials(paths, questions)
     found: dict[str, list[Told]] = {name: [] for name in questions}
     left: dict[str, Counter[str]] = {name: Counter() for name in questions}
     for folder, settings in _settings(paths, questions):
-        told = _told(folder, settings, questions[settings["target"]], asked.get(folder.id), known)
+        told = _as_told(folder, settings, questions[settings["target"]], asked.get(folder.id), known)
         if isinstance(told, Told):
             found[settings["target"]].append(told)
         else:
@@ -151,7 +151,7 @@ def _settings(paths: CompetitionPaths, questions: Mapping[str, Question]) -> Ite
             yield folder, settings
 
 
-def _told(folder: TrialFolder, settings: Mapping[str, Any], question: Question, asked: _Asked | None, known: Known) -> Told | str:
+def _as_told(folder: TrialFolder, settings: Mapping[str, Any], question: Question, asked: _Recorded | None, known: Known) -> Told | str:
     """The trial as it is told, or why it is not."""
     other = differing(settings, question)
     if other:
@@ -177,9 +177,9 @@ def _state(record: Record, *, pruned: bool) -> str | None:
     return "pruned" if pruned and record.curve else None
 
 
-def _asked(paths: CompetitionPaths, questions: Mapping[str, Question]) -> dict[str, _Asked]:
+def _recorded_trials(paths: CompetitionPaths, questions: Mapping[str, Question]) -> dict[str, _Recorded]:
     """Trial id -> what the studies of the ledger recorded of it, those that began from the same weights as the new one."""
-    found: dict[str, _Asked] = {}
+    found: dict[str, _Recorded] = {}
     for study in study_folders(paths.studies):
         try:
             plan, statuses, suggestions = study.plan(), study.statuses(), study.suggestions()
@@ -191,8 +191,8 @@ def _asked(paths: CompetitionPaths, questions: Mapping[str, Question]) -> dict[s
             asked = plan.get("questions", {}).get(suggestion.target, {})
             if question is None or asked.get("start_weights", "") != question.start_weights:
                 continue
-            known = found.get(suggestion.trial_id, _Asked([]))
+            known = found.get(suggestion.trial_id, _Recorded([]))
             parameters = recorded(suggestion, of_a_base=bool(plan.get("request", {}).get("vary")))
             pruned = known.pruned or statuses[suggestion.trial_id] == "pruned"
-            found[suggestion.trial_id] = _Asked([*known.parameters, parameters], pruned)
+            found[suggestion.trial_id] = _Recorded([*known.parameters, parameters], pruned)
     return found
