@@ -151,7 +151,9 @@ def _settings(paths: CompetitionPaths, questions: Mapping[str, Question]) -> Ite
             yield folder, settings
 
 
-def _as_told(folder: TrialFolder, settings: Mapping[str, Any], question: Question, asked: _Recorded | None, known: Known) -> Told | str:
+def _as_told(
+    folder: TrialFolder, settings: Mapping[str, Any], question: Question, asked: _Recorded | None, known: Known
+) -> Told | str:
     """The trial as it is told, or why it is not."""
     other = differing(settings, question)
     if other:

@@ -23,7 +23,6 @@ KNOWN_CLASSES = {
 }
 """Class names that still stand for two things. What is mended goes from this list; nothing is added."""
 KNOWN_CAPITALS = {
-    "ANEW",
     "CHUNK",
     "COLUMNS",
     "DAMAGE",
@@ -39,17 +38,14 @@ KNOWN_CAPITALS = {
     "LOSSES",
     "MOST_PHOTOS",
     "OUTSIDE",
-    "PACKAGES",
     "PARTS",
     "PATIENCE_S",
     "POOL",
     "READERS",
-    "REPOSITORY",
     "ROLES",
     "RULES",
     "SCHEMA",
     "SEED",
-    "SETTINGS",
     "SHOWN",
     "SIDE",
     "STATES",
@@ -67,7 +63,6 @@ KNOWN_ARROWS = {("competitions/validation.py", "competitions/readers/read.py")}
 """Imports that still close a circle."""
 KNOWN_FOLDERS = {
     "tests/ensemble",
-    "trainables",
 }
 """Folders that are still too full."""
 FILES = sorted(
