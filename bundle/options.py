@@ -9,7 +9,6 @@ from ensemble.label.together_ways import TOGETHER
 from ensemble.postprocess.label_shift import ESTIMATORS
 from ensemble.selection.strategies import STRATEGIES
 from system.errors import UserError, unknown
-from trainables.catalog import check_views
 from trainables.devices import device_faults
 
 BEST, EM = "best", "em"
@@ -135,4 +134,6 @@ def check(options: Options, prepared: Prepared) -> None:
     faults += device_faults(options.device)
     if faults:
         raise UserError(*faults)
+    from trainables.views import check_views
+
     check_views(prepared.competition.views)

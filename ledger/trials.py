@@ -16,6 +16,8 @@ ID_LENGTH = 12
 OUTSIDE_MEMBER = ("fold", "seed")
 ALL_DATA = -1
 """The fold of a trial that learns from all labelled photos: nobody judges it, so it has no score of its own."""
+FROM = "from"
+"""The key of a session that says how much of the trial was there when it began: `epochs` and `seconds`."""
 
 
 def trial_id(config: Mapping[str, Any], before: Mapping[str, Any]) -> str:
@@ -168,9 +170,12 @@ class TrialFolder:
                 beside.unlink(missing_ok=True)
 
     def add_provenance(self, session: Mapping[str, Any]) -> None:
-        """Add what this session of training was made of; a trial that goes on elsewhere keeps what came before."""
+        """Add what this session of training was made of; a trial that goes on elsewhere keeps what came before.
+
+        A session like the one before, wherever it began (`FROM`), is the same session.
+        """
         sessions = self.provenance()
-        if not sessions or sessions[-1] != session:
+        if not sessions or {**sessions[-1], FROM: None} != {**session, FROM: None}:
             replace_sealed(self.path / "provenance.json", {"sessions": [*sessions, dict(session)]}, durable=False)
 
     def provenance(self) -> list[dict[str, Any]]:

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from ledger.merge.imports import bring_imports
-from ledger.merge.predictions import EPOCHS, unite_parts
+from ledger.merge.predictions import unite_parts
 from ledger.merge.studies import bring_studies
 from ledger.merge.versions import DamagedError, Version, conflicts, difference, longest, read_version, trial_ids, versions_of
-from ledger.predictions import WEIGHTS_LENGTH
+from ledger.predictions import EPOCHS, WEIGHTS_LENGTH
 from ledger.studies import study_folders
 from ledger.trials import TrialFolder
 from system import sealed_tensors
