@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ledger.reading import readable_record
-from ledger.repair.studies import mend_study
+from ledger.repair.studies import repair_study
 from ledger.studies import LEASE_PATIENCE_S, RETRYING, StudyFolder
 from ledger.trials import ALL_DATA, TrialFolder
 from search.disk_budget import Tidy, check_room
@@ -118,7 +118,7 @@ def _run(plan: Plan, tidy: Callable[[], None]) -> bool:
 
     with ray_session(plan.request.address), _mirror(plan) as push:
         _check_resources(plan.request)
-        mend_study(plan.study, plan.paths.trials, name_of)
+        repair_study(plan.study, plan.paths.trials, name_of)
         key = plan.prepared.save()
         today = plan_json(plan, key)  # before the changes are recorded: it says what they were
         asked = plan.study.suggestions()
