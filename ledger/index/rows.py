@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import NoneType
 from typing import Any, NamedTuple
 
-from ledger.index.signatures import UNSURE, Signature, now_ns, settled, signature, sweep_study
+from ledger.index.signatures import UNSURE, Signature, now_ns, settled, signature, study_signature
 from ledger.reading import DAMAGE, readable_config, readable_record
 from ledger.studies import StudyFolder, statuses_of
 from ledger.trials import Record, TrialFolder
@@ -179,7 +179,7 @@ def read_study(study: StudyFolder, kept: Kept) -> StudyRows:
 
     What is damaged is warned about, and its signature is then `UNSURE`, as for trials.
     """
-    now, (events, folder) = now_ns(), sweep_study(study)
+    now, (events, folder) = now_ns(), study_signature(study)
     suggestions = {}
     for file in study.suggestion_files():
         found, same = signature(file), kept.get(file.name)

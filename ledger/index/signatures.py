@@ -52,7 +52,7 @@ def now_ns() -> int:
     return time.time_ns()
 
 
-def sweep_trials(trials: Path) -> dict[str, Signature]:
+def trial_signatures(trials: Path) -> dict[str, Signature]:
     """Trial id -> signature of its `record.json`, for every folder with a `config.json`, by id."""
     try:
         folder = os.open(trials, os.O_RDONLY | os.O_DIRECTORY)
@@ -67,12 +67,12 @@ def sweep_trials(trials: Path) -> dict[str, Signature]:
         os.close(folder)
 
 
-def sweep_studies(studies: Path) -> dict[str, tuple[Signature, Signature]]:
+def study_signatures(studies: Path) -> dict[str, tuple[Signature, Signature]]:
     """Study -> signatures of its `events.jsonl` and its `suggestions/`, for every study with a plan, by name."""
-    return {study.name: sweep_study(study) for study in study_folders(studies)}
+    return {study.name: study_signature(study) for study in study_folders(studies)}
 
 
-def sweep_study(study: StudyFolder) -> tuple[Signature, Signature]:
+def study_signature(study: StudyFolder) -> tuple[Signature, Signature]:
     return signature(study.path / "events.jsonl"), signature(study.path / "suggestions")
 
 

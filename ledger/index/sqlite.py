@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ledger.index.rows import SCHEMA, TABLES, Entry, StudyRows, read_study, read_trial
-from ledger.index.signatures import Signature, pack, sweep_studies, sweep_trials, unpack
+from ledger.index.signatures import Signature, pack, study_signatures, trial_signatures, unpack
 from ledger.studies import StudyFolder
 from ledger.trials import TrialFolder
 from system.files import fingerprint
@@ -149,7 +149,7 @@ def _put_study(database: sqlite3.Connection, name: str, now: StudyRows | None, b
 def _changes(paths: CompetitionPaths, database: sqlite3.Connection) -> _Changes | None:
     """What the database does not say yet; `None` where that is nothing."""
     packed = database.execute("SELECT names, signatures FROM swept").fetchone()
-    seen = sweep_trials(paths.trials)
+    seen = trial_signatures(paths.trials)
     entries: dict[str, Entry | None] = {}
     if pack(seen) != packed:
         kept = unpack(*packed)
@@ -172,7 +172,7 @@ def _changed_studies(
     paths: CompetitionPaths, database: sqlite3.Connection
 ) -> Iterator[tuple[str, tuple[StudyRows | None, StudyRows]]]:
     kept = dict(database.execute("SELECT name, signatures FROM study"))
-    seen = sweep_studies(paths.studies)
+    seen = study_signatures(paths.studies)
     for name in kept.keys() - seen.keys():
         yield name, (None, _study(database, name, ""))
     for name in [name for name, found in seen.items() if kept.get(name) != json.dumps(found)]:

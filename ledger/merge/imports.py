@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ledger.imports import DAMAGE, SOURCE, Import, predictions_of, read_import
+from ledger.imports import SOURCE, Import, predictions_of, read_import
 from ledger.merge.predictions import unite_parts
+from ledger.reading import DAMAGE
 from system.files import fingerprint, read_json, replace_sealed
 from system.paths import CompetitionPaths
 
