@@ -6,11 +6,13 @@ Nothing here writes; the holder of a trial's claim repairs it (`ledger.repair.tr
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ledger.trials import Record, TrialFolder
 from system import sealed_tensors
+from system.files import read_lines
 
 log = logging.getLogger("podium.ledger")
 DAMAGE = (ValueError, TypeError, KeyError, AttributeError)
@@ -66,13 +68,59 @@ def readable_config(folder: TrialFolder) -> dict[str, Any] | None:
         return None
 
 
-def readable_sessions(folder: TrialFolder) -> list[dict[str, Any]]:
-    """What each session of training was made of; nothing, with a warning, where that is damaged."""
+@dataclass(frozen=True)
+class Sessions:
+    """What each session of a trial's training was made of, as far as it can be read.
+
+    Attributes:
+        sessions: Oldest first.
+        fault: What is wrong with `provenance.json`; `None` where nothing is.
+        source: The file they were read from; `nothing` where neither the file nor a checkpoint has them.
+    """
+
+    sessions: list[dict[str, Any]]
+    fault: str | None
+    source: str
+
+
+def read_sessions(folder: TrialFolder) -> Sessions:
+    """The sessions of a trial. Where `provenance.json` is damaged or missing, what the checkpoint says."""
     try:
-        return folder.provenance()
+        sessions = folder.provenance()
+        if sessions:
+            return Sessions(sessions, None, "provenance.json")
+        fault = "provenance.json is missing or empty"
     except DAMAGE as error:
-        log.warning("trial %s: %s; go on with its study to heal it", folder.id, error)
-        return []
+        fault = str(error)
+    state, source = newest_checkpoint(folder)
+    sessions = list((state or {}).get("sessions") or [])
+    return Sessions(sessions, fault, source if sessions else "nothing")
+
+
+def readable_sessions(folder: TrialFolder) -> list[dict[str, Any]]:
+    """The sessions of `read_sessions`, with a warning where `provenance.json` is damaged."""
+    found = read_sessions(folder)
+    if found.fault is not None and (folder.path / "provenance.json").exists():
+        log.warning("trial %s: %s; read from %s; go on with its study to heal it", folder.id, found.fault, found.source)
+    return found.sessions
+
+
+def readable_losses(folder: TrialFolder, n_epochs: int) -> tuple[list[Any], str | None]:
+    """The training losses of a trial's first epochs. Where `metrics.jsonl` is damaged or short, those of the checkpoint.
+
+    Returns:
+        One loss per epoch, and `None`; or none, and what is wrong with the file.
+    """
+    try:
+        losses = [line["loss"] for line in read_lines(folder.path / "metrics.jsonl")[:n_epochs]]
+        fault = None if len(losses) == n_epochs else f"metrics.jsonl has {len(losses)} lines of {n_epochs}"
+    except DAMAGE as error:
+        losses, fault = [], f"metrics.jsonl is damaged ({error})"
+    if fault is None:
+        return losses, None
+    state, _ = newest_checkpoint(folder)
+    lines = list(state["metrics"])[:n_epochs] if state is not None else []
+    return ([line.get("loss") for line in lines], None) if len(lines) == n_epochs else ([], fault)
 
 
 def newest_checkpoint(
