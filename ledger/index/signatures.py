@@ -1,6 +1,6 @@
 """What is there now, without reading it: one `stat` per trial's record and per study's journal.
 
-Two sweeps that differ say which files to read again. They are compared for equality alone, never for "newer": a clock that was
+Two looks that differ say which files to read again. They are compared for equality alone, never for "newer": a clock that was
 set back, or an old file put back with its old time, changes a signature as any other write does.
 
 A trial's `config.json` is written once and its hash is the folder's name, so only its presence is asked: `os.access` costs a third
@@ -48,7 +48,7 @@ def settled(found: Signature, now: int) -> Signature:
 
 
 def now_ns() -> int:
-    """The clock that `settled` compares with; read it before the sweep."""
+    """The clock that `settled` compares with; read it before the look."""
     return time.time_ns()
 
 
@@ -77,7 +77,7 @@ def study_signature(study: StudyFolder) -> tuple[Signature, Signature]:
 
 
 def pack(seen: Mapping[str, Signature]) -> tuple[bytes, bytes]:
-    """Names and signatures as bytes, so that two sweeps of 10,000 trials compare in a fraction of a millisecond."""
+    """Names and signatures as bytes, so that two looks at 10,000 trials compare in a fraction of a millisecond."""
     return os.fsencode("/".join(seen)), array("q", chain.from_iterable(seen.values())).tobytes()
 
 

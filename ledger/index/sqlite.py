@@ -1,8 +1,8 @@
 """A local SQLite copy of what the trial and study folders say, for questions that would otherwise open every folder.
 
-The folders are the truth. Each query sweeps them (`ledger.index.signatures`), reads again what has changed since the copy was made, and is
-answered from a database that then says what they say. Without a copy that can be used (none yet, another schema, damaged, a
-folder that cannot be written) the database is built in memory: slower, never wrong.
+The folders are the truth. Each query looks at all of them (`ledger.index.signatures`), reads again what has changed since the copy was
+made, and is answered from a database that then says what they say. Without a copy that can be used (none yet, another schema, damaged,
+a folder that cannot be written) the database is built in memory: slower, never wrong.
 
 The file is never changed in place. Whoever found changes puts a new one beside and replaces it, so there are no locks, a reader has the
 old file or the new one, and a writer that is killed leaves a good file. Two who do so at once: the last one stays, and what only
@@ -205,12 +205,12 @@ def _keep(database: sqlite3.Connection, file: Path) -> None:
     except FileNotFoundError:
         log.debug("another process keeps %s", file.name)
     except (OSError, sqlite3.Error) as error:
-        _tell(file, str(error))
+        _say_once(file, str(error))
         with suppress(OSError):
             beside.unlink(missing_ok=True)
 
 
 @cache
-def _tell(file: Path, why: str) -> None:
+def _say_once(file: Path, why: str) -> None:
     """Once per process: whoever waits for an answer should know why it took so long."""
     log.info("the index %s cannot be kept (%s); answers come from the folders, which takes longer", file.name, why)

@@ -1,8 +1,8 @@
 """Repairing a study: what is damaged in its folder, or in those of its trials, goes to quarantine and is healed from what else is known.
 
     plan         from its copy
-    events       damaged lines go; what the folders say is then true: a trial that ended is told so again, one whose "pruned" was lost goes
-                 on and is judged anew. A lost "started" is written again, else the study would train a trial too many
+    events       damaged lines go; what the folders say is then true: the end of a trial is written again, one whose "pruned" was
+                 lost goes on and is judged anew. A lost "started" is written again, else the study would train a trial too many
     suggestion   from its "started" event and the trial's settings; what the sampler drew is not known any more
     trial        `ledger.repair.trials`; one whose record is lost with both its checkpoints is trained again, to the same bits
 
@@ -122,8 +122,8 @@ def _write_started(study: StudyFolder, suggestions: Sequence[Suggestion]) -> Non
     """Write lost "started" events again. Each suggestion but the last one has an event; where one has none, lines were lost."""
     events = study.events()
     first_of = {suggestion.trial_id: suggestion for suggestion in reversed(suggestions)}
-    told = {event.get("trial_id") for event in events}
-    silent = {trial for trial, suggestion in first_of.items() if trial not in told and suggestion.distributions}
+    known = {event.get("trial_id") for event in events}
+    silent = {trial for trial, suggestion in first_of.items() if trial not in known and suggestion.distributions}
     if not any(first_of[trial].number < suggestions[-1].number for trial in silent):
         silent = set()
     trained = {e["trial_id"] for e in events if e["event"] in BY_TRAINING or (e["event"] in END_EVENTS and "epoch" in e)}
