@@ -122,11 +122,11 @@ def test_readers_write_nothing_and_read_what_the_checkpoint_says(folder: TrialFo
         (folder.path / name).write_bytes(b"{")
     files = {path: path.read_bytes() for path in folder.root.rglob("*") if path.is_file()}
     assert readable_record(folder) == record(3)
-    assert (readable_config(folder), readable_sessions(folder)) == (None, [])
+    assert (readable_config(folder), readable_sessions(folder)) == (None, [{"commit": "abc"}])
     folder.last.write_bytes(b"")
     assert readable_record(folder) == record(2)
     folder.previous.write_bytes(b"")
-    assert readable_record(folder) is None
+    assert (readable_record(folder), readable_sessions(folder)) == (None, [])
     assert "is left out" in caplog.text
     left = {path: path.read_bytes() for path in folder.root.rglob("*") if path.is_file()}
     assert left == files | {folder.last: b"", folder.previous: b""}

@@ -23,7 +23,7 @@ from system.paths import CompetitionPaths
 from trainables.config import RECIPE, TrialConfig
 from trainables.provenance import REPOSITORY
 
-CODE = ("competitions", "ledger", "trainables")
+CODE = ("competitions", "ledger", "system", "trainables")
 """The folders whose code a training runs."""
 ORDER = ("provenance", "code", "package", "data", "split", "seed", "settings", "soup", "threads", "hardware")
 FILE = re.compile(r"diff --git a/(\S+) b/")
