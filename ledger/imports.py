@@ -33,7 +33,7 @@ LABELS, PROBABILITIES = KINDS = ("labels", "probabilities")
 VIEW = "identity"
 SOURCE = "source.json"
 ID_DIGITS = 12
-RESERVED = re.compile(r"[0-9a-f]{12}|.+@[^@]*-[0-9a-f]{8}")
+RESERVED_NAME = re.compile(r"[0-9a-f]{12}|.+@[^@]*-[0-9a-f]{8}")
 """What looks like an id, or like the name of one of several imports that were given one name."""
 Rows = tuple[Photos, NDArray[np.floating[Any]]]
 """N pairs of image id and pixel hash, and their probabilities `(N, C)`."""
@@ -250,7 +250,7 @@ def name_faults(paths: CompetitionPaths, wanted: Mapping[str, str], *, replacing
             check_name("import", name)
         except UserError as error:
             faults += [f"{fault}; give one with --name" for fault in error.faults]
-        if RESERVED.fullmatch(name):
+        if RESERVED_NAME.fullmatch(name):
             faults.append(f"import names must not look like an id, or like the names of two that had one name, got {name!r}")
         taken = [one for one in known if name in (one.name, one.source.name) and one.id != wanted_id]
         kept = any(one.id == wanted_id for one in known)
