@@ -124,9 +124,16 @@ class TrialFolder:
             replace_sealed(self.path / "config.json", config)
 
     def config(self) -> dict[str, Any]:
-        """The resolved settings of the trial."""
+        """The resolved settings of the trial.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: It is damaged; the message names it.
+        """
         value = read_json(self.path / "config.json")
-        return dict(value)
+        if not isinstance(value, dict):
+            raise ValueError("config.json is damaged (it is no object)")
+        return value
 
     def write_record(self, record: Record) -> None:
         replace_sealed(self.path / "record.json", asdict(record))
@@ -179,11 +186,19 @@ class TrialFolder:
             replace_sealed(self.path / "provenance.json", {"sessions": [*sessions, dict(session)]}, durable=False)
 
     def provenance(self) -> list[dict[str, Any]]:
-        """What each session of training was made of, oldest first."""
+        """What each session of training was made of, oldest first; none where there is no such file.
+
+        Raises:
+            ValueError: The file is damaged; the message names it.
+        """
         try:
-            return list(read_json(self.path / "provenance.json")["sessions"])
+            value = read_json(self.path / "provenance.json")
         except FileNotFoundError:
             return []
+        sessions = value.get("sessions") if isinstance(value, dict) else None
+        if not isinstance(sessions, list) or not all(isinstance(session, dict) for session in sessions):
+            raise ValueError("provenance.json is damaged (it has no list of sessions)")
+        return sessions
 
 
 def is_trial(trials: Path, name: str) -> bool:

@@ -26,7 +26,7 @@ from torch import nn
 
 from competitions.metrics import METRICS
 from ledger.predictions import EPOCHS, WEIGHTS_LENGTH, Predictions, predictions_of
-from ledger.reading import mend_trial
+from ledger.repair.trials import repair_trial
 from ledger.trials import ALL_DATA, FROM, Record, TrialFolder
 from system.errors import UserError
 from system.files import file_hash, read_lines
@@ -122,7 +122,7 @@ class TrialRun:
         torch.set_num_threads(config.threads)
         torch.use_deterministic_algorithms(True, warn_only=context.device != "cpu")
         self.config, self.context, self.folder = config, context, context.folder
-        mend_trial(self.folder, name_of, config.json())
+        repair_trial(self.folder, name_of, config.json())
         self._acknowledged = self.folder.record()
         restored = self._read_back()
         seed_everything(config.seed)

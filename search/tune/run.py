@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
-from ledger.repair.studies import mend_study
+from ledger.repair.studies import repair_study
 from ledger.studies import LEASE_PATIENCE_S, RETRYING, StudyFolder
 from ledger.trials import TrialFolder
 from search.disk_budget import Tidy, check_disk_budget
@@ -84,7 +84,7 @@ def _run(plan: Plan, tidy: Callable[[], None]) -> bool:
 
     with ray_session(plan.request.address), _mirror(plan) as push:
         _check_resources(plan.request)
-        mend_study(plan.study, plan.paths.trials, name_of)
+        repair_study(plan.study, plan.paths.trials, name_of)
         key = plan.prepared.save()
         today = plan_json(plan, key)  # before the changes are recorded: it says what they were
         asked = plan.study.suggestions()
