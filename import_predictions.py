@@ -15,8 +15,7 @@ HONESTY = (
 
 
 def call(given: argparse.Namespace) -> dict[str, Any]:
-    from ledger.imports import imports_of
-    from ledger.keeping_imports import drop_import
+    from ledger.imports import drop_import, imports_of
     from system.errors import UserError
     from system.paths import check_name, competition_paths
 

@@ -42,6 +42,9 @@ def show(value: dict[str, Any]) -> None:
     print(f"{value['verdict']}  trial {value['trial_id']} ({value['target']}, {value['epochs']} epochs): {value['reason']}")
     print(f"  score then {then}, now {now}")
     for part in value["ingredients"]:
+        if part["ingredient"] == "provenance":
+            print(f"  provenance: {part['then']}; {part['now']}")
+            continue
         sessions = f" (session {', '.join(map(str, part['sessions']))})" if "sessions" in part else ""
         print(f"  {part['ingredient']}{sessions}: {_short(part['then'])} then, {_short(part['now'])} now")
     if value["restored"]:
@@ -62,7 +65,7 @@ def _short(value: Any) -> str:
 def main() -> int:
     verdicts: list[str] = []
 
-    def told(given: argparse.Namespace) -> dict[str, Any]:
+    def reproduced(given: argparse.Namespace) -> dict[str, Any]:
         value = call(given)
         verdicts.append(value["verdict"])
         if given.restore and not value["restored"]:
@@ -79,7 +82,7 @@ def main() -> int:
         "--threads", type=int, metavar="N", help="other compute threads than the trial's; the tolerance then applies"
     )
     made.add_argument("--restore", action="store_true", help="put weights that --keep dropped back, where they are the same bits")
-    code = verbs.run(made, told, show)
+    code = verbs.run(made, reproduced, show)
     return verbs.FAILED if code == verbs.DONE and "DIFFERS" in verdicts else code
 
 

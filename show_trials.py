@@ -38,9 +38,9 @@ def call(given: argparse.Namespace) -> list[dict[str, Any]]:
         raise UserError(unknown("competition in this storage", name, there) + "; run_search.py starts one")
     if given.against is not None:
         _check_alone(given)
-        from search.effects import against
+        from search.effects import effects_of
 
-        return [change.json() for change in against(paths, given.against)]
+        return [change.json() for change in effects_of(paths, given.against)]
     if given.splits:
         _check_alone(given)
         return scores_by_split(paths)

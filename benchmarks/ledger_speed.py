@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import _walk
-from ledger.index.signatures import YOUNG_NS, sweep_trials
+from ledger.index.signatures import YOUNG_NS, trial_signatures
 from ledger.index.sqlite import index_file
 from ledger.query import best_trials, count_finished, leaderboard, list_trials
 from ledger.studies import StudyFolder, Suggestion
@@ -154,7 +154,7 @@ def measure(paths: CompetitionPaths, n: int, repeats: int) -> list[ReadingCost]:
             ours = timed(index, found.setdefault((name, "index, warm"), []))
             theirs = timed(folders, found.setdefault((name, "folders"), []))
             assert plain(ours) == plain(theirs), f"{name}: the two ways must agree"
-        timed(lambda: sweep_trials(paths.trials), found.setdefault(("the sweep for changes alone", "index, warm"), []))
+        timed(lambda: trial_signatures(paths.trials), found.setdefault(("the sweep for changes alone", "index, warm"), []))
         parse = partial(_parsed, list_trials(paths))
         timed(parse, found.setdefault(("parsing the configurations of all rows", "both"), []))
     top = f"leaderboard, top {TOP}"

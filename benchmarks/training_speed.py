@@ -24,7 +24,7 @@ from trainables import backbones
 from trainables.attach import attach
 from trainables.batches import epoch_order, normalise, to_unit
 from trainables.config import Question, TrialConfig, resolve
-from trainables.optimizers import learning_rate, make_optimizer
+from trainables.optimizers import OPTIMIZERS, learning_rate, make_optimizer
 from trainables.training import TrialContext, TrialRun, seed_everything
 
 BACKBONES = ("test_efficientnet", "test_vit", "resnet10t")
@@ -39,14 +39,14 @@ def bare_epoch(config: TrialConfig, context: TrialContext) -> tuple[float, torch
     rows = context.training.rows
     photos = normalise(to_unit(context.training.images[rows], "cpu"), wanted)
     labels = torch.from_numpy(context.labels["kind"][rows]).long()
-    optimizer = make_optimizer(model, config)
+    optimizer = make_optimizer(model, config.optimizer, **config.settings_of(OPTIMIZERS[config.optimizer]))
     model.train()
     order = [torch.from_numpy(chosen) for chosen in epoch_order(len(rows), config.batch_size, config.seed, 1)]
     seed_everything(config.seed, 1)
     started = time.process_time()
     for step, chosen in enumerate(order):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, step, len(order))
+            group["lr"] = learning_rate(step, len(order), lr=config.lr, epochs=config.epochs, warmup_epochs=config.warmup_epochs)
         optimizer.zero_grad(set_to_none=True)
         loss: Any = torch.nn.functional.cross_entropy(model(photos[chosen]), labels[chosen])
         loss.backward()

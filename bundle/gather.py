@@ -34,9 +34,9 @@ from ensemble.votes import Floats, Ints
 from ledger.query import count_looks
 from ledger.trials import ALL_DATA
 from system.errors import UserError
-from trainables.catalog import check_views
 from trainables.devices import device_faults
 from trainables.prediction import FEATURES
+from trainables.views import check_views
 
 WIDTH, WIDE = 3, 8
 """So many times as many members as are asked for are computed through all views: what could be chosen in a resample; `--thorough`."""

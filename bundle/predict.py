@@ -36,7 +36,7 @@ from system.files import read_json
 from trainables.backbones import Preprocessing
 from trainables.config import TrialConfig
 from trainables.devices import device_faults
-from trainables.prediction import BATCH, Probs, load_network, predict
+from trainables.prediction import BATCH, ViewProbs, load_network, predict
 
 CHUNK = 4 * BATCH
 
@@ -228,7 +228,7 @@ class Bundle:
         exact = [voter.member in self.plan.imports for voter in ensemble.voters]
         return vote, may_turn(ensemble.spec, rows, vote, exact, steepness(ensemble.spec))
 
-    def _run(self, model: Model, images: NDArray[np.uint8]) -> Probs:
+    def _run(self, model: Model, images: NDArray[np.uint8]) -> ViewProbs:
         torch.set_num_threads(model.config.threads)
         return predict(
             model.network,

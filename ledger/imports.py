@@ -1,4 +1,4 @@
-"""Imports: what a notebook or an old submission answers -> a folder from which it votes like a trial.
+"""Imports: what a notebook or an old submission answers -> a folder from which it votes like a trial. Written, read and dropped here.
 
     imports/<id>/source.json                                    who gave it, from which files, and what the columns mean
     imports/<id>/predictions/<head>/<part>.<head>.identity.npy  (N, C) float16, with its photos, as a trial keeps them
@@ -11,9 +11,11 @@ import hashlib
 import json
 import logging
 import re
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +23,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ledger.predictions import PARTS, Photos, Predictions
+from ledger.reading import DAMAGE
 from system.errors import UserError, unknown
-from system.files import read_json
-from system.paths import CompetitionPaths
+from system.files import read_json, replace_sealed, sweep
+from system.paths import CompetitionPaths, check_name
 
 log = logging.getLogger("podium.ledger")
 LABELS, PROBABILITIES = KINDS = ("labels", "probabilities")
 VIEW = "identity"
 SOURCE = "source.json"
 ID_DIGITS = 12
-DAMAGE = (ValueError, TypeError, KeyError, AttributeError)
+RESERVED_NAME = re.compile(r"[0-9a-f]{12}|.+@[^@]*-[0-9a-f]{8}")
+"""What looks like an id, or like the name of one of several imports that were given one name."""
 Rows = tuple[Photos, NDArray[np.floating[Any]]]
 """N pairs of image id and pixel hash, and their probabilities `(N, C)`."""
 
@@ -181,10 +185,10 @@ class Import:
 def content_id(answers: Mapping[str, Answers]) -> str:
     """The id of what is answered: heads with their classes, and per part ids and float16 probabilities, in any order of rows."""
     hashed = hashlib.sha256()
-    for head, told in sorted(answers.items()):
-        for part, rows in sorted(told.parts.items()):
+    for head, answer in sorted(answers.items()):
+        for part, rows in sorted(answer.parts.items()):
             photos, probs = in_order(rows)
-            facts = [head, told.classes, part, [image_id for image_id, _ in photos]]
+            facts = [head, answer.classes, part, [image_id for image_id, _ in photos]]
             hashed.update(json.dumps(facts).encode() + b"\n" + probs.astype("<f2").tobytes())
     return hashed.hexdigest()[:ID_DIGITS]
 
@@ -199,7 +203,7 @@ def imports_of(paths: CompetitionPaths) -> list[Import]:
         except DAMAGE as error:
             log.warning("import %s is left out: %s; import its file again, or merge it", folder.name, error)
     several = {name for name, count in Counter(one.source.name for one in found).items() if count > 1}
-    named = [replace(one, name=_told_apart(one)) if one.source.name in several else one for one in found]
+    named = [replace(one, name=_distinct_name(one)) if one.source.name in several else one for one in found]
     return sorted(named, key=lambda one: (one.name, one.id))
 
 
@@ -232,6 +236,83 @@ def find_import(paths: CompetitionPaths, name: str) -> Import:
     raise UserError(unknown("import", name, [one.name for one in known]))
 
 
+def name_faults(paths: CompetitionPaths, wanted: Mapping[str, str], *, replacing: bool) -> list[str]:
+    """Why imports cannot have their names.
+
+    Args:
+        paths: The competition's folders.
+        wanted: Name -> id of the import that is to have it.
+        replacing: Whether an import that has the name already makes room.
+    """
+    known, faults = imports_of(paths), list[str]()
+    for name, wanted_id in wanted.items():
+        try:
+            check_name("import", name)
+        except UserError as error:
+            faults += [f"{fault}; give one with --name" for fault in error.faults]
+        if RESERVED_NAME.fullmatch(name):
+            faults.append(f"import names must not look like an id, or like the names of two that had one name, got {name!r}")
+        taken = [one for one in known if name in (one.name, one.source.name) and one.id != wanted_id]
+        kept = any(one.id == wanted_id for one in known)
+        if taken and (len(taken) > 1 if replacing else not kept):
+            others = ", ".join(f"{one.id} ({', '.join(file.name for file in one.source.files)})" for one in taken)
+            way = "drop one of them" if len(taken) > 1 else "give another with --name, or --replace it"
+            faults.append(f"import names must be new, {name!r} has other answers already: {others}; {way}")
+    return faults
+
+
+def write_import(
+    paths: CompetitionPaths, answers: Mapping[str, Answers], source: Source, *, replacing: bool = False
+) -> tuple[Import, bool]:
+    """Keep answers; the same ones are kept once, under the name they had first.
+
+    Args:
+        paths: The competition's folders.
+        answers: What is told, by head.
+        source: Where it is from; `imported` is filled in.
+        replacing: Take the name from an import that has it, which is dropped, and tell of `source` where the answers are kept already.
+
+    Returns:
+        The import, and whether its answers are new here.
+
+    Raises:
+        FullDiskError: There is no room; what was there stays.
+        UserError: The name cannot be had.
+    """
+    import_id = content_id(answers)
+    faults = name_faults(paths, {source.name: import_id}, replacing=replacing)
+    if faults:
+        raise UserError(*faults)
+    known = imports_of(paths)
+    same = next((one for one in known if one.id == import_id), None)
+    for (
+        head,
+        answer,
+    ) in answers.items():  # those that are there as well: arrays may be damaged, and photos have other pixels by now
+        for part, rows in answer.parts.items():
+            photos, probs = in_order(rows)
+            predictions_of(paths.imports / import_id, head).write(part, head, VIEW, photos, probs)
+    if same is None or replacing:
+        _write_source(
+            paths.imports / import_id, answers, replace(source, imported=datetime.now(UTC).isoformat(timespec="seconds"))
+        )
+        for old in known:
+            if old.id != import_id and source.name in (old.name, old.source.name):
+                _remove(old.folder)
+    return next(one for one in imports_of(paths) if one.id == import_id), same is None
+
+
+def drop_import(paths: CompetitionPaths, name: str) -> Import:
+    """Remove the import with this name or id; a team-mate's copy comes back with the next merge.
+
+    Raises:
+        UserError: There is none.
+    """
+    dropped = find_import(paths, name)
+    _remove(dropped.folder)
+    return dropped
+
+
 def predictions_of(folder: Path, head: str) -> Predictions:
     """Where an import's folder keeps the arrays of one head: heads may answer different photos."""
     return Predictions(folder / "predictions" / head)
@@ -244,7 +325,25 @@ def in_order(rows: Rows) -> Rows:
     return [photos[row] for row in order], probs[order]
 
 
-def _told_apart(one: Import) -> str:
+def _write_source(folder: Path, answers: Mapping[str, Answers], source: Source) -> None:
+    heads = {
+        head: {
+            "kind": answer.kind,
+            "classes": answer.classes,
+            "photos": {part: len(rows[0]) for part, rows in answer.parts.items()},
+        }
+        for head, answer in answers.items()
+    }
+    sweep(folder)
+    replace_sealed(folder / SOURCE, {"id": folder.name, "heads": heads, **asdict(source)})
+
+
+def _remove(folder: Path) -> None:
+    (folder / SOURCE).unlink(missing_ok=True)
+    shutil.rmtree(folder)
+
+
+def _distinct_name(one: Import) -> str:
     author = re.sub(r"[^A-Za-z0-9_.=]+", "-", one.source.author).strip("-") or "unknown"
     return f"{one.source.name}@{author}-{one.id[:8]}"
 

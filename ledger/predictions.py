@@ -27,6 +27,8 @@ Photos: TypeAlias = Sequence[tuple[str, str]]
 
 PARTS, OUTSIDE = ("validation", "test"), "outside"
 """The parts of every trial, and one of those on a subset: the rest of its fold."""
+EPOCHS = "epochs"
+"""The folder of a trial's validation probabilities after each epoch."""
 WEIGHTS_LENGTH = 16
 PHOTOS_END = ".photos.tsv"
 SEAL_MARK, SEAL_BYTES = b"\x93PODSEAL", 16

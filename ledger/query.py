@@ -159,7 +159,7 @@ def scores_by_split(paths: CompetitionPaths) -> list[dict[str, Any]]:
         config = row.config
         found.setdefault(fingerprint({k: v for k, v in config.items() if k not in OF_A_SPLIT}), []).append((row, config))
     several = [rows for rows in found.values() if len({config["split"] for _, config in rows}) > 1]
-    told = [
+    compared = [
         {
             "target": rows[0][0].target,
             "splits": {name: _mean_of(rows, name) for name in sorted({config["split"] for _, config in rows})},
@@ -168,7 +168,9 @@ def scores_by_split(paths: CompetitionPaths) -> list[dict[str, Any]]:
         }
         for rows in several
     ]
-    return sorted(told, key=lambda one: (one["target"], -max(split["score"] for split in one["splits"].values()), one["trials"]))
+    return sorted(
+        compared, key=lambda one: (one["target"], -max(split["score"] for split in one["splits"].values()), one["trials"])
+    )
 
 
 def _under_several_splits(database: sqlite3.Connection) -> list[Row]:

@@ -1,4 +1,4 @@
-"""The quota on weights (`--keep`): of a competition's trials those that a good ensemble may use keep their weights, others lose them.
+"""Retention of weights (`--keep`): of a competition's trials those that a good ensemble may use keep their weights, others lose them.
 
 Weights are `best.safetensors` and the checkpoints `last` and `previous`; everything else of a trial stays. They go only from trials
 that ended, or that a study pruned and no other wants, and never from: one that somebody holds a claim on, a member of an exported ensemble,
@@ -65,7 +65,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Dropped:
-    """What a look at the quota came to.
+    """What a look at the weights came to.
 
     Attributes:
         trials: The ids of the trials whose weights went, by id.
@@ -104,11 +104,11 @@ def parse_keep(text: str) -> Keep:
 
 
 def enforce(paths: CompetitionPaths, keep: Keep, *, patient: bool = False) -> Dropped:
-    """Drop the weights that the quota does not keep.
+    """Drop the weights that are not to be kept.
 
     Args:
         paths: The competition's folders.
-        keep: The quota.
+        keep: What `--keep` says.
         patient: Wait up to five seconds to see whether claims from other machines are alive; else they count as alive.
     """
     if keep.everything:
@@ -167,7 +167,7 @@ def trials_with_weights(paths: CompetitionPaths, *, patient: bool = False) -> li
         record, config = _readable(folder)
         state = _ended(record)
         if state is None and record is not None and folder.claim not in taken:
-            pruned = _let_go(paths) if pruned is None else pruned  # reads every study, so only when it matters
+            pruned = _pruned_by_all(paths) if pruned is None else pruned  # reads every study, so only when it matters
             state = "pruned" if folder.id in pruned else None
         protected = folder.claim in taken or folder.id in members or config.get("fold") == ALL_DATA
         group = (str(config.get("target")), str(config.get("data")), int(config.get("fold", 0)), str(config.get("metric")))
@@ -227,13 +227,13 @@ def _ended(record: Record | None) -> State | None:
     return "diverged" if record.diverged else "finished"
 
 
-def _let_go(paths: CompetitionPaths) -> set[str]:
+def _pruned_by_all(paths: CompetitionPaths) -> set[str]:
     """The unfinished trials that a study pruned and none wants."""
-    told = defaultdict(set)
+    decided = defaultdict(set)
     for study in study_folders(paths.studies):
         for trial, status in study.statuses().items():
-            told[trial].add(status)
-    return {trial for trial, statuses in told.items() if statuses == {"pruned"}}
+            decided[trial].add(status)
+    return {trial for trial, statuses in decided.items() if statuses == {"pruned"}}
 
 
 def _ranked(held: Iterable[Held], state: str) -> dict[Group, list[Held]]:

@@ -16,6 +16,8 @@ ID_LENGTH = 12
 OUTSIDE_MEMBER = ("fold", "seed")
 ALL_DATA = -1
 """The fold of a trial that learns from all labelled photos: nobody judges it, so it has no score of its own."""
+FROM = "from"
+"""The key of a session that says how much of the trial was there when it began: `epochs` and `seconds`."""
 
 
 def trial_id(config: Mapping[str, Any], before: Mapping[str, Any]) -> str:
@@ -122,9 +124,16 @@ class TrialFolder:
             replace_sealed(self.path / "config.json", config)
 
     def config(self) -> dict[str, Any]:
-        """The resolved settings of the trial."""
+        """The resolved settings of the trial.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: It is damaged; the message names it.
+        """
         value = read_json(self.path / "config.json")
-        return dict(value)
+        if not isinstance(value, dict):
+            raise ValueError("config.json is damaged (it is no object)")
+        return value
 
     def write_record(self, record: Record) -> None:
         replace_sealed(self.path / "record.json", asdict(record))
@@ -168,17 +177,28 @@ class TrialFolder:
                 beside.unlink(missing_ok=True)
 
     def add_provenance(self, session: Mapping[str, Any]) -> None:
-        """Add what this session of training was made of; a trial that goes on elsewhere keeps what came before."""
+        """Add what this session of training was made of; a trial that goes on elsewhere keeps what came before.
+
+        A session like the one before, wherever it began (`FROM`), is the same session.
+        """
         sessions = self.provenance()
-        if not sessions or sessions[-1] != session:
+        if not sessions or {**sessions[-1], FROM: None} != {**session, FROM: None}:
             replace_sealed(self.path / "provenance.json", {"sessions": [*sessions, dict(session)]}, durable=False)
 
     def provenance(self) -> list[dict[str, Any]]:
-        """What each session of training was made of, oldest first."""
+        """What each session of training was made of, oldest first; none where there is no such file.
+
+        Raises:
+            ValueError: The file is damaged; the message names it.
+        """
         try:
-            return list(read_json(self.path / "provenance.json")["sessions"])
+            value = read_json(self.path / "provenance.json")
         except FileNotFoundError:
             return []
+        sessions = value.get("sessions") if isinstance(value, dict) else None
+        if not isinstance(sessions, list) or not all(isinstance(session, dict) for session in sessions):
+            raise ValueError("provenance.json is damaged (it has no list of sessions)")
+        return sessions
 
 
 def is_trial(trials: Path, name: str) -> bool:

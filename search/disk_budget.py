@@ -12,7 +12,7 @@ from system.paths import CompetitionPaths
 log = logging.getLogger("podium.search")
 TIGHT = 0.8
 """Weights that may take more than this share of what is free are worth a line."""
-DRAWS = 60
+BUDGET_DRAWS = 60
 
 
 class Tidy:
@@ -54,7 +54,7 @@ class Tidy:
             log.warning("%s", text)
 
 
-def check_room(plan: Plan) -> None:
+def check_disk_budget(plan: Plan) -> None:
     """Say what the weights of a study's trials may take where that becomes tight, and what a small quota means.
 
     Raises:
@@ -121,7 +121,7 @@ def _sizes(plan: Plan, target: str) -> list[int]:
     known = [TrialConfig.from_json(s.settings) for s in _unfinished(plan, target)] or plan.members.get(target, [])
     if known:
         return [sum(weights_bytes(config)) for config in known]
-    drawn = [parameters for _, parameters in draws_of(plan.space.suggest, plan.space.first, DRAWS)]
+    drawn = [parameters for _, parameters in draws_of(plan.space.suggest, plan.space.first, BUDGET_DRAWS)]
     found = [sum(weights_bytes(resolve(parameters, plan.questions[target]))) for parameters in drawn]
     return found if plan.space.first else sorted(found)  # which one comes first is for the sampler to say: the smallest may
 

@@ -72,7 +72,7 @@ class _Trial:
         return self.config.fold, self.config.seed
 
 
-def against(paths: CompetitionPaths, trial_id: str) -> list[Change]:
+def effects_of(paths: CompetitionPaths, trial_id: str) -> list[Change]:
     """The changes that the ledger can answer for, best first.
 
     Args:
@@ -172,8 +172,8 @@ def _change(
     trials: tuple[str, ...], setting: str, differing: Mapping[str, tuple[Any, Any]], pairs: list[Pair], metric: str, spread: Any
 ) -> Change:
     before, after = differing[setting]
-    with_it = [f"{name} {_told(now)}" for name, (_, now) in differing.items() if name != setting and now is not None]
-    words = f"{setting}: {_told(before)} -> {_told(after)}" + (f" ({', '.join(with_it)})" if with_it else "")
+    with_it = [f"{name} {_written(now)}" for name, (_, now) in differing.items() if name != setting and now is not None]
+    words = f"{setting}: {_written(before)} -> {_written(after)}" + (f" ({', '.join(with_it)})" if with_it else "")
     if len({group for pair in pairs for group in pair.groups}) < 2:
         mean = float(np.mean([difference(pair, metric) for pair in pairs]))
         return Change(words, setting, before, after, len(pairs), mean, None, None, UNDECIDED, trials)
@@ -181,7 +181,7 @@ def _change(
     return Change(words, setting, before, after, len(pairs), told.mean, told.low, told.high, told.verdict, trials)
 
 
-def _told(value: Any) -> str:
+def _written(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     return str(value)[:24] if value != "" else "none"

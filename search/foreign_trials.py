@@ -4,12 +4,11 @@ A study takes other suggestions meanwhile. Nothing here waits: a holder of anoth
 `PATIENCE_S` between two looks.
 """
 
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ledger.reading import readable_record
 from ledger.studies import Suggestion
@@ -38,7 +37,7 @@ class Watched:
     since: float
 
 
-class Elsewhere:
+class ForeignTrials:
     """All of them, oldest first."""
 
     def __init__(self, trials: Path, clock: Clock = time.monotonic) -> None:
@@ -79,16 +78,3 @@ class Elsewhere:
         if seen != watched.seen:
             watched.seen, watched.since = seen, now
         return "free" if now - watched.since > max(PATIENCE_S, 3 * seen.beat) else None
-
-
-class Over:
-    """Whether the time is over or Ctrl-C was pressed: Tune's own handler is in force until it hears one (2.60)."""
-
-    def __init__(self, hours: float | None) -> None:
-        self._end = None if hours is None else time.monotonic() + hours * 3600
-        self._tunes: Any = None
-
-    def __call__(self) -> bool:
-        now = signal.getsignal(signal.SIGINT)
-        self._tunes = self._tunes or now
-        return now is not self._tunes or (self._end is not None and time.monotonic() >= self._end)

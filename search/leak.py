@@ -21,10 +21,10 @@ from trainables.attach import attach
 from trainables.config import TrialConfig, resolve
 from trainables.training import run_trial
 
-SETTINGS = {"backbone": "test_resnet", "lr": 3e-3, "class_weights": "sqrt", "augmentation": "light"}
+SMALL_NETWORK = {"backbone": "test_resnet", "lr": 3e-3, "class_weights": "sqrt", "augmentation": "light"}
 MOST_SIDE = 64
 PHOTOS = 10_000  # photos x epochs of one training: a minute or two on a core
-EPOCHS = (2, 40)  # at least, so that a large set is learned at all; at most
+EPOCH_RANGE = (2, 40)  # at least, so that a large set is learned at all; at most
 
 Progress = Callable[[int, int], object]
 
@@ -95,8 +95,8 @@ def leak_config(prepared: Prepared, target: Target, seed: int = 0) -> TrialConfi
     competition = prepared.competition
     question = questions_of(Request(competition.name, targets=(target.name,), seed=seed), prepared, competition)[target.name]
     n_photos = sum(map(len, prepared.rows(target, 0)))
-    epochs = min(max(EPOCHS[0], round(PHOTOS / n_photos)), EPOCHS[1])
-    return resolve({**SETTINGS, "epochs": epochs, "image_size": min(competition.image_size, MOST_SIDE)}, question)
+    epochs = min(max(EPOCH_RANGE[0], round(PHOTOS / n_photos)), EPOCH_RANGE[1])
+    return resolve({**SMALL_NETWORK, "epochs": epochs, "image_size": min(competition.image_size, MOST_SIDE)}, question)
 
 
 def single_tasks(competition: Competition) -> list[Target]:

@@ -16,20 +16,15 @@ from competitions.targets import Target, choose_targets, targets
 from ledger.reading import readable_record
 from ledger.studies import StudyFolder, Suggestion, study_folder
 from ledger.trials import ALL_DATA, TrialFolder
-from search.code import code
-from search.request import EVERY_FOLD, Request, check_request
-from search.resume_check import before, changes_since, refit, settle
+from search.request import EVERY_FOLD, FLAGS, Request
+from search.request_check import check_request
+from search.resume_check import before, changes_since, code, refit, settle
 from search_spaces import Space
 from system.errors import UserError
 from system.paths import CompetitionPaths, check_name, check_writable, competition_paths
 from system.progress import Counting
-from trainables.catalog import check_views
 
 log = logging.getLogger("podium.search")
-NOT_RECORDED = ("resume", "address", "retry_failed", "accept_change")
-"""What is asked of one run of a study, not of the study."""
-ANEW = ("address", "hours", "loader_workers", "tracker", "retry_failed", "accept_change")
-"""What may be asked anew of a study that goes on."""
 MADE_OF = ("commit", "packages", "python", "author", "host")
 
 
@@ -60,7 +55,7 @@ class Plan:
 
     def compares(self, suggestion: Suggestion) -> bool:
         """Whether a suggestion of this study answers one of today's questions."""
-        from search.fitting import answers
+        from search.optuna_trials import answers
 
         question = self.questions.get(suggestion.target)
         return question is not None and answers(suggestion.settings, question)
@@ -77,6 +72,8 @@ def make_plan(request: Request, storage: str | Path | None) -> Plan:
     Raises:
         UserError: With every fault that can be known before the first trial.
     """
+    from trainables.views import check_views
+
     competition = load_competition(request.competition)
     paths = competition_paths(competition.name, storage)
     if request.resume:
@@ -90,7 +87,7 @@ def make_plan(request: Request, storage: str | Path | None) -> Plan:
     _tell(prepared)
     questions = questions_of(request, prepared, competition)
     members: dict[str, list[Any]] = {}
-    if request.siblings:
+    if request.is_refit:
         from search.refit import members_of
 
         members = members_of(request, prepared, questions)
@@ -101,15 +98,15 @@ def make_plan(request: Request, storage: str | Path | None) -> Plan:
     former = study_folder(paths.studies, request.study or "").plan() if request.resume else {}
     changes = changes_since(former, space, prepared, questions) if former else []
     others = any(one["data"] != questions[name].data for name, one in former.get("questions", {}).items())
-    settle(request.study or "", changes, accept=request.accept_change, acceptable=not (request.siblings and others))
-    if base is not None and not request.siblings:
+    settle(request.study or "", changes, accept=request.accept_change, acceptable=not (request.is_refit and others))
+    if base is not None and not request.is_refit:
         space, request = _around(space, base, request, prepared, questions)
     told: dict[str, list[Any]] = {}
     if request.warm_start:
         from search.warm_start import taken_over
 
         told = taken_over(former, changes, space, paths, questions)
-    if not request.siblings:
+    if not request.is_refit:
         from search.space_check import StartWeights, check_space
 
         check_space(space, questions, StartWeights(prepared))
@@ -150,7 +147,7 @@ def dry_run(plan: Plan) -> dict[str, Any]:
         drawn[name] = {"trial_id": config.trial_id, "config": config.json()}
     return {
         "study": plan.study.name,
-        "request": json.loads(json.dumps(asdict(plan.request))),
+        "request": {name: value for name, value in json.loads(json.dumps(asdict(plan.request))).items() if name != "dry_run"},
         "for_example": drawn,
         "changes": [asdict(change) for change in plan.changes],
         "members": {
@@ -208,7 +205,7 @@ def _start(request: Request, target: Target, prepared: Prepared) -> dict[str, st
         recorded = study_folder(prepared.paths.studies, request.study or "").plan()["questions"].get(target.name, {})
         return {name: recorded[name] for name in ("start_backbone", "start_weights") if name in recorded}
     source = None if request.base else request.init_from or target.init_from  # a base brings its own start
-    if source is None or request.siblings:
+    if source is None or request.is_refit:
         return {}
     check_name("trial", source)
     folder = TrialFolder(prepared.paths.trials / source)
@@ -237,7 +234,8 @@ def _check_start(source: Any, fold: int, prepared: Prepared) -> None:
 def plan_json(plan: Plan, key: str) -> dict[str, Any]:
     from trainables.provenance import provenance
 
-    asked = {name: value for name, value in asdict(plan.request).items() if name not in NOT_RECORDED}
+    unrecorded = {flag.name for flag in FLAGS if not flag.recorded}
+    asked = {name: value for name, value in asdict(plan.request).items() if name not in unrecorded}
     competition = plan.prepared.competition
     asked |= {"competition": competition.name, "split": competition.split.name}  # not the path of its file
     asked |= {"trials": plan.request.n_trials}
@@ -246,7 +244,7 @@ def plan_json(plan: Plan, key: str) -> dict[str, Any]:
         "request": asked,
         "space": plan.space.fingerprint,
         "space_files": dict(plan.space.files),
-        "code": code(),
+        "code": sorted(code()),
         "prepared": key,
         "members": {target: [config.json() for config in configs] for target, configs in plan.members.items()},
         "questions": _asked(plan.questions),
@@ -325,7 +323,6 @@ def _recorded(request: Request, study: StudyFolder) -> Request:
         raise UserError(
             f"study {study.name!r} learns on the CPU, and a GPU comes to other bits; leave --gpus-per-trial out, or start a new study"
         )
-    anew = {name: getattr(request, name) for name in ANEW}
-    anew |= {"gpus_per_trial": request.gpus_per_trial} if request.gpus_per_trial else {}
-    anew |= {name: getattr(request, name) for name in ("trials", "keep") if getattr(request, name) is not None}
-    return Request(**{**asked, **anew, "study": study.name, "resume": True})
+    anew = {flag.name: getattr(request, flag.name) for flag in FLAGS if flag.when in ("run", "call")}
+    told = {flag.name: value for flag in FLAGS if flag.when == "anew" and (value := getattr(request, flag.name)) != flag.default}
+    return Request(**{**asked, **anew, **told, "study": study.name})

@@ -72,10 +72,10 @@ def by_fold(prepared: Prepared, members: Members, statuses: Mapping[str, str]) -
         order, and the mean `score` of those that have one; `None` where none has.
     """
     each = {target: {(one.config_id, one.seed): one for one in own} for target, own in members.items()}
-    return {target: [_told(prepared, one, statuses) for one in own.values()] for target, own in each.items()}
+    return {target: [_member_json(prepared, one, statuses) for one in own.values()] for target, own in each.items()}
 
 
-def _told(prepared: Prepared, member: TrialConfig, statuses: Mapping[str, str]) -> dict[str, Any]:
+def _member_json(prepared: Prepared, member: TrialConfig, statuses: Mapping[str, str]) -> dict[str, Any]:
     trials = {fold: replace(member, fold=fold).trial_id for fold in range(prepared.competition.split.n_folds)}
     scores = {fold: score for fold, trial in trials.items() if (score := _score(prepared, trial)) is not None}
     folds = [

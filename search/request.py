@@ -1,22 +1,77 @@
-"""What a user asks of a search, checked as a whole before anything heavy is imported."""
+"""What a user asks of a search. Every field of `Request` is a flag of run_search.py, and its one line says all that is known of it.
 
-from dataclasses import dataclass
+The verb's parser, what a plan remembers, what may be said with `--resume` and the command that goes on are read from these lines.
+Nothing heavy is imported, so that `--help` answers at once.
+"""
 
-from competitions.competition import Competition
-from competitions.targets import choose_targets
-from ledger.retention import EVERYTHING, parse_keep
-from search_spaces import Space, load_space
-from system.errors import UserError, unknown
-from system.paths import check_name
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
-SEARCHER_NAMES = ("tpe", "random")
-SCHEDULER_NAMES = ("asha", "fifo")
-TRACKER_NAMES = ("none", "wandb")
+from search.searchers import SEARCHERS
+from search.trackers import TRACKERS
+from search.tune.stopping import SCHEDULERS
+from system.errors import UserError
+
 TRIALS = 8
 BEST_ONCE_MORE = 1
 """So many trials of each target are trained on all data, or all folds."""
 EVERY_FOLD = -2
 """The fold of a question that trials of any fold answer."""
+NO_TRACKER = "none"
+When = Literal["start", "anew", "run", "call"]
+"""When a flag may be said: of a new study only; anew of one that goes on, which then remembers it; of this run, which a study does not
+remember; of this call, of which no study knows."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One flag of run_search.py.
+
+    Attributes:
+        name: The field of `Request`.
+        option: As it is typed.
+        kind: Of the value: `int`, `float`, `str`, `tuple` for names with commas between them; `bool` for a switch.
+        fixed: Whether trials of `--all-data` and `--all-folds` have it from the trial that they repeat, so that it may not be said.
+        recorded: Whether a plan says how it was.
+    """
+
+    name: str
+    option: str
+    kind: type
+    default: Any
+    text: str
+    metavar: str | None
+    when: When
+    fixed: bool
+    recorded: bool
+
+    def parser_arguments(self) -> dict[str, Any]:
+        """For `add_argument`; what is not said is `None`."""
+        shared = {"dest": self.name, "default": None, "help": self.text}
+        if self.kind is bool:
+            return {**shared, "action": "store_true"}
+        return {**shared, "type": _names if self.kind is tuple else self.kind, "metavar": self.metavar}
+
+    def words(self, value: Any) -> list[str]:
+        """As it is typed with this value."""
+        return [self.option] if self.kind is bool else [self.option, str(value)]
+
+
+def flag(
+    default: Any,
+    text: str,
+    *,
+    when: When = "start",
+    metavar: str | None = None,
+    fixed: bool = False,
+    recorded: bool = True,
+    option: str | None = None,
+) -> Any:
+    """A field of `Request`: its default, its help, and else what `Flag` says."""
+    facts = {"text": text, "when": when, "metavar": metavar, "fixed": fixed, "recorded": recorded and when != "call"}
+    return field(default=default, metadata={**facts, "option": option})
 
 
 @dataclass(frozen=True)
@@ -26,60 +81,69 @@ class Request:
     Attributes:
         trials: Distinct new trials per target; an id that is already in the ledger does not count. `None`: as the study was
             started with, else `TRIALS`.
-        targets: Names, or `None` for all.
+        targets: Names, or `None` for one per task.
         seed: Seeds the suggestions and, unless the space says otherwise, the trials.
-        fold: The validation fold.
-        split: The name of one of the competition's splits; its default for `None`.
-        hours: Stop after this time; `None` for no limit.
         gpus_per_trial: A share, or several; of a study that goes on 0 stands for as it was started.
         address: A running Ray, or `None` to start one here.
         study: The study's name; made from space and time where it is `None`.
         resume: Go on with the study of this name.
         init_from: A trial whose weights every trial of the search starts from, whatever the competition's file says.
-        base: A finished trial to search around, or to train on all data or all folds; `None` for a search of the whole space.
-        vary: The settings in which trials differ from the base, one at a time.
-        all_data: Train `base`, or the `trials` best of each target, on all labelled photos.
-        all_folds: Train `base`, or the `trials` best of each target on `fold`, on every other fold of the split.
         keep: Whose weights are kept, as `ledger.retention.parse_keep` reads it; `None`: as the study was started with, else all.
-        warm_start: A new study whose sampler knows every trial of the ledger that answers its question.
-        retry_failed: Of a study that goes on run only the trials that failed for good.
-        accept_change: Go on with a study whose code, space, data or split are not as it began.
+        base: A finished trial to search around, or to train on all data or all folds; `None` for a search of the whole space.
     """
 
     competition: str
-    space: str = "quick"
-    trials: int | None = None
-    targets: tuple[str, ...] | None = None
-    seed: int = 0
-    fold: int = 0
-    split: str | None = None
-    hours: float | None = None
-    gpus_per_trial: float = 0.0
-    cpus_per_trial: int = 1
-    address: str | None = None
-    study: str | None = None
-    resume: bool = False
-    searcher: str = "tpe"
-    scheduler: str = "asha"
-    tracker: str = "none"
-    loader_workers: int = 0
-    init_from: str | None = None
-    base: str | None = None
-    vary: tuple[str, ...] = ()
-    all_data: bool = False
-    all_folds: bool = False
-    keep: str | None = None
-    warm_start: bool = False
-    retry_failed: bool = False
-    accept_change: bool = False
+    space: str = flag("quick", "name of a file in search_spaces/, without .py (default: quick)", fixed=True)
+    trials: int | None = flag(
+        None, f"distinct new trials per target (default: {TRIALS}, or as the study was started)", when="anew", metavar="N"
+    )
+    targets: tuple[str, ...] | None = flag(None, "these targets; all: every one (default: one per task)", metavar="A,B")
+    seed: int = flag(0, "seeds suggestions and trials (default: 0)", metavar="K", fixed=True)
+    fold: int = flag(0, "the validation fold (default: 0)")
+    split: str | None = flag(None, "one of the competition's splits (default: its `split`)", metavar="NAME")
+    hours: float | None = flag(None, "stop after this time", when="run", metavar="H")
+    gpus_per_trial: float = flag(0.0, "0.5: two trials share a GPU (default: 0)", when="anew", metavar="G")
+    cpus_per_trial: int = flag(1, "compute threads of a trial (default: 1)", metavar="C", fixed=True)
+    loader_workers: int = flag(0, "threads that prepare batches (default: 0)", when="run", metavar="W")
+    address: str | None = flag(
+        None, "a running Ray, e.g. auto or HOST:6379 (default: start one here)", when="run", metavar="A", recorded=False
+    )
+    searcher: str = flag("tpe", f"{' or '.join(SEARCHERS)} (default: tpe)", fixed=True)
+    scheduler: str = flag("asha", f"{' or '.join(SCHEDULERS)} (default: asha)", fixed=True)
+    tracker: str = flag(
+        NO_TRACKER,
+        f"mirror ended trials: {' or '.join([NO_TRACKER, *TRACKERS])} (default: {NO_TRACKER})",
+        when="run",
+        metavar="T",
+        option="--track",
+    )
+    study: str | None = flag(None, "name of the new study (default: space and time)", metavar="NAME")
+    resume: bool = flag(False, "go on with this study", when="call", metavar="STUDY")
+    retry_failed: bool = flag(False, "with --resume: only the trials that failed for good", when="run", recorded=False)
+    accept_change: bool = flag(False, "with --resume: go on with changed code, space, data or split", when="anew", recorded=False)
+    warm_start: bool = flag(False, "the sampler knows every earlier trial that answers the question")
+    init_from: str | None = flag(
+        None, "every trial starts from this trial's weights and backbone", metavar="TRIAL_ID", fixed=True
+    )
+    keep: str | None = flag(
+        None,
+        "weights to keep: of the N best trials per target, or 20GB of the best (default: all)",
+        when="anew",
+        metavar="N|SIZE",
+    )
+    dry_run: bool = flag(False, "check everything, train nothing", when="call")
+    base: str | None = flag(None, "search around this finished trial, with --vary", metavar="TRIAL_ID")
+    vary: tuple[str, ...] = flag((), "settings to change one at a time, as the space draws them", metavar="A,B")
+    all_data: bool = flag(False, "train --base, or the best --trials N (1), on all photos: no score")
+    all_folds: bool = flag(False, "train --base, or the best --trials N (1), on every other fold")
 
     @property
     def n_trials(self) -> int:
-        default = BEST_ONCE_MORE if self.siblings else TRIALS
+        default = BEST_ONCE_MORE if self.is_refit else TRIALS
         return default if self.trials is None else self.trials
 
     @property
-    def siblings(self) -> bool:
+    def is_refit(self) -> bool:
         """Whether finished trials are trained once more with their own settings: nothing is drawn, and nothing stopped early."""
         return self.all_data or self.all_folds
 
@@ -89,112 +153,64 @@ class Request:
         return 0 if self.base else self.seed
 
 
-def check_request(request: Request, competition: Competition) -> Space:
-    """The loaded space, when all of the request makes sense.
+def _flags() -> tuple[Flag, ...]:
+    found = []
+    for one in fields(Request)[1:]:
+        facts, kind = dict(one.metadata), _kind(one.type)
+        option = facts.pop("option") or "--" + one.name.replace("_", "-")
+        kind = str if kind is bool and facts["metavar"] else kind  # --resume STUDY
+        found.append(Flag(name=one.name, option=option, kind=kind, default=one.default, **facts))
+    return tuple(found)
+
+
+def _kind(declared: Any) -> type:
+    """The type of a field that may be `None` as well; `tuple` for any tuple."""
+    kind = next((part for part in get_args(declared) if part is not NoneType and part is not ...), declared)
+    kind = declared if get_origin(declared) is tuple else kind
+    return tuple if get_origin(kind) is tuple else kind
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
+FLAGS = _flags()
+"""In the order in which `--help` lists them."""
+
+
+def check_flags(said: Mapping[str, Any]) -> None:
+    """A study goes on as it was started, and a refit has its trial's settings: flags that say otherwise are refused.
+
+    Args:
+        said: Field of `Request` -> its value, for each flag that was typed; `resume` is the name of the study.
 
     Raises:
         UserError: With every fault.
     """
-    faults: list[str] = []
-    space = None
-    try:
-        space = _undrawn(request) if request.siblings else load_space(request.space)
-    except UserError as error:
-        faults += error.faults
-    try:
-        choose_targets(competition, request.targets)
-    except UserError as error:
-        faults += error.faults
-    if request.study is not None:
-        try:
-            check_name("study", request.study)
-        except UserError as error:
-            faults += error.faults
-    try:
-        parse_keep(EVERYTHING if request.keep is None else request.keep)
-    except UserError as error:
-        faults += error.faults
-    faults += _number_faults(request, competition) + _name_faults(request) + _base_faults(request)
-    faults += _sibling_faults(request, competition)
-    if faults or space is None:
+    start = [one for one in FLAGS if one.when == "start" and one.name in said]
+    stays = [one for one in FLAGS if one in start or (one.name == "gpus_per_trial" and not said.get(one.name, 1) > 0)]
+    refit = next((one.option for one in FLAGS if one.name in ("all_data", "all_folds") and one.name in said), None)
+    fixed = [one for one in start if one.fixed or (one.name == "fold" and "base" in said)]
+    faults = []
+    if "resume" in said and stays:  # more or fewer GPUs may be said anew, not none
+        faults.append(
+            f"{_options(stays)} cannot be changed with --resume: the study goes on as it was started; leave it out, or start a new study"
+        )
+    if "retry_failed" in said and ("resume" not in said or "trials" in said):
+        faults.append(
+            "--retry-failed runs the failed trials of a study and nothing new; give it with --resume STUDY and without --trials"
+        )
+    if "accept_change" in said and "resume" not in said:
+        faults.append("--accept-change goes on with a study that stopped at a change; give it with --resume STUDY")
+    if refit and fixed:
+        faults.append(
+            f"{_options(fixed)} would have no effect with {refit}: what is trained has its trial's own settings; leave it out"
+        )
+    if "base" in said and "init_from" in said and not refit:
+        faults.append("--init-from would have no effect with --base: variations start as the base did; leave it out")
+    if faults:
         raise UserError(*faults)
-    return space
 
 
-def _undrawn(request: Request) -> Space:
-    """Stands for the space where nothing is drawn: siblings are suggested as they were."""
-    name = "all-data" if request.all_data else "all-folds"
-    return Space(name, lambda trial: {}, max_epochs=1, grace_epochs=1, reduction=2, fingerprint="")
-
-
-def _number_faults(request: Request, competition: Competition) -> list[str]:
-    folds, split = competition.split.n_folds, competition.split.name
-    rules = [
-        (request.n_trials >= 1, f"trials must be 1 or more, got {request.trials}; give --trials N"),
-        (0 <= request.seed < 2**32, f"seed must be 0..{2**32 - 1}, got {request.seed}; give --seed K"),
-        (
-            0 <= request.fold < folds,
-            f"fold must be 0..{folds - 1}, got {request.fold}; split {split!r} has {folds} fold{'' if folds == 1 else 's'}",
-        ),
-        (
-            request.hours is None or request.hours > 0,
-            f"hours must be above 0, got {request.hours}; leave --hours out for no limit",
-        ),
-        (
-            request.gpus_per_trial >= 0,
-            f"gpus-per-trial must be 0 or more, got {request.gpus_per_trial}; 0.5 lets two trials share one",
-        ),
-        (request.cpus_per_trial >= 1, f"cpus-per-trial must be 1 or more, got {request.cpus_per_trial}"),
-        (request.loader_workers >= 0, f"loader-workers must be 0 or more, got {request.loader_workers}"),
-    ]
-    return [sentence for holds, sentence in rules if not holds]
-
-
-def _base_faults(request: Request) -> list[str]:
-    rules = [
-        (
-            request.siblings or not request.base or request.vary,
-            f"--base {request.base} needs --vary SETTING,SETTING (what to try around it), --all-data (train it on all photos) or "
-            "--all-folds (train it on the other folds)",
-        ),
-        (not request.vary or request.base, "--vary needs --base TRIAL_ID, the trial whose settings are varied"),
-        (
-            not (request.warm_start and (request.base or request.siblings)),
-            "--warm-start begins a search of a whole space; leave it out with --base, --all-data and --all-folds",
-        ),
-        (
-            not (request.warm_start and request.searcher == "random" and request.scheduler == "fifo"),
-            "--warm-start would have no effect with --searcher random and --scheduler fifo, which learn from no trial; leave one out",
-        ),
-    ]
-    return [sentence for holds, sentence in rules if not holds]
-
-
-def _sibling_faults(request: Request, competition: Competition) -> list[str]:
-    flag, several = (
-        "--all-data" if request.all_data else "--all-folds",
-        [n for n, s in competition.all_splits.items() if s.n_folds > 1],
-    )
-    rules = [
-        (not (request.all_data and request.all_folds), "--all-data holds no fold out and --all-folds each; give one of the two"),
-        (not (request.siblings and request.vary), f"--vary changes settings and {flag} keeps them; give one of the two"),
-        (
-            not (request.siblings and request.base and request.trials is not None and not request.resume),
-            f"{flag} trains either the trial of --base or the best --trials N of each target; leave one out",
-        ),
-        (
-            not request.all_folds or competition.split.n_folds > 1,
-            f"--all-folds needs a split of several folds, {competition.split.name!r} has 1, a holdout; "
-            + (f"give --split {' or '.join(several)}" if several else "add one to `splits` in the YAML"),
-        ),
-    ]
-    return [sentence for holds, sentence in rules if not holds]
-
-
-def _name_faults(request: Request) -> list[str]:
-    named = [
-        ("searcher", request.searcher, SEARCHER_NAMES),
-        ("scheduler", request.scheduler, SCHEDULER_NAMES),
-        ("tracker", request.tracker, TRACKER_NAMES),
-    ]
-    return [unknown(kind, name, names) for kind, name, names in named if name not in names]
+def _options(given: list[Flag]) -> str:
+    return ", ".join(one.option for one in given)

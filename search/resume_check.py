@@ -2,22 +2,46 @@
 
 Code, space, data, split and the competition's settings decide what trials learn and what is asked next, so they stop a study. Versions
 of packages, views and test photos are told and recorded: a study may go on on another machine (design 6).
+
+Of the code counts what it does, not how it is written or where it stands: a study keeps a hash of each definition, without comments,
+docstrings and the names of our own modules. So a definition, or a file, may move and nobody is stopped.
 """
 
+import ast
 import difflib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from competitions.compare_data import DataDifference, differences
 from competitions.prepare import Prepared, load_prepared
 from ledger.studies import OPEN, StudyFolder
-from search.code import code, meaning
 from search_spaces import Space
 from system.errors import UserError, listed
+from system.files import fingerprint
+from trainables.provenance import REPOSITORY, provenance
 
 log = logging.getLogger("podium.search")
+DECIDING = (
+    "competitions",
+    "search",
+    "trainables",
+    "system/files.py",
+    "ledger/studies.py",
+    "ledger/trials.py",
+    "search_spaces/__init__.py",
+)
+"""Folders and files that decide what a trial learns or what a study asks next. A space is compared as a text."""
+TELLING = (
+    *("competitions/compare_data", "competitions/compare_splits", "competitions/demo", "competitions/images/near_duplicates"),
+    *("competitions/report", "search/disk_budget", "search/effects", "search/leak", "search/outcome", "search/request_check"),
+    *("search/resume_check", "search/trackers", "search/warm_start", "search/tune/callback", "search/tune/disk_stop"),
+    *("search/tune/ray_session", "search/tune/worker_log", "trainables/provenance", "trainables/reproduce"),
+)
+"""Those among them that only tell, compare or connect; all others count, those that are added too."""
 MOST_LINES = 24
 """So many lines of a changed space are shown."""
 EXPLAINED_BY = {
@@ -38,8 +62,6 @@ def changes_since(
         prepared: Today's data.
         questions: What the study would ask today.
     """
-    from trainables.provenance import provenance
-
     return [*_code(plan), *_space(plan, space), *_data(plan, prepared, questions), *_packages(plan, provenance())]
 
 
@@ -108,13 +130,73 @@ def another_space(changes: Sequence[DataDifference]) -> bool:
     return any(change.kind == "space" for change in changes)
 
 
+@lru_cache(1)
+def code(root: Path = REPOSITORY) -> dict[str, str]:
+    """`<name> <hash>` of each definition that decides -> the file below `root` where it stands (one of them, where several have it)."""
+    house = frozenset(path.parent.name for path in root.glob("*/__init__.py"))
+    found: dict[str, str] = {}
+    for path in sorted(file for place in DECIDING for file in [root / place, *(root / place).rglob("*.py")] if file.is_file()):
+        name = path.relative_to(root).as_posix()
+        if not name.startswith(TELLING):
+            found |= dict.fromkeys(_definitions(path.read_text(encoding="utf-8"), house), name)
+    return found
+
+
+def meaning(text: str) -> str:
+    """A hash of a program's syntax tree without docstrings.
+
+    `ast.dump` and `ast.unparse` write one tree differently in different versions of Python, so the tree is written here.
+
+    >>> meaning("x = 1  # one") == meaning("x = (1)"), meaning("x = 1") == meaning("x = 2")
+    (True, False)
+    """
+    return fingerprint(_form(ast.parse(text), frozenset()))
+
+
+def _definitions(text: str, house: frozenset[str]) -> list[str]:
+    """`<name> <hash>` of each statement of a file but imports from the folders `house`."""
+    statements = [node for node in ast.parse(text).body if not _is_silent(node, house)]
+    return [f"{_name(node)} {fingerprint(_form(node, house))}" for node in statements]
+
+
+def _name(node: ast.stmt) -> str:
+    """What a statement defines."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return node.name
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    names = [target.id for target in targets if isinstance(target, ast.Name)]
+    return names[0] if names else type(node).__name__.lower()
+
+
+def _form(node: Any, house: frozenset[str]) -> Any:
+    if isinstance(node, ast.AST):
+        parts = {name: _form(value, house) for name, value in ast.iter_fields(node) if name not in ("kind", "type_comment")}
+        return [type(node).__name__, {name: part for name, part in parts.items() if part not in ("None", [])}]
+    if isinstance(node, list):
+        return [_form(part, house) for part in node if not _is_silent(part, house)]
+    return repr(node)
+
+
+def _is_silent(node: Any, house: frozenset[str]) -> bool:
+    """Whether a statement does nothing: a mere text (a docstring, or what explains a constant), or an import from our own folders."""
+    if isinstance(node, ast.ImportFrom):
+        return (node.module or "").split(".")[0] in house
+    if isinstance(node, ast.Import):
+        return all(alias.name.split(".")[0] in house for alias in node.names)
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
 def _code(plan: Mapping[str, Any]) -> list[DataDifference]:
     if "code" not in plan:
         return []  # begun by an earlier version of Podium
-    before, now = plan["code"], code()
-    words = {name: " (new)" if name not in before else " (gone)" if name not in now else "" for name in {*before, *now}}
-    changed = sorted(name for name in words if before.get(name) != now.get(name))
-    return [DataDifference("code", f"{listed(name + words[name] for name in changed)} changed")] if changed else []
+    if isinstance(plan["code"], Mapping):
+        return [DataDifference("code", "the study began with an earlier version of Podium, whose code was kept file by file")]
+    before, now = set(plan["code"]), code()
+    gone, new = ({entry.split()[0] for entry in entries} for entries in (before - set(now), set(now) - before))
+    files = {entry.split()[0]: file for entry, file in now.items() if entry not in before}
+    changed = [f"{name} of {files[name]}{'' if name in gone else ' (new)'}" for name in new]
+    changed += [f"{name} (gone)" for name in gone - new]
+    return [DataDifference("code", f"{listed(sorted(changed))} changed")] if changed else []
 
 
 def _space(plan: Mapping[str, Any], space: Space) -> list[DataDifference]:

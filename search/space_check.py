@@ -11,7 +11,7 @@ from search_spaces import Space
 from system.errors import UserError
 from trainables.config import Question, TrialConfig, resolve
 
-DRAWS = 200
+SPACE_DRAWS = 200
 """So that a combination that one in fifty draws has is missed in one check of 57; a draw costs about a millisecond."""
 
 
@@ -93,7 +93,7 @@ def _refuse_a_trial_s_best(parameters: Mapping[str, Any], store: Path) -> None:
 
 
 def drawn(
-    suggest: Callable[[Any], dict[str, Any]], first: Sequence[Mapping[str, Any]], n: int = DRAWS
+    suggest: Callable[[Any], dict[str, Any]], first: Sequence[Mapping[str, Any]], n: int = SPACE_DRAWS
 ) -> Iterator[tuple[optuna.Trial, dict[str, Any]]]:
     """What the space tries first and `n` random draws: Optuna's trial and the settings; the same whenever asked."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -25,12 +25,12 @@ from system.paths import CompetitionPaths, check_writable, setting
 log = logging.getLogger("podium.trackers")
 
 Mode = Literal["offline", "online"]
-Outcome = Literal["mirrored", "unchanged", "unreadable", "off", "failed"]
+MirrorOutcome = Literal["mirrored", "unchanged", "unreadable", "off", "failed"]
 """`unreadable` is the folder's fault, so the next trial may do better; after `off` and `failed` no trial will."""
 
 DRAIN_S = 20.0
 """How long the end of a search waits for its tracker."""
-PATIENCE_S = 10.0
+TRACKER_PATIENCE_S = 10.0
 """How long one run may take to open, and to close."""
 
 
@@ -43,7 +43,7 @@ class Tracker:
         close: Called once, on that thread, when no more trials come; leaves no process behind; never raises.
     """
 
-    mirror: Callable[[TrialFolder, CompetitionPaths], Outcome]
+    mirror: Callable[[TrialFolder, CompetitionPaths], MirrorOutcome]
     close: Callable[[], None]
 
 
@@ -121,7 +121,7 @@ def mirror_all(paths: CompetitionPaths, tracker: str) -> int:
     return count
 
 
-def mirror_wandb(folder: TrialFolder, paths: CompetitionPaths, *, mode: Mode | None = None) -> Outcome:
+def mirror_wandb(folder: TrialFolder, paths: CompetitionPaths, *, mode: Mode | None = None) -> MirrorOutcome:
     """Write one trial as a Weights & Biases run: id, name, configuration, one step per epoch, summary, group and tags.
 
     Its files stand in `<root>/wandb/`, and `<root>/wandb/mirrored/<trial_id>.json` says what was written, so that a second call
@@ -238,8 +238,8 @@ def _wandb_settings(root: Path, mode: Mode) -> dict[str, Any]:
         "api_key": setting("WANDB_API_KEY") if mode == "online" else None,
         "silent": True,  # with it, a missing key is an error and not a question
         "console": "off",
-        "init_timeout": PATIENCE_S,
-        "finish_timeout": PATIENCE_S,
+        "init_timeout": TRACKER_PATIENCE_S,
+        "finish_timeout": TRACKER_PATIENCE_S,
         "finish_timeout_raises": True,
         "disable_git": True,
         "disable_code": True,

@@ -21,11 +21,11 @@ from system.errors import UserError, unknown
 from system.paths import CompetitionPaths, competition_paths
 from trainables.attach import weights_store
 from trainables.backbones import kept_weights
-from trainables.config import DEFAULTS, ONLY_WITH, Question, TrialConfig, resolve
+from trainables.config import DEFAULTS, Question, TrialConfig, only_with, resolve
 from trainables.initial_weights import is_trial_start
 
 BELONGS = {
-    **{name: owner for name, (owner, _, _) in ONLY_WITH.items()},
+    **{name: owner for name, (owner, _) in only_with().items()},
     "lr": "optimizer",  # a rate that suits AdamW says nothing about SGD
     "micro_batch": "batch_size",
     "warmup_epochs": "epochs",
@@ -35,7 +35,7 @@ BELONGS = {
 }
 """Setting -> the one it goes with: changing both is one change, that of the owner."""
 START = ("pretrained", "weights_file")
-DRAWS = 60
+VARIATION_DRAWS = 60
 Parameters = dict[str, Any]
 
 
@@ -70,7 +70,7 @@ def base_config(paths: CompetitionPaths, trial_id: str) -> TrialConfig:
     return config
 
 
-def asked_by(competition: str, storage: str | Path | None, trial_id: str) -> dict[str, Any]:
+def request_around(competition: str, storage: str | Path | None, trial_id: str) -> dict[str, Any]:
     """What a search around this trial takes from it unless it is told otherwise; nothing where the trial cannot be a base.
 
     Raises:
@@ -84,7 +84,7 @@ def asked_by(competition: str, storage: str | Path | None, trial_id: str) -> dic
         "fold": config.fold,
         "seed": config.seed,
         "cpus_per_trial": config.threads,
-        "targets": config.target,
+        "targets": (config.target,),
         "split": config.split,
     }
     return asked | {"searcher": "random", "scheduler": "fifo"}
@@ -177,9 +177,9 @@ def changed(base: Mapping[str, Any], name: str, drawn: Mapping[str, Any]) -> Par
     new = {**base, name: drawn[name]}
     other_value = drawn[name] != base.get(name)
     for setting in (setting for setting, owner in BELONGS.items() if owner == name and setting in DEFAULTS):
-        if setting in ONLY_WITH and other_value:
+        if setting in only_with() and other_value:
             new.pop(setting, None)
-        if setting in drawn and (other_value or setting in ONLY_WITH):
+        if setting in drawn and (other_value or setting in only_with()):
             new[setting] = drawn[setting]
     if name in START or (name == "backbone" and other_value):
         new = _one_start(new, drawn)
@@ -223,7 +223,7 @@ def _check_vary(space: Space, base: Mapping[str, Any], vary: Sequence[str]) -> N
 def _draws(suggest: Callable[[Any], Parameters], *, seed: int) -> Iterator[Parameters]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    return (suggest(study.ask()) for _ in range(DRAWS))
+    return (suggest(study.ask()) for _ in range(VARIATION_DRAWS))
 
 
 def _variable(suggest: Callable[[Any], Parameters], base: Mapping[str, Any]) -> list[str]:

@@ -18,8 +18,7 @@ from competitions.compare_data import DataDifference
 from ledger.reading import readable_config, readable_record
 from ledger.studies import study_folders
 from ledger.trials import Record, TrialFolder, trial_folders
-from search.fitting import Known, differing, distributions, fit, question_of, recorded
-from search.optuna_trials import frozen
+from search.optuna_trials import Known, differing, distributions, fit, frozen, question_of, recorded
 from search.resume_check import another_space
 from search_spaces import Space
 from system.errors import UserError
@@ -27,7 +26,7 @@ from system.paths import CompetitionPaths
 from trainables.config import Question
 
 log = logging.getLogger("podium.search")
-STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "diverged": TrialState.FAIL}
+TRIAL_STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "diverged": TrialState.FAIL}
 WHY = {
     "data": "other photos, labels or folds",
     "heads": "other heads",
@@ -46,7 +45,7 @@ class Told:
         distributions: Optuna's own JSON form, per parameter.
         state: `finished`, `pruned` or `diverged`.
         epochs: Planned.
-        question: `fitting.question_of` its settings: of a study that went on with other photos it is told no more.
+        question: `optuna_trials.question_of` its settings: of a study that went on with other photos it is told no more.
     """
 
     trial_id: str
@@ -64,11 +63,11 @@ class Told:
     def trial(self) -> FrozenTrial:
         """As Optuna keeps it."""
         held = {name: json_to_distribution(text) for name, text in self.distributions.items()}
-        return frozen(STATES[self.state], self.score, self.curve, self.parameters, held)
+        return frozen(TRIAL_STATES[self.state], self.score, self.curve, self.parameters, held)
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Recorded:
     """What studies recorded of one trial."""
 
     parameters: list[dict[str, Any]]
@@ -104,13 +103,13 @@ def collect(
     Args:
         paths: The competition's folders.
         questions: Target -> what the new study asks.
-        known: `fitting.distributions` of its space.
+        known: `optuna_trials.distributions` of its space.
     """
-    asked = _asked(paths, questions)
+    asked = _recorded_trials(paths, questions)
     found: dict[str, list[Told]] = {name: [] for name in questions}
     left: dict[str, Counter[str]] = {name: Counter() for name in questions}
     for folder, settings in _settings(paths, questions):
-        told = _told(folder, settings, questions[settings["target"]], asked.get(folder.id), known)
+        told = _as_told(folder, settings, questions[settings["target"]], asked.get(folder.id), known)
         if isinstance(told, Told):
             found[settings["target"]].append(told)
         else:
@@ -123,7 +122,7 @@ def of_plan(plan: Mapping[str, Any], known: Known | None) -> dict[str, list[Told
 
     Args:
         plan: The study's.
-        known: `fitting.distributions` of the changed space; `None` where it is as it was.
+        known: `optuna_trials.distributions` of the changed space; `None` where it is as it was.
     """
     told = {target: [Told(**one) for one in listed] for target, listed in plan.get("told", {}).items()}
     if known is None:
@@ -152,7 +151,9 @@ def _settings(paths: CompetitionPaths, questions: Mapping[str, Question]) -> Ite
             yield folder, settings
 
 
-def _told(folder: TrialFolder, settings: Mapping[str, Any], question: Question, asked: _Asked | None, known: Known) -> Told | str:
+def _as_told(
+    folder: TrialFolder, settings: Mapping[str, Any], question: Question, asked: _Recorded | None, known: Known
+) -> Told | str:
     """The trial as it is told, or why it is not."""
     other = differing(settings, question)
     if other:
@@ -178,9 +179,9 @@ def _state(record: Record, *, pruned: bool) -> str | None:
     return "pruned" if pruned and record.curve else None
 
 
-def _asked(paths: CompetitionPaths, questions: Mapping[str, Question]) -> dict[str, _Asked]:
+def _recorded_trials(paths: CompetitionPaths, questions: Mapping[str, Question]) -> dict[str, _Recorded]:
     """Trial id -> what the studies of the ledger recorded of it, those that began from the same weights as the new one."""
-    found: dict[str, _Asked] = {}
+    found: dict[str, _Recorded] = {}
     for study in study_folders(paths.studies):
         try:
             plan, statuses, suggestions = study.plan(), study.statuses(), study.suggestions()
@@ -192,8 +193,8 @@ def _asked(paths: CompetitionPaths, questions: Mapping[str, Question]) -> dict[s
             asked = plan.get("questions", {}).get(suggestion.target, {})
             if question is None or asked.get("start_weights", "") != question.start_weights:
                 continue
-            known = found.get(suggestion.trial_id, _Asked([]))
+            known = found.get(suggestion.trial_id, _Recorded([]))
             parameters = recorded(suggestion, of_a_base=bool(plan.get("request", {}).get("vary")))
             pruned = known.pruned or statuses[suggestion.trial_id] == "pruned"
-            found[suggestion.trial_id] = _Asked([*known.parameters, parameters], pruned)
+            found[suggestion.trial_id] = _Recorded([*known.parameters, parameters], pruned)
     return found

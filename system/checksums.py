@@ -1,4 +1,4 @@
-"""Seals: a JSON object's text carries a hash of itself, so that one changed bit is seen and never believed.
+"""Checksums: a JSON object's text carries a hash of itself, its seal, so that one changed bit is seen and never believed.
 
     {"event": "started", "time": 1.5, "seal": "0123456789abcdef"}
 
@@ -16,7 +16,7 @@ from typing import Any
 SEAL = "seal"
 SEAL_DIGITS = 16
 _TAIL_BYTES = 80
-_TAIL = re.compile(rb',?\s*"(?P<key>.{4})": "(?P<told>.{16})"\s*\}\s*\Z', re.DOTALL)
+_TAIL = re.compile(rb',?\s*"(?P<key>.{4})": "(?P<digest>.{16})"\s*\}\s*\Z', re.DOTALL)
 _SEAM = re.compile(rb'(?<="seal": ".{16}"\})', re.DOTALL)
 
 
@@ -69,7 +69,7 @@ def has_seal(text: bytes) -> bool:
     found = _TAIL.search(end)
     if found is None:
         return False
-    fits = _digest(text[: len(text) - len(end) + found.start()]) == found["told"]
+    fits = _digest(text[: len(text) - len(end) + found.start()]) == found["digest"]
     named = found["key"] == SEAL.encode()
     if named != fits:
         raise ValueError("it is not what was sealed")

@@ -81,8 +81,8 @@ def _storage(folder: Path) -> Path:
 def _state(folder: Path, needed: int | None) -> str:
     status = os.statvfs(_there(folder))
     used, total = (status.f_blocks - status.f_bfree) * status.f_frsize, status.f_blocks * status.f_frsize
-    told = [f"{bytes_text(used)} of {bytes_text(total)} used", f"{bytes_text(status.f_bavail * status.f_frsize)} free"]
-    return ", ".join([*told, *([f"{bytes_text(needed)} needed"] if needed is not None else [])])
+    parts = [f"{bytes_text(used)} of {bytes_text(total)} used", f"{bytes_text(status.f_bavail * status.f_frsize)} free"]
+    return ", ".join([*parts, *([f"{bytes_text(needed)} needed"] if needed is not None else [])])
 
 
 def _there(folder: Path) -> Path:

@@ -30,7 +30,7 @@ def quarantine(root: Path, path: Path, why: object, *, did: str) -> None:
         place = _place(root, path, file_hash(path))
         place.parent.mkdir(parents=True, exist_ok=True)
         os.replace(path, place)
-    _tell(root, path, why, did)
+    _warn(root, path, why, did)
 
 
 def quarantine_copy(root: Path, path: Path, why: object, *, did: str) -> None:
@@ -41,12 +41,12 @@ def quarantine_copy(root: Path, path: Path, why: object, *, did: str) -> None:
 def quarantine_bytes(root: Path, path: Path, data: bytes, why: object, *, did: str) -> None:
     """Keep a damaged part of a file, e.g. one line, and say so; the file itself is rewritten by the caller, after this."""
     replace_bytes(_place(root, path, hashlib.sha256(data).hexdigest()), data)
-    _tell(root, path, why, did)
+    _warn(root, path, why, did)
 
 
 def _place(root: Path, path: Path, hashed: str) -> Path:
     return root / QUARANTINE / path.relative_to(root).parent / f"{path.name}.{hashed[:NAME_DIGITS]}"
 
 
-def _tell(root: Path, path: Path, why: object, did: str) -> None:
+def _warn(root: Path, path: Path, why: object, did: str) -> None:
     log.warning("damaged: %s (%s); moved to %s/, %s", path.relative_to(root).as_posix(), why, QUARANTINE, did)

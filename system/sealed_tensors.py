@@ -18,7 +18,7 @@ HASH_DIGITS = 32
 PART_BYTES = 1 << 20
 UNSEALED = "0" * HASH_DIGITS
 """What stands in the header's `seal` until the file is sealed."""
-_MARK = re.compile(rb'\\"(?P<key>.{4})\\": \\"(?P<told>.{32})\\"', re.DOTALL)
+_MARK = re.compile(rb'\\"(?P<key>.{4})\\": \\"(?P<digest>.{32})\\"', re.DOTALL)
 
 
 def seal(data: bytes) -> bytes:
@@ -28,7 +28,7 @@ def seal(data: bytes) -> bytes:
         ValueError: There is no place for a seal, or more than one.
     """
     end = LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")
-    places = [found.span("told") for found in _MARK.finditer(data[:end]) if found["key"] == b"seal"]
+    places = [found.span("digest") for found in _MARK.finditer(data[:end]) if found["key"] == b"seal"]
     if len(places) != 1 or data[slice(*places[0])] != UNSEALED.encode():
         raise ValueError(f"a header must have one place for a seal, this one has {len(places)}")
     start, stop = places[0]
@@ -72,21 +72,21 @@ def check(path: Path) -> None:
         while part := file.read(PART_BYTES):
             for one in hashes:
                 one.update(part)
-    fits = [hashed.hexdigest().encode() == one["told"] for hashed, one in zip(hashes, found, strict=True)]
+    fits = [hashed.hexdigest().encode() == one["digest"] for hashed, one in zip(hashes, found, strict=True)]
     if fits != [one["key"] == b"seal" for one in found]:
         raise ValueError(f"{path.name} is damaged (it is not what was sealed)")
 
 
 def _head(file: Any, size: int) -> bytes:
     """The length and the header of an open file."""
-    told: bytes = file.read(LENGTH_BYTES)
-    length = int.from_bytes(told, "little")
-    if len(told) < LENGTH_BYTES or length > size:
+    start: bytes = file.read(LENGTH_BYTES)
+    length = int.from_bytes(start, "little")
+    if len(start) < LENGTH_BYTES or length > size:
         raise ValueError("its header is longer than the file")
-    return told + bytes(file.read(length))
+    return start + bytes(file.read(length))
 
 
 def _without(head: bytes, found: "re.Match[bytes]") -> bytes:
     """The header as it was sealed: with zeros for the seal, under its name."""
-    (name, name_end), (start, stop) = found.span("key"), found.span("told")
+    (name, name_end), (start, stop) = found.span("key"), found.span("digest")
     return head[:name] + b"seal" + head[name_end:start] + UNSEALED.encode() + head[stop:]

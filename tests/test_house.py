@@ -21,20 +21,9 @@ KNOWN_CLASSES = {
 }
 """Class names that still stand for two things. What is mended goes from this list; nothing is added."""
 KNOWN_CAPITALS = {
-    "ANEW",
-    "DAMAGE",
-    "DRAWS",
-    "EPOCHS",
-    "FULL",
     "IDENTITY",
-    "KINDS",
-    "LARGEST",
     "LOSSES",
     "MOST_PHOTOS",
-    "PACKAGES",
-    "PATIENCE_S",
-    "POOL",
-    "REPOSITORY",
     "RULES",
     "SCHEMA",
     "TRIALS",
@@ -46,7 +35,6 @@ KNOWN_ARROWS: set[tuple[str, str]] = set()
 """Imports that still close a circle."""
 KNOWN_FOLDERS = {
     "tests/ensemble",
-    "trainables",
 }
 """Folders that are still too full."""
 FILES = sorted(

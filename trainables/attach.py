@@ -23,7 +23,13 @@ from trainables.training import TrialContext
 
 
 def attach(
-    prepared: Prepared, config: TrialConfig, *, trials: Path | None = None, device: str = "cpu", loader_workers: int = 0
+    prepared: Prepared,
+    config: TrialConfig,
+    *,
+    trials: Path | None = None,
+    device: str = "cpu",
+    loader_workers: int = 0,
+    study: str = "",
 ) -> TrialContext:
     """The context in which `run_trial` trains this configuration.
 
@@ -33,6 +39,7 @@ def attach(
         trials: Folder of all trials; the competition's own unless told otherwise.
         device: `cpu` or `cuda`.
         loader_workers: Threads that prepare batches.
+        study: The name of the study that trains it, if one does.
 
     Raises:
         ValueError: The data are not those the configuration was made for.
@@ -53,6 +60,7 @@ def attach(
         weights=weights_store(prepared),
         device=device,
         loader_workers=loader_workers,
+        study=study,
     )
 
 

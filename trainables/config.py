@@ -5,16 +5,16 @@ would have no effect is an error, and nothing unresolved is hashed: `auto` becom
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property, lru_cache
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
 from ledger import trials
 from system.errors import UserError, unknown
 from system.files import file_hash
-from trainables.catalog import AUGMENTATION_NAMES, CLASS_WEIGHT_NAMES, LOSS_NAMES, OPTIMIZER_NAMES, PRECISIONS, SAMPLER_NAMES
 
 RECIPE = 1
 """Raised by hand when the meaning of training changes; tests/trainables/test_recipe.py fails when losses move and this did not."""
@@ -104,6 +104,10 @@ class TrialConfig:
         object.__setattr__(self, "heads", dict(sorted(self.heads.items())))
         object.__setattr__(self, "soup", tuple(sorted(self.soup)))
 
+    def settings_of(self, entry: Callable[..., Any]) -> dict[str, Any]:
+        """What this entry of a CAPITAL dict takes of the configuration: its keyword parameters are settings by name."""
+        return {name: getattr(self, name) for name in _keywords(entry)}
+
     @cached_property
     def trial_id(self) -> str:
         return trials.trial_id(self.json(), BEFORE)
@@ -148,13 +152,6 @@ DEFAULTS: dict[str, Any] = {
 }
 """What a search space may set, and what it gets where it is silent."""
 
-ONLY_WITH = {
-    "label_smoothing": ("loss", "label_smoothing", 0.1),
-    "focal_gamma": ("loss", "focal", 2.0),
-    "momentum": ("optimizer", "sgd", 0.9),
-}
-"""Setting -> (the setting it belongs to, the value it belongs to, its default there)."""
-
 RANGES: dict[str, tuple[type, float, float]] = {
     "epochs": (int, 1, 10_000),
     "image_size": (int, 16, 1024),
@@ -169,14 +166,44 @@ RANGES: dict[str, tuple[type, float, float]] = {
     "ema_decay": (float, 0.0, 0.99999),
     "drop_rate": (float, 0.0, 0.95),
 }
-NAMED: dict[str, tuple[str, ...]] = {
-    "optimizer": OPTIMIZER_NAMES,
-    "loss": LOSS_NAMES,
-    "class_weights": CLASS_WEIGHT_NAMES,
-    "sampler": SAMPLER_NAMES,
-    "augmentation": AUGMENTATION_NAMES,
-    "precision": ("auto", *PRECISIONS),
-}
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+@lru_cache(1)
+def named() -> dict[str, tuple[str, ...]]:
+    """Setting -> the names it takes: those of its CAPITAL dict, which is imported here, as who reads configurations needs no torch."""
+    from trainables.augmentations import AUGMENTATIONS
+    from trainables.losses import CLASS_WEIGHTS, LOSSES
+    from trainables.optimizers import OPTIMIZERS
+    from trainables.samplers import SAMPLERS
+
+    return {
+        "optimizer": tuple(OPTIMIZERS),
+        "loss": tuple(LOSSES),
+        "class_weights": tuple(CLASS_WEIGHTS),
+        "sampler": tuple(SAMPLERS),
+        "augmentation": tuple(AUGMENTATIONS),
+        "precision": ("auto", *PRECISIONS),
+    }
+
+
+@lru_cache(1)
+def only_with() -> dict[str, tuple[str, dict[str, float]]]:
+    """Setting -> the setting it belongs to, and of each name there that takes it the default: a keyword parameter that has one."""
+    from trainables.losses import LOSSES
+    from trainables.optimizers import OPTIMIZERS
+
+    found: dict[str, tuple[str, dict[str, float]]] = {}
+    for owner, entries in (("loss", LOSSES), ("optimizer", OPTIMIZERS)):
+        for name, entry in entries.items():
+            for setting, parameter in _keywords(entry).items():
+                if parameter.default is not Parameter.empty:
+                    found.setdefault(setting, (owner, {}))[1][name] = parameter.default
+    return found
+
+
+def _keywords(entry: Callable[..., Any]) -> dict[str, Parameter]:
+    return {name: one for name, one in signature(entry).parameters.items() if one.kind is Parameter.KEYWORD_ONLY}
 
 
 @dataclass(frozen=True)
@@ -221,9 +248,9 @@ def resolve(parameters: Mapping[str, Any], question: Question) -> TrialConfig:
     if faults:
         raise UserError(*faults)
     chosen = {**DEFAULTS, **parameters}
-    for name, (owner, value, default) in ONLY_WITH.items():
-        if chosen[owner] == value and chosen[name] is None:
-            chosen[name] = default
+    for name, (owner, defaults) in only_with().items():
+        if chosen[name] is None:
+            chosen[name] = defaults.get(chosen[owner])
     weights_file, pretrained = chosen.pop("weights_file"), chosen.pop("pretrained")
     chosen["backbone"], chosen["weights"] = (
         (question.start_backbone, question.start_weights)
@@ -245,7 +272,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> list[str]:
     """One sentence for each thing that is wrong with what a space drew; empty when all is well."""
     faults = [unknown("setting", name, DEFAULTS) for name in parameters if name not in DEFAULTS]
     chosen = {**DEFAULTS, **parameters}
-    for name, names in NAMED.items():
+    for name, names in named().items():
         if chosen[name] not in names:
             faults.append(unknown(name, chosen[name], names))
     for name, (kind, low, high) in RANGES.items():
@@ -257,8 +284,9 @@ def check_parameters(parameters: Mapping[str, Any]) -> list[str]:
             faults.append(
                 f"{name} must be {'a whole number' if kind is int else 'a number'} from {low:g} to {high:g}, got {value!r}"
             )
-    for name, (owner, needed, _) in ONLY_WITH.items():
-        if chosen[name] is not None and chosen[owner] != needed:
+    for name, (owner, defaults) in only_with().items():
+        if chosen[name] is not None and chosen[owner] not in list(defaults):
+            needed = " or ".join(defaults)
             faults.append(f"{name} has an effect only with {owner}={needed}, got {owner}={chosen[owner]}; leave it out")
     return faults + _weights_faults(chosen["pretrained"], chosen["weights_file"]) + _backbone_faults(chosen)
 

@@ -8,32 +8,33 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.config import TrialConfig
-
 SMALLEST_DOUBT = 1e-8
-Loss = Callable[[Tensor, Tensor, Tensor | None, TrialConfig], Tensor]
-"""`(logits (B, C), labels (B,) int64 >= 0, class weights (C,) or None, config) -> losses (B,)`."""
+Loss = Callable[..., Tensor]
+"""`(logits (B, C), labels (B,) int64 >= 0, class weights (C,) or None) -> losses (B,)`.
+
+A keyword parameter is a setting that belongs to this loss alone: a field of `TrialConfig` of that name, with its default here.
+"""
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None, config: TrialConfig) -> Tensor:
+def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
     """The negative log-likelihood of the label."""
     return F.cross_entropy(logits, labels, weight=weights, reduction="none")
 
 
-def smoothed(logits: Tensor, labels: Tensor, weights: Tensor | None, config: TrialConfig) -> Tensor:
+def smoothed(logits: Tensor, labels: Tensor, weights: Tensor | None, *, label_smoothing: float = 0.1) -> Tensor:
     """Cross-entropy against a target that gives `label_smoothing` to all classes evenly (Szegedy et al. 2016, section 7)."""
-    return F.cross_entropy(logits, labels, weight=weights, reduction="none", label_smoothing=config.label_smoothing or 0.0)
+    return F.cross_entropy(logits, labels, weight=weights, reduction="none", label_smoothing=label_smoothing)
 
 
-def focal(logits: Tensor, labels: Tensor, weights: Tensor | None, config: TrialConfig) -> Tensor:
+def focal(logits: Tensor, labels: Tensor, weights: Tensor | None, *, focal_gamma: float = 2.0) -> Tensor:
     """Cross-entropy times `(1 - p)^gamma`, so that easy photos count less (Lin et al. 2017, equation 4)."""
     log_p = F.log_softmax(logits, dim=1).gather(1, labels[:, None])[:, 0]
     # without the clamp, gamma below 1 has an infinite slope at p = 1, which makes the gradient NaN
-    scale = (1 - log_p.exp()).clamp(min=SMALLEST_DOUBT) ** (config.focal_gamma or 0.0)
+    scale = (1 - log_p.exp()).clamp(min=SMALLEST_DOUBT) ** focal_gamma
     return -scale * log_p * (1.0 if weights is None else weights[labels])
 
 
-def f1(logits: Tensor, labels: Tensor, weights: Tensor | None, config: TrialConfig) -> Tensor:
+def f1(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
     """One minus the soft macro-F1 of the batch: `2 TP / (2 TP + FP + FN)` per class with probabilities as counts, then the mean.
 
     The mean is over the classes that are in the batch: an absent one has no TP, so its F1 is 0 whatever the network says. A photo's
@@ -68,19 +69,22 @@ def class_weights(name: str, labels: NDArray[np.int16], n_classes: int) -> Tenso
     return torch.from_numpy((weights * counts.sum() / (weights * counts).sum()).astype(np.float32))
 
 
-def joint_loss(logits: Tensor, labels: dict[str, Tensor], weights: dict[str, Tensor | None], config: TrialConfig) -> Tensor:
+def joint_loss(
+    logits: Tensor, labels: dict[str, Tensor], weights: dict[str, Tensor | None], *, heads: dict[str, int], loss: Loss
+) -> Tensor:
     """The mean over heads of each head's mean loss over its labelled photos.
 
     Args:
-        logits: `(B, sum of C)`, heads side by side in the order of `config.heads`.
+        logits: `(B, sum of C)`, heads side by side in the order of `heads`.
         labels: Per head `(B,) int64`, -1 where there is none.
         weights: Per head `(C,)` or `None`.
-        config: Names the loss and its settings.
+        heads: Head -> number of classes C.
+        loss: One of `LOSSES`, its own settings bound.
     """
     losses = []
-    for head, part in split_heads(logits, config.heads).items():
+    for head, part in split_heads(logits, heads).items():
         known = labels[head] >= 0
-        each = LOSSES[config.loss](part[known].float(), labels[head][known], weights[head], config)
+        each = loss(part[known].float(), labels[head][known], weights[head])
         losses.append(each.sum() / known.sum().clamp(min=1))
     return torch.stack(losses).mean()
 

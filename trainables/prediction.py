@@ -24,7 +24,7 @@ from trainables.views import VIEWS
 
 BATCH = 64
 FEATURES, FEATURE_WIDTH = "features", 64
-Probs = dict[tuple[str, str], NDArray[np.float16]]
+ViewProbs = dict[tuple[str, str], NDArray[np.float16]]
 """(head, view) -> `(N, C)`."""
 
 
@@ -57,7 +57,7 @@ def predict(
     wanted: Preprocessing,
     device: torch.device | str = "cpu",
     features: bool = False,
-) -> Probs:
+) -> ViewProbs:
     """Probabilities of N photos for every head and view, in fp32 whatever the training precision, so that every device agrees.
 
     Args:
@@ -101,7 +101,7 @@ def predict_photos(
     device: torch.device | str,
     *,
     features: bool = False,
-) -> Probs:
+) -> ViewProbs:
     """Like `predict`, from the image cache; photos that could not be decoded get the prior, and features of 0."""
 
     def load(start: int, stop: int) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from typing import Any
 from system.files import file_hash
 from system.paths import setting
 
-PACKAGES = (
+RECORDED_PACKAGES = (
     "torch",
     "torchvision",
     "timm",
@@ -33,7 +33,7 @@ def provenance() -> dict[str, Any]:
     return {
         "commit": _git("rev-parse", "HEAD"),
         **_changes(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in RECORDED_PACKAGES},
         "python": platform.python_version(),
         "hardware": hardware(),
         "author": author(),

@@ -13,7 +13,7 @@ import torch
 from system.errors import UserError
 from trainables.backbones import REFUSALS, arguments, first_line, fresh
 from trainables.config import TrialConfig
-from trainables.optimizers import state_copies
+from trainables.optimizers import OPTIMIZERS, state_copies
 
 STEP = 32
 """Networks halve their maps up to five times, so sizes that work are looked for among the multiples of this."""
@@ -44,7 +44,8 @@ def check_size(backbone: str, image_size: int, *, published: bool = False) -> No
 def weights_bytes(config: TrialConfig) -> tuple[int, int]:
     """What a trial's `best` and `last` take, headers left out: the weights; these, their average and the optimizer's state."""
     whole, learned = _tensor_bytes(config.backbone, sum(config.heads.values()), config.image_size)
-    return whole, whole * (2 if config.ema_decay else 1) + learned * state_copies(config)
+    copies = state_copies(config.optimizer, **config.settings_of(OPTIMIZERS[config.optimizer]))
+    return whole, whole * (2 if config.ema_decay else 1) + learned * copies
 
 
 @lru_cache(1024)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from competitions.prepare import Prepared
 from ledger.predictions import predictions_of
-from ledger.reading import mend_trial
+from ledger.repair.trials import repair_trial
 from ledger.trials import Record, TrialFolder, is_trial
 from system.claims import claim
 from system.errors import UserError
@@ -121,7 +121,7 @@ def make_soup(prepared: Prepared, trials: Sequence[str], *, device: str = "cpu")
     mean = mean or mean_of(prepared, joined, device)
     with _claimed(folder):
         if not _is_there(folder):
-            mend_trial(folder, name_of, config.json())
+            repair_trial(folder, name_of, config.json())
             _write(folder, config, mean, prepared, joined, device)
             log.info("soup %s of %s: %.4f, the best alone %.4f", folder.id, ", ".join(chosen), mean.score, family[0].score)
     return folder

@@ -15,6 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from competitions.metrics import METRICS
-from ledger.predictions import WEIGHTS_LENGTH, Predictions, predictions_of
-from ledger.reading import mend_trial
-from ledger.trials import ALL_DATA, Record, TrialFolder
+from ledger.predictions import EPOCHS, WEIGHTS_LENGTH, Predictions, predictions_of
+from ledger.repair.trials import repair_trial
+from ledger.trials import ALL_DATA, FROM, Record, TrialFolder
 from system.errors import UserError
 from system.files import file_hash, read_lines
 from system.quarantine import quarantine
@@ -34,14 +35,13 @@ from trainables import backbones, checkpoint
 from trainables.batches import TrainingRows, normalise, to_unit, training_batches
 from trainables.best_weights import best_header
 from trainables.config import TrialConfig, name_of
-from trainables.losses import class_weights, joint_loss
-from trainables.optimizers import learning_rate, make_optimizer
+from trainables.losses import LOSSES, Loss, class_weights, joint_loss
+from trainables.optimizers import OPTIMIZERS, learning_rate, make_optimizer
 from trainables.prediction import PhotoBatches, autocast, predict_photos
 from trainables.provenance import author, host, provenance
 from trainables.samplers import chances
 
 log = logging.getLogger("podium.trial")
-EPOCHS = "epochs"
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class TrialContext:
         weights: Folder of kept start weights.
         device: `cpu` or `cuda`.
         loader_workers: Threads that prepare batches.
+        study: The name of the study that trains it, for the record of who trained which epochs; `""` outside of one.
     """
 
     folder: TrialFolder
@@ -65,6 +66,7 @@ class TrialContext:
     weights: Path | None = None
     device: str = "cpu"
     loader_workers: int = 0
+    study: str = ""
 
 
 def run_trial(
@@ -103,6 +105,11 @@ def micro_batches(n: int, size: int) -> list[slice]:
     return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], n], strict=True)]
 
 
+def loss_for(config: TrialConfig) -> Loss:
+    """The loss that a configuration names, its own settings bound."""
+    return partial(LOSSES[config.loss], **config.settings_of(LOSSES[config.loss]))
+
+
 class TrialRun:
     """The state of one trial between epochs: lives from `__init__`, through `step` once per epoch, until `record.ended`."""
 
@@ -115,7 +122,7 @@ class TrialRun:
         torch.set_num_threads(config.threads)
         torch.use_deterministic_algorithms(True, warn_only=context.device != "cpu")
         self.config, self.context, self.folder = config, context, context.folder
-        mend_trial(self.folder, name_of, config.json())
+        repair_trial(self.folder, name_of, config.json())
         self._acknowledged = self.folder.record()
         restored = self._read_back()
         seed_everything(config.seed)
@@ -129,7 +136,8 @@ class TrialRun:
         ).to(context.device)
         self.wanted = backbones.preprocessing(self.model, config.image_size)
         self.averaged = _average(self.model, config.ema_decay)
-        self.optimizer = make_optimizer(self.model, config)
+        self.optimizer = make_optimizer(self.model, config.optimizer, **config.settings_of(OPTIMIZERS[config.optimizer]))
+        self.loss = loss_for(config)
         self.scaler = torch.amp.GradScaler(context.device, enabled=config.precision == "fp16")
         self.loss_weights = {
             head: _on(class_weights(config.class_weights, context.labels[head][context.training.rows], n), context.device)
@@ -143,7 +151,7 @@ class TrialRun:
         for kept in self.folder.predictions.glob("*/"):
             Predictions(kept).sweep()
         self.folder.write_config(config.json())
-        self.folder.add_provenance({**provenance(), "device": context.device, "threads": config.threads})
+        self.folder.add_provenance(self._session())
         self._sessions = self.folder.provenance()
         if restored:
             self._acknowledge()
@@ -173,6 +181,14 @@ class TrialRun:
         log.info("trial %s epoch %d/%d score %s", self.folder.id, epoch, self.config.epochs, line["score"])
         return line
 
+    def _session(self) -> dict[str, Any]:
+        """What this session of training is made of, who asked for it, and how much of the trial there was before."""
+        made_of = {**provenance(), "device": self.context.device, "threads": self.config.threads}
+        if not self.context.study:
+            return made_of
+        before = {"epochs": self.record.epochs_done, "seconds": self.record.seconds}
+        return {**made_of, "study": self.context.study, FROM: before}
+
     def _train(self, epoch: int) -> float:
         config, context = self.config, self.context
         total, count = torch.zeros((), device=context.device), 0
@@ -191,7 +207,7 @@ class TrialRun:
         for position, (chosen, images) in enumerate(batches):
             number = (epoch - 1) * steps + position
             for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(config, number, steps)
+                group["lr"] = learning_rate(number, steps, lr=config.lr, epochs=config.epochs, warmup_epochs=config.warmup_epochs)
             total += self._step(context.training.rows[chosen], images)
             count += 1
             if self.averaged is not None:
@@ -209,7 +225,7 @@ class TrialRun:
             }
             with autocast(config.precision, device):
                 logits = self.model(normalise(to_unit(images[part], device), self.wanted))
-            loss = joint_loss(logits, labels, self.loss_weights, config) * share
+            loss = joint_loss(logits, labels, self.loss_weights, heads=config.heads, loss=self.loss) * share
             torch.autograd.backward(self.scaler.scale(loss))
             whole += loss.detach()
         self.scaler.step(self.optimizer)

@@ -5,7 +5,7 @@ need a histogram, `clahe` and `equalize`, are OpenCV's, on 8-bit copies on the C
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-Photo = NDArray[np.uint8]
+from system.errors import UserError, unknown
+
+Pixels = NDArray[np.uint8]
 View = Callable[[Tensor], Tensor]
 
 
@@ -86,6 +88,17 @@ VIEWS: dict[str, View] = {
 }
 
 
+def check_views(views: Sequence[str]) -> None:
+    """Refuse view names that nobody has written.
+
+    Raises:
+        UserError: With every unknown name.
+    """
+    wrong = [unknown("view", name, VIEWS) for name in views if name not in VIEWS]
+    if wrong:
+        raise UserError(*wrong)
+
+
 def _affine(images: Tensor, *, scale: float, degrees: float, right: float = 0.0) -> Tensor:
     angle = math.radians(degrees)
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
@@ -94,18 +107,18 @@ def _affine(images: Tensor, *, scale: float, degrees: float, right: float = 0.0)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def _each(images: Tensor, change: Callable[[Photo], Photo]) -> Tensor:
+def _each(images: Tensor, change: Callable[[Pixels], Pixels]) -> Tensor:
     """Photos as `(S, S, 3) uint8` on the CPU, each changed by itself, back in [0, 1] on the device they came from."""
     bytes_of = (images.cpu() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
     changed = torch.from_numpy(np.stack([change(photo) for photo in bytes_of]))
     return (changed.permute(0, 3, 1, 2).to(images.dtype) / 255).contiguous().to(images.device)
 
 
-def _in_first_channel(photo: Photo, there: int, change: Callable[[Any], Any], back: int) -> Photo:
+def _in_first_channel(photo: Pixels, there: int, change: Callable[[Any], Any], back: int) -> Pixels:
     """A photo whose first channel in another colour space is changed."""
     import cv2
 
     channels: Any = cv2.cvtColor(photo, there)
     channels[..., 0] = change(np.ascontiguousarray(channels[..., 0]))
-    found: Photo = cv2.cvtColor(channels, back)
+    found: Pixels = cv2.cvtColor(channels, back)
     return found

@@ -21,7 +21,7 @@ from benchmarks.faults.harness.rows import RuleRow
 from benchmarks.faults.harness.small_ledger import SmallLedger, trained
 from ledger.predictions import Predictions
 from ledger.reading import read_state
-from ledger.repair.studies import mend_study
+from ledger.repair.studies import repair_study
 from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import TrialFolder
 from system import sealed_tensors
@@ -170,7 +170,7 @@ def _of_a_study(ledger: SmallLedger) -> Iterator[CrashedWriter]:
     def mended(act: Callable[[StudyFolder], object]) -> Callable[[Path], object]:
         def again(folder: Path) -> None:
             study = StudyFolder(folder / "bench/studies/s")
-            mend_study(study, folder / "bench/trials", name_of)
+            repair_study(study, folder / "bench/trials", name_of)
             act(study)
 
         return again
@@ -283,7 +283,7 @@ def _mending(ledger: SmallLedger) -> CrashedWriter:
         (folder / "bench/studies/s/plan.json").write_bytes(b"{")
 
     def write(folder: Path) -> None:
-        mend_study(StudyFolder(folder / "bench/studies/s"), folder / "bench/trials", name_of)
+        repair_study(StudyFolder(folder / "bench/studies/s"), folder / "bench/trials", name_of)
 
     def fault(folder: Path, old: Snapshot, new: Snapshot) -> str:
         last = TrialFolder(folder / "bench/trials" / config.trial_id).last

@@ -20,7 +20,7 @@ from benchmarks.faults.harness.crash import snapshot
 from benchmarks.faults.harness.rows import RuleRow
 from benchmarks.faults.harness.small_ledger import SmallLedger, trained
 from ledger.query import list_trials
-from ledger.repair.studies import mend_study
+from ledger.repair.studies import repair_study
 from ledger.studies import StudyFolder
 from ledger.trials import Record, TrialFolder
 from system.claims import claim
@@ -192,7 +192,7 @@ def _go_on(ledger: SmallLedger, to: Path, *, exported: bool = True) -> LedgerOut
         before = [(row.trial_id, row.score) for row in list_trials(CompetitionPaths(ledger.root))]
         ledger.prepared.save()
         with claim(ledger.study.lease) or _refused():
-            mend_study(ledger.study, ledger.prepared.paths.trials, name_of)
+            repair_study(ledger.study, ledger.prepared.paths.trials, name_of)
             statuses = ledger.study.statuses()
             for number, config in enumerate(ledger.configs):
                 if statuses[config.trial_id] == "running":

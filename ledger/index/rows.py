@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import NoneType
 from typing import Any, NamedTuple
 
-from ledger.index.signatures import UNSURE, Signature, now_ns, settled, signature, sweep_study
+from ledger.index.signatures import UNSURE, Signature, now_ns, settled, signature, study_signature
 from ledger.reading import DAMAGE, readable_config, readable_record
 from ledger.studies import StudyFolder, statuses_of
 from ledger.trials import Record, TrialFolder
@@ -73,7 +73,7 @@ class Entry(NamedTuple):
 
 
 FROM_CONFIG = ("data", "metric", "split")
-KINDS: dict[str, Any] = {
+FIELD_TYPES: dict[str, Any] = {
     **dict.fromkeys(("fold", "seed", "epochs_planned", "epochs_done"), int),
     **dict.fromkeys(("weights", *FROM_CONFIG), (str, NoneType)),
     "score": (int, float, NoneType),
@@ -83,7 +83,7 @@ KINDS: dict[str, Any] = {
     "seconds": (int, float),
 }
 """Field of a record or a configuration -> what may stand in it; text where it is not named."""
-LARGEST = 1 << 63
+INTEGER_LIMIT = 1 << 63
 
 
 def read_trial(folder: TrialFolder) -> tuple[Entry | None, Signature]:
@@ -124,7 +124,7 @@ def entry_of(trial_id: str, config: Mapping[str, Any], record: Record | None) ->
         raise ValueError(f"config.json has no {', '.join(missing)}")
     done = record or Record(trial_id, "", config["target"], config["fold"], config["seed"], 0)
     values = vars(done) | {name: config.get(name) for name in FROM_CONFIG}
-    wrong = [f"{name} is {value!r}" for name, value in values.items() if not _fits(value, KINDS.get(name, str))]
+    wrong = [f"{name} is {value!r}" for name, value in values.items() if not _fits(value, FIELD_TYPES.get(name, str))]
     if wrong:
         raise ValueError(f"{', '.join(wrong)}, which it cannot be")
     return Entry(
@@ -152,7 +152,7 @@ def entry_of(trial_id: str, config: Mapping[str, Any], record: Record | None) ->
 def _fits(value: Any, kind: Any) -> bool:
     if isinstance(value, str):
         return isinstance("", kind) and value == value.encode(errors="replace").decode()  # a lone surrogate is no text
-    return isinstance(value, kind) and (not isinstance(value, int) or -LARGEST <= value < LARGEST)
+    return isinstance(value, kind) and (not isinstance(value, int) or -INTEGER_LIMIT <= value < INTEGER_LIMIT)
 
 
 Kept = dict[str, tuple[str, str]]
@@ -179,7 +179,7 @@ def read_study(study: StudyFolder, kept: Kept) -> StudyRows:
 
     What is damaged is warned about, and its signature is then `UNSURE`, as for trials.
     """
-    now, (events, folder) = now_ns(), sweep_study(study)
+    now, (events, folder) = now_ns(), study_signature(study)
     suggestions = {}
     for file in study.suggestion_files():
         found, same = signature(file), kept.get(file.name)

@@ -1,6 +1,6 @@
 """What is there now, without reading it: one `stat` per trial's record and per study's journal.
 
-Two sweeps that differ say which files to read again. They are compared for equality alone, never for "newer": a clock that was
+Two looks that differ say which files to read again. They are compared for equality alone, never for "newer": a clock that was
 set back, or an old file put back with its old time, changes a signature as any other write does.
 
 A trial's `config.json` is written once and its hash is the folder's name, so only its presence is asked: `os.access` costs a third
@@ -48,11 +48,11 @@ def settled(found: Signature, now: int) -> Signature:
 
 
 def now_ns() -> int:
-    """The clock that `settled` compares with; read it before the sweep."""
+    """The clock that `settled` compares with; read it before the look."""
     return time.time_ns()
 
 
-def sweep_trials(trials: Path) -> dict[str, Signature]:
+def trial_signatures(trials: Path) -> dict[str, Signature]:
     """Trial id -> signature of its `record.json`, for every folder with a `config.json`, by id."""
     try:
         folder = os.open(trials, os.O_RDONLY | os.O_DIRECTORY)
@@ -67,17 +67,17 @@ def sweep_trials(trials: Path) -> dict[str, Signature]:
         os.close(folder)
 
 
-def sweep_studies(studies: Path) -> dict[str, tuple[Signature, Signature]]:
+def study_signatures(studies: Path) -> dict[str, tuple[Signature, Signature]]:
     """Study -> signatures of its `events.jsonl` and its `suggestions/`, for every study with a plan, by name."""
-    return {study.name: sweep_study(study) for study in study_folders(studies)}
+    return {study.name: study_signature(study) for study in study_folders(studies)}
 
 
-def sweep_study(study: StudyFolder) -> tuple[Signature, Signature]:
+def study_signature(study: StudyFolder) -> tuple[Signature, Signature]:
     return signature(study.path / "events.jsonl"), signature(study.path / "suggestions")
 
 
 def pack(seen: Mapping[str, Signature]) -> tuple[bytes, bytes]:
-    """Names and signatures as bytes, so that two sweeps of 10,000 trials compare in a fraction of a millisecond."""
+    """Names and signatures as bytes, so that two looks at 10,000 trials compare in a fraction of a millisecond."""
     return os.fsencode("/".join(seen)), array("q", chain.from_iterable(seen.values())).tobytes()
 
 

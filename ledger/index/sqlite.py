@@ -1,8 +1,8 @@
 """A local SQLite copy of what the trial and study folders say, for questions that would otherwise open every folder.
 
-The folders are the truth. Each query sweeps them (`ledger.index.signatures`), reads again what has changed since the copy was made, and is
-answered from a database that then says what they say. Without a copy that can be used (none yet, another schema, damaged, a
-folder that cannot be written) the database is built in memory: slower, never wrong.
+The folders are the truth. Each query looks at all of them (`ledger.index.signatures`), reads again what has changed since the copy was
+made, and is answered from a database that then says what they say. Without a copy that can be used (none yet, another schema, damaged,
+a folder that cannot be written) the database is built in memory: slower, never wrong.
 
 The file is never changed in place. Whoever found changes puts a new one beside and replaces it, so there are no locks, a reader has the
 old file or the new one, and a writer that is killed leaves a good file. Two who do so at once: the last one stays, and what only
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ledger.index.rows import SCHEMA, TABLES, Entry, StudyRows, read_study, read_trial
-from ledger.index.signatures import Signature, pack, sweep_studies, sweep_trials, unpack
+from ledger.index.signatures import Signature, pack, study_signatures, trial_signatures, unpack
 from ledger.studies import StudyFolder
 from ledger.trials import TrialFolder
 from system.files import fingerprint
@@ -149,7 +149,7 @@ def _put_study(database: sqlite3.Connection, name: str, now: StudyRows | None, b
 def _changes(paths: CompetitionPaths, database: sqlite3.Connection) -> _Changes | None:
     """What the database does not say yet; `None` where that is nothing."""
     packed = database.execute("SELECT names, signatures FROM swept").fetchone()
-    seen = sweep_trials(paths.trials)
+    seen = trial_signatures(paths.trials)
     entries: dict[str, Entry | None] = {}
     if pack(seen) != packed:
         kept = unpack(*packed)
@@ -172,7 +172,7 @@ def _changed_studies(
     paths: CompetitionPaths, database: sqlite3.Connection
 ) -> Iterator[tuple[str, tuple[StudyRows | None, StudyRows]]]:
     kept = dict(database.execute("SELECT name, signatures FROM study"))
-    seen = sweep_studies(paths.studies)
+    seen = study_signatures(paths.studies)
     for name in kept.keys() - seen.keys():
         yield name, (None, _study(database, name, ""))
     for name in [name for name, found in seen.items() if kept.get(name) != json.dumps(found)]:
@@ -205,12 +205,12 @@ def _keep(database: sqlite3.Connection, file: Path) -> None:
     except FileNotFoundError:
         log.debug("another process keeps %s", file.name)
     except (OSError, sqlite3.Error) as error:
-        _tell(file, str(error))
+        _say_once(file, str(error))
         with suppress(OSError):
             beside.unlink(missing_ok=True)
 
 
 @cache
-def _tell(file: Path, why: str) -> None:
+def _say_once(file: Path, why: str) -> None:
     """Once per process: whoever waits for an answer should know why it took so long."""
     log.info("the index %s cannot be kept (%s); answers come from the folders, which takes longer", file.name, why)

@@ -55,9 +55,9 @@ def _fault(other: str | Path, place: Path, ours: Path) -> str | None:
         if there:
             return f"{str(other)!r} has no ledger of {competition}: {unknown('competition', competition, there)}"
         return f"OTHER must hold trials/ or studies/, {str(other)!r} has neither; give a storage folder of run_search.py"
-    told = _competition_of(CompetitionPaths(place)) or place.name
-    if told != competition:
-        return f"{str(other)!r} is a ledger of {told}, not of {competition}; trials of two competitions do not compare"
+    named = _competition_of(CompetitionPaths(place)) or place.name
+    if named != competition:
+        return f"{str(other)!r} is a ledger of {named}, not of {competition}; trials of two competitions do not compare"
     return None
 
 
@@ -68,6 +68,6 @@ def _competition_of(paths: CompetitionPaths) -> str | None:
         *((lambda study=study: study.plan()["request"]) for study in study_folders(paths.studies)),
     ):
         with suppress(ValueError, TypeError, KeyError, OSError, UserError):  # who is damaged is named when it is brought
-            if told := read().get("competition"):
-                return str(told)
+            if named := read().get("competition"):
+                return str(named)
     return None

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ledger.imports import DAMAGE, SOURCE, Import, predictions_of, read_import
+from ledger.imports import SOURCE, Import, predictions_of, read_import
 from ledger.merge.predictions import unite_parts
+from ledger.reading import DAMAGE
 from system.files import fingerprint, read_json, replace_sealed
 from system.paths import CompetitionPaths
 
@@ -44,14 +45,14 @@ def _bring(ours: CompetitionPaths, found: Import) -> str | None:
     place = ours.imports / found.id
     for head in found.heads:
         unite_parts(predictions_of(place, head).folder, predictions_of(found.folder, head).folder, lambda path, why: None)
-    told, own = read_json(found.folder / SOURCE), _own(place)
-    if own is None or fingerprint(told) < fingerprint(own):
-        replace_sealed(place / SOURCE, told)
-        return "new" if own is None else "renamed"
+    theirs, present = read_json(found.folder / SOURCE), _present(place)
+    if present is None or fingerprint(theirs) < fingerprint(present):
+        replace_sealed(place / SOURCE, theirs)
+        return "new" if present is None else "renamed"
     return None
 
 
-def _own(place: Path) -> Any:
+def _present(place: Path) -> Any:
     """What our `source.json` says; `None` where there is none, or it is damaged: the other one takes its place."""
     try:
         read_import(place)

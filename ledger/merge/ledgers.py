@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from ledger.merge.imports import bring_imports
-from ledger.merge.predictions import EPOCHS, unite_parts
+from ledger.merge.predictions import unite_parts
 from ledger.merge.studies import bring_studies
 from ledger.merge.versions import DamagedError, Version, conflicts, difference, longest, read_version, trial_ids, versions_of
-from ledger.predictions import WEIGHTS_LENGTH
+from ledger.predictions import EPOCHS, WEIGHTS_LENGTH
 from ledger.studies import study_folders
 from ledger.trials import TrialFolder
 from system import sealed_tensors
@@ -198,7 +198,7 @@ class _Merge:
             return
         self._pool(trial, kept, [*(place for place, _ in versions_of(self.ours, trial)), *theirs])
         self._drop(trial, kept)
-        self._tell(trial, before, groups[kept[0]][0], differences)
+        self._report_trial(trial, before, groups[kept[0]][0], differences)
 
     def _read(self, paths: CompetitionPaths, trial: str, *, here: bool = False) -> dict[Path, Version]:
         """Place -> version; what is damaged is named."""
@@ -217,16 +217,16 @@ class _Merge:
         home, beside = self.ours.trials / trial, conflicts(self.ours) / trial
         wanted = {key: home if n == 0 else beside / key for n, key in enumerate(kept)}
         there = {version.key: place for place, version in reversed(list(ours.items()))}
-        if all(there.get(key) == place and not _to_mend(ours[place], kept[key]) for key, place in wanted.items()):
+        if all(there.get(key) == place and not _has_to_change(ours[place], kept[key]) for key, place in wanted.items()):
             for key, place in wanted.items():
-                self._mend(place, kept[key])
+                self._join(place, kept[key])
             return True
         with _claimed(home) as free:
             if not free:
                 return False
             for key in wanted:  # before anything moves: versions are read where they stand
                 if key in there:
-                    self._mend(there[key], kept[key])
+                    self._join(there[key], kept[key])
                 else:
                     there[key] = self._assemble(trial, key, kept[key])
             first = next(iter(wanted))
@@ -241,30 +241,30 @@ class _Merge:
         """A new folder of this version, whole, beside the ledger's."""
         folder = _stage(self.ours) / f"{trial}-{key}"
         folder.mkdir(parents=True)
-        self._mend(folder, group)
+        self._join(folder, group)
         for version in group:
             self._unite(folder / "predictions", version.folder.predictions, only=_own_weights(version))
         return folder
 
-    def _mend(self, place: Path, group: Sequence[Version]) -> None:
+    def _join(self, place: Path, group: Sequence[Version]) -> None:
         """Bring a folder to the join of equal versions."""
-        folder, said = TrialFolder(place), min(group, key=lambda version: version.unit)
-        present = read_version(place, said.id) if (place / "config.json").is_file() else None
-        if present is None or present.unit != said.unit:
-            if said.sessions:
-                replace_sealed(place / "provenance.json", {"sessions": list(said.sessions)})
-            if said.record is not None:
-                folder.write_metrics(list(said.metrics))
-                folder.write_record(said.record)
-            replace_sealed(place / "config.json", said.config)
+        folder, chosen = TrialFolder(place), min(group, key=lambda version: version.unit)
+        present = read_version(place, chosen.id) if (place / "config.json").is_file() else None
+        if present is None or present.unit != chosen.unit:
+            if chosen.sessions:
+                replace_sealed(place / "provenance.json", {"sessions": list(chosen.sessions)})
+            if chosen.record is not None:
+                folder.write_metrics(list(chosen.metrics))
+                folder.write_record(chosen.record)
+            replace_sealed(place / "config.json", chosen.config)
         lasts = [version for version in group if version.last is not None]
         for last in sorted(lasts, key=lambda version: fingerprint(version.last)):
             if (present is not None and present.last == last.last) or self._bring_last(folder, last):
                 break
-        if said.record is not None and said.record.ended:
+        if chosen.record is not None and chosen.record.ended:
             folder.previous.unlink(missing_ok=True)
-        if said.record is not None and said.record.weights and not folder.best.is_file():
-            self._bring_best(folder, said.record.weights, group)
+        if chosen.record is not None and chosen.record.weights and not folder.best.is_file():
+            self._bring_best(folder, chosen.record.weights, group)
         for version in group:
             if version.folder.path != place:
                 self._unite_folder(folder.predictions / EPOCHS, version.folder.predictions / EPOCHS)
@@ -322,7 +322,7 @@ class _Merge:
             with suppress(OSError):
                 folder.rmdir()
 
-    def _tell(self, trial: str, before: Version | None, first: Version, differences: Sequence[dict[str, Any]]) -> None:
+    def _report_trial(self, trial: str, before: Version | None, first: Version, differences: Sequence[dict[str, Any]]) -> None:
         record, target = first.record, first.config.get("target")
         facts = {"trial_id": trial, "target": target, "from": self.name}
         if record is not None:
@@ -338,7 +338,7 @@ class _Merge:
             (self.report.conflicts if found["beyond"] else self.report.alike).append(entry)
 
 
-def _to_mend(present: Version, group: Sequence[Version]) -> bool:
+def _has_to_change(present: Version, group: Sequence[Version]) -> bool:
     """Whether what its one writer writes (record, metrics, last) has to change."""
     others = [version for version in group if version.last is not None]
     least = min((fingerprint(version.last) for version in others), default=None)

@@ -11,7 +11,6 @@ from pathlib import Path
 from ledger.predictions import PHOTOS_END, Predictions
 from system.files import replace_bytes
 
-EPOCHS = "epochs"
 Damaged = Callable[[Path, str], object]
 
 

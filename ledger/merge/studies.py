@@ -50,8 +50,8 @@ class StudyVersion:
     def author(self) -> str:
         """Who ran it last, as part of a name."""
         made_of = self.plan.get("made_of") or {}
-        told = (re.sub(r"[^A-Za-z0-9_.=]+", "-", str(made_of.get(key) or "")).strip("-") for key in ("author", "host"))
-        return next((name for name in told if name), "unknown")
+        names = (re.sub(r"[^A-Za-z0-9_.=]+", "-", str(made_of.get(key) or "")).strip("-") for key in ("author", "host"))
+        return next((name for name in names if name), "unknown")
 
     def begins(self, other: "StudyVersion") -> bool:
         """Whether `other` goes on from this one; of two that differ in the plan alone one stays, by its fingerprint."""

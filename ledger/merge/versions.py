@@ -106,11 +106,13 @@ def read_version(path: Path, trial_id: str) -> Version:
     metrics = _readable(lambda: read_lines(folder.path / "metrics.jsonl"), faults) or []
     record = written
     if last is not None:
-        told = Record(**last["record"])
-        if written is None or told.epochs_done > written.epochs_done:
-            record, metrics = told, last["metrics"]
-        elif _trace(told, last["metrics"]) != _trace(written, metrics or last["metrics"]):
-            faults.append(f"last.safetensors has {told.epochs_done} epochs and does not fit its record's {written.epochs_done}")
+        in_last = Record(**last["record"])
+        if written is None or in_last.epochs_done > written.epochs_done:
+            record, metrics = in_last, last["metrics"]
+        elif _trace(in_last, last["metrics"]) != _trace(written, metrics or last["metrics"]):
+            faults.append(
+                f"last.safetensors has {in_last.epochs_done} epochs and does not fit its record's {written.epochs_done}"
+            )
             last = None
     if record is not None:
         metrics = last["metrics"] if last is not None and len(metrics) < record.epochs_done else metrics[: record.epochs_done]
@@ -176,7 +178,7 @@ def difference(first: Version, other: Version) -> dict[str, Any]:
         "tolerance": allowed,
         "beyond": expected == "bits" or not _within(first, other, allowed),
         "first_epoch_that_differs": parts,
-        "versions": [_told(first), _told(other)],
+        "versions": [_facts(first), _facts(other)],
     }
 
 
@@ -189,7 +191,7 @@ def _within(first: Version, other: Version, allowed: float) -> bool:
     return abs(one.score - two.score) <= allowed
 
 
-def _told(version: Version) -> dict[str, Any]:
+def _facts(version: Version) -> dict[str, Any]:
     record = version.record
     assert record is not None, "only what was trained can differ"
     facts = {name: getattr(record, name) for name in ("score", "best_epoch", "epochs_done", "diverged", "author", "host")}

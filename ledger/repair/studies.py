@@ -1,12 +1,12 @@
-"""Mending a study: what is damaged in its folder, or in those of its trials, goes to quarantine and is healed from what else is known.
+"""Repairing a study: what is damaged in its folder, or in those of its trials, goes to quarantine and is healed from what else is known.
 
     plan         from its copy
-    events       damaged lines go; what the folders say is then true: a trial that ended is told so again, one whose "pruned" was lost goes
-                 on and is judged anew. A lost "started" is written again, else the study would train a trial too many
+    events       damaged lines go; what the folders say is then true: the end of a trial is written again, one whose "pruned" was
+                 lost goes on and is judged anew. A lost "started" is written again, else the study would train a trial too many
     suggestion   from its "started" event and the trial's settings; what the sampler drew is not known any more
-    trial        `ledger.reading`; one whose record is lost with both its checkpoints is trained again, to the same bits
+    trial        `ledger.repair.trials`; one whose record is lost with both its checkpoints is trained again, to the same bits
 
-Called by the study's driver, which holds its lease, before anything reads the study; trials are mended under their claim.
+Called by the study's driver, which holds its lease, before anything reads the study; trials are repaired under their claim.
 """
 
 import logging
@@ -15,7 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ledger.reading import DAMAGE, NameOf, mend_trial, needs_mending
+from ledger.reading import DAMAGE
+from ledger.repair.trials import NameOf, needs_repair, repair_trial
 from ledger.studies import END_EVENTS, StudyFolder, Suggestion
 from ledger.trials import TrialFolder
 from system.claims import claim, holder, wait_for
@@ -32,7 +33,7 @@ LOST = "lost"
 """The event after which a trial that had ended is one that waits: nothing of it is left."""
 
 
-def mend_study(study: StudyFolder, trials: Path, name_of: NameOf) -> None:
+def repair_study(study: StudyFolder, trials: Path, name_of: NameOf) -> None:
     """Leave a study of which everything can be read, and its trials too.
 
     Args:
@@ -47,16 +48,16 @@ def mend_study(study: StudyFolder, trials: Path, name_of: NameOf) -> None:
         sweep(folder)
     if not study.planned:
         return
-    _mend_plan(study)
-    _mend_journal(study)
-    suggestions = _mend_suggestions(study, trials, name_of)
+    _repair_plan(study)
+    _repair_journal(study)
+    suggestions = _repair_suggestions(study, trials, name_of)
     _write_started(study, suggestions)
     for trial, settings in {suggestion.trial_id: suggestion.settings for suggestion in suggestions}.items():
-        _mend_trial(TrialFolder(trials / trial), name_of, settings)
+        _repair_claimed(TrialFolder(trials / trial), name_of, settings)
     _name_lost(study, trials, suggestions)
 
 
-def _mend_plan(study: StudyFolder) -> None:
+def _repair_plan(study: StudyFolder) -> None:
     plan = study.plan()
     for path in study.plan_files:
         try:
@@ -68,7 +69,7 @@ def _mend_plan(study: StudyFolder) -> None:
             replace_sealed(path, plan)
 
 
-def _mend_journal(study: StudyFolder) -> None:
+def _repair_journal(study: StudyFolder) -> None:
     """Take damaged lines out. A torn end is kept as well: it may be a write that was cut off, or the place where a file was cut."""
     lines, path = study.journal(), study.path / "events.jsonl"
     if not lines.damaged and not lines.torn:
@@ -79,7 +80,7 @@ def _mend_journal(study: StudyFolder) -> None:
     replace_bytes(path, b"".join(line + b"\n" for line in lines.whole))
 
 
-def _mend_suggestions(study: StudyFolder, trials: Path, name_of: NameOf) -> list[Suggestion]:
+def _repair_suggestions(study: StudyFolder, trials: Path, name_of: NameOf) -> list[Suggestion]:
     """Heal what can be healed; returns those that name a trial, oldest first."""
     found, damaged = dict[int, Suggestion](), dict[Path, str]()
     for file in study.suggestion_files():
@@ -121,8 +122,8 @@ def _write_started(study: StudyFolder, suggestions: Sequence[Suggestion]) -> Non
     """Write lost "started" events again. Each suggestion but the last one has an event; where one has none, lines were lost."""
     events = study.events()
     first_of = {suggestion.trial_id: suggestion for suggestion in reversed(suggestions)}
-    told = {event.get("trial_id") for event in events}
-    silent = {trial for trial, suggestion in first_of.items() if trial not in told and suggestion.distributions}
+    known = {event.get("trial_id") for event in events}
+    silent = {trial for trial, suggestion in first_of.items() if trial not in known and suggestion.distributions}
     if not any(first_of[trial].number < suggestions[-1].number for trial in silent):
         silent = set()
     trained = {e["trial_id"] for e in events if e["event"] in BY_TRAINING or (e["event"] in END_EVENTS and "epoch" in e)}
@@ -149,16 +150,21 @@ def _started(suggestion: Suggestion, then: float) -> dict[str, Any]:
     }
 
 
-def _mend_trial(folder: TrialFolder, name_of: NameOf, settings: Mapping[str, Any]) -> None:
-    if not folder.path.is_dir() or not needs_mending(folder, name_of):
+def _repair_claimed(folder: TrialFolder, name_of: NameOf, settings: Mapping[str, Any]) -> None:
+    """Repair a trial under its claim, after waiting for whoever trains it.
+
+    Raises:
+        UserError: It is still being trained, and its record cannot be read.
+    """
+    if not folder.path.is_dir() or not needs_repair(folder, name_of):
         return
     held = claim(folder.claim)
     if held is None:
-        wait_for(folder.claim, lambda: not needs_mending(folder, name_of), timeout=CLAIM_PATIENCE_S)
+        wait_for(folder.claim, lambda: not needs_repair(folder, name_of), timeout=CLAIM_PATIENCE_S)
         held = claim(folder.claim)
     if held is not None:
         with held:
-            mend_trial(folder, name_of, settings or None)
+            repair_trial(folder, name_of, settings or None)
     elif _unreadable(folder):
         other = holder(folder.claim)
         who = f"process {other.pid} on {other.host}" if other else "another process"

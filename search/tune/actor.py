@@ -12,7 +12,7 @@ from typing import Any
 from ray import tune
 
 from competitions.prepare import Prepared, load_prepared
-from search.tune.disk_stop import FULL
+from search.tune.disk_stop import DISK_FULL
 from search.tune.worker_log import hearing
 from system.claims import Claim, claim
 from system.disk import is_full, sentence
@@ -34,14 +34,14 @@ def prepared_for(root: str, key: str) -> Prepared:
 class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
     """Ray Tune's class contract: `setup` once, `step` per epoch, `reset_config` for the next trial in the same process."""
 
-    def setup(self, config: dict[str, Any], root: str, prepared: str, device: str, loader_workers: int) -> None:
+    def setup(self, config: dict[str, Any], root: str, prepared: str, study: str, device: str, loader_workers: int) -> None:
         """Attach to the data; the arguments beside `config` are bound once per study.
 
         The trial itself is opened by its first `step`: Tune may start a second process for a trial and then hand the trial to
         one that became free (seen on 2.60), and only one of them may claim it.
         """
         self._data = prepared_for(root, prepared)
-        self._device, self._loader_workers = device, loader_workers
+        self._study, self._device, self._loader_workers = study, device, loader_workers
         self._next: dict[str, Any] | None = config
         self._run: TrialRun | None = None
         self._claim: Claim | None = None
@@ -60,7 +60,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
             if not is_full(error):
                 raise
             self._close()
-            return {"done": True, FULL: sentence(error), "epoch": 0, "best_score": float("-inf")}
+            return {"done": True, DISK_FULL: sentence(error), "epoch": 0, "best_score": float("-inf")}
 
     def _step(self) -> dict[str, Any]:
         if self._next is not None:
@@ -92,7 +92,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
     def _open(self, config: dict[str, Any]) -> None:
         self._next = None
         settings = TrialConfig.from_json(config["settings"])
-        context = attach(self._data, settings, device=self._device, loader_workers=self._loader_workers)
+        context = attach(self._data, settings, device=self._device, loader_workers=self._loader_workers, study=self._study)
         context.folder.path.mkdir(parents=True, exist_ok=True)
         self._claim = claim(context.folder.claim)
         if self._claim is None:

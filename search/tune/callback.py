@@ -11,7 +11,7 @@ from ray import tune
 
 from ledger.studies import StudyFolder
 from ledger.trials import TrialFolder
-from search.tune.disk_stop import FULL, DiskStop
+from search.tune.disk_stop import DISK_FULL, DiskStop
 from system.progress import StatusLine
 
 log = logging.getLogger("podium.search")
@@ -44,7 +44,7 @@ class StudyCallback(tune.Callback):  # type: ignore[misc]  # ray ships no types
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
         if result.get("said"):
             log.warning("%s", result["said"])  # what a worker logs is seen by nobody
-        if not (result.get("elsewhere") or FULL in result):
+        if not (result.get("elsewhere") or DISK_FULL in result):
             share = result["epoch"] / trial.config["epochs"]
             self._status.epoch(trial.config["trial_id"], trial.config["target"], share, result["best_score"])
 

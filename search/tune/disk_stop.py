@@ -11,7 +11,7 @@ from ray import tune
 
 from system.disk import is_full, sentence
 
-FULL = "full"
+DISK_FULL = "full"
 """The key of a worker's last result that holds the sentence about a full disk."""
 
 
@@ -26,8 +26,8 @@ class DiskStop(tune.Stopper):  # type: ignore[misc]  # ray ships no types
         self.told: str | None = None
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        if FULL in result:
-            self.told = self.told or result[FULL]
+        if DISK_FULL in result:
+            self.told = self.told or result[DISK_FULL]
         return self.told is not None
 
     def stop_all(self) -> bool:

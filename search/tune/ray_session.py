@@ -14,8 +14,8 @@ from pathlib import Path
 
 from system.errors import UserError
 from system.paths import data_root, setting
+from trainables.provenance import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 PASSED_ON = ("PODIUM_CACHE", "PODIUM_AUTHOR", "HF_HUB_OFFLINE", "HF_HOME")
 QUIET = {
     "RAY_DEDUP_LOGS": "1",

@@ -5,63 +5,29 @@ computed. Whatever ends the driver in between, `--resume` reads the folders and 
 """
 
 import errno
-import functools
 import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass
-from typing import Any
 
-from ledger.reading import readable_record
-from ledger.repair.studies import mend_study
+from ledger.repair.studies import repair_study
 from ledger.studies import LEASE_PATIENCE_S, RETRYING, StudyFolder
-from ledger.trials import ALL_DATA, TrialFolder
-from search.disk_budget import Tidy, check_room
-from search.fitting import answers, distributions
+from ledger.trials import TrialFolder
+from search.disk_budget import Tidy, check_disk_budget
+from search.outcome import Outcome, outcome_of
 from search.plan import Plan, check_new, plan_json
-from search.request import Request
-from search.resume_check import record, refit
-from search.warm_start import comparing
+from search.request import NO_TRACKER, Request
+from search.resume_check import record
 from system.claims import claim, holder
 from system.disk import FullDiskError, is_full, sentence, writing
 from system.errors import UserError
-from system.paths import CompetitionPaths
-from system.progress import StatusLine, counts
-from trainables.config import Question
+from system.progress import StatusLine
 
 log = logging.getLogger("podium.search")
-RETRIES = 2
-"""How often a trial whose process died is started again; it goes on from its last whole epoch."""
-POOL = 5
+COMPLETED = 5
 """Per target, how many of the best trials get all views as soon as the search ends."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a search came to, read from the ledger.
-
-    Attributes:
-        targets: Per target its trials by status, the best (trial_id, score), epochs trained and seconds; of a study on all folds
-            no best, as scores of other folds do not compare, but its `members` by fold.
-        interrupted: Ctrl-C ended it.
-        failures: Why trials failed, one sentence each.
-        full: The sentence about a full disk that ended it, else `None`.
-        freed_bytes: What weights took that the quota dropped.
-    """
-
-    study: str
-    targets: dict[str, dict[str, Any]]
-    seconds: float
-    interrupted: bool
-    failures: tuple[str, ...]
-    full: str | None = None
-    freed_bytes: int = 0
-
-    def json(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if name != "full"}
 
 
 def run_study(plan: Plan) -> Outcome:
@@ -83,7 +49,7 @@ def run_study(plan: Plan) -> Outcome:
         with _lease(plan.study):
             if not plan.request.resume:
                 check_new(plan.study)  # again: it may have begun and ended while this driver started
-            check_room(plan)
+            check_disk_budget(plan)
             interrupted = _run(plan, tidy)
             tidy(last=not interrupted)
     except KeyboardInterrupt:
@@ -98,13 +64,13 @@ def run_study(plan: Plan) -> Outcome:
 
 
 def _outcome(plan: Plan, started: float, *, interrupted: bool, full: str | None = None, freed: int = 0) -> Outcome:
-    told = outcome_of(plan.study, plan.paths, plan.questions)
+    targets = outcome_of(plan.study, plan.paths, plan.questions)
     if plan.request.all_folds:
         from search.refit import by_fold
 
         members = by_fold(plan.prepared, plan.members, plan.study.statuses())
-        told = {target: {**facts, "best": None, "members": members[target]} for target, facts in told.items()}
-    return Outcome(plan.study.name, told, _rounded(started), interrupted, plan.study.failures(), full, freed)
+        targets = {target: {**facts, "best": None, "members": members[target]} for target, facts in targets.items()}
+    return Outcome(plan.study.name, targets, _rounded(started), interrupted, plan.study.failures(), full, freed)
 
 
 def _run(plan: Plan, tidy: Callable[[], None]) -> bool:
@@ -118,7 +84,7 @@ def _run(plan: Plan, tidy: Callable[[], None]) -> bool:
 
     with ray_session(plan.request.address), _mirror(plan) as push:
         _check_resources(plan.request)
-        mend_study(plan.study, plan.paths.trials, name_of)
+        repair_study(plan.study, plan.paths.trials, name_of)
         key = plan.prepared.save()
         today = plan_json(plan, key)  # before the changes are recorded: it says what they were
         asked = plan.study.suggestions()
@@ -134,115 +100,42 @@ def _run(plan: Plan, tidy: Callable[[], None]) -> bool:
     return interrupted
 
 
-def outcome_of(study: StudyFolder, paths: CompetitionPaths, questions: Mapping[str, Question]) -> dict[str, dict[str, Any]]:
-    """Per target what the study's trials came to; epochs and seconds are those of trials that it did not find answered.
-
-    The best is one of those whose scores compare with today's. Nobody may have mended the study yet: what cannot be read is left out.
-    """
-    statuses, started, found = study.statuses(), study.started(), {}
-    of = {suggestion.trial_id: suggestion for suggestion in study.suggestions()}
-    for target, question in questions.items():
-        own = {trial: status for trial, status in statuses.items() if trial in of and of[trial].target == target}
-        records = [record for trial in own if (record := readable_record(TrialFolder(paths.trials / trial))) is not None]
-        compare = [record for record in records if answers(of[record.trial_id].settings, question)]
-        scored = [(record.score, record.trial_id) for record in compare if record.score is not None and record.finished]
-        best = max(scored, key=lambda pair: (pair[0], pair[1]), default=None)
-        found[target] = {
-            "trials": counts(own),
-            "best": None if best is None else {"trial_id": best[1], "score": best[0]},
-            "on_all_data": any(record.fold == ALL_DATA for record in records),
-            "epochs": sum(record.epochs_done for record in records if record.trial_id in started),
-            "seconds": round(sum(record.seconds for record in records if record.trial_id in started), 1),
-        }
-    return found
-
-
 def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None], tidy: Callable[[], None]) -> bool:
     """The Tune run; returns whether Ctrl-C ended it.
 
     Raises:
         FullDiskError: A full disk ended it.
     """
-    from ray import tune
-
-    from search.foreign_trials import Over
-    from search.space_check import StartWeights
-    from search.tune.actor import TrialActor
     from search.tune.callback import StudyCallback
     from search.tune.disk_stop import DiskStop
-    from search.tune.ray_session import at_once
-    from search.tune.scheduler import TargetScheduler
-    from search.tune.searcher import LedgerSearcher
+    from search.tune.tuner import make_searcher, make_tuner
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails in a trial is told by the callback, once
-    request, stop = plan.request, DiskStop()
-    failed = plan.failed() if request.retry_failed else None
-    statuses = plan.study.statuses()
-    for trial in sorted(trial for trial in failed or () if statuses[trial] == "failed"):
-        plan.study.log(RETRYING, trial)
-    status = StatusLine(0, list(plan.questions))
-    last = refit(plan.former, plan.changes, plan.study)
-    told = comparing(plan.told, plan.questions)
-    searcher = LedgerSearcher(
-        plan.questions,
-        suggest=plan.space.suggest,
-        first=plan.space.first,
-        n_trials=0 if plan.members else request.n_trials,  # members are suggested already
-        seed=request.suggestion_seed,
-        searcher=request.searcher,
-        study=plan.study,
-        trials=plan.paths.trials,
-        prepare=StartWeights(plan.prepared),
-        stop=stop,
-        told=told,
-        refit=last,
-        known=distributions(plan.space) if last else None,
-        only=failed,
-        one_at_a_time=request.address is None and at_once(request.cpus_per_trial, request.gpus_per_trial) == 1,
-        note=status.note,
-        give_up=Over(request.hours),
-    )
+    hours, stop, status = plan.request.hours, DiskStop(), StatusLine(0, list(plan.questions))
+    searcher = make_searcher(plan, stop, status, only=_retried(plan))
     status.expect(searcher.remaining())
-    past = [suggestion for suggestion in plan.study.suggestions() if plan.compares(suggestion)]
-    rungs = TargetScheduler(
-        plan.questions, request.scheduler, plan.space, plan.study, plan.paths.trials, stop=stop, past=past, told=told
-    )
     callback = StudyCallback(plan.study, plan.paths.trials, status, push, stop, tidy)
-    bound = tune.with_parameters(
-        TrialActor, root=str(plan.paths.root), prepared=key, device=_device(request), loader_workers=request.loader_workers
-    )
-    resources = {"cpu": request.cpus_per_trial, "gpu": request.gpus_per_trial}
-    make_tuner = functools.partial(
-        tune.Tuner,
-        tune.with_resources(bound, resources),
-        tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            scheduler=rungs,
-            num_samples=-1,
-            reuse_actors=True,
-            time_budget_s=request.hours * 3600 if request.hours else None,
-        ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(plan.study.path / "ray"),
-            failure_config=tune.FailureConfig(max_failures=RETRIES),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-            callbacks=[callback],
-            stop=stop,
-            verbose=0,
-        ),
-    )
     started = time.monotonic()
     if not searcher.exhausted:
         with _own_interrupt(), stop.last_word(), writing(plan.study.path):  # Tune keeps a state of its own there
-            make_tuner().fit()
+            make_tuner(plan, key, searcher, callback, stop).fit()
     status.close()
     _drop_ray_state(plan.study)
     if stop.told:
         raise FullDiskError(errno.ENOSPC, stop.told)
-    out_of_time = request.hours is not None and time.monotonic() - started >= request.hours * 3600
+    out_of_time = hours is not None and time.monotonic() - started >= hours * 3600
     return not searcher.exhausted and not out_of_time
+
+
+def _retried(plan: Plan) -> set[str] | None:
+    """The failed trials that alone run again, where that was asked for; each is put on record as waiting."""
+    if not plan.request.retry_failed:
+        return None
+    failed, statuses = plan.failed(), plan.study.statuses()
+    for trial in sorted(trial for trial in failed if statuses[trial] == "failed"):
+        plan.study.log(RETRYING, trial)
+    return failed
 
 
 @contextmanager
@@ -263,13 +156,14 @@ def _complete_best(plan: Plan, key: str) -> None:
     from ledger.query import best_trials
     from ledger.retention import has_weights
     from search.tune.actor import complete_remotely
+    from search.tune.tuner import RETRIES, device_of
     from trainables.attach import is_complete
 
     request, views = plan.request, plan.prepared.competition.views
     wanted = [
         trial
         for question in plan.questions.values()
-        for trial, _ in best_trials(plan.paths, question.target, question.data, question.fold, question.metric)[:POOL]
+        for trial, _ in best_trials(plan.paths, question.target, question.data, question.fold, question.metric)[:COMPLETED]
     ]
     wanted += [name for name, status in plan.study.statuses().items() if plan.members and status == "finished"]
     folders = [TrialFolder(plan.paths.trials / trial) for trial in wanted]
@@ -277,7 +171,7 @@ def _complete_best(plan: Plan, key: str) -> None:
     if not missing:
         return
     task = ray.remote(num_cpus=request.cpus_per_trial, num_gpus=request.gpus_per_trial, max_retries=RETRIES)(complete_remotely)
-    waiting = [task.remote(str(plan.paths.root), key, trial, views, _device(request)) for trial in missing]
+    waiting = [task.remote(str(plan.paths.root), key, trial, views, device_of(request)) for trial in missing]
     total = len(waiting)
     while waiting:
         log.info("computing %d views of the best trials: %d/%d", len(views), total - len(waiting), total)
@@ -310,10 +204,6 @@ def _check_resources(request: Request) -> None:
         raise UserError(*faults)
 
 
-def _device(request: Request) -> str:
-    return "cuda" if request.gpus_per_trial > 0 else "cpu"
-
-
 @contextmanager
 def _lease(study: StudyFolder) -> Iterator[None]:
     """The right to drive this study; a folder that got no plan meanwhile is taken away again.
@@ -335,7 +225,7 @@ def _lease(study: StudyFolder) -> Iterator[None]:
 
 
 def _mirror(plan: Plan) -> AbstractContextManager[Callable[[TrialFolder], None]]:
-    if plan.request.tracker == "none":
+    if plan.request.tracker == NO_TRACKER:
         return nullcontext(lambda folder: None)
     from search.trackers import MirrorQueue
 

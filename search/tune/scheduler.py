@@ -4,30 +4,19 @@ Ray's ASHA compares all trials of a run; scores of different targets do not comp
 a restart (facts.md), so a resumed study puts the curves of its earlier trials back into the rungs.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from ledger.studies import OPEN, StudyFolder, Suggestion
 from ledger.trials import TrialFolder
-from search.tune.disk_stop import FULL, DiskStop
+from search.tune.disk_stop import DISK_FULL, DiskStop
+from search.tune.stopping import SCHEDULERS
 from search.warm_start import Told
 from search_spaces import Space
-
-SCHEDULERS: dict[str, Callable[[Space], Any]] = {
-    "asha": lambda space: AsyncHyperBandScheduler(
-        time_attr="epoch",
-        metric="best_score",
-        mode="max",
-        max_t=space.max_epochs + 1,  # ASHA ends trials at max_t by itself; ours end when their planned epochs are done
-        grace_period=space.grace_epochs,
-        reduction_factor=space.reduction,
-    ),
-    "fifo": lambda space: FIFOScheduler(),
-}
 
 
 class TargetScheduler(TrialScheduler):  # type: ignore[misc]  # ray ships no types
@@ -89,7 +78,7 @@ class TargetScheduler(TrialScheduler):  # type: ignore[misc]  # ray ships no typ
         return decision
 
     def on_trial_complete(self, controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        if not (result.get("diverged") or result.get("elsewhere") or FULL in result):
+        if not (result.get("diverged") or result.get("elsewhere") or DISK_FULL in result):
             self._own(trial).on_trial_complete(controller, trial, result)
 
     def on_trial_remove(self, controller: Any, trial: Any) -> None:

@@ -23,10 +23,10 @@ from ray.tune.search import Searcher
 from ledger.reading import readable_record
 from ledger.studies import OPEN, StudyFolder, Suggestion
 from ledger.trials import Record, TrialFolder
-from search.fitting import Known, answers, fit, recorded
-from search.foreign_trials import Elsewhere
-from search.optuna_trials import add_running, tell
-from search.tune.disk_stop import FULL, DiskStop
+from search.foreign_trials import ForeignTrials
+from search.optuna_trials import Known, add_running, answers, fit, recorded, tell
+from search.searchers import SEARCHERS
+from search.tune.disk_stop import DISK_FULL, DiskStop
 from search.warm_start import Told
 from system.claims import holder, works_here
 from trainables.config import Question, TrialConfig, resolve
@@ -37,11 +37,6 @@ MOST_REPEATS = 50
 """A target ends early after this many suggestions in a row that are already answered: its space is exhausted."""
 ORPHAN_S = 15.0
 """Workers outlive a killed driver by seconds and hold their claims; for so long a resumed study waits for its own before it asks on."""
-
-SEARCHERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
-    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, n_startup_trials=6),
-    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
-}
 
 
 @dataclass
@@ -107,7 +102,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
             stop: Told when there is no room for a suggestion.
             told: Target -> earlier trials of the ledger that the sampler knows from the start.
             refit: Suggestions up to this number were drawn from another space; of them is told what fits into `known`.
-            known: `fitting.distributions` of the space; needed with `refit`.
+            known: `optuna_trials.distributions` of the space; needed with `refit`.
             only: Ids of trials to run; nothing else runs, and nothing new is asked.
             one_at_a_time: Ask only when nothing runs, so that each suggestion knows all trials before it. Tune would ask for one more.
             note: Told what is waited for.
@@ -124,7 +119,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
         self._one_at_a_time, self._note, self._give_up, self._stop = one_at_a_time, note, give_up, stop or DiskStop()
         self._seen: set[str] = set()
         self._running: dict[str, _Running] = {}
-        self._elsewhere = Elsewhere(trials)
+        self._foreign = ForeignTrials(trials)
         self._number = 0
         self._began = time.monotonic()
         for name, target in self._targets.items():
@@ -142,7 +137,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
             return Searcher.FINISHED
         if self._one_at_a_time and self._running:
             return None
-        self._look_elsewhere()
+        self._look_at_foreign()
         while (name := self._next_target()) is not None:
             if self._holds_an_orphan(name):
                 return self._wait("a process that a killed driver left behind", [self._targets[name].waiting[0][0].trial_id])
@@ -153,8 +148,8 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
                 self._running[trial_id] = _Running(suggestion, number)
                 self._folder.log("started", suggestion.trial_id, target=name, suggestion=suggestion.number)
                 return {"target": name, "trial_id": suggestion.trial_id, "epochs": config.epochs, "settings": config.json()}
-        if self._elsewhere and not self._running:
-            return self._wait("another study, which trains", self._elsewhere.ids())
+        if self._foreign and not self._running:
+            return self._wait("another study, which trains", self._foreign.ids())
         return None if self._running else Searcher.FINISHED  # one that runs may turn out to be trained elsewhere
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -165,12 +160,12 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
         running = self._running.pop(trial_id, None)
         if running is None:
             return
-        if result and FULL in result:
+        if result and DISK_FULL in result:
             return
         target = self._targets[running.suggestion.target]
         if result and result.get("elsewhere"):
             target.new -= 1
-            self._elsewhere.add(running.suggestion, running.number)
+            self._foreign.add(running.suggestion, running.number)
             return
         tell(target.study, running.number, None if error else TrialFolder(self._trials / running.suggestion.trial_id).record())
 
@@ -184,7 +179,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
     @property
     def exhausted(self) -> bool:
         """Whether nothing is left to suggest and nothing runs."""
-        return self._next_target() is None and not self._running and not self._elsewhere
+        return self._next_target() is None and not self._running and not self._foreign
 
     def remaining(self) -> int:
         """How many trials are still to be trained, those that wait for their second half included."""
@@ -219,9 +214,9 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
         owner = holder(TrialFolder(self._trials / waiting[0][0].trial_id).claim)
         return owner is not None and works_here(owner)
 
-    def _look_elsewhere(self) -> None:
+    def _look_at_foreign(self) -> None:
         """Tell what others have ended, and take what they let go of."""
-        for watched, state in self._elsewhere.look():
+        for watched, state in self._foreign.look():
             suggestion, target = watched.suggestion, self._targets[watched.suggestion.target]
             record = readable_record(TrialFolder(self._trials / suggestion.trial_id))
             if state == "ended" and record is not None:
@@ -291,7 +286,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
         if owner is not None and works_here(owner):
             self._seen.add(suggestion.trial_id)
             self._folder.log("elsewhere", suggestion.trial_id)
-            self._elsewhere.add(suggestion, trial.number)
+            self._foreign.add(suggestion, trial.number)
             return True
         return False
 
@@ -326,7 +321,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
         if self._only is not None and suggestion.trial_id not in self._only:
             self._add(target.study, suggestion)
         elif status == "elsewhere":
-            self._elsewhere.add(suggestion, self._add(target.study, suggestion))
+            self._foreign.add(suggestion, self._add(target.study, suggestion))
         else:
             target.new += 1
             target.waiting.append((suggestion, None))

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from competitions.prepare import Prepared
-from ledger.imports import Answers, Import, Source, SourceFile, content_id
-from ledger.keeping_imports import name_faults, write_import
+from ledger.imports import Answers, Import, Source, SourceFile, content_id, name_faults, write_import
 from ledger.predictions import PARTS
 from submissions.external.csv_file import read_file
 from submissions.external.heads import FileContent, HeadRows, heads_of

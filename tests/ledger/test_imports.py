@@ -10,8 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ledger.imports import PROBABILITIES, Answers, Import, Source, SourceFile, content_id, find_import, imports_of
-from ledger.keeping_imports import drop_import, write_import
+from ledger.imports import (
+    PROBABILITIES,
+    Answers,
+    Import,
+    Source,
+    SourceFile,
+    content_id,
+    drop_import,
+    find_import,
+    imports_of,
+    write_import,
+)
 from ledger.merge.discovery import find_ledgers
 from ledger.merge.ledgers import merge
 from system.errors import UserError

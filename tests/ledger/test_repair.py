@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from ledger.reading import OtherTrialError, mend_trial, needs_mending, readable_config, readable_record, readable_sessions
-from ledger.repair.studies import mend_study
+from ledger.reading import OtherTrialError, readable_config, readable_record, readable_sessions
+from ledger.repair.studies import repair_study
+from ledger.repair.trials import needs_repair, repair_trial
 from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import Record, TrialFolder
 from system import sealed_tensors
@@ -83,10 +84,10 @@ def test_a_damaged_file_is_healed_from_the_checkpoint_or_the_suggestion(
     name: str, how: str, folder: TrialFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
     before, path = state(folder), folder.path / name
-    assert not needs_mending(folder, name_of)
+    assert not needs_repair(folder, name_of)
     damaged = DAMAGES[how](path.read_bytes())
     path.write_bytes(damaged)
-    mend_trial(folder, name_of, SETTINGS)
+    repair_trial(folder, name_of, SETTINGS)
     assert state(folder) == before
     (moved,) = (folder.root / "quarantine").rglob("*.*")
     assert moved.read_bytes() == damaged
@@ -94,7 +95,7 @@ def test_a_damaged_file_is_healed_from_the_checkpoint_or_the_suggestion(
     (said,) = (line for line in caplog.messages if line.startswith("damaged"))
     assert f"trials/{TRIAL}/{name}" in said
     caplog.clear()
-    mend_trial(folder, name_of, SETTINGS)
+    repair_trial(folder, name_of, SETTINGS)
     assert not caplog.messages, "once mended, nothing is left to say"
 
 
@@ -102,7 +103,7 @@ def test_a_damaged_file_is_healed_from_the_checkpoint_or_the_suggestion(
 def test_a_record_is_healed_from_the_checkpoint_before_where_the_last_one_is_damaged_too(how: str, folder: TrialFolder) -> None:
     for path in (folder.path / "record.json", folder.last):
         path.write_bytes(DAMAGES[how](path.read_bytes()))
-    mend_trial(folder, name_of, SETTINGS)
+    repair_trial(folder, name_of, SETTINGS)
     assert folder.record() == record(2)
     assert not folder.last.exists()
     assert len(list((folder.root / "quarantine").rglob("*.*"))) == 2
@@ -112,7 +113,7 @@ def test_a_killed_mending_is_completed_by_the_next(folder: TrialFolder) -> None:
     before = state(folder)
     for name in ("record.json", "config.json"):
         (folder.path / name).unlink()
-    mend_trial(folder, name_of, SETTINGS)
+    repair_trial(folder, name_of, SETTINGS)
     assert state(folder) == before
 
 
@@ -121,11 +122,11 @@ def test_readers_write_nothing_and_read_what_the_checkpoint_says(folder: TrialFo
         (folder.path / name).write_bytes(b"{")
     files = {path: path.read_bytes() for path in folder.root.rglob("*") if path.is_file()}
     assert readable_record(folder) == record(3)
-    assert (readable_config(folder), readable_sessions(folder)) == (None, [])
+    assert (readable_config(folder), readable_sessions(folder)) == (None, [{"commit": "abc"}])
     folder.last.write_bytes(b"")
     assert readable_record(folder) == record(2)
     folder.previous.write_bytes(b"")
-    assert readable_record(folder) is None
+    assert (readable_record(folder), readable_sessions(folder)) == (None, [])
     assert "is left out" in caplog.text
     left = {path: path.read_bytes() for path in folder.root.rglob("*") if path.is_file()}
     assert left == files | {folder.last: b"", folder.previous: b""}
@@ -133,13 +134,13 @@ def test_readers_write_nothing_and_read_what_the_checkpoint_says(folder: TrialFo
 
 def test_settings_of_another_trial_are_damage_and_another_trials_checkpoint_is_refused(folder: TrialFolder) -> None:
     replace_json(folder.path / "config.json", SETTINGS | {"lr": 0.2})  # of before there were seals
-    mend_trial(folder, name_of, SETTINGS)
+    repair_trial(folder, name_of, SETTINGS)
     assert folder.config() == SETTINGS
     other = TrialFolder(folder.path.with_name("0123456789ab"))
     shutil.copytree(folder.path, other.path)
     (other.path / "record.json").unlink()
     with pytest.raises(OtherTrialError, match=f"belongs to trial {TRIAL}"):
-        mend_trial(other, name_of)
+        repair_trial(other, name_of)
 
 
 @pytest.fixture
@@ -154,7 +155,7 @@ def study(folder: TrialFolder) -> StudyFolder:
 
 
 def mend(study: StudyFolder) -> None:
-    mend_study(study, study.root / "trials", name_of)
+    repair_study(study, study.root / "trials", name_of)
 
 
 @pytest.mark.parametrize("how", DAMAGES)

@@ -14,7 +14,7 @@ from ensemble.scoring.paired import HURTS
 from ledger.predictions import predictions_of
 from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import ALL_DATA, Record, TrialFolder
-from search.effects import against, base_of, table
+from search.effects import base_of, effects_of, table
 from system.errors import UserError
 from system.paths import CompetitionPaths
 from trainables.config import Question, TrialConfig, resolve
@@ -71,7 +71,7 @@ def test_trials_are_paired_by_fold_and_seed_with_the_base_and_its_twins(ledger: 
     focal = {"loss": "focal", "focal_gamma": 1.6789}
     others = [ledger.add(0.6, fold=fold, seed=seed, **focal) for fold, seed in [*places, (2, 0)]]  # the last has no partner
     ledger.add(0.3, seed=1, lr=0.0123)
-    changes = against(ledger.paths, base[0].trial_id)
+    changes = effects_of(ledger.paths, base[0].trial_id)
     assert [(change.change, change.pairs) for change in changes] == [
         ("lr: 0.001 -> 0.0123", 1),
         ("loss: cross_entropy -> focal (focal_gamma 1.68)", 3),
@@ -81,7 +81,7 @@ def test_trials_are_paired_by_fold_and_seed_with_the_base_and_its_twins(ledger: 
     gains = [ledger.score(other) - ledger.score(own) for other, own in zip(others, base, strict=False)]
     assert loss.mean == pytest.approx(np.mean(gains))
     assert loss.verdict == HURTS
-    assert against(ledger.paths, base[2].trial_id) == changes, "a twin of the base is answered alike"
+    assert effects_of(ledger.paths, base[2].trial_id) == changes, "a twin of the base is answered alike"
     told = loss.json()
     assert (told["setting"], told["from"], told["to"], told["trials"]) == ("loss", "cross_entropy", "focal", list(loss.trials))
     assert loss.change in table([change.json() for change in changes])
@@ -95,7 +95,7 @@ def test_what_does_not_compare_is_left_out(ledger: Ledger) -> None:
     ledger.keep(replace(other, data="f" * 16), 0.2)
     ledger.keep(replace(other, metric="accuracy"), 0.2)
     ledger.keep(replace(other, lr=0.05, fold=ALL_DATA), 0.2)
-    (change,) = against(ledger.paths, base.trial_id)
+    (change,) = effects_of(ledger.paths, base.trial_id)
     assert change.trials == (other.trial_id,)
 
 
@@ -103,7 +103,7 @@ def test_a_trial_whose_predictions_are_gone_is_named_and_left_out(ledger: Ledger
     base, gone = ledger.add(), ledger.add(lr=0.03)
     kept = ledger.add(lr=0.05)
     next((ledger.paths.trials / gone.trial_id).rglob("*.npy")).unlink()
-    (change,) = against(ledger.paths, base.trial_id)
+    (change,) = effects_of(ledger.paths, base.trial_id)
     assert change.trials == (kept.trial_id,)
     assert f"trial {gone.trial_id} is left out" in caplog.text
 
@@ -119,4 +119,4 @@ def test_a_study_with_other_threads_compares_with_the_base_run_so(ledger: Ledger
 def test_without_a_study_of_these_data_nobody_knows_the_labels(ledger: Ledger) -> None:
     base = ledger.keep(replace(ledger.add(), data="f" * 16), 0.1)
     with pytest.raises(UserError, match="no study in this storage has the labels"):
-        against(ledger.paths, base.trial_id)
+        effects_of(ledger.paths, base.trial_id)

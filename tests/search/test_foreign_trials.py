@@ -8,7 +8,7 @@ import pytest
 
 from ledger.studies import Suggestion
 from ledger.trials import Record, TrialFolder
-from search.foreign_trials import LOOK_S, PATIENCE_S, Elsewhere
+from search.foreign_trials import LOOK_S, PATIENCE_S, ForeignTrials
 from system import claims
 from system.claims import Holder, claim
 
@@ -21,7 +21,7 @@ class Watch:
     def __init__(self, root: Path) -> None:
         self.now = 0.0
         self.folder = TrialFolder(root / "t0")
-        self.watched = Elsewhere(root, lambda: self.now)
+        self.watched = ForeignTrials(root, lambda: self.now)
         self.watched.add(Suggestion(1, "age", "t0", {}), 7)
 
     def look(self) -> list[str]:

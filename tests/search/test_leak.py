@@ -52,7 +52,7 @@ def people(yaml: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_leak_shows_and_an_interrupted_check_goes_on_without_training_anything_twice(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leak, "EPOCHS", (2, 12))  # enough for what is drawn here
+    monkeypatch.setattr(leak, "EPOCH_RANGE", (2, 12))  # enough for what is drawn here
     prepared = people(YAML, photos, tmp_path, monkeypatch)
     told: list[int] = []
 

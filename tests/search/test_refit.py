@@ -12,10 +12,10 @@ from competitions.prepare import Prepared, prepare
 from competitions.targets import targets
 from ledger.studies import StudyFolder
 from ledger.trials import ALL_DATA, Record, TrialFolder
+from search.outcome import outcome_of
 from search.plan import Plan, dry_run, make_plan, plan_json
 from search.refit import by_fold, write_members
 from search.request import EVERY_FOLD, Request
-from search.tune.run import outcome_of
 from system.errors import UserError
 from system.paths import competition_paths
 from tests.conftest import TINY

@@ -1,21 +1,54 @@
-"""The names a request may use are those of the dicts, and every searcher draws the same from the same seed."""
+"""Every fault of a request is named at once, every flag is one line, and every searcher draws the same from the same seed."""
+
+from argparse import ArgumentParser
 
 import optuna
 import pytest
+from ray.tune.schedulers import TrialScheduler
 
 from competitions.loading import load_competition
-from search.request import SCHEDULER_NAMES, SEARCHER_NAMES, TRACKER_NAMES, Request, check_request
-from search.trackers import TRACKERS
-from search.tune.scheduler import SCHEDULERS
-from search.tune.searcher import SEARCHERS
+from search.request import FLAGS, Flag, Request
+from search.request_check import check_request
+from search.searchers import SEARCHERS
+from search.tune.stopping import SCHEDULERS
 from search_spaces import load_space
 from system.errors import UserError
 
 
-def test_names_are_those_of_the_dicts() -> None:
-    assert set(SEARCHER_NAMES) == set(SEARCHERS)
-    assert set(SCHEDULER_NAMES) == set(SCHEDULERS)
-    assert set(TRACKER_NAMES) == {"none", *TRACKERS}
+def test_what_a_plan_remembers_and_what_is_said_again_follow_from_the_table() -> None:
+    by_when = {when: [flag.option for flag in FLAGS if flag.when == when] for when in ("run", "anew", "call")}
+    assert by_when == {
+        "run": ["--hours", "--loader-workers", "--address", "--track", "--retry-failed"],
+        "anew": ["--trials", "--gpus-per-trial", "--accept-change", "--keep"],
+        "call": ["--resume", "--dry-run"],
+    }
+    assert [flag.name for flag in FLAGS if not flag.recorded] == ["address", "resume", "retry_failed", "accept_change", "dry_run"]
+    assert {
+        flag.name: flag.kind for flag in FLAGS if flag.name in ("trials", "hours", "targets", "vary", "resume", "all_data")
+    } == {
+        "trials": int,
+        "hours": float,
+        "targets": tuple,
+        "vary": tuple,
+        "resume": str,
+        "all_data": bool,
+    }
+
+
+@pytest.mark.parametrize("flag", FLAGS, ids=str)
+def test_every_flag_is_typed_as_the_command_to_go_on_writes_it(flag: Flag) -> None:
+    parser = ArgumentParser()
+    parser.add_argument(flag.option, **flag.parser_arguments())
+    assert getattr(parser.parse_args([]), flag.name) is None
+    value = {int: 3, float: 1.5, str: "a", bool: True, tuple: ("a", "b")}[flag.kind]
+    words = [flag.option, "a,b"] if flag.kind is tuple else flag.words(value)
+    assert getattr(parser.parse_args(words), flag.name) == value
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_scheduler_stands_on_the_space_s_rungs(name: str) -> None:
+    scheduler = SCHEDULERS[name](load_space("quick"))
+    assert isinstance(scheduler, TrialScheduler)
 
 
 @pytest.mark.parametrize("name", SEARCHERS)

@@ -18,7 +18,7 @@ import search_spaces
 from ledger.studies import StudyFolder, Suggestion
 from search.plan import Plan, make_plan, plan_json
 from search.request import Request
-from search.resume_check import record
+from search.resume_check import DECIDING, REPOSITORY, TELLING, code, meaning, record
 from system.errors import UserError
 from tests.conftest import TINY
 from trainables.config import resolve
@@ -36,6 +36,17 @@ RATES = """
 def rate(trial):
     return trial.suggest_float("lr", 1e-3, 6e-3, log=True)
 """
+
+PROGRAM = '''
+"""What it is for."""
+RATE = 1e-3
+"""Of learning."""
+
+
+def loss(logits, weight=None):
+    """One sentence."""
+    return [f"{x:.2f}" for x in logits] if weight is None else {**weight}  # why
+'''
 
 
 @dataclass
@@ -99,6 +110,11 @@ class StudyDesk:
         pixels[:8, :8] = 255 - pixels[:8, :8]
         Image.fromarray(pixels).save(self.photo(name))
 
+    def coded(self, without: str, *more: str) -> None:
+        """Let the plan say that no definition began so then, if `without` says anything, and that there were `more`."""
+        kept = StudyFolder(self.plan_file.parent).plan()["code"]
+        self.recorded("code", value=sorted([*(entry for entry in kept if not without or not entry.startswith(without)), *more]))
+
     def recorded(self, *keys: str, value: Any) -> None:
         """Let the plan say that something was otherwise then."""
         study = StudyFolder(self.plan_file.parent)
@@ -127,15 +143,20 @@ def desk(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     (tmp_path / "tiny.yaml").write_text(TINY)
     monkeypatch.setattr(search_spaces, "FOLDER", spaces)
     monkeypatch.setattr(search_spaces, "__path__", [str(spaces)])
-    monkeypatch.setattr("search.space_check.DRAWS", 3)
+    monkeypatch.setattr("search.space_check.SPACE_DRAWS", 3)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a file of the same second and size would be read from its cache
     yield StudyDesk(tmp_path)
     forget()
 
 
 STOPS: dict[str, tuple[Callable[[StudyDesk], object], str]] = {
-    "code": (lambda desk: desk.recorded("code", "trainables/losses.py", value="then"), "code: trainables/losses.py changed"),
-    "new_code": (lambda desk: desk.recorded("code", "search/gone.py", value="then"), "code: search/gone.py (gone) changed"),
+    "code": (lambda desk: desk.coded("focal ", "focal then"), "code: focal of trainables/losses.py changed"),
+    "new_code": (lambda desk: desk.coded("focal "), "code: focal of trainables/losses.py (new) changed"),
+    "gone_code": (lambda desk: desk.coded("", "hinge then"), "code: hinge (gone) changed"),
+    "code_by_files": (
+        lambda desk: desk.recorded("code", value={"trainables/losses.py": "3a" * 8, "search/base.py": "5b" * 8}),
+        "code: the study began with an earlier version of Podium",
+    ),
     "space": (lambda desk: desk.replace('"epochs": 2', '"epochs": 1', "spaces/mine.py"), "space: search_spaces/mine.py changed\n"),
     "helper": (lambda desk: desk.replace("6e-3", "7e-3", "spaces/_rates.py"), "space: search_spaces/_rates.py changed\n"),
     "pixels": (lambda desk: desk.paint("g03-1"), "pixels: 1 photo with other pixels (g03-1)"),
@@ -289,3 +310,86 @@ def test_a_study_on_all_data_does_not_go_on_with_other_photos(desk: StudyDesk) -
     with pytest.raises(UserError) as stopped:
         desk.go_on(accept_change=True)
     assert "--accept-change" not in stopped.value.faults[-1]
+
+
+@pytest.mark.parametrize(
+    "rewritten",
+    [
+        PROGRAM.replace("  # why", ""),
+        PROGRAM.replace('"""One sentence."""', '"""Another."""'),
+        PROGRAM.replace('"""Of learning."""', ""),
+        PROGRAM.replace("1e-3", "0.001"),
+        PROGRAM.replace("weight is None", "(\n        weight is None\n    )"),
+    ],
+)
+def test_what_does_the_same_has_the_same_hash(rewritten: str) -> None:
+    assert rewritten != PROGRAM
+    assert meaning(rewritten) == meaning(PROGRAM)
+
+
+@pytest.mark.parametrize(
+    "change", [("1e-3", "2e-3"), ("weight=None", "weight=0"), (":.2f", ":.3f"), ("is None", "is not None"), ("RATE", "LR")]
+)
+def test_what_does_something_else_has_another_hash(change: tuple[str, str]) -> None:
+    assert meaning(PROGRAM.replace(*change)) != meaning(PROGRAM)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Iterator[Path]:
+    """A copy of what decides, and of what stands beside it."""
+    for folder in ("competitions", "ledger", "search", "search_spaces", "system", "trainables"):
+        shutil.copytree(REPOSITORY / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    code.cache_clear()
+    yield tmp_path
+    code.cache_clear()
+
+
+def code_of(checkout: Path) -> dict[str, str]:
+    code.cache_clear()
+    return code(checkout)
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_code_that_decides_counts_wherever_it_stands_and_what_only_tells_does_not(checkout: Path) -> None:
+    before = code_of(checkout)
+    assert before == code_of(REPOSITORY)
+    files = {path.relative_to(checkout).as_posix(): path for path in checkout.rglob("*.py")}
+    for number, path in enumerate(files.values()):
+        path.write_text(path.read_text() + f"\nPLANTED = {number}\n")
+    planted = {file for entry, file in code_of(checkout).items() if entry.startswith("PLANTED ")}
+    decides = [name for name in files if any(name == place or name.startswith(f"{place}/") for place in DECIDING)]
+    assert planted == {name for name in decides if not name.startswith(TELLING)}
+    for name in ("losses", "training", "config"):
+        assert f"trainables/{name}.py" in planted
+    assert {"competitions/metrics.py", "search/tune/searcher.py", "search/tune/scheduler.py", "ledger/trials.py"} <= planted
+    assert not planted & {"trainables/reproduce/retrain.py", "search/tune/callback.py", "ledger/merge/ledgers.py"}
+    assert all((REPOSITORY / f"{name}.py").is_file() or (REPOSITORY / name).is_dir() for name in TELLING)
+
+
+def test_a_file_that_moves_and_a_definition_that_moves_stop_nobody(checkout: Path) -> None:
+    before = code_of(checkout)
+    (checkout / "trainables/parts").mkdir()
+    (checkout / "trainables/losses.py").rename(checkout / "trainables/parts/costs.py")
+    for path in checkout.rglob("*.py"):
+        path.write_text(path.read_text().replace("from trainables.losses import", "from trainables.parts.costs import"))
+    assert set(code_of(checkout)) == set(before)
+    samplers, batches = checkout / "trainables/samplers.py", checkout / "trainables/batches.py"
+    text = samplers.read_text()
+    start = text.index("def chances(")
+    moved = text[start : text.index("def _of_one_head(")]
+    samplers.write_text(text.replace(moved, ""))
+    batches.write_text(f"{batches.read_text()}\n\n{moved}")
+    assert set(code_of(checkout)) == set(before)
+    edit(batches, "drawn / drawn.sum()", "drawn / drawn.max()")
+    assert {entry.split()[0] for entry in set(code_of(checkout)) ^ set(before)} == {"chances"}
+
+
+def test_what_is_imported_from_others_counts(checkout: Path) -> None:
+    before = code_of(checkout)
+    edit(checkout / "trainables/losses.py", "import torch.nn.functional as F", "import torch.nn.quantized.functional as F")
+    assert set(code_of(checkout)) - set(before)

@@ -11,8 +11,8 @@ from ray.tune.search import Searcher
 
 from ledger.studies import StudyFolder
 from ledger.trials import Record, TrialFolder
-from search.fitting import distributions
-from search.foreign_trials import Elsewhere
+from search.foreign_trials import ForeignTrials
+from search.optuna_trials import distributions
 from search.tune.searcher import LedgerSearcher
 from search_spaces import Space
 from system.claims import claim
@@ -178,11 +178,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time of every watch, in seconds; the test moves it."""
     now = [0.0]
 
-    class Clocked(Elsewhere):
+    class Clocked(ForeignTrials):
         def __init__(self, trials: Path) -> None:
             super().__init__(trials, lambda: now[0])
 
-    monkeypatch.setattr("search.tune.searcher.Elsewhere", Clocked)
+    monkeypatch.setattr("search.tune.searcher.ForeignTrials", Clocked)
     return now
 
 

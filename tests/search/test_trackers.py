@@ -16,7 +16,6 @@ import pytest
 
 from ledger.trials import Record, TrialFolder, config_id, trial_id
 from search import trackers
-from search.request import TRACKER_NAMES
 from search.trackers import TRACKERS, MirrorQueue, Tracker, close_wandb, mirror_all, mirror_wandb
 from system.claims import claim
 from system.paths import CompetitionPaths
@@ -117,10 +116,6 @@ def service_processes() -> list[str]:
     return found
 
 
-def test_every_tracker_can_be_asked_for() -> None:
-    assert set(TRACKER_NAMES) == {"none", *TRACKERS}
-
-
 def test_the_run_holds_id_config_curve_and_summary(paths: CompetitionPaths) -> None:
     folder = write_trial(paths, epochs=4)
     record = folder.record()
@@ -209,7 +204,7 @@ def test_online_without_key_or_network_is_one_warning(
     paths: CompetitionPaths, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, key: str | None
 ) -> None:
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
-    monkeypatch.setattr(trackers, "PATIENCE_S", 2.0)
+    monkeypatch.setattr(trackers, "TRACKER_PATIENCE_S", 2.0)
     if key:
         monkeypatch.setenv("WANDB_API_KEY", key)
     started = time.monotonic()
@@ -277,7 +272,7 @@ def test_the_queue_gives_up_in_time_and_says_how_many_are_left(
 ) -> None:
     stuck = threading.Event()
 
-    def never(folder: TrialFolder, paths: CompetitionPaths) -> trackers.Outcome:
+    def never(folder: TrialFolder, paths: CompetitionPaths) -> trackers.MirrorOutcome:
         stuck.wait(30)
         return "mirrored"
 

@@ -16,7 +16,7 @@ from search_spaces import Space, known_spaces, load_space
 from system.errors import UserError
 from system.paths import CompetitionPaths
 from trainables.backbones import build, keep_weights
-from trainables.config import DEFAULTS, ONLY_WITH, Question, TrialConfig, resolve
+from trainables.config import DEFAULTS, Question, TrialConfig, only_with, resolve
 
 QUESTION = Question("tiny", "colour", {"colour": 3}, "macro_f1", "0" * 16, "groups", 1, 5, 32, threads=2)
 STARTS: dict[str, dict[str, Any]] = {
@@ -171,7 +171,7 @@ def test_suggestion_0_is_the_base_and_settings_take_turns_whatever_the_seed(tiny
     assert first == other
     configs = [resolve(parameters, question_of(base)) for parameters in first]
     assert configs[0].trial_id == base.trial_id
-    allowed = {name: {name, *(s for s, (owner, _, _) in ONLY_WITH.items() if owner == name)} for name in vary}
+    allowed = {name: {name, *(s for s, (owner, _) in only_with().items() if owner == name)} for name in vary}
     for number, config in enumerate(configs[1:]):
         different = differing(base, config)
         assert different, "a turn was lost on the base itself"

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import Record, TrialFolder
-from search.fitting import distributions, fit
+from search.optuna_trials import distributions, fit
 from search.tune.scheduler import TargetScheduler
 from search.tune.searcher import LedgerSearcher
 from search.warm_start import Told, collect, of_plan, tell

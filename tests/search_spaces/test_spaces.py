@@ -14,9 +14,10 @@ from trainables.backbones import build
 from trainables.batches import TrainingRows, to_unit, training_batches
 from trainables.config import DEFAULTS, Question, TrialConfig, resolve
 from trainables.losses import class_weights, joint_loss
-from trainables.optimizers import make_optimizer
+from trainables.optimizers import OPTIMIZERS, make_optimizer
 from trainables.samplers import chances
 from trainables.sizes import check_size
+from trainables.training import loss_for
 
 QUESTION = Question("any", "age", {"age": 3}, "macro_f1", "0123456789abcdef", "groups", 0, 0, 64)
 N_DRAWS, SIDE = 200, 16
@@ -109,11 +110,11 @@ def step(model: torch.nn.Module, config: TrialConfig) -> torch.Tensor:
         chances=chances(config.sampler, {"age": LABELS}),
     )
     positions, images = next(iter(batches))
-    optimizer = make_optimizer(model, config)
+    optimizer = make_optimizer(model, config.optimizer, **config.settings_of(OPTIMIZERS[config.optimizer]))
     logits = model(to_unit(images, "cpu").flatten(1))
     weights = class_weights(config.class_weights, LABELS, 3)
     labels = torch.from_numpy(LABELS[positions].astype(np.int64))
-    loss = joint_loss(logits, {"age": labels}, {"age": weights}, config)
+    loss = joint_loss(logits, {"age": labels}, {"age": weights}, heads=config.heads, loss=loss_for(config))
     torch.autograd.backward(loss)
     optimizer.step()
     return loss.detach()

@@ -10,7 +10,9 @@ import pytest
 
 from system.errors import UserError
 from trainables import config as module
-from trainables.config import DEFAULTS, NAMED, ONLY_WITH, RANGES, Question, TrialConfig, check_parameters, resolve
+from trainables.config import DEFAULTS, RANGES, Question, TrialConfig, check_parameters, named, only_with, resolve
+from trainables.losses import LOSSES
+from trainables.optimizers import OPTIMIZERS
 
 QUESTION = Question("tiny", "colour", {"colour": 3}, "macro_f1", "0123456789abcdef", "groups", 0, 0, 32)
 BASE = {"backbone": "test_vit"}
@@ -38,9 +40,11 @@ OTHER: dict[str, Any] = {
 def test_every_setting_changes_the_name_and_the_member() -> None:
     base = resolve(BASE, QUESTION)
     weights = {"pretrained", "weights_file"}  # test_backbones.py
-    assert set(OTHER) | set(ONLY_WITH) | weights == set(DEFAULTS)
+    assert set(OTHER) | set(only_with()) | weights == set(DEFAULTS)
     changed = {name: resolve({**BASE, name: value}, QUESTION) for name, value in OTHER.items()}
-    changed |= {n: resolve({**BASE, owner: value, n: default / 2}, QUESTION) for n, (owner, value, default) in ONLY_WITH.items()}
+    for name, (owner, defaults) in only_with().items():
+        value, default = next(iter(defaults.items()))
+        changed[name] = resolve({**BASE, owner: value, name: default / 2}, QUESTION)
     for kind in ("trial_id", "config_id"):
         assert len({getattr(one, kind) for one in [base, *changed.values()]}) == 1 + len(changed)
 
@@ -137,9 +141,10 @@ def test_a_configuration_of_another_version_is_refused_by_its_settings() -> None
         TrialConfig.from_json({**value, "lookahead": 5})
 
 
-@pytest.mark.parametrize("name", ONLY_WITH)
+@pytest.mark.parametrize("name", only_with())
 def test_a_setting_without_effect_is_refused(name: str) -> None:
-    owner, needed, default = ONLY_WITH[name]
+    owner, defaults = only_with()[name]
+    needed, default = next(iter(defaults.items()))
     (fault,) = check_parameters({**BASE, name: default})
     assert f"{name} has an effect only with {owner}={needed}" in fault
     assert not check_parameters({**BASE, name: default, owner: needed})
@@ -171,7 +176,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(given: dict[str, Any], hin
 @pytest.mark.parametrize("name", RANGES)
 def test_a_number_out_of_its_range_is_refused(name: str) -> None:
     kind, low, high = RANGES[name]
-    owner = {ONLY_WITH[name][0]: ONLY_WITH[name][1]} if name in ONLY_WITH else {}
+    owner = {only_with()[name][0]: next(iter(only_with()[name][1]))} if name in only_with() else {}
     wrong = [-1, low - 1, high * 2, math.nan, math.inf, -math.inf, "5", True, [5], *([2.5] if kind is int else [])]
     wrong += [None] if DEFAULTS[name] is not None else []
     for value in wrong:
@@ -199,7 +204,27 @@ def test_a_weights_file_must_be_a_file(value: Any) -> None:
     assert fault.startswith("weights_file must be ")
 
 
-def test_every_name_of_a_catalog_is_taken() -> None:
-    for name, values in NAMED.items():
+def test_every_name_of_a_dict_is_taken() -> None:
+    for name, values in named().items():
         for value in values:
             assert not check_parameters({**BASE, name: value})
+
+
+def test_every_setting_is_checked_by_a_rule() -> None:
+    assert set(DEFAULTS) == {*RANGES, *named(), "backbone", "pretrained", "weights_file"}
+
+
+def test_what_belongs_to_one_entry_is_read_from_its_keyword_parameters() -> None:
+    assert only_with() == {
+        "label_smoothing": ("loss", {"label_smoothing": 0.1}),
+        "focal_gamma": ("loss", {"focal": 2.0}),
+        "momentum": ("optimizer", {"sgd": 0.9}),
+    }
+    config = resolve({**BASE, "optimizer": "sgd", "loss": "focal"}, QUESTION)
+    assert config.settings_of(OPTIMIZERS["sgd"]) == {"lr": config.lr, "weight_decay": config.weight_decay, "momentum": 0.9}
+    assert config.settings_of(LOSSES["focal"]) == {"focal_gamma": 2.0}
+
+
+@pytest.mark.parametrize("entry", [*LOSSES.values(), *OPTIMIZERS.values()])
+def test_every_keyword_parameter_of_an_entry_is_a_setting(entry: Any) -> None:
+    assert set(resolve(BASE, QUESTION).settings_of(entry)) <= set(DEFAULTS)

@@ -1,22 +1,19 @@
 """Every optimizer goes downhill; the learning rate rises, then falls; biases and norms do not decay."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import nn
 
-from trainables.config import TrialConfig
 from trainables.optimizers import OPTIMIZERS, learning_rate, make_optimizer
 
-Configure = Callable[..., TrialConfig]
+WARM = {"lr": 0.1, "epochs": 10, "warmup_epochs": 2.0}
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_step_lowers_a_quadratic(name: str, configure: Configure) -> None:
+def test_every_step_lowers_a_quadratic(name: str) -> None:
     torch.manual_seed(0)
     model = nn.Linear(3, 2)
-    optimizer = make_optimizer(model, configure(optimizer=name, lr=0.01))
+    optimizer = make_optimizer(model, name, lr=0.01, weight_decay=0.01)
     values = []
     for _ in range(4):
         optimizer.zero_grad()
@@ -29,19 +26,18 @@ def test_every_step_lowers_a_quadratic(name: str, configure: Configure) -> None:
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_weights_decay_and_biases_and_norms_do_not(name: str, configure: Configure) -> None:
+def test_weights_decay_and_biases_and_norms_do_not(name: str) -> None:
     model = nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2))
     for parameter in model.parameters():
         nn.init.ones_(parameter)
         parameter.grad = torch.zeros_like(parameter)
-    make_optimizer(model, configure(optimizer=name, lr=0.1, weight_decay=0.5)).step()
+    make_optimizer(model, name, lr=0.1, weight_decay=0.5).step()
     decayed = {key: bool((value < 1).all()) for key, value in model.named_parameters()}
     assert decayed == {"0.weight": True, "0.bias": False, "1.weight": False, "1.bias": False}
 
 
-def test_the_rate_rises_over_the_warm_up_and_falls_to_nearly_nothing(configure: Configure) -> None:
-    config = configure(epochs=10, warmup_epochs=2.0, lr=0.1)
-    rates = [learning_rate(config, step, 5) for step in range(50)]
+def test_the_rate_rises_over_the_warm_up_and_falls_to_nearly_nothing() -> None:
+    rates = [learning_rate(step, 5, **WARM) for step in range(50)]
     peak = rates.index(max(rates))
     assert peak == 10
     assert rates[peak] == pytest.approx(0.1)
@@ -51,5 +47,5 @@ def test_the_rate_rises_over_the_warm_up_and_falls_to_nearly_nothing(configure: 
     assert 0 < rates[0] < 0.02
 
 
-def test_without_a_warm_up_the_first_step_has_the_full_rate(configure: Configure) -> None:
-    assert learning_rate(configure(warmup_epochs=0.0, lr=0.1), 0, 5) == 0.1
+def test_without_a_warm_up_the_first_step_has_the_full_rate() -> None:
+    assert learning_rate(0, 5, lr=0.1, epochs=2, warmup_epochs=0.0) == 0.1

@@ -8,7 +8,7 @@ from torch import nn
 
 from trainables.backbones import Preprocessing, build, preprocessing
 from trainables.batches import normalise, to_unit
-from trainables.prediction import BATCH, Probs, predict
+from trainables.prediction import BATCH, ViewProbs, predict
 
 HEADS = {"age": 3, "mask": 2}
 VIEWS = ("identity", "hflip", "rotate_left")
@@ -23,7 +23,7 @@ def model(request: pytest.FixtureRequest) -> nn.Module:
     return build(request.param, HEADS, 32)
 
 
-def probs_of(model: nn.Module, photos: NDArray[np.uint8], views: tuple[str, ...] = VIEWS) -> Probs:
+def probs_of(model: nn.Module, photos: NDArray[np.uint8], views: tuple[str, ...] = VIEWS) -> ViewProbs:
     wanted = preprocessing(model, 32)
     return predict(model, lambda a, b: photos[a:b], len(photos), heads=HEADS, views=views, wanted=wanted)
 

@@ -9,8 +9,7 @@ import pytest
 from ledger.predictions import Predictions
 from ledger.trials import TrialFolder
 from trainables.batches import TrainingRows
-from trainables.catalog import AUGMENTATION_NAMES, CLASS_WEIGHT_NAMES, LOSS_NAMES, OPTIMIZER_NAMES, SAMPLER_NAMES
-from trainables.config import RECIPE, Question, resolve
+from trainables.config import RECIPE, Question, named, resolve
 from trainables.prediction import PhotoBatches
 from trainables.training import TrialContext, run_trial
 
@@ -28,11 +27,8 @@ BASE = {
 }
 CASES: dict[str, dict[str, Any]] = {
     "base": {},
-    **{f"loss {name}": {"loss": name} for name in LOSS_NAMES},
-    **{f"class_weights {name}": {"class_weights": name} for name in CLASS_WEIGHT_NAMES},
-    **{f"sampler {name}": {"sampler": name} for name in SAMPLER_NAMES},
-    **{f"optimizer {name}": {"optimizer": name, "lr": {"sgd": 0.1}.get(name, 0.005)} for name in OPTIMIZER_NAMES},
-    **{f"augmentation {name}": {"augmentation": name} for name in AUGMENTATION_NAMES},
+    **{f"{setting} {name}": {setting: name} for setting, names in named().items() for name in names if setting != "precision"},
+    "optimizer sgd": {"optimizer": "sgd", "lr": 0.1},
     "ema": {"ema_decay": 0.9},
     "dropout": {"drop_rate": 0.5},
     "micro_batch": {"micro_batch": 5},

@@ -25,7 +25,8 @@ from trainables.attach import attach, start_of
 from trainables.config import TrialConfig
 from trainables.reproduce import retrain as module
 from trainables.reproduce.ingredients import of_sessions
-from trainables.reproduce.retrain import Verdict, reproduce
+from trainables.reproduce.retrain import reproduce
+from trainables.reproduce.verdict import Verdict
 from trainables.training import TrialRun, run_trial
 
 Configure = Callable[..., TrialConfig]
@@ -174,6 +175,98 @@ def _session(change: Callable[[dict[str, Any]], object]) -> Callable[[TrialFolde
         replace_json(folder.path / "provenance.json", {"sessions": sessions})
 
     return plant
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+@pytest.mark.parametrize("harm", [_cut, Path.unlink, lambda path: replace_json(path, {"sessions": ["torch"]})])
+def test_damaged_provenance_is_named_and_read_from_the_checkpoint(
+    harm: Callable[[Path], object], storage: Storage, configure: Configure
+) -> None:
+    folder = storage.train(configure(epochs=1))
+    _session(lambda session: session["packages"].update(torch="1.0.0"))(folder)  # what the damaged file says is not believed
+    harm(folder.path / "provenance.json")
+    checked, verdict = storage.again(folder, check=True), storage.again(folder)
+    assert names(checked) == names(verdict) == ["provenance"]
+    (part,) = verdict.ingredients
+    assert part.then.startswith("provenance.json ")
+    assert "read from last.safetensors" in part.now
+    assert (verdict.verdict, verdict.equal_bits, verdict.promised) == ("PASS", True, "bits")
+
+
+@pytest.mark.parametrize("harm", [_cut, Path.unlink])
+def test_where_nobody_knows_what_a_trial_was_made_of_no_ingredient_is_blamed(
+    harm: Callable[[Path], object], storage: Storage, configure: Configure
+) -> None:
+    folder = storage.train(configure(epochs=1))
+    harm(folder.path / "provenance.json")
+    folder.last.write_bytes(b"")
+    _pixels(storage)
+    first, data = storage.again(folder, check=True).ingredients
+    assert (first.ingredient, data.ingredient) == ("provenance", "data"), "what can be compared still is"
+    assert "code, packages, threads and hardware cannot be compared" in first.now
+    _pixels(storage)
+    verdict = storage.again(folder)
+    assert (verdict.verdict, verdict.equal_bits, verdict.promised, names(verdict)) == ("PASS", True, "tolerance", ["provenance"])
+    assert "machines" not in verdict.reason
+    assert "not known" in verdict.reason
+
+
+def test_a_lost_or_damaged_file_of_the_trial_is_the_one_that_is_named(storage: Storage, configure: Configure) -> None:
+    folder, other = storage.train(configure(epochs=1)), storage.train(configure(epochs=1, seed=1))
+    whole = {name: (folder.path / name).read_bytes() for name in ("config.json", "record.json")}
+    other_record = (other.path / "record.json").read_bytes()
+    cases: tuple[tuple[str, bytes | None, str], ...] = (
+        ("config.json", None, "config.json is missing"),
+        ("config.json", b"{", "config.json is not readable JSON"),
+        ("config.json", b"[]", "config.json is damaged"),
+        ("record.json", None, "has no record, though last.safetensors tells of 1 epochs"),
+        ("record.json", b"{", "record.json is not readable JSON"),
+        ("record.json", b"{}", "record.json is damaged"),
+        ("record.json", other_record, f"record.json is damaged: it is of trial {other.id}"),
+    )
+    for name, content, message in cases:
+        (folder.path / name).write_bytes(content) if content is not None else (folder.path / name).unlink()
+        with pytest.raises(UserError, match=message):
+            storage.again(folder)
+        (folder.path / name).write_bytes(whole[name])
+    assert storage.again(folder).verdict == "PASS"
+
+
+def test_lost_losses_of_a_trial_that_nobody_judges_are_read_from_the_checkpoint_or_named(
+    storage: Storage, configure: Configure
+) -> None:
+    folder = storage.train(replace(configure(epochs=2), fold=ALL_DATA))
+    metrics = folder.path / "metrics.jsonl"
+    lines = metrics.read_bytes().splitlines(keepends=True)
+    for content in (lines[0], b"{" + metrics.read_bytes()):
+        metrics.write_bytes(content)
+        verdict = storage.again(folder)
+        assert (verdict.verdict, verdict.equal_bits) == ("PASS", True), verdict.reason
+    folder.last.write_bytes(b"")
+    verdict = storage.again(folder)
+    assert (verdict.verdict, verdict.equal_bits) == ("PASS", True), verdict.reason
+    assert "metrics.jsonl" in verdict.reason
+    halfway = storage.train(replace(configure(epochs=3), fold=ALL_DATA), epochs=1)
+    halfway.last.write_bytes(b"")
+    (halfway.path / "metrics.jsonl").write_bytes(b"{\n")
+    with pytest.raises(UserError, match=r"its losses cannot be read \(metrics\.jsonl"):
+        storage.again(halfway)
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"manifest": {}}'])
+def test_a_damaged_preparation_is_not_called_one_that_was_never_kept(
+    content: bytes, storage: Storage, configure: Configure
+) -> None:
+    folder = storage.train(configure(epochs=1))
+    (kept,) = (storage.paths.data / "prepared").glob("*.json")
+    kept.write_bytes(content)
+    _pixels(storage)
+    (part,) = storage.again(folder, check=True).ingredients
+    assert part.ingredient == "data"
+    assert f"data/prepared/{kept.name} is damaged" in part.then["note"]
 
 
 DIFF = "diff --git a/{0} b/{0}\nindex 1..2\n--- a/{0}\n+++ b/{0}\n@@ -1 +1 @@\n-a\n+b"

@@ -18,7 +18,7 @@ from competitions.targets import targets
 from ledger.merge.versions import read_version
 from ledger.predictions import best_predictions
 from ledger.query import best_trials, list_trials
-from ledger.reading import needs_mending
+from ledger.repair.trials import needs_repair
 from ledger.trials import TrialFolder, trial_folders
 from search.refit import members_of
 from search.request import Request
@@ -157,7 +157,7 @@ def test_a_planted_soup_is_found_and_is_a_trial_like_all_others(kitchen: Kitchen
     assert config.trial_id == record.trial_id == folder.id
     assert (record.finished, record.diverged, record.weights) == (True, False, file_hash(folder.best))
     assert record.score == record.curve[0] > max(kitchen.score(trial) for trial in family)
-    assert not needs_mending(folder, name_of)
+    assert not needs_repair(folder, name_of)
     assert not read_version(folder.path, folder.id).faults
     assert is_complete(kitchen.prepared, folder, ["identity"], parts=["validation"])
     before = best_predictions(folder, record).read("validation", TARGET, "identity")[1].copy()

@@ -9,9 +9,9 @@ import pytest
 
 import run_search
 from ledger.studies import StudyFolder
+from search.request import FLAGS
 
-SAID: dict[str, Any] = dict.fromkeys(("resume", "trials", "keep", "gpus_per_trial", "storage", "address", "hours"))
-SAID |= {"competition": "demo", "loader_workers": 0, "track": "none", "retry_failed": False, "accept_change": False}
+SAID: dict[str, Any] = {**dict.fromkeys(flag.name for flag in FLAGS), "storage": None, "competition": "demo"}
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ def study(tmp_path: Path) -> StudyFolder:
 
 def test_what_is_asked_of_a_run_is_said_again(study: StudyFolder) -> None:
     assert command(Begun(study), trials=8, keep="5") == "demo --resume s"
-    asked = {"storage": "my runs", "address": "auto", "hours": 1.5, "track": "wandb", "loader_workers": 2, "retry_failed": True}
-    told = "demo --resume s --storage 'my runs' --address auto --hours 1.5 --loader-workers 2 --track wandb --retry-failed"
+    asked = {"storage": "my runs", "address": "auto", "hours": 1.5, "tracker": "wandb", "loader_workers": 2, "retry_failed": True}
+    told = "demo --resume s --storage 'my runs' --hours 1.5 --loader-workers 2 --address auto --track wandb --retry-failed"
     assert command(Begun(study), **asked) == told
 
 
 def test_what_the_plan_was_not_told_yet_is_said_again(study: StudyFolder) -> None:
     asked = {"resume": "s", "trials": 40, "keep": "5", "accept_change": True}
-    assert command(Begun(study, former=study.plan()), **asked) == "demo --resume s --trials 40 --keep 5 --accept-change"
+    assert command(Begun(study, former=study.plan()), **asked) == "demo --resume s --trials 40 --accept-change --keep 5"
     assert command(Begun(study, former={"request": {"trials": 4}}), **asked) == "demo --resume s"

@@ -1,13 +1,12 @@
 """Ingredients: what a trial was made of, as its folder says -> what today's code, packages, data and machine are, and where they differ.
 
-They are compared in the order in which one explains the next: code, package, data, split, seed, settings, soup, threads, hardware.
-Only what training runs is compared: code of the folders in `CODE`, and packages that compute.
+They are compared in the order in which one explains the next (`ORDER`). A file that is damaged is named as such, and what only it knew is
+not compared. Only what training runs is compared: code of the folders in `CODE`, and packages that compute.
 """
 
-import logging
 import re
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,17 +14,18 @@ import numpy as np
 
 from competitions.prepare import Prepared, load_prepared
 from competitions.targets import targets
-from ledger.reading import readable_record
+from ledger.reading import Sessions, readable_record
 from ledger.reproducibility import computing, device_of, differing, hardware_of
 from ledger.studies import study_folders
 from ledger.trials import Record, TrialFolder
+from system.files import fingerprint, read_json
 from system.paths import CompetitionPaths
 from trainables.config import RECIPE, TrialConfig
 from trainables.provenance import REPOSITORY
 
-log = logging.getLogger("podium.reproduce")
-CODE = ("competitions", "ledger", "trainables")
+CODE = ("competitions", "ledger", "system", "trainables")
 """The folders whose code a training runs."""
+ORDER = ("provenance", "code", "package", "data", "split", "seed", "settings", "soup", "threads", "hardware")
 FILE = re.compile(r"diff --git a/(\S+) b/")
 MOST_PHOTOS = 100
 Session = Mapping[str, Any]
@@ -36,7 +36,7 @@ class Ingredient:
     """Something that is not as it was.
 
     Attributes:
-        ingredient: `code`, `package`, `data`, `split`, `seed`, `settings`, `soup`, `threads` or `hardware`.
+        ingredient: One of `ORDER`; `provenance` is the file that should say what the trial was made of.
         then: What it was.
         now: What it is.
         sessions: The numbers, from 1, of the trial's sessions that had `then`; empty for what all of them share.
@@ -60,9 +60,6 @@ def of_sessions(sessions: Sequence[Session], today: Session, config: TrialConfig
         today: The session that would be added now.
         config: The trial's.
     """
-    if not sessions:
-        told = {"commit": today.get("commit")}
-        return {"code": [Ingredient("code", None, told)]}
     compared = {"code": _code, "package": _packages, "threads": _threads, "hardware": _hardware}
     found: dict[str, list[Ingredient]] = {}
     for name, compare in compared.items():
@@ -81,19 +78,28 @@ def of_sessions(sessions: Sequence[Session], today: Session, config: TrialConfig
     return found
 
 
+def of_provenance(sessions: Sessions, config: TrialConfig) -> list[Ingredient]:
+    """What is wrong with `provenance.json`, and what is compared in spite of it."""
+    if sessions.fault is None:
+        return []
+    if sessions.sessions:
+        return [Ingredient("provenance", sessions.fault, f"read from {sessions.source}, so everything is compared")]
+    unknown = "code, packages, threads and hardware" + (", and the weights of its soup," if config.soup else "")
+    return [Ingredient("provenance", sessions.fault, f"{unknown} cannot be compared; data, split, seed and settings are")]
+
+
 def of_data(paths: CompetitionPaths, prepared: Prepared, config: TrialConfig) -> list[Ingredient]:
     """Data and split where the trial's rows are not what they were, as far as the preparation it learned from was kept."""
     target = targets(prepared.competition)[config.target]
     now = prepared.data_fingerprint(target)
     if now == config.data and target.heads == config.heads:
         return []
-    kept = _kept(paths, config)
+    kept, damaged = _kept(paths, config)
     if kept is None:
-        unknown = {
-            "fingerprint": config.data,
-            "note": "the preparation it learned from is not kept, so photos cannot be compared",
-        }
-        return [Ingredient("data", unknown, {"fingerprint": now})]
+        note = "the preparation it learned from is not kept, so photos cannot be compared"
+        if damaged:
+            note = f"{'; '.join(damaged)}; no other is the one it learned from, so photos cannot be compared"
+        return [Ingredient("data", {"fingerprint": config.data, "note": note}, {"fingerprint": now})]
     found = []
     then_rows, now_rows = _rows(kept), _rows(prepared)
     changed = [photo for photo in sorted({*then_rows, *now_rows}) if then_rows.get(photo) != now_rows.get(photo)]
@@ -119,17 +125,17 @@ def of_settings(paths: CompetitionPaths, trial_id: str, record: Record, config: 
     """Seed and other settings of `config.json` that are not those the trial's name stands for."""
     if config.trial_id == trial_id and record.seed == config.seed:
         return []
-    asked = _asked(paths, trial_id)
+    then = _suggested(paths, trial_id)
     now = config.json()
-    if asked is None:
+    if then is None:
         if record.seed != config.seed:
             return [Ingredient("seed", record.seed, config.seed)]
         return [Ingredient("settings", {"trial_id": trial_id}, {"trial_id": config.trial_id})]
-    changed = [name for name in asked if asked[name] != now.get(name)]
-    own = [Ingredient(name, asked[name], now[name]) for name in ("seed", "threads") if name in changed]
+    changed = [name for name in then if then[name] != now.get(name)]
+    named = [Ingredient(name, then[name], now[name]) for name in ("seed", "threads") if name in changed]
     rest = [name for name in changed if name not in ("seed", "threads")]
-    more = [Ingredient("settings", {name: asked[name] for name in rest}, {name: now.get(name) for name in rest})] if rest else []
-    return [*own, *more]
+    more = [Ingredient("settings", {name: then[name] for name in rest}, {name: now.get(name) for name in rest})] if rest else []
+    return [*named, *more]
 
 
 def of_soup(paths: CompetitionPaths, sessions: Sequence[Session]) -> list[Ingredient]:
@@ -167,7 +173,7 @@ def _changes(session: Session) -> dict[str, str]:
     sections = re.split(r"^(?=diff --git )", str(session.get("diff") or ""), flags=re.MULTILINE)
     found = {name[1]: section.strip() for section in sections if (name := FILE.match(section))}
     found |= {str(name): f"new, {hashed[:16]}" for name, hashed in (session.get("new_files") or {}).items()}
-    return {name: told for name, told in found.items() if name.split("/")[0] in CODE}
+    return {name: change for name, change in found.items() if name.split("/")[0] in CODE}
 
 
 def _files_between(then: str | None, now: str | None) -> list[str] | None:
@@ -203,17 +209,19 @@ def _hardware(session: Session, today: Session, config: TrialConfig) -> tuple[An
     return {name: then[name] for name in other}, {name: now[name] for name in other}
 
 
-def _kept(paths: CompetitionPaths, config: TrialConfig) -> Prepared | None:
-    """The preparation that the trial learned from."""
-    return next((one for one in _preparations(paths) if _is_of(one, config)), None)
-
-
-def _preparations(paths: CompetitionPaths) -> Iterator[Prepared]:
+def _kept(paths: CompetitionPaths, config: TrialConfig) -> tuple[Prepared | None, list[str]]:
+    """The preparation that the trial learned from, and what is wrong with those that cannot be read."""
+    damaged = []
     for path in sorted((paths.data / "prepared").glob("*.json")):
         try:
-            yield load_prepared(paths, path.stem)
-        except (ValueError, KeyError, TypeError) as error:
-            log.warning("data/prepared/%s cannot be compared with: %s", path.name, str(error).splitlines()[0])
+            if fingerprint(read_json(path)) != path.stem:
+                raise ValueError("its content is not what its name says")
+            prepared = load_prepared(paths, path.stem)
+            if _is_of(prepared, config):
+                return prepared, []
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            damaged.append(f"data/prepared/{path.name} is damaged ({str(error).splitlines()[0]})")
+    return None, damaged
 
 
 def _is_of(kept: Prepared, config: TrialConfig) -> bool:
@@ -249,13 +257,12 @@ def _folds(prepared: Prepared) -> dict[str, int]:
     return dict(zip(prepared.manifest.image_ids, prepared.folds.fold.tolist(), strict=True))
 
 
-def _asked(paths: CompetitionPaths, trial_id: str) -> dict[str, Any] | None:
+def _suggested(paths: CompetitionPaths, trial_id: str) -> dict[str, Any] | None:
     """The settings under which a study asked for this trial."""
-    asked = (suggestion for study in study_folders(paths.studies) for suggestion in study.suggestions())
-    return next((suggestion.settings for suggestion in asked if suggestion.trial_id == trial_id and suggestion.settings), None)
+    suggestions = (suggestion for study in study_folders(paths.studies) for suggestion in study.suggestions())
+    return next((one.settings for one in suggestions if one.trial_id == trial_id and one.settings), None)
 
 
 def ordered(parts: Iterable[Ingredient]) -> list[Ingredient]:
     """What differs, the first cause first."""
-    order = ("code", "package", "data", "split", "seed", "settings", "soup", "threads", "hardware")
-    return sorted(parts, key=lambda part: order.index(part.ingredient))
+    return sorted(parts, key=lambda part: ORDER.index(part.ingredient))

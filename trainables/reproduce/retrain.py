@@ -5,68 +5,34 @@ PASS means bit-equal (curve, best epoch, weights) where that is promised: same v
 within the tolerance of `ledger.reproducibility`. What was trained stands in a folder of its own in the storage and is gone afterwards.
 """
 
-import logging
 import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from competitions.competition import Competition, with_split
 from competitions.prepare import prepare
 from competitions.targets import targets
-from ledger.reading import readable_sessions
-from ledger.reproducibility import LOSS_TOLERANCE, Promise, device_of, promise, tolerance, trace
+from ledger.reading import DAMAGE, newest_checkpoint, read_sessions, readable_losses
+from ledger.reproducibility import device_of, promise
 from ledger.trials import ALL_DATA, Record, TrialFolder, is_trial, trial_folders
 from system.claims import claim, gone, holder
 from system.errors import UserError, unknown
-from system.files import copy_file, file_hash, read_lines
-from system.paths import CompetitionPaths
+from system.files import copy_file, file_hash
+from system.paths import NAME, CompetitionPaths
 from trainables.backbones import check_published, kept_weights
 from trainables.best_weights import best_is_whole
 from trainables.config import TrialConfig
 from trainables.families import ingredient_faults
 from trainables.provenance import provenance
-from trainables.reproduce.ingredients import Ingredient, of_data, of_sessions, of_settings, of_soup, ordered
+from trainables.reproduce.ingredients import Ingredient, of_data, of_provenance, of_sessions, of_settings, of_soup
+from trainables.reproduce.verdict import Verdict, judged, untrained
 
-log = logging.getLogger("podium.reproduce")
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What came of it.
-
-    Attributes:
-        verdict: PASS or DIFFERS after training; SAME or DIFFERS where the ingredients alone were compared.
-        promised: `bits` or `tolerance`: what equal ingredients would have to give on this machine.
-        tolerance: By how much scores may differ; 0 where bits are promised.
-        equal_bits: Whether curve, best epoch and weights are equal bit for bit; `None` without training.
-        epochs: How many were compared.
-        reason: One sentence.
-        score_then: `None` for a trial that diverged or learned from all photos.
-        score_now: `None` as well where nothing was trained.
-        restored: Whether the weights were put back.
-    """
-
-    trial_id: str
-    target: str
-    verdict: Literal["PASS", "DIFFERS", "SAME"]
-    promised: Promise
-    tolerance: float
-    equal_bits: bool | None
-    epochs: int
-    reason: str
-    score_then: float | None
-    score_now: float | None
-    ingredients: tuple[Ingredient, ...]
-    restored: bool = False
-
-    def json(self) -> dict[str, Any]:
-        return {**asdict(self), "ingredients": [part.json() for part in self.ingredients]}
 
 
 def reproduce(
@@ -110,51 +76,70 @@ def reproduce(
         faults.append(f"--restore brings weights back, and trial {trial_id} {why}; leave it out")
     if faults:
         raise UserError(*faults)
-    sessions = [{"threads": config.threads, **session} for session in readable_sessions(folder)]
+    known = read_sessions(folder)
+    sessions = [{"threads": config.threads, **session} for session in known.sessions]
     device = _device(sessions, config)
     today = {**provenance(), "device": device, "threads": threads or config.threads}
-    found = of_sessions(sessions, today, config)
-    parts = [part for one in found.values() for part in one] + of_settings(paths, trial_id, record, config)
-    parts += of_soup(paths, sessions)
+    compared = of_sessions(sessions, today, config)
+    parts = [*of_provenance(known, config), *(part for several in compared.values() for part in several)]
+    parts += [*of_settings(paths, trial_id, record, config), *of_soup(paths, sessions)]
     promised = promise(sessions, [today], config.precision)
     if config.split not in competition.all_splits:
         gone_split = Ingredient("split", config.split, sorted(competition.all_splits))
-        return _untrained(record, promised, [*parts, gone_split], check=check)
+        return untrained(record, promised, [*parts, gone_split], check=check)
     prepared = prepare(with_split(competition, config.split), paths, progress=decoding)
     data = of_data(paths, prepared, config)
     if check or data:
-        return _untrained(record, promised, [*parts, *data], check=check)
+        return untrained(record, promised, [*parts, *data], check=check)
     again = replace(config, threads=threads or config.threads)
     with _own_folder(paths, trial_id) as place:
         now = _train(prepared, again, place, record.epochs_done, device, training)
-        losses = _losses(TrialFolder(place / again.trial_id))
-        restored = restore and _restore(folder, record, TrialFolder(place / again.trial_id))
+        run = TrialFolder(place / again.trial_id)
+        losses = readable_losses(folder, record.epochs_done), readable_losses(run, now.epochs_done)
+        restored = restore and _restore(folder, record, run)
     n_photos = len(prepared.rows(targets(prepared.competition)[config.target], config.fold)[1])
-    return replace(_judged(record, now, _losses(folder), losses, promised, n_photos, parts), restored=restored)
+    verdict = judged(record, now, losses, promised=promised, known=bool(sessions), n_photos=n_photos, parts=parts)
+    return replace(verdict, restored=restored)
 
 
 def _recorded(paths: CompetitionPaths, trial_id: str) -> tuple[TrialFolder, Record, TrialConfig]:
     folder, name = TrialFolder(paths.trials / trial_id), paths.root.name
-    if not is_trial(paths.trials, trial_id):
+    if not is_trial(paths.trials, trial_id) and not (NAME.fullmatch(trial_id) and folder.path.is_dir()):
         known = [found.id for found in trial_folders(paths.trials)]
         hint = unknown("trial", trial_id, known) if known else f"unknown trial {trial_id!r}; there is none in this storage"
         raise UserError(f"{hint}; show_trials.py {name} lists them")
-    try:
-        record = folder.record()
-        config = TrialConfig.from_json(folder.config())
-    except (ValueError, TypeError) as error:
-        raise UserError(
-            f"trial {trial_id} cannot be read ({error}); copy its folder again, or merge it from a team-mate"
-        ) from error
+    config = TrialConfig.from_json(_read(trial_id, "config.json", folder.config))
+    record = _read(trial_id, "record.json", folder.record)
+    if record is not None and record.trial_id != trial_id:
+        raise _unreadable(trial_id, f"record.json is damaged: it is of trial {record.trial_id}")
     if record is None or not record.epochs_done:
+        state, source = newest_checkpoint(folder)
+        n_epochs = state["record"]["epochs_done"] if state is not None else 0
+        why = f"though {source} tells of {n_epochs} epochs: record.json was lost" if n_epochs else "no epoch of it ended"
         raise UserError(
-            f"trial {trial_id} has no record: no epoch of it ended; go on with its study (run_search.py {name} --resume)"
+            f"trial {trial_id} has no record{',' if n_epochs else ':'} {why}; go on with its study (run_search.py {name} --resume)"
         )
-    if config.fold == ALL_DATA and not record.weights and not _losses(folder):
-        raise UserError(
-            f"trial {trial_id} learned from all photos and has neither weights nor losses yet; nothing can be compared"
-        )
+    if config.fold == ALL_DATA and not record.weights:
+        losses, fault = readable_losses(folder, record.epochs_done)
+        why = f"its losses cannot be read ({fault})" if fault else "it has no losses"
+        if not losses:
+            raise UserError(f"trial {trial_id} learned from all photos, has no weights yet, and {why}; nothing can be compared")
     return folder, record, config
+
+
+def _read(trial_id: str, file: str, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except FileNotFoundError as error:
+        raise _unreadable(trial_id, f"{file} is missing") from error
+    except DAMAGE as error:
+        raise _unreadable(trial_id, str(error) if str(error).startswith(file) else f"{file} is damaged ({error})") from error
+
+
+def _unreadable(trial_id: str, why: str) -> UserError:
+    return UserError(
+        f"trial {trial_id} cannot be read: {why}; go on with its study to heal it, copy its folder again, or merge it from a team-mate"
+    )
 
 
 def _start_faults(paths: CompetitionPaths, config: TrialConfig) -> list[str]:
@@ -204,106 +189,6 @@ def _restore(folder: TrialFolder, then: Record, again: TrialFolder) -> bool:
         raise UserError(f"trial {folder.id} is being trained; it gets its weights from that")
     with held:
         return again.best.is_file() and file_hash(again.best) == then.weights == copy_file(again.best, folder.best)
-
-
-def _judged(
-    then: Record,
-    now: Record,
-    losses_then: list[Any],
-    losses_now: list[Any],
-    promised: Promise,
-    n_photos: int,
-    parts: list[Ingredient],
-) -> Verdict:
-    """Then against now."""
-    judged = then.fold != ALL_DATA
-    ways = [
-        trace(one.curve, losses, diverged=one.diverged, judged=judged)
-        for one, losses in ((then, losses_then[: then.epochs_done]), (now, losses_now[: then.epochs_done]))
-    ]
-    same_way = ways[0] == ways[1] or (not judged and not losses_then)
-    bits = (then.weights, then.best_epoch, then.epochs_done) == (now.weights, now.best_epoch, now.epochs_done) and same_way
-    allowed = 0.0 if promised == "bits" else tolerance(n_photos)
-    if bits:
-        reason = "curve, best epoch and weights are equal bit for bit"
-        reason += "" if promised == "bits" else ", more than is promised between these two machines"
-    elif promised == "bits":
-        reason = "bit-equality is promised here (same versions, threads and kind of CPU) and " + _first(then, now, ways)
-    else:
-        reason = _apart(then, now, ways, allowed)
-    passed = bits or (promised == "tolerance" and _within(then, now, ways, allowed))
-    verdict: Literal["PASS", "DIFFERS"] = "PASS" if passed else "DIFFERS"
-    return _verdict(then, verdict, promised, reason, parts, allowed=allowed, equal_bits=bits, score_now=now.score)
-
-
-def _first(then: Record, now: Record, ways: list[Any]) -> str:
-    epoch = next((n for n, (a, b) in enumerate(zip(*ways, strict=False), start=1) if a != b), None)
-    return f"the two part at epoch {epoch}" if epoch else "the curves are equal and the weights are not"
-
-
-def _within(then: Record, now: Record, ways: list[Any], allowed: float) -> bool:
-    if then.diverged != now.diverged:
-        return False
-    if then.score is not None and now.score is not None:
-        return abs(then.score - now.score) <= allowed
-    before, after = (way[-1] if way else None for way in ways)
-    if isinstance(before, float) and isinstance(after, float):
-        return abs(before - after) <= LOSS_TOLERANCE * abs(before)
-    return then.diverged
-
-
-def _apart(then: Record, now: Record, ways: list[Any], allowed: float) -> str:
-    if then.score is not None and now.score is not None:
-        text = f"best scores are {abs(then.score - now.score):.4f} apart, up to {allowed:.4f} may be expected"
-    elif then.diverged or now.diverged:
-        text = "both diverged" if then.diverged and now.diverged else "one of the two diverged"
-    else:
-        text = f"last training losses {ways[0][-1:]} and {ways[1][-1:]}, up to {LOSS_TOLERANCE:.0%} apart may be expected"
-    return f"bit-equality is not promised between these two machines: {text}"
-
-
-def _untrained(then: Record, promised: Promise, parts: list[Ingredient], *, check: bool) -> Verdict:
-    if not check:
-        reason = "the trial learned from other photos, labels or folds than there are today, so nothing was trained"
-    elif parts:
-        reason = f"{len(parts)} ingredients differ; nothing was trained"
-    else:
-        reason = "all ingredients are the same; nothing was trained"
-    return _verdict(then, "DIFFERS" if parts else "SAME", promised, reason, parts)
-
-
-def _verdict(
-    then: Record,
-    verdict: Literal["PASS", "DIFFERS", "SAME"],
-    promised: Promise,
-    reason: str,
-    parts: list[Ingredient],
-    *,
-    allowed: float = 0.0,
-    equal_bits: bool | None = None,
-    score_now: float | None = None,
-) -> Verdict:
-    return Verdict(
-        trial_id=then.trial_id,
-        target=then.target,
-        verdict=verdict,
-        promised=promised,
-        tolerance=allowed,
-        equal_bits=equal_bits,
-        epochs=then.epochs_done,
-        reason=reason,
-        score_then=then.score,
-        score_now=score_now,
-        ingredients=tuple(ordered(parts)),
-    )
-
-
-def _losses(folder: TrialFolder) -> list[Any]:
-    try:
-        return [line["loss"] for line in read_lines(folder.path / "metrics.jsonl")]
-    except (ValueError, TypeError, KeyError) as error:
-        log.warning("trial %s: metrics.jsonl cannot be read (%s); losses are not compared", folder.id, error)
-        return []
 
 
 @contextmanager

@@ -47,16 +47,16 @@ def _watch_training(module: ModuleType) -> None:
     module.TrialRun.step, module.TrialRun._train = noted, seen
 
 
-def _plus_infinity(logits: Any, labels: Any, weights: Any, config: Any) -> Any:
+def _plus_infinity(logits: Any, labels: Any, weights: Any) -> Any:
     """Above every number that 32 bits can hold."""
     return (logits.logsumexp(1) + 1000).exp()
 
 
-def _minus_infinity(logits: Any, labels: Any, weights: Any, config: Any) -> Any:
-    return -_plus_infinity(logits, labels, weights, config)
+def _minus_infinity(logits: Any, labels: Any, weights: Any) -> Any:
+    return -_plus_infinity(logits, labels, weights)
 
 
-def _later_nan(logits: Any, labels: Any, weights: Any, config: Any) -> Any:
+def _later_nan(logits: Any, labels: Any, weights: Any) -> Any:
     """Cross-entropy for the first ten batches of a process, then not a number: in the second epoch of a study's one trial of it."""
     import torch
 
@@ -64,7 +64,7 @@ def _later_nan(logits: Any, labels: Any, weights: Any, config: Any) -> Any:
     return torch.nn.functional.cross_entropy(logits, labels, reduction="none") * (1.0 if len(CALLS) <= 10 else float("nan"))
 
 
-def _nan_gradient(logits: Any, labels: Any, weights: Any, config: Any) -> Any:
+def _nan_gradient(logits: Any, labels: Any, weights: Any) -> Any:
     """Cross-entropy and the root of zero, which is a number and has no slope: weights are lost after a step with a finite loss."""
     import torch
 
@@ -84,10 +84,6 @@ def _add_losses(module: ModuleType) -> None:
     module.LOSSES.update(LOSSES)
 
 
-def _name_losses(module: ModuleType) -> None:
-    module.LOSS_NAMES = (*module.LOSS_NAMES, *LOSSES)  # type: ignore[attr-defined]
-
-
 def _watch_joined(module: ModuleType) -> None:
     """On a Ray that runs already, a search hands its workers a PYTHONPATH of its own, which must lead here as well."""
     from pathlib import Path
@@ -98,7 +94,6 @@ def _watch_joined(module: ModuleType) -> None:
 WATCHED = {
     "trainables.training": _watch_training,
     "trainables.losses": _add_losses,
-    "trainables.catalog": _name_losses,
     "search.tune.ray_session": _watch_joined,
 }
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from ledger.repair.studies import mend_study
+from ledger.repair.studies import repair_study
 from trainables.config import name_of
 
 SPEC = importlib.util.spec_from_file_location("searcher_driver", Path(__file__).with_name("test_searcher.py"))
@@ -36,7 +36,7 @@ def go_on(root: Path) -> tuple[Any, list[str]]:
     """Mend, resume and run to the end; returns the driver and the trials that were trained."""
     study = driver.Driver.__new__(driver.Driver)
     study.study = driver.StudyFolder(root / "studies/s")
-    mend_study(study.study, root / "trials", name_of)
+    repair_study(study.study, root / "trials", name_of)
     resumed = driver.Driver(root)
     return resumed, resumed.run()
 
