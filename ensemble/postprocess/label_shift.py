@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.log_probs import half_logs, softmax
-from ensemble.postprocess.scaling import Problem, expansion, minimise, pulls
+from ensemble.postprocess.calibration import Problem, expansion, minimise, pulls
 from ensemble.resampling import INTERVAL, Groups, group_draws, group_sums
 from ensemble.votes import Floats, Ints, to_half
 from system.errors import UserError, unknown
