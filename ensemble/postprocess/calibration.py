@@ -9,7 +9,6 @@ for all classes by the same arithmetic.
 from dataclasses import dataclass
 from itertools import chain
 from math import isfinite
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
