@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.log_probs import half_logs, softmax
-from ensemble.postprocess.scaling import Problem, expansion, minimise, pulls
+from ensemble.postprocess.calibration import Problem, expansion, minimise, pulls
 from ensemble.resampling import INTERVAL, Groups, group_draws, group_sums
 from ensemble.votes import Floats, Ints, to_half
 from system.errors import UserError, unknown
@@ -21,15 +21,15 @@ Numbers = NDArray[np.float64]
 
 BEYOND = 95.0  # percentile of the largest difference that chance makes: "they differ" is false in 5 % of cases, nominally
 CALIBRATED = 1.08
-"""So much larger a difference must be, for probabilities were calibrated on the labelled photos and draws do not calibrate them again. In
-1,000 cases without a shift each (tests/ensemble/test_label_shift.py: plain, weak, few people, ten classes) 7.9, 6.7, 4.8 and 6.9 %
-seemed to have one with 1.0; 5.5, 4.3, 3.4 and 3.3 % do with 1.08.
+"""So much larger a difference must be, for probabilities were calibrated on the labelled photos and draws do not calibrate them again.
+In 1,000 cases without a shift each (tests/ensemble/postprocess/test_label_shift.py: plain, weak, few people, ten classes) 7.9, 6.7, 4.8
+and 6.9 % seemed to have one with 1.0; 5.5, 4.3, 3.4 and 3.3 % do with 1.08.
 """
 WIDER = {"em": 1.0, "bbse": 1.1}
 """BBSE's estimate is held to the source's shares, and its draws with it: with 1.0 its intervals missed 13.7 % of shares in the world `weak`
 and 11.6 % in `plain` (1,000 cases each, nominally 10 %), with 1.1 they miss 10.5 and 8.5 %.
 """
-HOLD = 0.5  # of BBSE's estimate to the source's shares: 0 and 1 err more (tests/ensemble/test_label_shift.py has the simulation)
+HOLD = 0.5  # of BBSE's estimate to the source's shares: 0 and 1 err more (simulated in tests/ensemble/postprocess/test_label_shift.py)
 SUM_TO_ONE = 100.0  # heeded this much more than any other equation
 SMALL = 1e-6
 EDGE = 1e-3  # of a prior's uniform part at the start of EM, so that a share of 0 in one resample can rise in the next

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from competitions.metrics import METRICS, Counts, confusion
 from ensemble.log_probs import share_logs, softmax
-from ensemble.postprocess.scaling import DIGITS
+from ensemble.postprocess.calibration import DIGITS
 from ensemble.resampling import Groups, group_folds
 from ensemble.votes import Floats, Ints, Vote
 from system.errors import UserError, unknown

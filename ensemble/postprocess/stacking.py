@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.log_probs import half_logs, softmax
-from ensemble.postprocess.scaling import DIGITS
+from ensemble.postprocess.calibration import DIGITS
 from ensemble.resampling import Groups, group_folds
 from ensemble.votes import Floats, Ints, Vote, to_half
 from system.errors import UserError

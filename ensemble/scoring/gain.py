@@ -25,9 +25,10 @@ SURE = 0.95  # of Student's t: where the interval's lower end lies for a normal 
 ANEW = (1.1, 1.3)
 """An interval reaches so much further down and up than that of two fixed decisions: a choice made anew scatters more than its photos
 alone. It also looks worse than it is, for groups that a voter was lucky on choose it and are missing where it is judged; so more upwards.
-Measured on the step to the best of eleven voters that are no better than the one before (tests/ensemble/test_gain.py; nominally 5 % are
-kept and 10 % of intervals miss). With (1.1, 1.1), 500 pools each: 2.6-5.0 % kept, 13.4-16.4 % missed. With (1.1, 1.3), 1,000 pools each:
-accuracy 4.2 % and 10.0 %, macro-F1 5.0 % and 11.1 %, log loss 3.0-3.1 % and 10.8-12.0 %. An earlier simulation kept 7.5 % of 500 with 1.0.
+Measured on the step to the best of eleven voters that are no better than the one before (tests/ensemble/scoring/test_gain.py; nominally
+5 % are kept and 10 % of intervals miss). With (1.1, 1.1), 500 pools each: 2.6-5.0 % kept, 13.4-16.4 % missed. With (1.1, 1.3), 1,000
+pools each: accuracy 4.2 % and 10.0 %, macro-F1 5.0 % and 11.1 %, log loss 3.0-3.1 % and 10.8-12.0 %. An earlier simulation kept 7.5 %
+of 500 with 1.0.
 """
 N_DRAWS = 500
 Kind = TypeVar("Kind", bound=Choose)
@@ -112,7 +113,7 @@ class Judge:
     The score is that of the mean confusion matrix of each group over the resamples that left it out, added up over all groups; so
     all photos are judged, and a few dozen resamples are enough (each group is left out of 36.8 % of them). The interval of a gain is a
     bootstrap over groups of both choices at once, widened by Student's t with one degree of freedom less than there are groups
-    on which they differ (as `ensemble.scoring.paired.compare`). Simulations with known truth are in tests/ensemble/test_gain.py.
+    on which they differ (as `ensemble.scoring.paired.compare`). Simulations with known truth are in tests/ensemble/scoring/test_gain.py.
 
     Args:
         labels: `int64 (N,)`; photos with -1 take no part.

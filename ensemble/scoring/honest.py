@@ -56,7 +56,7 @@ def honest_score(
 
     The score is that of one confusion matrix, to which each photo adds its mean over the resamples that left it out: macro-F1 of a
     resample alone would not count classes that its few groups do not show. The interval reaches from there as far as the 5 % and the
-    95 % percentile of the resamples' own scores lie from their mean. Coverage with known truth is in tests/ensemble/test_honest.py.
+    95 % percentile of the resamples' own scores lie from their mean. Coverage with known truth is in tests/ensemble/scoring/test_honest.py.
 
     What it does not choose again, so that nobody calls it more honest than it is: the weights and the best epoch of each member,
     which were picked on these photos, and the search itself, which adapted its suggestions and stopped trials by their scores

@@ -141,7 +141,7 @@ def champion(entries: Sequence[ComparedStrategy], *, default: str = DEFAULT) -> 
 
     Nominally a strategy that is no better is taken in at most 5 % of comparisons, however many take part (Bonferroni). In 1,000 pools of
     noise with nine strategies it was in 3.2 %, and the interval of the champion's gain over the best member alone missed 0 in 9.1 %
-    (tests/ensemble/test_compare.py).
+    (tests/ensemble/selection/test_compare.py).
     """
     better = [entry for entry in entries if entry.gain is not None and entry.gain.kept]
     return max(better, key=lambda entry: entry.score).strategy if better else default

@@ -16,8 +16,6 @@ from ensemble.votes import Ints
 
 FEWEST, PHOTOS_PER_CLASS, MOST_FITTED = 1000, 60, 3000
 """Calibration and offsets have a few parameters per class; they are fitted on the photos of so many at most, whole groups of them."""
-STRENGTH = (0.1,)
-"""Of the pull on a calibration's slopes. Chosen once: to choose it anew in hundreds of resamples costs twenty fits each."""
 SMOOTH = 0.5
 """Photos added to each class when shares are counted, so that a class a resample missed does not have share 0."""
 
@@ -64,9 +62,7 @@ def _calibration(candidates: Candidates, sample: Sample, member: int, model: int
         rows = rows[candidates.models[rows] == model]
     if not len(rows):  # no drawn photo of this model's fold: it stays as it is
         return Calibration((1.0,) * candidates.n_classes, (0.0,) * candidates.n_classes)
-    return fit_calibration(
-        candidates.probs[member, 0, rows], candidates.labels[rows], candidates.groups[rows], strengths=STRENGTH
-    )
+    return fit_calibration(candidates.probs[member, 0, rows], candidates.labels[rows])
 
 
 def _thin(candidates: Candidates, sample: Sample) -> Ints:

@@ -74,17 +74,19 @@ def view_sums(candidates: Candidates, members: Sequence[int], voices: Ints, rows
     unranked = np.empty((0, n_classes, n_views), dtype=np.int32)
     if rule == "soft":
         for voice, member in zip(voices, members, strict=True):
-            units += laid_out(candidates.probs[member].take(rows, axis=1)) * voice.astype(units.dtype)
+            whole = laid_out(candidates.probs[member].take(rows, axis=1))
+            units += whole if (voice == 1).all() else whole * voice.astype(units.dtype)
         return ViewSums(units, unranked, candidates.labels[rows])
-    seats = np.arange(len(rows))
     ranks = unranked if alone else np.full(units.shape, n_voters, dtype=np.int32)
+    photos, views = np.arange(len(rows)), np.arange(n_views)[:, None]
     for place in reversed(range(len(members))):  # the most senior writes last
-        for view in range(n_views):
-            named, voice = candidates.named[members[place], view, rows], voices[place, view]
-            counted = (voice if voices.ndim == 2 else voice[named]) * vote + (1 << (n_views - 1 - view) if alone else 0)
-            units[seats, named, view] += counted.astype(units.dtype)
-            if not alone:
-                ranks[seats, named, view] = place * n_views + view
+        named, voice = candidates.named[members[place]].take(rows, axis=1), voices[place]
+        counted = (voice[:, None] if voices.ndim == 2 else np.take_along_axis(voice, named, axis=1)) * vote
+        if alone:
+            counted = counted + (1 << (n_views - 1 - views))
+        else:
+            ranks[photos, named, views] = place * n_views + views
+        units[photos, named, views] += counted.astype(units.dtype)
     return ViewSums(units, ranks, candidates.labels[rows])
 
 

@@ -17,8 +17,8 @@ from ensemble.views.journal import Gained, Journal, tta_journal
 from ensemble.views.search import MOST_VIEWS, shared_views, try_all, with_views
 from ensemble.views.sets import all_sets
 from system.errors import UserError
-from tests.ensemble.test_view_search import planted, score_of, spec_of
-from tests.ensemble.test_view_votes import coarse_candidates
+from tests.ensemble.views.test_search import planted, score_of, spec_of
+from tests.ensemble.views.test_votes import coarse_candidates
 
 Shape = Callable[[int], Candidates]
 

@@ -16,7 +16,7 @@ from ensemble.selection.candidates import Candidates, Sample
 from ensemble.selection.greedy import DECIMALS
 from ensemble.views.search import MOST_VIEWS, own_views, shared_views, try_all, try_forward, with_views
 from ensemble.views.sets import all_sets, sorted_sets
-from tests.ensemble.test_view_votes import coarse_candidates
+from tests.ensemble.views.test_votes import coarse_candidates
 
 WEIGHTS = ["none", "by member", "by voter", "by class"]
 

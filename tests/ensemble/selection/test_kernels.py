@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ensemble.selection.kernels import compiled, laid_out, name_largest, units_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 shapes = st.tuples(st.integers(0, 10_000), st.integers(1, 9), st.integers(1, 80), st.integers(2, 7), st.booleans())
 
 

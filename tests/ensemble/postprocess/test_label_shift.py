@@ -52,7 +52,7 @@ class ShiftedWorld:
             scores = np.exp(2 * (self.signal * looks + np.log(old)) + wrong)
             return (scores / scores.sum(axis=1, keepdims=True)).astype(np.float16)
 
-        calibration = fit_calibration(said(seen), labels, groups, strengths=[0.1])
+        calibration = fit_calibration(said(seen), labels)
         probs = calibrate(calibration, said(test))
         found = estimate_prior(
             calibrate(calibration, said(seen)), labels, groups, probs, test_groups,

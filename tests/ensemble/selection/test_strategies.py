@@ -9,7 +9,7 @@ import pytest
 
 from ensemble.selection.strategies import STRATEGIES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SEES = """
 import numpy as np
 from bundle.options import Options, heeding
