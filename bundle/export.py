@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle.answer import answer
-from bundle.layout import CHECKSUMS, IMPORTED, SCHEMA, checksums, set_aside
+from bundle.layout import BUNDLE_SCHEMA, CHECKSUMS, IMPORTED, checksums, set_aside
 from bundle.licences import licence_notes
 from bundle.pool import TEST, all_test_rows
 from competitions.prepare import Prepared
@@ -156,7 +156,7 @@ def _fill_bundle(prepared: Prepared, choice: Choice, beside: Path) -> None:
     sources |= {name: asdict(found.source) for name, found in imports.items()}
     _keep_imported(prepared, choice, beside)
     replace_json(beside / "plan.json", choice.plan.to_json())
-    replace_json(beside / "models.json", {"schema": SCHEMA, "models": models})
+    replace_json(beside / "models.json", {"schema": BUNDLE_SCHEMA, "models": models})
     replace_json(beside / "provenance.json", sources)
     replace_json(beside / "scores.json", choice.scores)
     replace_json(beside / "forecast.json", choice.forecast)

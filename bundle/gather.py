@@ -17,7 +17,7 @@ from bundle.pool import TEST, VALIDATION, load_pool, subtasks_of
 from bundle.soups import with_soups, without_soups
 from competitions.images.statistics import looks
 from competitions.labels import Composition
-from competitions.manifest import LABEL
+from competitions.manifest import IDENTITY, LABEL
 from competitions.prepare import Prepared
 from competitions.targets import Target, choose_targets
 from ensemble.align import align
@@ -25,11 +25,11 @@ from ensemble.label.cascade import Subtask
 from ensemble.label.decoders import fit_joint
 from ensemble.options import ALL_FOLDS, Options, check_subtasks, option_faults
 from ensemble.plan.plan import SubmissionForm
-from ensemble.pool import IDENTITY, AllData, AskedPhotos, ClassShares, CompetitionFacts, LabelledPhotos, Pool, Pools
+from ensemble.pool import AllData, AskedPhotos, ClassShares, CompetitionFacts, LabelledPhotos, Pool, Pools
 from ensemble.selection.pareto import Cost
 from ensemble.shift.adversarial_validation import blocks_of
 from ensemble.shift.check import shared_ids
-from ensemble.shift.permutation import MOST_PHOTOS, Side
+from ensemble.shift.permutation import PHOTOS_COMPARED, Side
 from ensemble.votes import Floats, Ints
 from ledger.query import count_looks
 from ledger.trials import ALL_DATA
@@ -270,7 +270,7 @@ def _looks(prepared: Prepared, asked: AskedPhotos) -> tuple[Side, Side] | None:
 def _some(prepared: Prepared, rows: Ints) -> Ints:
     """The photos of every k-th group, in the order of names: no more are looked at than `ensemble.shift.permutation` would."""
     names, place = np.unique(np.array([prepared.manifest.groups[row] for row in rows]), return_inverse=True)
-    step = max(1, -(-len(names) * 2 // MOST_PHOTOS))
+    step = max(1, -(-len(names) * 2 // PHOTOS_COMPARED))
     kept: Ints = rows[place % step == 0]
     return kept
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from system.files import file_hash
 
-SCHEMA = 1
+BUNDLE_SCHEMA = 1
 CHECKSUMS, IMPORTED = "checksums.json", "imported"
 
 

@@ -19,7 +19,8 @@ PACKAGES = ("torch", "timm", "opencv-python-headless", "pillow", "numpy", "safet
 """What a bundle needs to run."""
 LONGEST = 80
 """A licence field of more characters holds the whole text of a licence, not its name."""
-RULES = """The competition's rules decide whether external data, published weights and other people's files may be used, and whether that
+RULES_TEXT = """\
+The competition's rules decide whether external data, published weights and other people's files may be used, and whether that
 has to be announced; no check of Podium knows them. The weights were trained from the competition's photos, so the licence of its data
 applies to them as well. What stands here about published weights is what timm says about them: look at their source as well."""
 
@@ -35,7 +36,7 @@ def licence_notes(configs: Mapping[str, TrialConfig], sources: Mapping[str, str]
     Returns:
         Markdown; the same arguments give the same text.
     """
-    lines = ["# Licences and sources", "", RULES, "", "## Weights", ""]
+    lines = ["# Licences and sources", "", RULES_TEXT, "", "## Weights", ""]
     for trial, config in sorted(configs.items()):
         made = f", the mean of {', '.join(config.soup)}" if config.soup else ""
         lines.append(f"* `{trial}`{made}: backbone `{config.backbone}`, {start_note(config, paths)}")

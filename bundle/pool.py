@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from bundle.members import OpenedMember, are_whole, complete
 from competitions.labels import Composition, decompose_probs
-from competitions.manifest import LABEL
+from competitions.manifest import IDENTITY, LABEL
 from competitions.metrics import METRICS
 from competitions.prepare import Prepared
 from competitions.targets import Target
 from ensemble.align import Rows, align, shared_photos
 from ensemble.label.cascade import Subtask
-from ensemble.pool import IDENTITY, Pool
+from ensemble.pool import Pool
 from ensemble.selection.candidates import Candidates
 from ledger.imports import find_import
 from ledger.predictions import OUTSIDE, PARTS

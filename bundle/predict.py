@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from bundle.layout import CHECKSUMS, IMPORTED, SCHEMA, checksums, set_aside
+from bundle.layout import BUNDLE_SCHEMA, CHECKSUMS, IMPORTED, checksums, set_aside
 from bundle.photos import PhotoTable, check_there, find_photos, read_ids
 from competitions.images.decode import BrokenImage, read_image, resize
 from competitions.images.photo_files import passed_over
@@ -255,9 +255,9 @@ def open_bundle(folder: str | Path, device: str = "cpu") -> Bundle:
     _check(root)
     plan = EnsemblePlan.from_json(read_json(root / "plan.json"))
     described = read_json(root / "models.json")
-    if described["schema"] != SCHEMA:
+    if described["schema"] != BUNDLE_SCHEMA:
         raise UserError(
-            f"bundle {root.name} has schema {described['schema']}, this version reads {SCHEMA}; use the version that wrote it"
+            f"bundle {root.name} has schema {described['schema']}, this version reads {BUNDLE_SCHEMA}; use the version that wrote it"
         )
     models = {}
     for trial, facts in described["models"].items():

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 ROLES = ("train", "test", "unlabelled")
 LABEL, SEPARATOR = "label", "/"
 """The composed label, and what stands between the classes it is made of."""
+IDENTITY = "identity"
+"""The view that shows a photo as it is."""
 RESERVED = ("image_id", "path", "group", "role", "fold", "label", "index", "features", "all")
 
 

@@ -7,7 +7,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from competitions.manifest import LABEL, RESERVED, SEPARATOR, composed_names
+from competitions.manifest import IDENTITY, LABEL, RESERVED, SEPARATOR, composed_names
 from competitions.metrics import METRICS
 from system.errors import unknown
 
@@ -18,7 +18,6 @@ DEFAULT_ROLES = {"train": "train", "test": "test"}
 UNUSED_DEFAULTS: dict[str, Any] = {"table": "manifest.csv", "images": "", "roles": DEFAULT_ROLES}
 """A setting that a reader may have no use for -> what it is where nobody wrote it."""
 DEFAULT_SPLIT = "groups"
-IDENTITY = "identity"
 
 
 def setting_faults(raw: Mapping[str, Any]) -> list[str]:

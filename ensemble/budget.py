@@ -16,7 +16,7 @@ from ensemble.selection.pareto import Cost, Option, Point, front, within
 from ensemble.selection.selector import Selector
 from ensemble.views.search import with_views
 
-VIEWS = ("views", "views per member")
+VIEW_STEPS = ("views", "views per member")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _of_size(one: Decided, plain: Selector, k: int) -> Selector:
 def _through_one(one: Decided, plain: Selector, k: int) -> Selector:
     made = plain.by(plain.strategy, (k,)).then(_first_view)
     for name, refine in one.refined:
-        made = made if name in VIEWS else made.then(refine)
+        made = made if name in VIEW_STEPS else made.then(refine)
     return made
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from competitions.manifest import IDENTITY
 from ensemble.fit_subtask import Decided
 from ensemble.label.cascade import Subtask
 from ensemble.label.decode import LabelDecoder, asked_subtasks
@@ -12,7 +13,7 @@ from ensemble.metric_sums import vote_score
 from ensemble.plan.plan import EnsemblePlan
 from ensemble.plan.spec import NamedSpec, Spec
 from ensemble.plan.task_ensemble import TaskEnsemble, photos_name
-from ensemble.pool import IDENTITY, AllData, Member, Pool, Pools
+from ensemble.pool import AllData, Member, Pool, Pools
 from ensemble.scoring.gain import Gain
 from ensemble.votes import RULES, Weights
 from system.errors import UserError

@@ -18,7 +18,6 @@ from ensemble.shift.permutation import Side
 from ensemble.votes import Ints
 
 ClassShares = tuple[float, ...]
-IDENTITY = "identity"
 
 
 @dataclass(frozen=True)

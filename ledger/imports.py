@@ -40,7 +40,7 @@ Rows = tuple[Photos, NDArray[np.floating[Any]]]
 
 
 @dataclass(frozen=True)
-class Answers:
+class ImportedAnswers:
     """What is told about one head.
 
     Attributes:
@@ -163,7 +163,7 @@ class Import:
     def fault(self) -> str | None:
         """What is wrong with its arrays, in words; `None` where all can be read and are what its id says."""
         try:
-            found = {name: Answers(head.kind, head.classes, self._parts(name)) for name, head in self.heads.items()}
+            found = {name: ImportedAnswers(head.kind, head.classes, self._parts(name)) for name, head in self.heads.items()}
         except UserError as error:
             return str(error)
         return None if content_id(found) == self.id else f"import {self.name}: its content is not what its id says"
@@ -182,7 +182,7 @@ class Import:
         return parts
 
 
-def content_id(answers: Mapping[str, Answers]) -> str:
+def content_id(answers: Mapping[str, ImportedAnswers]) -> str:
     """The id of what is answered: heads with their classes, and per part ids and float16 probabilities, in any order of rows."""
     hashed = hashlib.sha256()
     for head, answer in sorted(answers.items()):
@@ -262,7 +262,7 @@ def name_faults(paths: CompetitionPaths, wanted: Mapping[str, str], *, replacing
 
 
 def write_import(
-    paths: CompetitionPaths, answers: Mapping[str, Answers], source: Source, *, replacing: bool = False
+    paths: CompetitionPaths, answers: Mapping[str, ImportedAnswers], source: Source, *, replacing: bool = False
 ) -> tuple[Import, bool]:
     """Keep answers; the same ones are kept once, under the name they had first.
 
@@ -325,7 +325,7 @@ def in_order(rows: Rows) -> Rows:
     return [photos[row] for row in order], probs[order]
 
 
-def _write_source(folder: Path, answers: Mapping[str, Answers], source: Source) -> None:
+def _write_source(folder: Path, answers: Mapping[str, ImportedAnswers], source: Source) -> None:
     heads = {
         head: {
             "kind": answer.kind,

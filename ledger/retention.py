@@ -25,8 +25,8 @@ from system.paths import CompetitionPaths
 EVERYTHING = "all"
 POOL = 15
 """An export without `--top` chooses among this many trials of each target (`bundle.gather.WIDTH` times `ensemble.options.MOST`)."""
-UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-SIZE = re.compile(rf"([0-9]+(?:\.[0-9]+)?) ?({'|'.join(UNITS)})", re.IGNORECASE)
+SIZE_UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+SIZE = re.compile(rf"([0-9]+(?:\.[0-9]+)?) ?({'|'.join(SIZE_UNITS)})", re.IGNORECASE)
 
 Group = tuple[str, str, int, str]
 """Target, data, fold, metric: only within one do scores compare."""
@@ -96,10 +96,11 @@ def parse_keep(text: str) -> Keep:
         return Keep()
     if text.strip().isdecimal() and int(text) >= 1:
         return Keep(trials=int(text))
-    if size and (n_bytes := int(float(size[1]) * {unit.lower(): n for unit, n in UNITS.items()}[size[2].lower()])) > 0:
+    if size and (n_bytes := int(float(size[1]) * {unit.lower(): n for unit, n in SIZE_UNITS.items()}[size[2].lower()])) > 0:
         return Keep(n_bytes=n_bytes)
     raise UserError(
-        f"keep must be 1 or more trials of each target (15), a size of all weights ({', '.join(UNITS)}, e.g. 20GB) or all, got {text!r}"
+        "keep must be 1 or more trials of each target (15), "
+        f"a size of all weights ({', '.join(SIZE_UNITS)}, e.g. 20GB) or all, got {text!r}"
     )
 
 

@@ -21,8 +21,8 @@ from ensemble.votes import Ints, Vote, hard_outcome
 
 HALF = 0.5
 """Photos added to each class of a task, and on average to each composed class."""
-UNITS = 2.0**32
-"""Shares are multiples of 1 / UNITS, at least one: they sum to exactly 1 in any order, and no combination is ruled out."""
+SHARE_UNITS = 2.0**32
+"""Shares are multiples of 1 / SHARE_UNITS, at least one: they sum to exactly 1 in any order, and no combination is ruled out."""
 Numbers = NDArray[np.float64]
 Classes = Mapping[str, Sequence[str]]
 
@@ -249,9 +249,9 @@ def _along(table: Composition, task: str, shares: Numbers) -> Numbers:
 
 
 def _in_units(shares: NDArray[np.float64]) -> tuple[float, ...]:
-    units = np.maximum(np.rint(shares * UNITS), 1.0)
-    units[units.argmax()] += UNITS - units.sum()
-    return tuple((units / UNITS).tolist())
+    units = np.maximum(np.rint(shares * SHARE_UNITS), 1.0)
+    units[units.argmax()] += SHARE_UNITS - units.sum()
+    return tuple((units / SHARE_UNITS).tolist())
 
 
 def _one(name: str, there: Sequence[str]) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from ensemble.votes import Ints, Vote
 from system.errors import UserError, unknown
 from system.files import fingerprint, read_json, replace_json
 
-SCHEMA = 1  # raised when a plan written before can no longer be read as it is
+PLAN_SCHEMA = 1  # raised when a plan written before can no longer be read as it is
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class EnsemblePlan:
         named: dict[str, Any] = {"imports": dict(self.imports)} if self.imports else {}
         named |= {} if self.decodes_by_default else {"together": self.decoder.to_json()}
         return named | {
-            "schema": SCHEMA,
+            "schema": PLAN_SCHEMA,
             "competition": self.competition,
             "metric": self.metric,
             "tasks": [task_to_json(ensemble) for ensemble in self.tasks],
@@ -144,9 +144,11 @@ class EnsemblePlan:
         """
         if isinstance(value, dict) and "schema" not in value:
             raise UserError("plan lacks the field 'schema'")
-        if isinstance(value, dict) and (value["schema"] != SCHEMA or isinstance(value["schema"], bool)):
+        if isinstance(value, dict) and (value["schema"] != PLAN_SCHEMA or isinstance(value["schema"], bool)):
             found = str(value["schema"])[:SHOWN]
-            raise UserError(f"plan: schema must be {SCHEMA}, got {found}; another version of Podium wrote it, export it again")
+            raise UserError(
+                f"plan: schema must be {PLAN_SCHEMA}, got {found}; another version of Podium wrote it, export it again"
+            )
         return read(
             cls, {key: part for key, part in value.items() if key != "schema"} if isinstance(value, dict) else value, "plan"
         )

@@ -13,7 +13,7 @@ from ensemble.shift.reweight import matched_weights, shares_elsewhere
 from ensemble.votes import Ints
 
 Numbers = NDArray[np.float64]
-TRIALS, LOOKS = "what the trials see", "light, colour and sharpness"
+SEEN_BY_TRIALS, LOOKS = "what the trials see", "light, colour and sharpness"
 NO_PHOTOS = "the places that answer share no labelled photo"
 
 
@@ -23,14 +23,14 @@ def look_elsewhere(pools: Pools, seed: int = 0) -> Shift:
     The trials are asked about photos that they did not learn from; looks need no network, so all labelled photos count.
     """
     if pools.seen is None or pools.looks is None:
-        return judge({TRIALS: Evidence(0, 0, unknown="there are no test photos")})
+        return judge({SEEN_BY_TRIALS: Evidence(0, 0, unknown="there are no test photos")})
     seen, looks = pools.seen, pools.looks
     labels, shares = _other_shares([pool for subtask, pool in pools.pools.items() if not subtask.where], seen[0].image_ids)
     seen = replace(seen[0], weights=matched_weights(labels, shares)), seen[1]
     if own := {task: pools.labels_of(looks[0].image_ids, task) for task in shares if task != LABEL}:
         looks = replace(looks[0], weights=matched_weights(own, {task: shares[task] for task in own})), looks[1]
     evidence = {
-        TRIALS: compare_sides(*seen, seed=seed) if len(seen[0].image_ids) else Evidence(0, 0, unknown=NO_PHOTOS),
+        SEEN_BY_TRIALS: compare_sides(*seen, seed=seed) if len(seen[0].image_ids) else Evidence(0, 0, unknown=NO_PHOTOS),
         LOOKS: compare_sides(*looks, seed=seed),
     }
     return judge(evidence)

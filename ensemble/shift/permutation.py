@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ensemble.parallel import parallel_map
-from ensemble.shift.two_sample import Looker, Numbers, Pool
+from ensemble.shift.two_sample import Looker, Numbers, PooledRows
 from ensemble.votes import Floats, Ints
 
 Blocks = tuple[Sequence[Floats], Sequence[Floats]]
 IsClear = Callable[[Numbers, Numbers], bool]
 FIRST_DRAWS = 99
 """Draws after which most questions are answered: p-values of half and the like need no more."""
-MOST_PHOTOS = 3000
+PHOTOS_COMPARED = 3000
 """Of both sides together; the rest of large groups, and of many groups, is left out by chance. Four times as many cost 16 times the
 distances."""
 
@@ -54,7 +54,7 @@ def show(side: Side, rng: np.random.Generator) -> Shown:
     by_id = np.argsort(np.asarray(side.image_ids), kind="stable")
     by_id = by_id[rng.permutation(len(by_id))]
     names, place, sizes = np.unique(np.asarray(side.groups)[by_id], return_inverse=True, return_counts=True)
-    taken = np.sort(rng.permutation(len(names))[: MOST_PHOTOS // 2])
+    taken = np.sort(rng.permutation(len(names))[: PHOTOS_COMPARED // 2])
     kept = np.isin(place, taken)
     rows, place = by_id[kept], np.searchsorted(taken, place[kept])
     order = np.argsort(place, kind="stable")
@@ -89,14 +89,14 @@ def ask(
     return (true * first + again * (n_draws - first)) / n_draws, np.vstack([drawn, more])
 
 
-def _pool(sides: tuple[Shown, Shown], blocks: Blocks) -> Pool:
+def _pool(sides: tuple[Shown, Shown], blocks: Blocks) -> PooledRows:
     """One member's photos of both sides, the labelled side's groups first.
 
     Of large groups as many photos as fit, and never more than the largest labelled group has.
     """
     largest = int(sides[0].sizes.max())
     sizes = np.concatenate([side.sizes for side in sides])
-    most = max([1, *(n for n in range(1, largest + 1) if np.minimum(sizes, n).sum() <= MOST_PHOTOS)])
+    most = max([1, *(n for n in range(1, largest + 1) if np.minimum(sizes, n).sum() <= PHOTOS_COMPARED)])
     kept = [_position_in_group(side.place) < most for side in sides]
     place = np.concatenate([sides[0].place[kept[0]], sides[1].place[kept[1]] + len(sides[0].sizes)])
     columns = [
@@ -108,7 +108,7 @@ def _pool(sides: tuple[Shown, Shown], blocks: Blocks) -> Pool:
     counts = np.bincount(place)
     weights = np.concatenate([side.weights[keep] for side, keep in zip(sides, kept, strict=True)])
     standard = np.hstack([_standardised(block) / block.shape[1] ** 0.5 for block in columns])
-    return Pool(standard, place, weights, np.minimum(sizes, largest) / counts, sizes / counts)
+    return PooledRows(standard, place, weights, np.minimum(sizes, largest) / counts, sizes / counts)
 
 
 def _position_in_group(place: Ints) -> Ints:

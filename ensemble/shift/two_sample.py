@@ -24,7 +24,7 @@ COMPONENTS, RIDGE, N_PARTS, N_ROUNDS = 32, 0.1, 3, 2
 
 
 @dataclass(frozen=True)
-class Pool:
+class PooledRows:
     """The photos of both sides, as one member sees them.
 
     Attributes:
@@ -45,7 +45,7 @@ class Pool:
 class Looker:
     """One pool, ready to be asked for many assignments of its G groups to the two sides."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: PooledRows) -> None:
         self._pool, self._n_groups = pool, len(pool.labelled)
         self._nearest = _nearest(pool.columns, pool.place, self._n_groups)
         self._order = np.argsort(self._nearest, axis=1, kind="stable")[:, :NEAREST]

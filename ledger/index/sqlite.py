@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
-from ledger.index.rows import SCHEMA, TABLES, Entry, StudyRows, read_study, read_trial
+from ledger.index.rows import INDEX_SCHEMA, TABLES, Entry, StudyRows, read_study, read_trial
 from ledger.index.signatures import Signature, pack, study_signatures, trial_signatures, unpack
 from ledger.studies import StudyFolder
 from ledger.trials import TrialFolder
@@ -62,7 +62,7 @@ def _opened(file: Path) -> sqlite3.Connection | None:
     except (OSError, sqlite3.Error):
         return None
     try:
-        if _pragma(database, "user_version") == SCHEMA and _pragma(database, "application_id") * 10**9 == stamp:
+        if _pragma(database, "user_version") == INDEX_SCHEMA and _pragma(database, "application_id") * 10**9 == stamp:
             return database
     except sqlite3.DatabaseError as error:
         log.debug("%s: %s", file.name, error)
@@ -96,7 +96,7 @@ def _empty() -> sqlite3.Connection:
     database = sqlite3.connect(":memory:")
     database.executescript(TABLES)
     database.execute("INSERT INTO swept VALUES (?, ?)", pack({}))
-    database.execute(f"PRAGMA user_version = {SCHEMA}")
+    database.execute(f"PRAGMA user_version = {INDEX_SCHEMA}")
     database.commit()
     return database
 

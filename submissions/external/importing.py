@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from competitions.prepare import Prepared
-from ledger.imports import Answers, Import, Source, SourceFile, content_id, name_faults, write_import
+from ledger.imports import Import, ImportedAnswers, Source, SourceFile, content_id, name_faults, write_import
 from ledger.predictions import PARTS
 from submissions.external.csv_file import read_file
 from submissions.external.heads import FileContent, HeadRows, heads_of
@@ -63,7 +63,7 @@ def import_files(
         for stem, paths in groups.items()
         if name is None and len(paths) > 1
     ]
-    joined: dict[str, dict[str, Answers]] = {}
+    joined: dict[str, dict[str, ImportedAnswers]] = {}
     for called, paths in groups.items():
         contents, wrong = _read(prepared, paths, head)
         joined[called] = _joined(prepared, contents)
@@ -152,13 +152,13 @@ def _missing_photos(prepared: Prepared, head: str, files: Sequence[HeadRows]) ->
     return [f"{head} must be answered for every test photo, {len(missing)} are missing, among them {listed(missing)}"]
 
 
-def _joined(prepared: Prepared, contents: Sequence[Content]) -> dict[str, Answers]:
+def _joined(prepared: Prepared, contents: Sequence[Content]) -> dict[str, ImportedAnswers]:
     """Head -> the answers of all files, by the parts that their photos belong to; ids that are no photo are left out."""
     by_head = _by_head(prepared, contents)
     return {head: _answers(prepared, head, [rows for _, rows in files]) for head, files in by_head.items()}
 
 
-def _answers(prepared: Prepared, head: str, files: Sequence[HeadRows]) -> Answers:
+def _answers(prepared: Prepared, head: str, files: Sequence[HeadRows]) -> ImportedAnswers:
     manifest = prepared.manifest
     place = {image_id: row for row, image_id in enumerate(manifest.image_ids) if manifest.roles[row] in PART_OF_ROLE}
     ids = [image_id for rows in files for image_id in rows.image_ids]
@@ -168,7 +168,7 @@ def _answers(prepared: Prepared, head: str, files: Sequence[HeadRows]) -> Answer
         here = [row for row, image_id in enumerate(ids) if image_id in place and manifest.roles[place[image_id]] == role]
         if here:
             parts[part] = ([(ids[row], prepared.pixels[place[ids[row]]]) for row in here], probs[here])
-    return Answers(files[0].kind, prepared.competition.classes(head), parts)
+    return ImportedAnswers(files[0].kind, prepared.competition.classes(head), parts)
 
 
 def _printable(text: str) -> str:

@@ -12,8 +12,8 @@ import pytest
 
 from ledger.imports import (
     PROBABILITIES,
-    Answers,
     Import,
+    ImportedAnswers,
     Source,
     SourceFile,
     content_id,
@@ -32,7 +32,7 @@ CLASSES = ("young", "middle", "old")
 PHOTOS = tuple((f"p{n}", f"pixels {n}") for n in range(6))
 
 
-def answers(seed: int = 0, n: int = 6, order: Any = slice(None), **heads: int) -> dict[str, Answers]:
+def answers(seed: int = 0, n: int = 6, order: Any = slice(None), **heads: int) -> dict[str, ImportedAnswers]:
     """Heads with n validation photos, and the first of them with two test photos."""
     found = {}
     for number, (head, count) in enumerate((heads or {"age": n}).items()):
@@ -41,7 +41,7 @@ def answers(seed: int = 0, n: int = 6, order: Any = slice(None), **heads: int) -
         parts: dict[str, Any] = {"validation": ([tuple(photo) for photo in photos], probs[order])}
         if not number:
             parts["test"] = ([("t1", "x"), ("t0", "")], np.eye(3)[[seed % 3, 1]])
-        found[head] = Answers(PROBABILITIES, CLASSES, parts)
+        found[head] = ImportedAnswers(PROBABILITIES, CLASSES, parts)
     return found
 
 
@@ -104,7 +104,7 @@ def test_the_id_is_of_the_answers_alone(paths: CompetitionPaths) -> None:
         answers(1),
         answers(n=5),
         {"mask": answers()["age"]},
-        {"age": Answers(PROBABILITIES, CLASSES[::-1], answers()["age"].parts)},
+        {"age": ImportedAnswers(PROBABILITIES, CLASSES[::-1], answers()["age"].parts)},
     ]
     assert len({first, *map(content_id, others)}) == 5
     kept = keep(paths, "first")
@@ -169,7 +169,9 @@ def test_importing_again_renews_the_pixels_of_photos_that_changed(paths: Competi
     photos, probs = newer["age"].parts["validation"]
     changed = [(image_id, "new pixels") for image_id, _ in photos]
     kept, new = write_import(
-        paths, {"age": Answers(PROBABILITIES, CLASSES, {**newer["age"].parts, "validation": (changed, probs)})}, source("x")
+        paths,
+        {"age": ImportedAnswers(PROBABILITIES, CLASSES, {**newer["age"].parts, "validation": (changed, probs)})},
+        source("x"),
     )
     assert not new
     assert kept.aligned("age", "validation", changed, CLASSES)[1].all()

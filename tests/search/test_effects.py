@@ -20,7 +20,7 @@ from system.paths import CompetitionPaths
 from trainables.config import Question, TrialConfig, resolve
 
 
-class Ledger:
+class EffectsLedger:
     """Trials of the tiny competition whose predictions are right but for a share of the photos; nothing is trained."""
 
     def __init__(self, tiny: Prepared, root: Path) -> None:
@@ -61,11 +61,11 @@ class Ledger:
 
 
 @pytest.fixture
-def ledger(tiny: Prepared, tmp_path: Path) -> Ledger:
-    return Ledger(tiny, tmp_path)
+def ledger(tiny: Prepared, tmp_path: Path) -> EffectsLedger:
+    return EffectsLedger(tiny, tmp_path)
 
 
-def test_trials_are_paired_by_fold_and_seed_with_the_base_and_its_twins(ledger: Ledger) -> None:
+def test_trials_are_paired_by_fold_and_seed_with_the_base_and_its_twins(ledger: EffectsLedger) -> None:
     places = [(0, 0), (0, 1), (1, 0)]
     base = [ledger.add(0.0, fold=fold, seed=seed) for fold, seed in places]
     focal = {"loss": "focal", "focal_gamma": 1.6789}
@@ -87,7 +87,7 @@ def test_trials_are_paired_by_fold_and_seed_with_the_base_and_its_twins(ledger: 
     assert loss.change in table([change.json() for change in changes])
 
 
-def test_what_does_not_compare_is_left_out(ledger: Ledger) -> None:
+def test_what_does_not_compare_is_left_out(ledger: EffectsLedger) -> None:
     base = ledger.add()
     ledger.add(lr=0.01, augmentation="strong")  # two changes
     ledger.add(lr=0.02, done=False)
@@ -99,7 +99,9 @@ def test_what_does_not_compare_is_left_out(ledger: Ledger) -> None:
     assert change.trials == (other.trial_id,)
 
 
-def test_a_trial_whose_predictions_are_gone_is_named_and_left_out(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_trial_whose_predictions_are_gone_is_named_and_left_out(
+    ledger: EffectsLedger, caplog: pytest.LogCaptureFixture
+) -> None:
     base, gone = ledger.add(), ledger.add(lr=0.03)
     kept = ledger.add(lr=0.05)
     next((ledger.paths.trials / gone.trial_id).rglob("*.npy")).unlink()
@@ -108,7 +110,7 @@ def test_a_trial_whose_predictions_are_gone_is_named_and_left_out(ledger: Ledger
     assert f"trial {gone.trial_id} is left out" in caplog.text
 
 
-def test_a_study_with_other_threads_compares_with_the_base_run_so(ledger: Ledger) -> None:
+def test_a_study_with_other_threads_compares_with_the_base_run_so(ledger: EffectsLedger) -> None:
     base = ledger.add()
     study = StudyFolder(ledger.paths.studies / "s")
     for first, partner in ((replace(base, seed=3), base), (replace(base, threads=2), replace(base, threads=2))):
@@ -116,7 +118,7 @@ def test_a_study_with_other_threads_compares_with_the_base_run_so(ledger: Ledger
         assert base_of(study, ledger.paths, base.trial_id) == partner.trial_id
 
 
-def test_without_a_study_of_these_data_nobody_knows_the_labels(ledger: Ledger) -> None:
+def test_without_a_study_of_these_data_nobody_knows_the_labels(ledger: EffectsLedger) -> None:
     base = ledger.keep(replace(ledger.add(), data="f" * 16), 0.1)
     with pytest.raises(UserError, match="no study in this storage has the labels"):
         effects_of(ledger.paths, base.trial_id)

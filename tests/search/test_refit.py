@@ -24,7 +24,7 @@ from trainables.checkpoint import write_tensors
 from trainables.config import RECIPE, Question, TrialConfig, resolve
 
 
-class Ledger:
+class RefitLedger:
     """A ledger of finished trials that nobody had to train."""
 
     def __init__(self, root: Path) -> None:
@@ -64,10 +64,10 @@ def write_start(path: Path, **header: Any) -> None:
 
 
 @pytest.fixture
-def ledger(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+def ledger(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RefitLedger:
     monkeypatch.setenv("PODIUM_DATA", str(tiny_data))
     monkeypatch.delenv("PODIUM_CACHE", raising=False)
-    return Ledger(tmp_path)
+    return RefitLedger(tmp_path)
 
 
 def begun(plan: Plan) -> StudyFolder:
@@ -76,7 +76,7 @@ def begun(plan: Plan) -> StudyFolder:
     return plan.study
 
 
-def test_a_base_is_trained_on_every_other_fold_with_its_own_settings_and_seed(ledger: Ledger) -> None:
+def test_a_base_is_trained_on_every_other_fold_with_its_own_settings_and_seed(ledger: RefitLedger) -> None:
     base = ledger.keep(ledger.config(fold=2, seed=7, threads=2, lr=0.004), 0.5)
     plan = ledger.plan(all_folds=True, base=base.trial_id)
     assert plan.members == {"colour": [replace(base, fold=fold) for fold in (0, 1, 3)]}
@@ -89,7 +89,7 @@ def test_a_base_is_trained_on_every_other_fold_with_its_own_settings_and_seed(le
     assert not plan.study.path.exists()
 
 
-def test_the_best_of_each_target_on_the_fold_have_siblings(ledger: Ledger) -> None:
+def test_the_best_of_each_target_on_the_fold_have_siblings(ledger: RefitLedger) -> None:
     scores = {0.001: 0.5, 0.002: 0.9, 0.003: 0.7}
     by_lr = {lr: ledger.keep(ledger.config(lr=lr, fold=1), score) for lr, score in scores.items()}
     ledger.keep(ledger.config(lr=0.004, fold=0), 0.95)  # on another fold: scores do not compare
@@ -101,7 +101,7 @@ def test_the_best_of_each_target_on_the_fold_have_siblings(ledger: Ledger) -> No
     assert only == replace(by_lr[0.002], fold=ALL_DATA)
 
 
-def test_a_study_goes_on_with_the_siblings_it_began_with_whatever_has_become_better(ledger: Ledger) -> None:
+def test_a_study_goes_on_with_the_siblings_it_began_with_whatever_has_become_better(ledger: RefitLedger) -> None:
     ledger.keep(ledger.config(), 0.5)
     first = ledger.plan(all_folds=True, targets=("colour",))
     study = begun(first)
@@ -117,7 +117,7 @@ def test_a_study_goes_on_with_the_siblings_it_began_with_whatever_has_become_bet
         ledger.plan(resume=True, trials=3)
 
 
-def test_what_is_there_of_a_member_is_told_by_fold_and_no_fold_is_called_the_best(ledger: Ledger) -> None:
+def test_what_is_there_of_a_member_is_told_by_fold_and_no_fold_is_called_the_best(ledger: RefitLedger) -> None:
     base = ledger.keep(ledger.config(), 0.5)
     plan = ledger.plan(all_folds=True, targets=("colour",))
     study = begun(plan)
@@ -135,7 +135,7 @@ def test_what_is_there_of_a_member_is_told_by_fold_and_no_fold_is_called_the_bes
 
 
 def test_what_learned_photos_of_the_other_folds_by_its_start_has_no_siblings_there(
-    ledger: Ledger, caplog: pytest.LogCaptureFixture
+    ledger: RefitLedger, caplog: pytest.LogCaptureFixture
 ) -> None:
     leaking = ledger.keep(ledger.started_from_a_trial(), 0.9)
     said = f"trial {leaking.trial_id} started from a trial that learned photos of the other folds"
@@ -153,7 +153,7 @@ def test_what_learned_photos_of_the_other_folds_by_its_start_has_no_siblings_the
     )
 
 
-def test_a_start_from_a_file_of_anybody_else_may_have_siblings_and_one_that_is_gone_not(ledger: Ledger) -> None:
+def test_a_start_from_a_file_of_anybody_else_may_have_siblings_and_one_that_is_gone_not(ledger: RefitLedger) -> None:
     name = "cd" * 32
     own = ledger.keep(ledger.config(weights=name), 0.5)
     with pytest.raises(UserError, match=f"trial {own.trial_id}: the start weights cdcdcdcdcdcd are not in this storage"):
@@ -163,13 +163,13 @@ def test_a_start_from_a_file_of_anybody_else_may_have_siblings_and_one_that_is_g
 
 
 @pytest.mark.parametrize("where", ["all_folds", "all_data"])
-def test_a_trial_of_another_recipe_would_be_another_trial_under_its_name(where: str, ledger: Ledger) -> None:
+def test_a_trial_of_another_recipe_would_be_another_trial_under_its_name(where: str, ledger: RefitLedger) -> None:
     old = ledger.keep(ledger.config(recipe=RECIPE - 1), 0.5)
     with pytest.raises(UserError, match=f"trained by recipe {RECIPE - 1}, and this Podium trains by recipe {RECIPE}"):
         ledger.plan(base=old.trial_id, **{where: True})
 
 
-def test_a_fold_without_photos_of_the_target_is_passed_over(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fold_without_photos_of_the_target_is_passed_over(ledger: RefitLedger, caplog: pytest.LogCaptureFixture) -> None:
     target = targets(ledger.prepared.competition)["shape@red"]
     folds = range(4)
     empty = [fold for fold in folds if ledger.prepared.empty_heads(target, fold)]
@@ -198,7 +198,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_is_refused_in_words(name: str, ledger: Ledger) -> None:
+def test_what_cannot_be_is_refused_in_words(name: str, ledger: RefitLedger) -> None:
     asked, says = REFUSED[name]
     base, whole = ledger.keep(ledger.config(), 0.5), ledger.keep(ledger.config(fold=ALL_DATA), None)
     named = {"BASE": base.trial_id, "WHOLE": whole.trial_id}

@@ -37,7 +37,7 @@ SPACE = Space("new", suggest, 4, 1, 2, "")
 KNOWN = distributions(SPACE)
 
 
-class Ledger:
+class EarlierLedger:
     """Trials of earlier studies, written as their workers and drivers leave them."""
 
     def __init__(self, root: Path) -> None:
@@ -87,7 +87,7 @@ def searcher(root: Path, told: Mapping[str, list[Told]], **changes: Any) -> Ledg
 def test_every_ended_trial_of_the_question_is_told_and_the_rest_is_counted_with_its_reason(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = EarlierLedger(tmp_path)
     whole = ledger.trial({"lr": 0.01, "loss": "focal", "focal_gamma": 2.0})
     beyond = ledger.trial({"lr": 0.5, "loss": "focal"}, study="wide", question=replace(ASKED, seed=7))
     pruned = ledger.trial({"lr": 0.02}, event="pruned", epochs_done=2, curve=[0.1, 0.2])
@@ -114,14 +114,14 @@ def test_every_ended_trial_of_the_question_is_told_and_the_rest_is_counted_with_
 
 
 def test_what_was_drawn_around_a_base_and_thrown_away_is_not_told(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = EarlierLedger(tmp_path)
     plan = {"questions": {"colour": {}}, "request": {"base": "0" * 12, "vary": ["loss"]}}
     around = ledger.trial({"lr": 0.01, "loss": "focal"}, asked={"lr": 0.09, "loss": "focal"}, plan=plan)
     assert ledger.collect()[around].parameters == {"lr": 0.01, "loss": "focal"}
 
 
 def test_the_sampler_knows_what_was_taken_over_and_again_when_the_ledger_is_gone(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = EarlierLedger(tmp_path)
     for number in range(12):
         ledger.trial({"lr": 0.002 * (number + 1), "loss": "cross_entropy"})
     ledger.trial({"lr": 0.02}, event="pruned", epochs_done=2, curve=[0.1, 0.05])
@@ -144,7 +144,7 @@ def test_the_sampler_knows_what_was_taken_over_and_again_when_the_ledger_is_gone
 def test_a_known_configuration_is_answered_and_not_trained_in_a_warm_study_too(tmp_path: Path) -> None:
     cold = searcher(tmp_path, {}, searcher="random")
     first = cold.suggest("ray1")
-    ledger = Ledger(tmp_path)
+    ledger = EarlierLedger(tmp_path)
     folder = TrialFolder(ledger.paths.trials / first["trial_id"])
     folder.write_config(first["settings"])
     folder.write_record(Record(folder.id, "", "colour", 0, 0, 4, 4, 0.5, 1, [0.5] * 4))
@@ -161,7 +161,7 @@ def test_a_known_configuration_is_answered_and_not_trained_in_a_warm_study_too(t
 
 
 def test_only_curves_over_as_many_epochs_stand_in_the_rungs(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = EarlierLedger(tmp_path)
     ledger.trial({"lr": 0.01}, curve=[0.5] * 4)
     ledger.trial({"lr": 0.02}, event="pruned", epochs_done=1, curve=[0.3])
     ledger.trial({"lr": 0.03, "epochs": 8}, curve=[0.9] * 8, epochs_done=8)

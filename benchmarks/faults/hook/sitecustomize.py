@@ -3,7 +3,7 @@
 * The truth log (`FAULTS_TRUTH`, a file): each process that trains appends one line at the beginning and one at the end of every
   epoch, with one `write` to a file opened with `O_APPEND`. The end line is written when the epoch's files are on disk and before
   Ray is told of them; it has the training loss.
-* Losses that stop being numbers (`LOSSES`), as somebody's own loss in trainables/losses.py may.
+* Losses that stop being numbers (`WILD_LOSSES`), as somebody's own loss in trainables/losses.py may.
 * Another clock (`FAULTS_CLOCK`, seconds): what Python's `time` says is shifted, and `datetime` in the modules of this repository and of
   Ray Tune; elsewhere that type is part of compiled modules. Monotonic clocks and the machine's own are left alone.
 """
@@ -72,7 +72,7 @@ def _nan_gradient(logits: Any, labels: Any, weights: Any) -> Any:
 
 
 CALLS: list[int] = []
-LOSSES = {
+WILD_LOSSES = {
     "plus_infinity": _plus_infinity,
     "minus_infinity": _minus_infinity,
     "later_nan": _later_nan,
@@ -81,7 +81,7 @@ LOSSES = {
 
 
 def _add_losses(module: ModuleType) -> None:
-    module.LOSSES.update(LOSSES)
+    module.LOSSES.update(WILD_LOSSES)
 
 
 def _watch_joined(module: ModuleType) -> None:

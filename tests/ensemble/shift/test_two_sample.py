@@ -4,12 +4,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ensemble.shift.two_sample import Looker, Pool, weighted_auc
+from ensemble.shift.two_sample import Looker, PooledRows, weighted_auc
 
 
 def pool_of(columns, place):
     n_groups = place.max() + 1
-    return Pool(columns, place, np.ones(len(place)), np.ones(n_groups), np.ones(n_groups))
+    return PooledRows(columns, place, np.ones(len(place)), np.ones(n_groups), np.ones(n_groups))
 
 
 @given(
