@@ -189,7 +189,11 @@ def named() -> dict[str, tuple[str, ...]]:
 
 @lru_cache(1)
 def only_with() -> dict[str, tuple[str, dict[str, float]]]:
-    """Setting -> the setting it belongs to, and of each name there that takes it the default: a keyword parameter that has one."""
+    """Setting -> the setting it belongs to, and of each name there that takes it the default: a keyword parameter that has one.
+
+    Raises:
+        UserError: An entry takes a keyword that is no setting.
+    """
     from trainables.losses import LOSSES
     from trainables.optimizers import OPTIMIZERS
 
@@ -197,6 +201,11 @@ def only_with() -> dict[str, tuple[str, dict[str, float]]]:
     for owner, entries in (("loss", LOSSES), ("optimizer", OPTIMIZERS)):
         for name, entry in entries.items():
             for setting, parameter in _keywords(entry).items():
+                if setting not in DEFAULTS:
+                    raise UserError(
+                        f"{owner} {name!r} takes the setting {setting!r}, which nobody has declared; add it to TrialConfig, DEFAULTS, RANGES "
+                        "and BEFORE (docs/extend.md, A setting that changes what is learned)"
+                    )
                 if parameter.default is not Parameter.empty:
                     found.setdefault(setting, (owner, {}))[1][name] = parameter.default
     return found

@@ -228,3 +228,16 @@ def test_what_belongs_to_one_entry_is_read_from_its_keyword_parameters() -> None
 @pytest.mark.parametrize("entry", [*LOSSES.values(), *OPTIMIZERS.values()])
 def test_every_keyword_parameter_of_an_entry_is_a_setting(entry: Any) -> None:
     assert set(resolve(BASE, QUESTION).settings_of(entry)) <= set(DEFAULTS)
+
+
+def test_an_entry_whose_keyword_is_no_setting_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hinge(logits: Any, labels: Any, weights: Any, *, margin: float = 1.0) -> Any:
+        raise NotImplementedError
+
+    monkeypatch.setitem(LOSSES, "hinge", hinge)
+    only_with.cache_clear()
+    try:
+        with pytest.raises(UserError, match="loss 'hinge' takes the setting 'margin', which nobody has declared"):
+            check_parameters({})
+    finally:
+        only_with.cache_clear()

@@ -12,7 +12,7 @@ from ensemble.selection.strategies import STRATEGIES
 ROOT = Path(__file__).parents[3]
 SEES = """
 import numpy as np
-from bundle.options import Options, heeding
+from ensemble.options import Options, heeding
 from ensemble.scoring.gain import Judge
 from ensemble.selection.candidates import Candidates
 from ensemble.selection.compare import compare_strategies
