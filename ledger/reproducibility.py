@@ -80,8 +80,8 @@ def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def trace(
     curve: Iterable[float], losses: Iterable[float | None], *, diverged: bool, judged: bool
 ) -> tuple[float | str | None, ...]:
-    """A trial's way, one entry per epoch: validation scores, or training losses where nobody judges, and `diverged` at its end.
+    """What a trial went through, one entry per epoch: validation scores, or training losses where nobody judges, and `diverged` at its end.
 
-    Of two trainings that learned the same, the way of the shorter is the beginning of the other's.
+    Of two trainings that learned the same, the trace of the shorter is the beginning of the other's.
     """
     return (*(curve if judged else losses), *(["diverged"] if diverged else []))

@@ -26,7 +26,7 @@ def trial_id(config: Mapping[str, Any], before: Mapping[str, Any]) -> str:
     Args:
         config: All resolved settings.
         before: Settings added after the first release, each with the value that stands for "as it was before". A setting
-            that has this value is left out of the hash, so that adding a setting renames no trial (design 5).
+            that has this value is left out of the hash, so that adding a setting renames no trial.
     """
     return fingerprint(_hashed(config, before), length=ID_LENGTH)
 

@@ -1,1 +1,1 @@
-"""HOW TRIALS ARE SCHEDULED: one Ray Tune run over all targets. The only folder that imports ray."""
+"""HOW TRIALS ARE SCHEDULED: one Ray Tune run over all targets. Only `search/tune/` imports ray."""

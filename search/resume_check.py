@@ -1,7 +1,7 @@
 """A study that goes on: what is not as it began with -> sentences that name it; it stops there, unless the change is accepted.
 
 Code, space, data, split and the competition's settings decide what trials learn and what is asked next, so they stop a study. Versions
-of packages, views and test photos are told and recorded: a study may go on on another machine (design 6).
+of packages, views and test photos are told and recorded: a study may go on on another machine.
 
 Of the code counts what it does, not how it is written or where it stands: a study keeps a hash of each definition, without comments,
 docstrings and the names of our own modules. So a definition, or a file, may move and nobody is stopped.

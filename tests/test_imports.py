@@ -1,4 +1,4 @@
-"""The house rules of imports (design 3): who may know whom, and what a question for help may load."""
+"""The house rules of imports (docs/architecture.md): who may know whom, and what a question for help may load."""
 
 import ast
 import os

@@ -1,6 +1,6 @@
 """Augmentation policies: one photo `(S, S, 3) uint8` to another, drawn from (seed, epoch, image) and from nothing else.
 
-So the number of loader workers, their order and a resume change nothing (facts: unseeded albumentations replays one stream).
+So the number of loader workers, their order and a resume change nothing. Albumentations without a seed would replay one stream.
 """
 
 import os

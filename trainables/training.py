@@ -1,7 +1,7 @@
 """One trial: a configuration, photos and a folder to a finished record.
 
 `TrialRun` trains one epoch per `step`, so that a scheduler may stop between epochs; `run_trial` is the loop. Order on disk at the
-end of an epoch (design 7): validation probabilities, best weights, `last`, metrics, record; only then is anybody told. Whatever
+end of an epoch (docs/architecture.md): validation probabilities, best weights, `last`, metrics, record; only then is anybody told. Whatever
 `last` acknowledges is there, and an epoch that was cut off is trained again to the same bits.
 
 The checkpoint before `last` stays beside it until the trial ends. A `last` that is damaged goes to quarantine and the trial goes on from

@@ -1,8 +1,9 @@
 """Versions of a trial: two folders of one trial id -> equal, one the beginning of the other, or two versions that both stay.
 
-A version is what was learned: the trial's way (`promise.trace`) and the hash of its best weights. Where a ledger holds several versions of
-a trial, one stands in `trials/<id>`, the others in `conflicts/<id>/<key>`. Which one is decided by their content alone, so every
-team-mate's ledger comes to the same: more epochs first, then the smaller key. Never the score, which would favour luck.
+A version is what was learned: the trial's scores or losses, epoch by epoch (`ledger.reproducibility.trace`), and the hash of its best
+weights. Where a ledger holds several versions of a trial, one stands in `trials/<id>`, the others in `conflicts/<id>/<key>`. Which one is
+decided by their content alone, so every team-mate's ledger comes to the same: more epochs first, then the smaller key. Never the score,
+which would favour luck.
 """
 
 from collections.abc import Iterator, Mapping

@@ -31,6 +31,6 @@ def test_what_is_no_table_is_refused(tmp_path: Path, text: bytes, message: str) 
         read_ids(tmp_path / "ids.csv", "photo")
 
 
-def test_a_folder_in_subtask_of_a_table_is_refused(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_a_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--ids must be a CSV"):
         read_ids(tmp_path, "photo")

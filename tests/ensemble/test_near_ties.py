@@ -93,7 +93,7 @@ def test_a_voter_s_own_tie_counts_in_a_hard_vote_unless_it_is_a_file() -> None:
     assert not may_turn(spec, probs, decide_by(spec, probs), [True, False])[0]
 
 
-def test_offsets_move_the_subtask_where_answers_turn() -> None:
+def test_offsets_move_the_point_where_answers_turn() -> None:
     probs = np.array([[[0.75, 0.25], [0.5, 0.5]]], dtype=np.float16)
     spec = Spec(((0, 0),), "soft", offsets=(0.0, float(np.log(3))))
     assert may_turn(spec, probs, decide_by(spec, probs), [False]).tolist() == [True, False]
@@ -134,7 +134,7 @@ def test_an_exchange_costs_what_the_best_other_assignment_loses(seed: int) -> No
         assert cost == pytest.approx(best - other, abs=1e-4)
 
 
-def test_with_a_quota_photos_that_may_change_subtasks_are_counted() -> None:
+def test_with_a_quota_photos_that_may_swap_their_answers_are_counted() -> None:
     shares = np.array([[0.9, 0.1], [0.7, 0.3], [0.7, 0.3], [0.6, 0.4]])
     shares[2] = 0.6998, 0.3002
     spec, quota = Spec(((0, 0),), "soft"), (0.5, 0.5)

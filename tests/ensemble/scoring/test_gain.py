@@ -64,7 +64,7 @@ def test_a_useless_step_is_seldom_kept_and_its_interval_holds_nothing() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("skill", [0.0, 1.0])
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "log_loss"])
-def test_in_a_thousand_pools_the_promise_of_the_spec_holds(metric: str, skill: float) -> None:
+def test_in_a_thousand_pools_a_useless_step_is_seldom_kept_and_intervals_cover(metric: str, skill: float) -> None:
     check_promise(1000, metric, skill, kept_at_most=0.075, covered_at_least=0.87)
 
 

@@ -75,7 +75,7 @@ def test_on_noise_the_default_stays() -> None:
 
 
 @pytest.mark.long
-def test_in_a_thousand_pools_of_noise_the_promise_of_the_spec_holds() -> None:
+def test_in_a_thousand_pools_of_noise_the_default_stays_and_intervals_cover() -> None:
     check_promise(1000, QUICK, replaced_at_most=0.075, covered_at_least=0.87)
 
 
