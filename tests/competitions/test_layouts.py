@@ -144,7 +144,14 @@ def write_idx(root: Path, photos: list[LaidOutPhoto]) -> Written:
     return Written(f"reader: idx\n{ALONE}", names)
 
 
-LAYOUTS = {"csv": write_csv, "tsv": write_tsv, "npz": write_npz, "mask": write_mask, "folders": write_folders, "idx": write_idx}
+LAYOUTS: dict[str, Callable[[Path, list[LaidOutPhoto]], Written]] = {
+    "csv": write_csv,
+    "tsv": write_tsv,
+    "npz": write_npz,
+    "mask": write_mask,
+    "folders": write_folders,
+    "idx": write_idx,
+}
 
 
 def told(manifest: Manifest, names: dict[str, str], task: str) -> dict[str, tuple[str, int]]:
@@ -165,6 +172,7 @@ def test_every_reader_is_laid_out_here() -> None:
     assert set(READERS) - set(LAYOUTS) == {"demo"}  # it draws itself, see test_demo.py
 
 
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
 @settings(max_examples=8)
 @given(
     people=st.lists(st.tuples(st.sampled_from(CLASSES["gender"]), st.integers(18, 80)), min_size=1, max_size=4),
@@ -172,24 +180,23 @@ def test_every_reader_is_laid_out_here() -> None:
     seed=st.integers(0, 99),
 )
 def test_the_same_photos_in_every_layout_are_the_same_manifest(
-    tmp_path_factory: pytest.TempPathFactory, people: list[tuple[str, int]], n_test: int, seed: int
+    tmp_path_factory: pytest.TempPathFactory, layout: str, people: list[tuple[str, int]], n_test: int, seed: int
 ) -> None:
     photos = invent(people, n_test, seed)
     number = {p.name: (p.age >= 30) + (p.age >= 60) if p.person else -1 for p in photos}
-    for layout, write in LAYOUTS.items():
-        root = tmp_path_factory.mktemp(layout)
-        written = write(root, photos)
-        _, manifest = read(parse_competition(written.yaml, "x", where="x.yaml"), root)
-        states = {p.name: (p.role, CLASSES["mask"].index(p.state) if p.person else -1) for p in photos}
-        assert told(manifest, written.names, "mask") == states, layout
-        if "age" in manifest.labels:
-            assert told(manifest, written.names, "age") == {p.name: (p.role, number[p.name]) for p in photos}, layout
-            assert len(grouped(manifest, written.names)) == len(people) + n_test, layout
-            assert grouped(manifest, written.names) == grouped_by_person(photos), layout
-        by_name = {p.name: p.pixels for p in photos}
-        for image_id, path in zip(manifest.image_ids, manifest.paths, strict=True):
-            shown = by_name[written.names[image_id]]
-            np.testing.assert_array_equal(read_image(root, path), np.repeat(shown[:, :, None], 3, axis=2))
+    root = tmp_path_factory.mktemp(layout)
+    written = LAYOUTS[layout](root, photos)
+    _, manifest = read(parse_competition(written.yaml, "x", where="x.yaml"), root)
+    states = {p.name: (p.role, CLASSES["mask"].index(p.state) if p.person else -1) for p in photos}
+    assert told(manifest, written.names, "mask") == states
+    if "age" in manifest.labels:
+        assert told(manifest, written.names, "age") == {p.name: (p.role, number[p.name]) for p in photos}
+        assert len(grouped(manifest, written.names)) == len(people) + n_test
+        assert grouped(manifest, written.names) == grouped_by_person(photos)
+    by_name = {p.name: p.pixels for p in photos}
+    for image_id, path in zip(manifest.image_ids, manifest.paths, strict=True):
+        shown = by_name[written.names[image_id]]
+        np.testing.assert_array_equal(read_image(root, path), np.repeat(shown[:, :, None], 3, axis=2))
 
 
 def grouped_by_person(photos: list[LaidOutPhoto]) -> set[frozenset[str]]:

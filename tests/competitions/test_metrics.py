@@ -23,22 +23,30 @@ def scored(draw):
     return rng.dirichlet(np.full(c, 0.5), size=n).astype(draw(st.sampled_from([np.float16, np.float32, np.float64]))), labels
 
 
-def reference(name, predicted, labels):
+def macro_f1_of_the_truth(labels, predicted):
+    return f1_score(labels, predicted, labels=np.unique(labels), average="macro", zero_division=0)
+
+
+REFERENCES = {"macro_f1": macro_f1_of_the_truth, "accuracy": accuracy_score, "balanced_accuracy": balanced_accuracy_score}
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+@settings(max_examples=60, deadline=None)
+@given(case=scored())
+def test_hard_metrics_equal_scikit_learn_over_the_classes_of_the_truth(name, case):
+    probs, labels = case
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if name == "macro_f1":
-            return f1_score(labels, predicted, labels=np.unique(labels), average="macro", zero_division=0)
-        return {"accuracy": accuracy_score, "balanced_accuracy": balanced_accuracy_score}[name](labels, predicted)
+        expected = REFERENCES[name](labels, probs.argmax(axis=1))
+    assert METRICS[name](probs, labels) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", HARD)
 @settings(max_examples=60, deadline=None)
 @given(case=scored())
-def test_hard_metrics_equal_scikit_learn_over_the_classes_of_the_truth(name, case):
+def test_hard_labels_score_as_the_probabilities_that_name_them(name, case):
     probs, labels = case
-    predicted = probs.argmax(axis=1)
-    assert METRICS[name](probs, labels) == pytest.approx(reference(name, predicted, labels), abs=1e-12)
-    assert score_labels(name, predicted, labels, probs.shape[1]) == METRICS[name](probs, labels)
+    assert score_labels(name, probs.argmax(axis=1), labels, probs.shape[1]) == METRICS[name](probs, labels)
 
 
 @settings(max_examples=60, deadline=None)

@@ -12,7 +12,7 @@ PAGES = sorted(["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *(f"docs/{page.n
 MOST_WORDS = 35
 FOLDERS = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 SENTENCE_ENDS = re.compile(r"(?<=[.?!])[)*_\"]*\s+(?=[A-Z\"'(*_`<0-9-])")
-EXAMPLES = {"first", "mine", "_mine", "typo"}
+EXAMPLES = {"first", "mine", "_mine", "pairs", "typo"}
 """Names of files that a page lets its reader write."""
 ABBREVIATED = re.compile(r"\b(e\.g|i\.e|et al|vs|etc)\.")
 
@@ -40,7 +40,8 @@ def names_in(text: str) -> Iterator[tuple[str, str]]:
         if Path(found).stem not in EXAMPLES:
             yield "path", found
     for found in re.findall(rf"(?<![\w./\"'-])((?:{'|'.join(FOLDERS)})(?:\.\w+)+)", code):
-        yield "module", found
+        if not EXAMPLES & set(found.split(".")):
+            yield "module", found
 
 
 def defined(name: str) -> bool:

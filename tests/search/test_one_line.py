@@ -24,7 +24,18 @@ SETTINGS = {
     "SAMPLERS": "sampler",
     "AUGMENTATIONS": "augmentation",
 }
-CONTRACTS = ("losses", "optimizers", "samplers", "augmentations", "views")
+CONTRACTS = (
+    *(f"tests/trainables/test_{name}.py" for name in ("losses", "optimizers", "samplers", "augmentations", "views")),
+    "tests/competitions/test_layouts.py",
+    "tests/competitions/test_metrics.py",
+    "tests/competitions/test_readers.py",
+    "tests/ensemble/test_votes.py",
+    "tests/ensemble/selection/test_strategies.py",
+    "tests/search/test_request.py",
+    "tests/search/test_trackers.py",
+)
+ELSEWHERE = ("READERS", "LAYOUTS", "RULES", "STRATEGIES")
+"""Dicts of which a search of the tiny competition needs nothing."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +76,13 @@ def extended(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Copy:
 
 def test_the_verb_knows_every_new_name(extended: Copy) -> None:
     names = extended.names
-    assert set(names) == {*SETTINGS, "VIEWS", "SEARCHERS", "SCHEDULERS", "TRACKERS"}
+    assert set(names) == {*SETTINGS, "VIEWS", "METRICS", "SEARCHERS", "SCHEDULERS", "TRACKERS", *ELSEWHERE}
     chosen = {setting: names[of] for of, setting in SETTINGS.items()}
     drawn = {"backbone": "test_vit", "epochs": 2, **chosen}
     space = f"MAX_EPOCHS, GRACE_EPOCHS, REDUCTION = 4, 1, 2\n\n\ndef suggest(trial):\n    return {drawn}\n"
     (extended.root / "search_spaces/planted.py").write_text(space)
-    (extended.root / "tiny.yaml").write_text(TINY.replace("views: [identity,", f"views: [identity, {names['VIEWS']},"))
+    asked = TINY.replace("views: [identity,", f"views: [identity, {names['VIEWS']},") + f"metric: {names['METRICS']}\n"
+    (extended.root / "tiny.yaml").write_text(asked)
     flags = ["--searcher", names["SEARCHERS"], "--scheduler", names["SCHEDULERS"], "--track", names["TRACKERS"]]
     done = extended.run("run_search.py", "tiny.yaml", "--space", "planted", "--targets", "colour", *flags, "--dry-run", "--json")
     assert done.returncode == 0, done.stderr
@@ -82,8 +94,8 @@ def test_the_verb_knows_every_new_name(extended: Copy) -> None:
 
 
 def test_the_contract_tests_run_over_every_new_line_and_pass(extended: Copy) -> None:
-    files = [f"tests/trainables/test_{name}.py" for name in CONTRACTS] + ["tests/search/test_request.py"]
-    chosen = [name for of, name in extended.names.items() if of != "TRACKERS"]
-    done = extended.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-rA", "-k", " or ".join(chosen), *files)
+    chosen = sorted(set(extended.names.values()))
+    wanted = " or ".join([*chosen, "test_every_reader_is_laid_out_here"])
+    done = extended.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-rA", "-k", wanted, *CONTRACTS)
     assert done.returncode == 0, done.stdout[-3000:]
     assert all(re.search(rf"^PASSED .*\b{name}\b", done.stdout, re.MULTILINE) for name in chosen), done.stdout[-3000:]

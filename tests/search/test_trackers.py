@@ -182,6 +182,17 @@ def test_nothing_written_tells_where_it_was_written_or_by_whom(paths: Competitio
     assert (run.host, run.git.remote_url, run.git.commit) == ("", "", "")
 
 
+@pytest.mark.parametrize("name", sorted(TRACKERS))
+def test_every_tracker_shows_an_ended_trial_however_often_it_is_called(paths: CompetitionPaths, name: str) -> None:
+    tracker, folder = TRACKERS[name], write_trial(paths)
+    try:
+        first, second = (tracker.mirror(folder, paths) for _ in range(2))
+    finally:
+        tracker.close()
+    assert first == "mirrored"
+    assert second in ("mirrored", "unchanged")
+
+
 def test_off_imports_nothing(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from system.paths import CompetitionPaths; from ledger.trials import TrialFolder\n"
