@@ -203,8 +203,8 @@ def only_with() -> dict[str, tuple[str, dict[str, float]]]:
             for setting, parameter in _keywords(entry).items():
                 if setting not in DEFAULTS:
                     raise UserError(
-                        f"{owner} {name!r} takes the setting {setting!r}, which nobody has declared; add it to TrialConfig, DEFAULTS, RANGES "
-                        "and BEFORE (docs/extend.md, A setting that changes what is learned)"
+                        f"{owner} {name!r} takes the setting {setting!r}, which nobody has declared; add it to TrialConfig, DEFAULTS, "
+                        "RANGES and BEFORE (docs/extend.md, A setting that changes what is learned)"
                     )
                 if parameter.default is not Parameter.empty:
                     found.setdefault(setting, (owner, {}))[1][name] = parameter.default
