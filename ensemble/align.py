@@ -63,15 +63,15 @@ def align(ids_wanted: Sequence[str], ids_have: Sequence[str], array: NDArray[Any
 @lru_cache(maxsize=16)  # most trials have the same photos
 def _positions(wanted: tuple[str, ...], have: tuple[str, ...]) -> NDArray[np.int64] | str | None:
     """Where the wanted ids stand, `int64 (n,)`; `None` where both are the same, or in words why they cannot be brought together."""
-    place = {image_id: row for row, image_id in enumerate(have)}
-    if len(place) != len(have):
-        return f"{len(have) - len(place)} image ids stand twice; {DAMAGED}"
+    row_of = {image_id: row for row, image_id in enumerate(have)}
+    if len(row_of) != len(have):
+        return f"{len(have) - len(row_of)} image ids stand twice; {DAMAGED}"
     if wanted == have:
         return None
-    missing = [image_id for image_id in wanted if image_id not in place]
+    missing = [image_id for image_id in wanted if image_id not in row_of]
     if missing:
         return f"{len(missing)} of {len(wanted)} photos have no prediction, among them {', '.join(missing[:3])}"
-    taken = np.array([place[image_id] for image_id in wanted], dtype=np.int64)
+    taken = np.array([row_of[image_id] for image_id in wanted], dtype=np.int64)
     taken.flags.writeable = False
     return taken
 

@@ -1,4 +1,4 @@
-"""What members cost, and the best choice that a budget allows: every number of members, through one view or all, for each place."""
+"""What members cost, and the best choice that a budget allows: every number of members, through one view or all, for each subtask."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -47,7 +47,7 @@ def within_budget(
 ) -> tuple[dict[Subtask, Decided], Budget]:
     """The front of score against cost, and with a limit its best point that keeps it.
 
-    The score of an option is judged on groups that did not choose; that of a combination is the mean over its places.
+    The score of an option is judged on groups that did not choose; that of a combination is the mean over its subtasks.
 
     Raises:
         UserError: Nothing fits: the message names the cheapest point.

@@ -12,7 +12,7 @@ from ensemble.budget import Budget, within_budget
 from ensemble.fit_subtask import Decided, Shares, decide_subtask, known_shares, shares_json, told_shares
 from ensemble.label.cascade import Subtask
 from ensemble.label.choose import DecoderAccount, choose_decoder
-from ensemble.label.decode import LabelDecoder, asks_joint, default_decoder
+from ensemble.label.decode import LabelDecoder, default_decoder, needs_joint
 from ensemble.make_plan import beside, make_plan
 from ensemble.options import Options
 from ensemble.parallel import in_processes
@@ -144,7 +144,7 @@ def _together(
     classes = {subtask.task: pools.facts.classes[subtask.task] for subtask in subtasks}
     joint = pools.joint
     if options.together is not None:
-        return LabelDecoder(options.together, joint if asks_joint(options.together, subtasks, table) else None), default, ()
+        return LabelDecoder(options.together, joint if needs_joint(options.together, subtasks, table) else None), default, ()
     photos = asking(pools, decided, _label_subtasks(subtasks, table), LABEL)
     if options.plain or len(table.tasks) < 2 or len(np.unique(photos.groups)) < 2:
         return default, default, ()

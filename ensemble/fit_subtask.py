@@ -1,4 +1,4 @@
-"""One place decided: a pool -> the choice among its members, and what of views, calibration, class shares and offsets won.
+"""One subtask decided: a pool -> the choice among its members, and what of views, calibration, class shares and offsets won.
 
 Every refinement is fitted on the photos that choose and kept only if it wins on groups that did not, and does not lose on all that are
 judged (`ensemble.scoring.gain`).
@@ -55,7 +55,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class Decided:
-    """The choice for one place.
+    """The choice for one subtask.
 
     Attributes:
         pool: Its members.

@@ -8,7 +8,7 @@ import numpy as np
 from competitions.manifest import IDENTITY
 from ensemble.fit_subtask import Decided
 from ensemble.label.cascade import Subtask
-from ensemble.label.decode import LabelDecoder, asked_subtasks
+from ensemble.label.decode import LabelDecoder, voting_subtasks
 from ensemble.metric_sums import vote_score
 from ensemble.plan.plan import EnsemblePlan
 from ensemble.plan.spec import NamedSpec, Spec
@@ -42,7 +42,7 @@ def make_plan(
         UserError: Members have no sibling that learned from all photos; all are named.
     """
     facts = pools.facts
-    decided = {subtask: decided[subtask] for subtask in asked_subtasks(together.way, list(decided), facts.table)}
+    decided = {subtask: decided[subtask] for subtask in voting_subtasks(together.way, list(decided), facts.table)}
     chosen = {subtask: [one.pool.members[m] for m in one.selector.on().members] for subtask, one in decided.items()}
     everyone = {member.name: member for own in chosen.values() for member in own}
     if all_data is not None:

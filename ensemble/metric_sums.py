@@ -43,7 +43,7 @@ def width(metric: str, n_classes: int) -> int:
     return 2 if metric == LOG_LOSS else n_classes**2
 
 
-def add(sums: Numbers, vote: Vote, labels: Ints, *, metric: str, place: Ints, weights: Numbers) -> None:
+def add(sums: Numbers, vote: Vote, labels: Ints, *, metric: str, row_of: Ints, weights: Numbers) -> None:
     """Count n photos into `sums (G, X)`, in place.
 
     Args:
@@ -51,10 +51,10 @@ def add(sums: Numbers, vote: Vote, labels: Ints, *, metric: str, place: Ints, we
         vote: Of these photos.
         labels: `int64 (n,)`.
         metric: One of `SUMMED`.
-        place: `int64 (n,)`, the row of each photo.
+        row_of: `int64 (n,)`, the row of each photo.
         weights: `float64 (n,)`, how often each counts.
     """
-    flat, start = sums.reshape(-1), place * sums.shape[1]
+    flat, start = sums.reshape(-1), row_of * sums.shape[1]
     if metric == LOG_LOSS:
         np.add.at(flat, start, true_logs(vote.shares, labels) * weights)
         np.add.at(flat, start + 1, weights)
@@ -109,5 +109,7 @@ def weights_of(labels: Ints, class_weights: Sequence[float] | None) -> Numbers:
 def vote_score(vote: Vote, labels: Ints, *, metric: str, class_weights: Sequence[float] | None = None) -> float:
     """The metric of a vote on photos with `labels int64 (N,)`: of its labels, or of its shares where the metric needs them."""
     sums = np.zeros((1, width(metric, vote.shares.shape[1])))
-    add(sums, vote, labels, metric=metric, place=np.zeros(len(labels), dtype=np.int64), weights=weights_of(labels, class_weights))
+    add(
+        sums, vote, labels, metric=metric, row_of=np.zeros(len(labels), dtype=np.int64), weights=weights_of(labels, class_weights)
+    )
     return float(scores(whole(sums, metric=metric), metric=metric)[0])

@@ -7,7 +7,7 @@ from typing import Literal
 
 from competitions.manifest import LABEL
 from ensemble.label.cascade import Subtask, subtask_faults
-from ensemble.label.decode import asked_subtasks, label_decoders
+from ensemble.label.decode import label_decoders, voting_subtasks
 from ensemble.label.decoders import LABEL_DECODERS
 from ensemble.pool import CompetitionFacts
 from ensemble.postprocess.label_shift import ESTIMATORS
@@ -25,10 +25,10 @@ class Options:
     """What an export is asked for.
 
     Attributes:
-        top: Members per place; for `None` as many, from 1 to `MOST`, as vote best.
+        top: Members per subtask; for `None` as many, from 1 to `MOST`, as vote best.
         vote: One of `ensemble.selection.strategies.STRATEGIES`, or `best`: the winner of the tournament.
         targets: Whose trials vote; one per task for `None`. Together they answer the label: tasks, several heads, the label itself,
-            or a task by its subsets. Several targets that answer one place share a pool.
+            or a task by its subsets. Several targets that answer one subtask share a pool.
         study: Only trials that this study asked for; the whole ledger for `None`.
         fold: The validation fold that members share, or `all`: members are then one trial per fold.
         all_data: Let each member hand its vote on the test photos to the trial that learned with its settings from all labelled
@@ -36,9 +36,9 @@ class Options:
         imports: Names of files from outside that vote; those that answer every photo of the fold for `None`.
         unjudged: Names of files from outside with answers for the test photos alone: they vote as the most junior, each with the weight
             of one member, and no score knows them.
-        together: One of `LABEL_DECODERS`: how the tasks' answers become the label; for `None` as they always did, unless
-            another way wins.
-        thorough: Compare every way, over a wider pool.
+        together: One of `LABEL_DECODERS`: how the tasks' answers become the label; for `None` by the default, unless
+            another decoder wins.
+        thorough: Compare every strategy, over a wider pool.
         plain: No refinements: the votes as they are.
         soup: Average the weights of trials that share backbone and start.
         front: Measure what members cost.
@@ -82,7 +82,7 @@ class Options:
 
 
 def heeding(options: Options) -> tuple[str, ...]:
-    """The ways to choose that heed the number of members asked for."""
+    """The strategies that heed the number of members asked for."""
     return tuple(name for name, one in STRATEGIES.items() if options.top is None or one.most is None or options.top <= one.most)
 
 
@@ -94,9 +94,9 @@ def option_faults(options: Options, *, n_folds: int, split: str) -> list[str]:
         n_folds: Of the split.
         split: Its name.
     """
-    ways = {**STRATEGIES, BEST: None}
+    votes = {**STRATEGIES, BEST: None}
     faults = [] if options.top is None or options.top >= 1 else [f"top must be 1 or more, got {options.top}; give --top K"]
-    faults += [] if options.vote in ways else [unknown("voting rule", options.vote, ways)]
+    faults += [] if options.vote in votes else [unknown("voting rule", options.vote, votes)]
     faults += [] if options.estimator in ESTIMATORS else [unknown("estimator of class shares", options.estimator, ESTIMATORS)]
     faults += (
         ["--estimator has no effect with --plain, which looks at no shares; drop one"]
@@ -141,7 +141,7 @@ def option_faults(options: Options, *, n_folds: int, split: str) -> list[str]:
 
 
 def check_subtasks(subtasks: Sequence[Subtask], answers: Sequence[str], facts: CompetitionFacts, together: str | None) -> None:
-    """Refuse targets that do not answer everything the file asks for, or not in the way asked for, or of which one has no say.
+    """Refuse targets that do not answer everything the file asks for, or not by the label decoder asked for, or of which one has no say.
 
     Args:
         subtasks: What the targets answer.
@@ -153,23 +153,23 @@ def check_subtasks(subtasks: Sequence[Subtask], answers: Sequence[str], facts: C
         UserError: With every fault.
     """
     table, tasks = facts.table, [task for task in facts.classes if task != LABEL]
-    there = label_decoders(subtasks, table)
+    allowed = label_decoders(subtasks, table)
     answered = {subtask.task for subtask in subtasks}
     wanted = {task for task in answers if task != LABEL and task not in table.tasks}
-    if not there:
+    if not allowed:
         wanted |= set(table.tasks)
     missing = [task for task in tasks if task in wanted and task not in answered]
     faults = [f"no target answers {', '.join(missing)}"] if missing else []
     split = {subtask.task for subtask in subtasks if subtask.where}
     routed = [subtask for subtask in subtasks if subtask.where or subtask.task not in split]
     faults += subtask_faults(routed, {task: facts.classes[task] for task in tasks})
-    asked = {subtask for way in there for subtask in asked_subtasks(way, subtasks, table)}
-    idle = [str(subtask) for subtask in subtasks if subtask not in asked] if there else []
+    voting = {subtask for decoder in allowed for subtask in voting_subtasks(decoder, subtasks, table)}
+    idle = [str(subtask) for subtask in subtasks if subtask not in voting] if allowed else []
     if idle:
         named = ", ".join(idle)
         faults.append(f"{named} would have no say: no way to the label asks them; leave them out, or add what is missing")
     faults = [f"--targets: {fault}" for fault in faults]
-    if there and together is not None and together not in there:
-        faults.append(f"--together {together}: these targets allow {', '.join(there)}")
+    if allowed and together is not None and together not in allowed:
+        faults.append(f"--together {together}: these targets allow {', '.join(allowed)}")
     if faults:
         raise UserError(*faults)

@@ -12,7 +12,7 @@ from competitions.labels import Composition, decompose, decompose_probs
 from competitions.manifest import LABEL
 from ensemble.fit_subtask import Decided, Shares, class_weights
 from ensemble.label.cascade import Subtask, answer_tasks
-from ensemble.label.decode import LabelDecoder, asked_subtasks, decode_votes
+from ensemble.label.decode import LabelDecoder, decode_votes, voting_subtasks
 from ensemble.label.decoders import ROUTES
 from ensemble.pool import Pools
 from ensemble.scoring.gain import Judge
@@ -97,7 +97,7 @@ def needed(ways: Sequence[LabelDecoder], table: Composition, subtasks: Sequence[
     found: set[Subtask] = set()
     inside = (*table.tasks, LABEL)
     for together in ways:
-        options = asked_subtasks(together.way, subtasks, table)
+        options = voting_subtasks(together.way, subtasks, table)
         own = {subtask for subtask in options if subtask.task == task}
         if task in inside and (task == LABEL or together.way not in KEPT):
             own = {subtask for subtask in options if subtask.task in inside}

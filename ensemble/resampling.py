@@ -23,12 +23,12 @@ def group_folds(groups: Groups, *, n_folds: int, seed: int) -> Ints:
     Raises:
         UserError: There are fewer than two groups.
     """
-    names, place = np.unique(np.asarray(groups), return_inverse=True)
+    names, group_numbers = np.unique(np.asarray(groups), return_inverse=True)
     if len(names) < 2:
         raise UserError(f"cross-validation by group needs photos of at least two groups, got {len(names)}")
     fold_of = np.empty(len(names), dtype=np.int64)
     fold_of[np.random.default_rng(seed).permutation(len(names))] = np.arange(len(names)) % n_folds
-    folds: Ints = fold_of[place]
+    folds: Ints = fold_of[group_numbers]
     return folds
 
 
@@ -71,25 +71,25 @@ def t_widening(n_groups: int, n_differing: int | NDArray[np.int64], *, sure: flo
     return wider
 
 
-def group_sums(values: NDArray[np.float64], place: NDArray[np.integer], n_groups: int) -> NDArray[np.float64]:
+def group_sums(values: NDArray[np.float64], group_numbers: NDArray[np.integer], n_groups: int) -> NDArray[np.float64]:
     """The sum over each group's photos: values `float64 (N, X)` and the groups' numbers `int (N,)` -> `float64 (G, X)`."""
-    order = np.argsort(place, kind="stable")
-    starts = np.searchsorted(place[order], np.arange(n_groups))
+    order = np.argsort(group_numbers, kind="stable")
+    starts = np.searchsorted(group_numbers[order], np.arange(n_groups))
     sums = np.zeros((n_groups, values.shape[1]))
-    present = np.bincount(place, minlength=n_groups) > 0
+    present = np.bincount(group_numbers, minlength=n_groups) > 0
     sums[present] = np.add.reduceat(values[order], starts[present], axis=0)
     return sums
 
 
-def out_of_bag(place: NDArray[np.integer], *, n_resamples: int, seed: int) -> Iterator[tuple[Ints, Ints]]:
+def out_of_bag(group_numbers: NDArray[np.integer], *, n_resamples: int, seed: int) -> Iterator[tuple[Ints, Ints]]:
     """Bootstrap resamples of groups: rows of the drawn groups, a photo as often as it was drawn, and rows of the groups left out.
 
     Args:
-        place: The groups' numbers `int (N,)`, 0 to G-1, each at least once.
+        group_numbers: The groups' numbers `int (N,)`, 0 to G-1, each at least once.
         n_resamples: How many are drawn; one that leaves no group out is passed over.
         seed: Of the draws.
     """
-    for times in group_draws(int(place.max()) + 1, n_resamples=n_resamples, seed=seed):
-        drawn = times[place].astype(np.int64)
+    for times in group_draws(int(group_numbers.max()) + 1, n_resamples=n_resamples, seed=seed):
+        drawn = times[group_numbers].astype(np.int64)
         if (drawn == 0).any():
-            yield np.repeat(np.arange(len(place)), drawn), np.flatnonzero(drawn == 0)
+            yield np.repeat(np.arange(len(group_numbers)), drawn), np.flatnonzero(drawn == 0)

@@ -1,7 +1,7 @@
 """Cascades in hard form: votes of several ensembles for one task `(N,)` each -> one, a photo going where other tasks' answers send it.
 
-`age` from models of each mask state: the predicted mask of a photo says whose age is taken. An ensemble's *place* is the task it
-answers and the photos it answers it for; places without a condition are ordinary tasks.
+`age` from models of each mask state: the predicted mask of a photo says whose age is taken. An ensemble's *subtask* is the
+task it answers and the photos it answers it for; subtasks without a condition are ordinary tasks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ class Subtask:
 
 
 def subtask_faults(subtasks: Sequence[Subtask], classes: Mapping[str, Sequence[str]]) -> list[str]:
-    """What keeps these places from answering each of their tasks for every photo exactly once.
+    """What keeps these subtasks from answering each of their tasks for every photo exactly once.
 
     Args:
         subtasks: Of all ensembles of a plan.
@@ -44,11 +44,11 @@ def subtask_faults(subtasks: Sequence[Subtask], classes: Mapping[str, Sequence[s
     """
     faults = []
     for task in dict.fromkeys(subtask.task for subtask in subtasks):
-        own = [subtask for subtask in subtasks if subtask.task == task]
-        if len(own) > 1 and not all(subtask.where for subtask in own):
-            faults.append(f"task {task} stands twice: {', '.join(map(str, own))}")
-        elif own[0].where:
-            faults += _route_faults(task, own, subtasks, classes)
+        same_task = [subtask for subtask in subtasks if subtask.task == task]
+        if len(same_task) > 1 and not all(subtask.where for subtask in same_task):
+            faults.append(f"task {task} stands twice: {', '.join(map(str, same_task))}")
+        elif same_task[0].where:
+            faults += _route_faults(task, same_task, subtasks, classes)
     return faults
 
 
@@ -56,7 +56,7 @@ def answer_tasks(subtasks: Sequence[Subtask], votes: Sequence[Vote], classes: Ma
     """One vote per task.
 
     Args:
-        subtasks: Of P ensembles; together without `place_faults`.
+        subtasks: Of P ensembles; together without `subtask_faults`.
         votes: Their P votes on the same N photos.
         classes: Task -> its class names.
 
@@ -75,9 +75,9 @@ def answer_tasks(subtasks: Sequence[Subtask], votes: Sequence[Vote], classes: Ma
 
 
 def _route_faults(
-    task: str, own: Sequence[Subtask], subtasks: Sequence[Subtask], classes: Mapping[str, Sequence[str]]
+    task: str, parts: Sequence[Subtask], subtasks: Sequence[Subtask], classes: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    routers = list(dict.fromkeys(router for subtask in own for router, _ in subtask.where))
+    routers = list(dict.fromkeys(router for subtask in parts for router, _ in subtask.where))
     direct = {subtask.task for subtask in subtasks if not subtask.where}
     faults = [
         f"task {task} is chosen by the answer for {router}, which no ensemble of its own gives; add the target {router}"
@@ -86,7 +86,7 @@ def _route_faults(
     ]
     faults += [
         f"task {subtask}: {unknown('class', name, classes[router])}"
-        for subtask in own
+        for subtask in parts
         for router, named in subtask.where
         for name in named
         if name not in classes.get(router, named)
@@ -95,10 +95,10 @@ def _route_faults(
         return faults
     for cell in product(*(classes[router] for router in routers)):
         answered = dict(zip(routers, cell, strict=True))
-        found = [subtask for subtask in own if all(answered[router] in named for router, named in subtask.where)]
-        if len(found) != 1:
+        matching = [subtask for subtask in parts if all(answered[router] in named for router, named in subtask.where)]
+        if len(matching) != 1:
             where = ", ".join(f"{router}={name}" for router, name in answered.items())
-            faults.append(f"task {task} needs one ensemble for {where}, got {', '.join(map(str, found)) or 'none'}")
+            faults.append(f"task {task} needs one ensemble for {where}, got {', '.join(map(str, matching)) or 'none'}")
     return faults
 
 

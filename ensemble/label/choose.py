@@ -1,7 +1,7 @@
-"""Which way tasks answer together: choices of P places on the same N photos -> the way that wins on people it did not see, and accounts.
+"""Which label decoder to take: choices of P subtasks on the same N photos -> the decoder that wins on people it did not see, and accounts.
 
-Every place is chosen anew in each resample, once for all ways (`ensemble.scoring.gain`); the default stays unless another way's gain lies
-above 0 beyond noise, with as many ways as are compared.
+Every subtask is chosen anew in each resample, once for all decoders (`ensemble.scoring.gain`); the default stays unless another decoder's
+gain lies above 0 beyond noise, with as many decoders as are compared.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 
 from competitions.labels import Composition
 from ensemble.label.cascade import Subtask
-from ensemble.label.decode import LabelDecoder, asks_joint, default_decoder, label_decoders, route_votes
+from ensemble.label.decode import LabelDecoder, default_decoder, label_decoders, needs_joint, route_votes
 from ensemble.label.decoders import LABEL_DECODERS, SubtaskVotes, fit_joint, routes
 from ensemble.resampling import Groups
 from ensemble.scoring.gain import Gain, Judge
@@ -21,15 +21,15 @@ N_RESAMPLES = 50
 
 @dataclass(frozen=True)
 class DecoderAccount:
-    """What one way scored on groups that did not choose, and what it won over the default, in the metric's unit.
+    """What one label decoder scored on groups that did not choose, and what it won over the default, in the metric's unit.
 
     Attributes:
-        way: One of `LABEL_DECODERS`.
+        way: Its name in `LABEL_DECODERS`.
         score: Its score on the composed label, greater is better.
         gain: Its score less the default's; 0 for the default itself.
-        low: Where the 90 % interval of the gain begins; to be taken a way needs a wider one above 0, by Bonferroni.
+        low: Where the 90 % interval of the gain begins; to be taken a decoder needs a wider one above 0, by Bonferroni.
         high: Where it ends.
-        kept: Whether it is the way that is taken. More ways than one may lie above 0; the best of them is taken.
+        kept: Whether it is the decoder that is taken. More than one may lie above 0; the best of them is taken.
     """
 
     way: str
@@ -57,32 +57,32 @@ def choose_decoder(
     n_resamples: int = N_RESAMPLES,
     class_weights: Sequence[float] | None = None,
 ) -> tuple[LabelDecoder, tuple[DecoderAccount, ...]]:
-    """The way in which these places answer the label, and an account of every way they allow, the default first.
+    """The decoder by which these subtasks answer the label, and an account of every decoder they allow, the default first.
 
     Args:
-        choices: Place -> its choice; rows mean the same photos for all of them.
+        choices: Subtask -> its choice; rows mean the same photos for all of them.
         table: How tasks and label belong together.
-        classes: Task -> class names, of every task that has a place.
+        classes: Task -> class names, of every task that has a subtask.
         labels: Composed labels `int64 (N,)`; photos with -1 take no part.
         groups: N group names.
         metric: One of `competitions.metrics.METRICS`.
         seed: Of the resamples.
         joint: C shares of the composed classes among the training photos; for `None` those of the photos here, counted anew on the
-            drawn ones of each resample while ways are judged.
-        n_resamples: How often each place is chosen anew.
+            drawn ones of each resample while decoders are judged.
+        n_resamples: How often each subtask is chosen anew.
         class_weights: By which photos of each composed class count (`ensemble.scoring.gain.Judge`).
 
     Returns:
-        The way, and one account per way; no accounts where only one way can be taken, which then needs no choice.
+        The decoder, and one account per decoder; no accounts where only one can be taken, which then needs no choice.
 
     Raises:
-        UserError: No route leads from these places to the label, there are fewer than two groups with labels, or the metric is unknown.
+        UserError: No route leads from these subtasks to the label, there are fewer than two groups with labels, or the metric is unknown.
     """
     default, names = default_decoder(list(choices), table), label_decoders(list(choices), table)
     if len(names) == 1:
         return LabelDecoder(default, _joint(default, choices, table, labels, joint)), ()
     judge = Judge(labels, groups, metric=metric, seed=seed, n_resamples=n_resamples, class_weights=class_weights)
-    before, *others = judge.results_of_several(_all_ways(names, choices, table, classes, labels, joint))
+    before, *others = judge.results_of_several(_all_decoders(names, choices, table, classes, labels, joint))
     gains = [judge.compare(name, before, after, n_compared=len(others)) for name, after in zip(names[1:], others, strict=True)]
     best = max((gain for gain in gains if gain.kept), key=lambda gain: gain.after, default=None)
     chosen = default if best is None else best.step
@@ -91,7 +91,7 @@ def choose_decoder(
     return LabelDecoder(chosen, _joint(chosen, choices, table, labels, joint)), accounts
 
 
-def _all_ways(
+def _all_decoders(
     names: Sequence[str],
     choices: Mapping[Subtask, Choose],
     table: Composition,
@@ -99,8 +99,8 @@ def _all_ways(
     labels: Ints,
     joint: Sequence[float] | None,
 ) -> Callable[[Ints], Callable[[Ints], Sequence[Vote]]]:
-    """From in-bag rows to the label's votes on other rows, one per way: every place, and every route, is asked once."""
-    there = routes(list(choices), table)
+    """From in-bag rows to the label's votes on other rows, one per decoder: every subtask, and every route, votes once."""
+    allowed = routes(list(choices), table)
 
     def choose(rows: Ints) -> Callable[[Ints], Sequence[Vote]]:
         decisions = {subtask: choice(rows) for subtask, choice in choices.items()}
@@ -108,8 +108,9 @@ def _all_ways(
 
         def decide(others: Ints) -> Sequence[Vote]:
             votes = {subtask: decision(others) for subtask, decision in decisions.items()}
-            found = route_votes(SubtaskVotes(table, votes, classes, prior), there)
-            return [LABEL_DECODERS[name].decide([found[route] for route in LABEL_DECODERS[name].takes(there)]) for name in names]
+            by_route = route_votes(SubtaskVotes(table, votes, classes, prior), allowed)
+            combinations = [LABEL_DECODERS[name] for name in names]
+            return [one.decide([by_route[route] for route in one.takes(allowed)]) for one in combinations]
 
         return decide
 
@@ -117,9 +118,9 @@ def _all_ways(
 
 
 def _joint(
-    way: str, subtasks: Mapping[Subtask, Choose], table: Composition, labels: Ints, joint: Sequence[float] | None
+    decoder: str, subtasks: Mapping[Subtask, Choose], table: Composition, labels: Ints, joint: Sequence[float] | None
 ) -> tuple[float, ...] | None:
-    if not asks_joint(way, list(subtasks), table):
+    if not needs_joint(decoder, list(subtasks), table):
         return None
     return fit_joint(table, labels) if joint is None else tuple(joint)
 

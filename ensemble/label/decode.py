@@ -1,6 +1,6 @@
-"""Tasks together: votes of P places `(N, C_p)` -> one vote per task and on the composed label, by one route or by several that vote.
+"""Label decoders at work: votes of P subtasks `(N, C_p)` -> one vote per task and on the label, by one route or by several that vote.
 
-`tasks` and `cascade` let each task keep its own vote, from which the label follows. All other ways decide the label by its joint
+`tasks` and `cascade` let each task keep its own vote, from which the label follows. All others decide the label by its joint
 probabilities `(N, C)`, and the tasks follow from it; either way label and tasks never contradict one another.
 """
 
@@ -24,7 +24,7 @@ class LabelDecoder:
     """How the votes of several subtasks become one vote per task and on the label.
 
     Attributes:
-        way: One of `LABEL_DECODERS`.
+        way: Its name in `LABEL_DECODERS`.
         joint: C shares of the composed classes among the training photos, where the route `experts` has a say; `None` elsewhere.
     """
 
@@ -36,7 +36,7 @@ class LabelDecoder:
         return {"way": self.way, "joint": None if self.joint is None else list(self.joint)}
 
     def faults(self, subtasks: Sequence[Subtask], table: Composition, classes: Mapping[str, Sequence[str]]) -> list[str]:
-        """What keeps this way from answering every task and the label with these places, in words; nothing where all is well.
+        """What keeps it from answering every task and the label with these subtasks, in words; nothing where all is well.
 
         Args:
             subtasks: Of all ensembles of a plan.
@@ -45,14 +45,14 @@ class LabelDecoder:
         """
         if self.way not in LABEL_DECODERS:
             return [unknown("way to answer tasks together", self.way, LABEL_DECODERS)]
-        there = routes(subtasks, table)
-        taken = LABEL_DECODERS[self.way].takes(there)
+        allowed = routes(subtasks, table)
+        taken = LABEL_DECODERS[self.way].takes(allowed)
         others = _others(subtasks, table)
         faults = [f"{subtask} stands twice" for subtask in dict.fromkeys(subtasks) if list(subtasks).count(subtask) > 1]
         if not taken:
-            allowed = ", ".join(there) or "none"
+            named = ", ".join(allowed) or "none"
             faults.append(
-                f"tasks together by {self.way} ({LABEL_DECODERS[self.way].text}): the routes there are do not allow it ({allowed})"
+                f"tasks together by {self.way} ({LABEL_DECODERS[self.way].text}): the routes there are do not allow it ({named})"
             )
         parts = [ROUTES[name].subtasks(table, subtasks) for name in taken] + [others]
         faults += [fault for part in parts for fault in subtask_faults(part, classes)]
@@ -73,34 +73,34 @@ def default_decoder(subtasks: Sequence[Subtask], table: Composition) -> str:
     """The most senior route, which is a hard one: each task's own vote where that is enough.
 
     Raises:
-        UserError: These places do not answer the label by any route.
+        UserError: These subtasks do not answer the label by any route.
     """
-    there = routes(subtasks, table)
-    if not there:
+    allowed = routes(subtasks, table)
+    if not allowed:
         named = ", ".join(map(str, subtasks))
         raise UserError(
             f"these ensembles do not answer the label by any route: {named}; every task needs one, or the label itself"
         )
-    return there[0]
+    return allowed[0]
 
 
 def label_decoders(subtasks: Sequence[Subtask], table: Composition) -> tuple[str, ...]:
     """The names in `LABEL_DECODERS` that these subtasks allow, the default first."""
-    there = routes(subtasks, table)
-    return tuple(name for name, combination in LABEL_DECODERS.items() if combination.takes(there))
+    allowed = routes(subtasks, table)
+    return tuple(name for name, combination in LABEL_DECODERS.items() if combination.takes(allowed))
 
 
-def asks_joint(way: str, subtasks: Sequence[Subtask], table: Composition) -> bool:
-    """Whether this way needs the training photos' joint prior."""
-    return EXPERTS in LABEL_DECODERS[way].takes(routes(subtasks, table))
+def needs_joint(decoder: str, subtasks: Sequence[Subtask], table: Composition) -> bool:
+    """Whether this label decoder needs the training photos' joint prior."""
+    return EXPERTS in LABEL_DECODERS[decoder].takes(routes(subtasks, table))
 
 
-def asked_subtasks(way: str, subtasks: Sequence[Subtask], table: Composition) -> tuple[Subtask, ...]:
-    """The places that have a say in this way, in their order; tasks that are not part of the label keep theirs."""
-    asked = {*_others(subtasks, table)}
-    for name in LABEL_DECODERS[way].takes(routes(subtasks, table)):
-        asked |= {*ROUTES[name].subtasks(table, subtasks)}
-    return tuple(subtask for subtask in subtasks if subtask in asked)
+def voting_subtasks(decoder: str, subtasks: Sequence[Subtask], table: Composition) -> tuple[Subtask, ...]:
+    """The subtasks that have a say in this label decoder, in their order; tasks that are not part of the label keep theirs."""
+    voting = {*_others(subtasks, table)}
+    for name in LABEL_DECODERS[decoder].takes(routes(subtasks, table)):
+        voting |= {*ROUTES[name].subtasks(table, subtasks)}
+    return tuple(subtask for subtask in subtasks if subtask in voting)
 
 
 def decode_votes(
@@ -123,30 +123,30 @@ def decode_votes(
         classes: Task -> class names.
 
     Raises:
-        UserError: These places do not allow the way, or it lacks its joint prior.
+        UserError: These subtasks do not allow the decoder, or it lacks its joint prior.
     """
     faults = decoder.faults(subtasks, table, classes)
     if faults:
         raise UserError(*faults)
-    said = SubtaskVotes(table, dict(zip(subtasks, votes, strict=True)), classes, decoder.joint)
+    inputs = SubtaskVotes(table, dict(zip(subtasks, votes, strict=True)), classes, decoder.joint)
     taken = LABEL_DECODERS[decoder.way].takes(routes(subtasks, table))
-    others = {task: vote for task, vote in said.answers(_others(subtasks, table)).items() if task not in (*table.tasks, LABEL)}
+    others = {task: vote for task, vote in inputs.answers(_others(subtasks, table)).items() if task not in (*table.tasks, LABEL)}
     route = ROUTES.get(decoder.way)
-    whole = LABEL_DECODERS[decoder.way].decide([*route_votes(said, taken).values()])
+    whole = LABEL_DECODERS[decoder.way].decide([*route_votes(inputs, taken).values()])
     if route is not None and route.keeps:
-        return others | said.answers(route.subtasks(table, subtasks)) | {LABEL: whole}
+        return others | inputs.answers(route.subtasks(table, subtasks)) | {LABEL: whole}
     labels, shares = decompose(table, whole.labels), decompose_probs(table, whole.shares)
     return others | {task: Vote(labels[task], shares[task]) for task in table.tasks} | {LABEL: whole}
 
 
-def route_votes(said: SubtaskVotes, names: Sequence[str]) -> dict[str, Vote]:
+def route_votes(inputs: SubtaskVotes, names: Sequence[str]) -> dict[str, Vote]:
     """Route -> its vote on the composed label, `(N, C)`."""
-    subtasks = tuple(said.votes)
-    return {name: ROUTES[name].answer(said, ROUTES[name].subtasks(said.table, subtasks)) for name in names}
+    subtasks = tuple(inputs.votes)
+    return {name: ROUTES[name].answer(inputs, ROUTES[name].subtasks(inputs.table, subtasks)) for name in names}
 
 
 def _others(subtasks: Sequence[Subtask], table: Composition) -> tuple[Subtask, ...]:
-    """The places of tasks that are not part of the label, and of those that send photos to them."""
-    own = [subtask for subtask in subtasks if subtask.task not in (*table.tasks, LABEL)]
-    routers = {Subtask(router) for subtask in own for router, _ in subtask.where}
-    return tuple(subtask for subtask in subtasks if subtask in own or subtask in routers)
+    """The subtasks of tasks that are not part of the label, and of those that send photos to them."""
+    apart = [subtask for subtask in subtasks if subtask.task not in (*table.tasks, LABEL)]
+    routers = {Subtask(router) for subtask in apart for router, _ in subtask.where}
+    return tuple(subtask for subtask in subtasks if subtask in apart or subtask in routers)

@@ -1,8 +1,8 @@
-"""Routes from the places that answer something to the composed label: votes of P places `(N, C_p)` -> one vote `(N, C)` on the label.
+"""Routes from the subtasks that are answered to the composed label: votes of P subtasks `(N, C_p)` -> one vote `(N, C)` on the label.
 
 A route is one full way through: every task by itself, tasks as experts of one joint, a task by its subsets (a photo goes where the other
-tasks' answers send it, or everywhere at once, weighed by how likely each is), or the model of the label itself. The same places often allow
-several; `ensemble.label.decode` lets them vote.
+tasks' answers send it, or everywhere at once, weighed by how likely each is), or the model of the label itself. The same subtasks often
+allow several; `ensemble.label.decode` lets them vote.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,13 +29,13 @@ Classes = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class SubtaskVotes:
-    """What the places said of N photos, and what else a route may need.
+    """What the subtasks' ensembles answer for N photos, and what else a route may need.
 
     Attributes:
         table: How tasks and label belong together.
-        votes: Place -> its vote, labels `(N,)` and shares `(N, C_p)`.
-        classes: Task -> class names, of every task that has a place.
-        joint: C shares of the composed classes among the training photos, or `None` where no route asks for them.
+        votes: Subtask -> its vote, labels `(N,)` and shares `(N, C_p)`.
+        classes: Task -> class names, of every task that has a subtask.
+        joint: C shares of the composed classes among the training photos, or `None` where no route needs them.
     """
 
     table: Composition
@@ -49,7 +49,7 @@ class SubtaskVotes:
         return len(next(iter(self.votes.values())).labels)
 
     def answers(self, subtasks: Sequence[Subtask]) -> dict[str, Vote]:
-        """One vote per task, by these places alone; photos go where the routers' labels send them."""
+        """One vote per task, by these subtasks alone; photos go where the routers' labels send them."""
         return answer_tasks(subtasks, [self.votes[subtask] for subtask in subtasks], self.classes)
 
 
@@ -59,8 +59,8 @@ class Route:
 
     Attributes:
         text: What it does, in words.
-        subtasks: From the table and all places to the ones this route asks; none where they do not allow it.
-        answer: From what was said and those places to the vote on the composed label `(N, C)`.
+        subtasks: From the table and all subtasks to the ones whose votes this route takes; none where they do not allow it.
+        answer: From all votes and those subtasks to the vote on the composed label `(N, C)`.
         keeps: Whether each task keeps its own vote, from which the label follows; else the tasks follow from the label.
     """
 
@@ -72,11 +72,11 @@ class Route:
 
 @dataclass(frozen=True)
 class Combination:
-    """A way to come from the routes that there are to one vote on the label.
+    """A label decoder: from the votes of the routes that there are to one vote on the label.
 
     Attributes:
         text: What it does, in words.
-        takes: From the names of the routes there are to those that have a say; none where this way cannot be taken.
+        takes: From the names of the routes there are to those that have a say; none where it cannot be used.
         decide: From their votes `(N, C)`, most senior first, to one.
         counts: Whether it counts their labels, and does not weigh their shares.
     """
@@ -88,7 +88,7 @@ class Combination:
 
 
 def routes(subtasks: Sequence[Subtask], table: Composition) -> tuple[str, ...]:
-    """The names in `ROUTES` that these places allow, most senior first."""
+    """The names in `ROUTES` that these subtasks allow, most senior first."""
     return tuple(name for name, route in ROUTES.items() if route.subtasks(table, subtasks))
 
 
@@ -145,54 +145,54 @@ def _label_by_subsets(_: Composition, subtasks: Sequence[Subtask]) -> tuple[Subt
 
 
 def _if_there(whole: Sequence[Subtask], subtasks: Sequence[Subtask], sent: Sequence[Subtask] = ()) -> tuple[Subtask, ...]:
-    """These places, those that are sent photos, and their routers; nothing where one is missing."""
+    """These subtasks, those that are sent photos, and their routers; nothing where one is missing."""
     routers = [Subtask(router) for subtask in sent for router, _ in subtask.where]
-    asked = tuple(dict.fromkeys([*whole, *routers, *sent]))
-    return asked if set(asked) <= set(subtasks) else ()
+    needed = tuple(dict.fromkeys([*whole, *routers, *sent]))
+    return needed if set(needed) <= set(subtasks) else ()
 
 
-def _each_task(said: SubtaskVotes, subtasks: Sequence[Subtask]) -> Vote:
-    answers, table = said.answers(subtasks), said.table
+def _each_task(inputs: SubtaskVotes, subtasks: Sequence[Subtask]) -> Vote:
+    answers, table = inputs.answers(subtasks), inputs.table
     labels = compose(table, {task: answers[task].labels for task in table.tasks})
     return Vote(labels, compose_probs(table, {task: answers[task].shares for task in table.tasks}))
 
 
-def _experts(said: SubtaskVotes, subtasks: Sequence[Subtask]) -> Vote:
+def _experts(inputs: SubtaskVotes, subtasks: Sequence[Subtask]) -> Vote:
     """p(y) ~ prod_t p_t(y_t) * joint(y) / prod_t prior_t(y_t): what each task saw in the photo, and once what goes together at all.
 
     A product of experts (Hinton 2002) whose common prior is divided out and put back (Kittler et al. 1998, "On combining classifiers",
     the product rule), exact where the tasks' evidence is independent given the label.
     """
-    apart, joint = _each_task(said, subtasks), np.array([said.joint], dtype=np.float64)
-    together = joint / compose_probs(said.table, decompose_probs(said.table, joint))
-    shares = apart.shares * together
+    apart, joint = _each_task(inputs, subtasks), np.array([inputs.joint], dtype=np.float64)
+    lift = joint / compose_probs(inputs.table, decompose_probs(inputs.table, joint))
+    shares = apart.shares * lift
     return decide_joint(shares / shares.sum(axis=1, keepdims=True), [apart.labels])
 
 
-def _soft_cascade(said: SubtaskVotes, subtasks: Sequence[Subtask]) -> Vote:
+def _soft_cascade(inputs: SubtaskVotes, subtasks: Sequence[Subtask]) -> Vote:
     """The sum over all answers of the routers, each weighed by its probability: p(m|x) p(a|x, m).
 
     A router that is part of the label is one of its axes; any other is summed out.
     """
-    table = said.table
+    table = inputs.table
     sent = [subtask for subtask in subtasks if subtask.where]
-    whole = {subtask.task: said.votes[subtask].shares for subtask in subtasks if not subtask.where}
-    total = np.zeros((said.n_photos, *table.sizes))
-    for cell, weight in _cells(said, [router for router in _routers(sent) if router not in table.tasks]):
+    whole = {subtask.task: inputs.votes[subtask].shares for subtask in subtasks if not subtask.where}
+    total = np.zeros((inputs.n_photos, *table.sizes))
+    for cell, weight in _cells(inputs, [router for router in _routers(sent) if router not in table.tasks]):
         cube = weight.reshape(-1, *(1 for _ in table.sizes))
         for task in table.tasks:
             own = [subtask for subtask in sent if subtask.task == task]
-            cube = cube * (_conditional(said, task, own, cell) if own else _along(table, task, whole[task]))
+            cube = cube * (_conditional(inputs, task, own, cell) if own else _along(table, task, whole[task]))
         total += cube
-    return decide_joint(total.reshape(len(total), -1), [_each_task(said, subtasks).labels])
+    return decide_joint(total.reshape(len(total), -1), [_each_task(inputs, subtasks).labels])
 
 
-def _soft_label_cascade(said: SubtaskVotes, subtasks: Sequence[Subtask]) -> Vote:
+def _soft_label_cascade(inputs: SubtaskVotes, subtasks: Sequence[Subtask]) -> Vote:
     """The label's subsets, each weighed by the probability that the routers send a photo there."""
-    total = np.zeros((said.n_photos, said.table.n_classes))
+    total = np.zeros((inputs.n_photos, inputs.table.n_classes))
     for subtask in sorted((subtask for subtask in subtasks if subtask.where), key=str):
-        total += _weight(said, subtask.where)[:, None] * said.votes[subtask].shares
-    return decide_joint(total, [said.answers(subtasks)[LABEL].labels])
+        total += _weight(inputs, subtask.where)[:, None] * inputs.votes[subtask].shares
+    return decide_joint(total, [inputs.answers(subtasks)[LABEL].labels])
 
 
 def decide_joint(shares: Numbers, seniors: Sequence[Ints]) -> Vote:
@@ -204,36 +204,36 @@ def _routers(sent: Sequence[Subtask]) -> list[str]:
     return sorted({router for subtask in sent for router, _ in subtask.where})
 
 
-def _cells(said: SubtaskVotes, routers: Sequence[str]) -> Iterator[tuple[dict[str, str], Numbers]]:
+def _cells(inputs: SubtaskVotes, routers: Sequence[str]) -> Iterator[tuple[dict[str, str], Numbers]]:
     """Every combination of these routers' classes, and its probability `(N,)`; tasks are independent given the photo."""
-    for numbers in product(*(range(len(said.classes[router])) for router in routers)):
-        weight = np.ones(said.n_photos)
+    for numbers in product(*(range(len(inputs.classes[router])) for router in routers)):
+        weight = np.ones(inputs.n_photos)
         for router, number in zip(routers, numbers, strict=True):
-            weight = weight * said.votes[Subtask(router)].shares[:, number]
-        yield {router: said.classes[router][number] for router, number in zip(routers, numbers, strict=True)}, weight
+            weight = weight * inputs.votes[Subtask(router)].shares[:, number]
+        yield {router: inputs.classes[router][number] for router, number in zip(routers, numbers, strict=True)}, weight
 
 
-def _weight(said: SubtaskVotes, where: Where) -> Numbers:
+def _weight(inputs: SubtaskVotes, where: Where) -> Numbers:
     """How likely a photo meets every condition, `(N,)`."""
-    weight = np.ones(said.n_photos)
+    weight = np.ones(inputs.n_photos)
     for router in sorted({router for router, _ in where}):
-        shares = said.votes[Subtask(router)].shares
-        weight = weight * sum(shares[:, number] for number in _met(where, router, said.classes[router]))
+        shares = inputs.votes[Subtask(router)].shares
+        weight = weight * sum(shares[:, number] for number in _met(where, router, inputs.classes[router]))
     return weight
 
 
-def _conditional(said: SubtaskVotes, task: str, own: Sequence[Subtask], cell: Mapping[str, str]) -> Numbers:
+def _conditional(inputs: SubtaskVotes, task: str, own: Sequence[Subtask], cell: Mapping[str, str]) -> Numbers:
     """p(task | x, the other tasks): `(N, ...)` along the axes of the table, 1 long where the task does not depend on an axis."""
-    table, routers = said.table, _routers(own)
+    table, routers = inputs.table, _routers(own)
     sizes = [n if name in (*routers, task) else 1 for name, n in zip(table.tasks, table.sizes, strict=True)]
-    found = np.zeros((said.n_photos, *sizes))
+    found = np.zeros((inputs.n_photos, *sizes))
     for subtask in own:
         if all(cell[router] in named for router, named in subtask.where if router in cell):
             axes = [
                 _met(subtask.where, name, names) if name in routers else list(range(size))
                 for name, names, size in zip(table.tasks, table.classes, sizes, strict=True)
             ]
-            found[np.ix_(range(said.n_photos), *axes)] = _along(table, task, said.votes[subtask].shares)
+            found[np.ix_(range(inputs.n_photos), *axes)] = _along(table, task, inputs.votes[subtask].shares)
     return found
 
 
@@ -288,11 +288,11 @@ def _sum(arrays: Sequence[Numbers]) -> Numbers:
 ROUTES: dict[str, Route] = {
     "tasks": Route("every task by itself", _direct, _each_task, keeps=True),
     "cascade": Route("tasks by the subset that the others' answers say", _by_subsets, _each_task, keeps=True),
-    "label": Route("the model of the label itself", _label, lambda said, subtasks: said.answers(subtasks)[LABEL]),
+    "label": Route("the model of the label itself", _label, lambda inputs, subtasks: inputs.answers(subtasks)[LABEL]),
     "label-cascade": Route(
         "the label by the subset that a task's answer says",
         _label_by_subsets,
-        lambda said, subtasks: said.answers(subtasks)[LABEL],
+        lambda inputs, subtasks: inputs.answers(subtasks)[LABEL],
     ),
     "soft-cascade": Route("tasks by all subsets, weighed by how likely each is", _by_subsets, _soft_cascade),
     "soft-label-cascade": Route(

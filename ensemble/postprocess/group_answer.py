@@ -35,20 +35,20 @@ def same_in_group(vote: Vote, groups: Groups, *, by: str = "logs") -> Vote:
     faults += [] if len(groups) == n_photos else [f"groups must be one per photo, got {len(groups)} for {n_photos}"]
     if faults:
         raise UserError(*faults)
-    _, place = np.unique(np.asarray(groups), return_inverse=True)
-    sizes = np.bincount(place).astype(np.float64)[:, None]
-    means = group_sums(GROUP_SUMS[by](vote), place, len(sizes)) / sizes
-    counts = group_sums(np.eye(n_classes)[vote.labels], place, len(sizes))
+    _, group_numbers = np.unique(np.asarray(groups), return_inverse=True)
+    sizes = np.bincount(group_numbers).astype(np.float64)[:, None]
+    means = group_sums(GROUP_SUMS[by](vote), group_numbers, len(sizes)) / sizes
+    counts = group_sums(np.eye(n_classes)[vote.labels], group_numbers, len(sizes))
     labels = np.where(means == means.max(axis=1, keepdims=True), counts, -1.0).argmax(axis=1)
     shares = softmax(means) if by == "logs" else means
-    return _whole(labels, shares, place)
+    return _whole(labels, shares, group_numbers)
 
 
-def _whole(labels: NDArray[np.int64], shares: Numbers, place: NDArray[np.integer]) -> Vote:
+def _whole(labels: NDArray[np.int64], shares: Numbers, group_numbers: NDArray[np.integer]) -> Vote:
     """Groups' labels `(G,)` and shares `(G, C)` as those of their photos; the label's share is the greatest."""
     rows = np.arange(len(labels))
     shares[rows, labels] = np.nextafter(shares.max(axis=1), 2)
-    return Vote(labels[place], shares[place])
+    return Vote(labels[group_numbers], shares[group_numbers])
 
 
 def _logs(vote: Vote) -> Numbers:

@@ -133,7 +133,7 @@ def estimate_prior(
     source = _side(source_probs[known], sides["labelled"], n_resamples, seed)
     test = _side(test_probs, sides["test"], n_resamples, seed + 1)
     labels = source_labels[known]
-    shares = source.draws @ group_sums(np.eye(n_classes)[labels], source.place, source.draws.shape[1])
+    shares = source.draws @ group_sums(np.eye(n_classes)[labels], source.group_numbers, source.draws.shape[1])
     shares /= shares.sum(axis=1, keepdims=True)
     found = ESTIMATORS[method](source, labels, shares, test)
     wider = _wider(min(n_groups.values())) * WIDER[method]
@@ -157,14 +157,14 @@ class _Side:
     """
 
     half: NDArray[np.float16]
-    place: NDArray[np.integer]
+    group_numbers: NDArray[np.integer]
     draws: Numbers
 
 
 def _side(probs: Floats, groups: NDArray[Any], n_resamples: int, seed: int) -> _Side:
-    names, place = np.unique(groups, return_inverse=True)
+    names, group_numbers = np.unique(groups, return_inverse=True)
     drawn = group_draws(len(names), n_resamples=n_resamples, seed=seed)
-    return _Side(to_half(probs), place, np.vstack([np.ones(len(names)), drawn]))
+    return _Side(to_half(probs), group_numbers, np.vstack([np.ones(len(names)), drawn]))
 
 
 def _em(source: _Side, labels: Ints, shares: Numbers, test: _Side) -> Numbers:
@@ -179,12 +179,12 @@ def _em(source: _Side, labels: Ints, shares: Numbers, test: _Side) -> Numbers:
     problem = Problem(half_logs(source.half), labels, directions)
     best = minimise(problem, 0.0)
     _, _, hessian = expansion(problem, best, 0.0)
-    pulled = source.draws @ group_sums(pulls(problem, best), source.place, source.draws.shape[1])
+    pulled = source.draws @ group_sums(pulls(problem, best), source.group_numbers, source.draws.shape[1])
     steps = np.linalg.lstsq(hessian, (pulled / len(labels)).T, rcond=1e-12)[0].T
     logs, found = half_logs(test.half), np.empty_like(shares)
     start = shares[0]
     for row, (step, share, times) in enumerate(zip(steps, shares, test.draws, strict=True)):
-        weights = times[test.place]
+        weights = times[test.group_numbers]
         drawn = weights > 0
         slopes, biases = problem.slopes_biases(best - step)
         found[row] = _most_likely(softmax(logs[drawn] * slopes + biases), weights[drawn], share, start)
@@ -225,7 +225,7 @@ def _bbse(source: _Side, labels: Ints, shares: Numbers, test: _Side) -> Numbers:
 
     n_classes, n_groups = shares.shape[1], test.draws.shape[1]
     cells = (source.half.astype(np.float64)[:, :, None] * np.eye(n_classes)[labels][:, None, :]).reshape(len(labels), -1)
-    joint = (source.draws @ group_sums(cells, source.place, source.draws.shape[1])).reshape(-1, n_classes, n_classes)
+    joint = (source.draws @ group_sums(cells, source.group_numbers, source.draws.shape[1])).reshape(-1, n_classes, n_classes)
     looks = joint / np.maximum(joint.sum(axis=1, keepdims=True), SMALL)
     found = np.empty_like(shares)
     for row, (seen, look, old) in enumerate(zip(_means(test), looks, shares, strict=True)):
@@ -238,7 +238,7 @@ def _bbse(source: _Side, labels: Ints, shares: Numbers, test: _Side) -> Numbers:
 
 def _means(side: _Side) -> Numbers:
     """The mean probabilities in each draw, `(1 + R, C)`."""
-    sums = side.draws @ group_sums(side.half.astype(np.float64), side.place, side.draws.shape[1])
+    sums = side.draws @ group_sums(side.half.astype(np.float64), side.group_numbers, side.draws.shape[1])
     means: Numbers = sums / sums.sum(axis=1, keepdims=True)
     return means
 
@@ -264,8 +264,8 @@ def whole_shares(shares: Sequence[float] | Numbers | Ints) -> tuple[float, ...]:
     """Shares `(C,)` with six decimals that sum to 1: the largest takes what rounding left."""
     exact = np.asarray(shares, dtype=np.float64)
     rounded = [round(float(share), 6) for share in np.maximum(exact, 0) / np.maximum(exact, 0).sum()]
-    most = max(range(len(rounded)), key=lambda place: rounded[place])
-    rounded[most] = 1.0 - sum(share for place, share in enumerate(rounded) if place != most)
+    most = max(range(len(rounded)), key=lambda position: rounded[position])
+    rounded[most] = 1.0 - sum(share for position, share in enumerate(rounded) if position != most)
     return tuple(rounded)
 
 

@@ -142,8 +142,8 @@ def _best_shrink(logs: Numbers, labels: Ints, folds: Ints, metric: str) -> float
     for fold in range(folds.max() + 1):
         inside, outside = folds != fold, folds == fold
         best = best_offsets(logs[inside], labels[inside], metric=metric)
-        for place, shrink in enumerate(SHRINKS):
-            counts[place] += confusion((logs[outside] + shrink * best).argmax(axis=1), labels[outside], n_classes)
+        for position, shrink in enumerate(SHRINKS):
+            counts[position] += confusion((logs[outside] + shrink * best).argmax(axis=1), labels[outside], n_classes)
     return SHRINKS[int(np.argmax([_score(metric, found) for found in counts]))]
 
 

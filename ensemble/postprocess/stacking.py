@@ -138,10 +138,10 @@ def _best_penalty(inputs: Numbers, labels: Ints, folds: Ints, penalties: Sequenc
     losses = np.zeros(len(penalties))
     for fold in range(folds.max() + 1):
         inside, outside = folds != fold, folds == fold
-        for place, penalty in enumerate(penalties):
+        for position, penalty in enumerate(penalties):
             present, coefficients, intercepts = _regression(inputs[inside], labels[inside], penalty)
             seen = np.isin(labels[outside], present)
             shares = softmax(inputs[outside][seen] @ coefficients + intercepts)
             at = np.searchsorted(present, labels[outside][seen])
-            losses[place] -= np.log(np.maximum(shares[np.arange(len(at)), at], 1e-12)).sum()
+            losses[position] -= np.log(np.maximum(shares[np.arange(len(at)), at], 1e-12)).sum()
     return penalties[int(np.argmin(losses))]

@@ -140,11 +140,11 @@ class Judge:
     ) -> None:
         self.rows = np.flatnonzero(labels >= 0)
         self.labels, self.metric, self.seed = labels[self.rows], metric, seed
-        names, self.place = np.unique(np.asarray(groups)[self.rows], return_inverse=True)
+        names, self.group_numbers = np.unique(np.asarray(groups)[self.rows], return_inverse=True)
         self.weights = weights_of(self.labels, class_weights)
         faults = [] if metric in SUMMED else [unknown("metric", metric, SUMMED)]
         faults += [] if len(names) > 1 else [f"a gain needs labelled photos of at least two groups, got {len(names)}"]
-        self.resamples = list(out_of_bag(self.place, n_resamples=n_resamples, seed=seed)) if not faults else []
+        self.resamples = list(out_of_bag(self.group_numbers, n_resamples=n_resamples, seed=seed)) if not faults else []
         faults += [] if self.resamples or faults else [f"none of {n_resamples} resamples left out a group; ask for more"]
         if faults:
             raise UserError(*faults)
@@ -155,7 +155,7 @@ class Judge:
 
     def results_of_several(self, choose: Callable[[Ints], Callable[[Ints], Sequence[Vote]]]) -> list[Numbers]:
         """Like `group_results`, of several choices that share their work: in-bag rows -> rows -> one vote of each choice."""
-        n_groups = int(self.place.max()) + 1
+        n_groups = int(self.group_numbers.max()) + 1
         totals: list[Numbers] = []
         times = np.zeros((n_groups, 1))
 
@@ -168,7 +168,7 @@ class Judge:
             totals = totals or [self._zeros(vote) for vote in votes]
             for total, vote in zip(totals, votes, strict=True):
                 self._add(total, vote, outside)
-            times[np.unique(self.place[outside])] += 1
+            times[np.unique(self.group_numbers[outside])] += 1
         return [np.rint(total / np.maximum(times, 1) * FIXED) for total in totals]
 
     def apparent(self, choose: Choose) -> float:
@@ -181,7 +181,7 @@ class Judge:
     @cached_property
     def draws(self) -> Numbers:
         """How often each group counts: each once, then as the bootstrap drew it; `(1 + N_DRAWS, G)`."""
-        n_groups = int(self.place.max()) + 1
+        n_groups = int(self.group_numbers.max()) + 1
         return np.vstack([np.ones(n_groups), group_draws(n_groups, n_resamples=N_DRAWS, seed=self.seed + 1)])
 
     def compare(self, name: str, before: Numbers, after: Numbers, *, n_compared: int = 1) -> Gain:
@@ -217,12 +217,12 @@ class Judge:
 
     def _zeros(self, vote: Vote) -> Numbers:
         """No sums yet, `(G, X)`."""
-        return np.zeros((int(self.place.max()) + 1, width(self.metric, vote.shares.shape[1])))
+        return np.zeros((int(self.group_numbers.max()) + 1, width(self.metric, vote.shares.shape[1])))
 
     def _add(self, total: Numbers, vote: Vote, outside: Ints) -> None:
         """Count one decision into its groups."""
-        labels, place, weights = self.labels[outside], self.place[outside], self.weights[outside]
-        add(total, vote, labels, metric=self.metric, place=place, weights=weights)
+        labels, group_numbers, weights = self.labels[outside], self.group_numbers[outside], self.weights[outside]
+        add(total, vote, labels, metric=self.metric, row_of=group_numbers, weights=weights)
 
 
 def _alone(decide: Decide) -> Callable[[Ints], Sequence[Vote]]:

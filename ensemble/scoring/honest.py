@@ -96,7 +96,7 @@ def honest_score(
 
     def sums_of(vote: Vote, outside: Ints, counted: Numbers) -> Numbers:
         sums = np.zeros((1, width(metric, vote.shares.shape[1])))
-        add(sums, vote, labels[used[outside]], metric=metric, place=np.zeros_like(outside), weights=counted[outside])
+        add(sums, vote, labels[used[outside]], metric=metric, row_of=np.zeros_like(outside), weights=counted[outside])
         return sums
 
     votes = parallel_map(ask, resamples)
@@ -127,7 +127,7 @@ def choose_together(choices: Mapping[Subtask, Choose], answer: Callable[[Sequenc
 
     Args:
         choices: Place of each ensemble -> its choice; rows mean the same photos for all of them.
-        answer: From places and their votes to one vote, e.g. that of the composed label.
+        answer: From subtasks and their votes to one vote, e.g. that of the composed label.
     """
     subtasks = list(choices)
 

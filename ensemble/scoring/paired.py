@@ -111,13 +111,13 @@ def compare(
     Raises:
         UserError: There are fewer than two groups to resample.
     """
-    places = sorted({pair.image_ids for pair in pairs})
-    groups = [set(next(pair.groups for pair in pairs if pair.image_ids == ids)) for ids in places]
+    id_sets = sorted({pair.image_ids for pair in pairs})
+    groups = [set(next(pair.groups for pair in pairs if pair.image_ids == ids)) for ids in id_sets]
     n_groups, n_differing = sum(map(len, groups)), _differing(pairs, metric)
     if n_groups < 2:
         raise UserError(f"a paired comparison needs labelled photos of at least two groups, got {n_groups}")
     rng = np.random.default_rng(seed)
-    drawn = {ids: drawn_groups(rng, len(names), n_resamples=n_resamples) for ids, names in zip(places, groups, strict=True)}
+    drawn = {ids: drawn_groups(rng, len(names), n_resamples=n_resamples) for ids, names in zip(id_sets, groups, strict=True)}
     mean = float(np.mean([difference(pair, metric) for pair in pairs]))
     resampled = np.mean([_differences(pair, metric, drawn[pair.image_ids]) for pair in pairs], axis=0)
     dof = max(1, n_differing - 1)
@@ -133,12 +133,13 @@ def compare(
 
 def _differences(pair: Pair, metric: str, times: Numbers) -> Numbers:
     """`(R,)`: the difference in each resample, given how often it drew each group `(R, G)`; NaN where it drew no label."""
-    _, place = np.unique(np.asarray(pair.groups), return_inverse=True)
+    _, group_numbers = np.unique(np.asarray(pair.groups), return_inverse=True)
     by_head = []
     for head, labels in pair.labels.items():
         rows = np.flatnonzero(labels >= 0)
         scores = [
-            _scores(to_half(side[head][rows]), labels[rows], place[rows], times, metric) for side in (pair.after, pair.before)
+            _scores(to_half(side[head][rows]), labels[rows], group_numbers[rows], times, metric)
+            for side in (pair.after, pair.before)
         ]
         by_head.append(scores[0] - scores[1])
     heads = np.array(by_head)
@@ -149,14 +150,14 @@ def _differences(pair: Pair, metric: str, times: Numbers) -> Numbers:
     return mean
 
 
-def _scores(probs: NDArray[np.float16], labels: Ints, place: NDArray[np.integer], times: Numbers, metric: str) -> Numbers:
+def _scores(probs: NDArray[np.float16], labels: Ints, group_numbers: NDArray[np.integer], times: Numbers, metric: str) -> Numbers:
     """`(R,)` scores of one head; confusion matrices of all resamples come from one product where the metric is one of counts."""
     of_counts, n_classes = METRICS[metric].of_counts, probs.shape[1]
     if of_counts is None:
-        rows = [np.repeat(np.arange(len(labels)), drawn[place].astype(np.int64)) for drawn in times]
+        rows = [np.repeat(np.arange(len(labels)), drawn[group_numbers].astype(np.int64)) for drawn in times]
         return np.array([METRICS[metric](probs[row], labels[row]) if len(row) else np.nan for row in rows])
     cells = n_classes * n_classes
-    at = place * cells + labels * n_classes + ballots(probs[None])[0]
+    at = group_numbers * cells + labels * n_classes + ballots(probs[None])[0]
     by_group = np.bincount(at, minlength=times.shape[1] * cells).reshape(times.shape[1], cells)
     counts = (times @ by_group.astype(np.float64)).astype(np.int64).reshape(-1, n_classes, n_classes)  # exact below 2**53
     return np.array([of_counts(count) if count.any() else np.nan for count in counts])

@@ -1,4 +1,4 @@
-"""Where voters of one place are compared: members' probabilities `(M, V, N, C)`, labels and groups -> votes and scores, many times over.
+"""Where voters of one subtask are compared: members' probabilities `(M, V, N, C)`, labels and groups -> votes and scores, many times over.
 
 A choice is made anew in hundreds of resamples, mostly among the same votes. What those share (what each voter names, each member's votes
 through some views) is counted once and kept. Votes equal those of `ensemble.votes` to the last bit: counts and sums are whole numbers.
@@ -51,7 +51,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Candidates:
-    """The members that may answer one place, on the photos they share.
+    """The members that may answer one subtask, on the photos they share.
 
     Attributes:
         members: M names; of equal scores the first goes first.
@@ -61,7 +61,7 @@ class Candidates:
         groups: N group names, an array of texts.
         metric: One of `competitions.metrics.METRICS`.
         models: `int64 (N,)`: which of a member's models gave a photo's row, where folds have one each; all 0 for `None`.
-        width: How many of a sample's best a way sees that looks at everybody (`contenders`); all for `None`.
+        width: How many of a sample's best a strategy sees that looks at everybody (`contenders`); all for `None`.
         always: Numbers of members that it sees besides.
 
     Raises:
@@ -102,9 +102,9 @@ class Candidates:
         return self._once("named", self._ballots)
 
     @property
-    def place(self) -> Ints:
+    def group_numbers(self) -> Ints:
         """The number of each photo's group, `int64 (N,)`, groups in the order of their names."""
-        return self._once("place", lambda: np.unique(self.groups, return_inverse=True)[1])
+        return self._once("group_numbers", lambda: np.unique(self.groups, return_inverse=True)[1])
 
     def at(self, rows: Ints) -> "Candidates":
         """The same members on some of the photos."""
@@ -123,11 +123,11 @@ class Candidates:
         At least two groups are, where there are as many: what is judged needs groups to leave out.
         """
         known = self.labels >= 0
-        groups = np.unique(self.place[known])
+        groups = np.unique(self.group_numbers[known])
         step = min(-(-int(known.sum()) // most), len(groups) // 2)
         if step < 2:
             return self
-        return self._once(("every", step), lambda: self.at(np.flatnonzero(np.isin(self.place, groups[::step]))))
+        return self._once(("every", step), lambda: self.at(np.flatnonzero(np.isin(self.group_numbers, groups[::step]))))
 
     def sample(self, rows: Ints | None = None) -> Sample:
         """The labelled ones of these rows, a row as often as it stands; each labelled photo once for `None`."""
@@ -166,10 +166,10 @@ class Candidates:
         if not len(sample.rows):
             return list(range(len(self.members)))
         key = ("ranked", hashlib.blake2b(sample.rows.tobytes() + sample.times.tobytes(), digest_size=16).digest())
-        return list(self._once(key, lambda: self._ranked(sample)))  # several ways ask about the same resample
+        return list(self._once(key, lambda: self._ranked(sample)))  # several strategies ask about the same resample
 
     def contenders(self, sample: Sample) -> list[int]:
-        """Whom a way sees that does not only take the best: the sample's best `width`, and `always`, best first.
+        """Whom a strategy sees that does not only take the best: the sample's best `width`, and `always`, best first.
 
         Who is seen is asked of the sample, so that nobody is seen for having been lucky on groups that are left out.
         """
@@ -184,7 +184,7 @@ class Candidates:
         return sorted(range(len(self.members)), key=lambda member: (-scores[member], self.members[member]))
 
     def vote(self, spec: Spec, rows: Ints) -> Vote:
-        """What a design answers for these photos `int64 (n,)`."""
+        """What a spec answers for these photos `int64 (n,)`."""
         if self._is_plain(spec):
             return next(self.votes_of([spec], rows))
         if spec.rule == "hard" and spec.stacking is None:
@@ -193,7 +193,7 @@ class Candidates:
         return self._finished(decide_by(spec, self._cube(spec, rows)), spec, rows)
 
     def votes_of(self, specs: Sequence[Spec], rows: Ints) -> Iterator[Vote]:
-        """The votes of several designs, cheap where each has the members of the one before and more of them."""
+        """The votes of several specs, cheap where each has the members of the one before and more of them."""
         before: list[Part] = []
         rule, total = "", np.zeros((len(rows), self.n_classes), dtype=np.int64)
         for spec in specs:
@@ -230,8 +230,8 @@ class Candidates:
         if spec.quota is not None:
             known = np.flatnonzero(self.labels >= 0)
             known = known[:: -(-len(known) // MOST_PRICED)]
-            said = self.vote(replace(spec, quota=None, same_group=None), known).shares
-            prices = prices_at(share_logs(said), self.labels[known], spec.quota)
+            shares = self.vote(replace(spec, quota=None, same_group=None), known).shares
+            prices = prices_at(share_logs(shares), self.labels[known], spec.quota)
             return Vote((share_logs(vote.shares) + prices).argmax(axis=1), vote.shares)
         if spec.same_group is None:
             return vote
@@ -242,9 +242,9 @@ class Candidates:
         if rule == "soft":
             shares = total.astype(np.float64) / ONE / weight
             return Vote(shares.argmax(axis=1), shares)
-        seats = [(member, view) for member, views, times in parts for view in views if times]
-        first, second = (np.array(numbers) for numbers in zip(*seats, strict=True))
-        return hard_outcome(total / weight, lambda tied: self.named[first[:, None], second[:, None], rows[tied]])
+        voters = [(member, view) for member, views, times in parts for view in views if times]
+        members, of_views = (np.array(numbers) for numbers in zip(*voters, strict=True))
+        return hard_outcome(total / weight, lambda tied: self.named[members[:, None], of_views[:, None], rows[tied]])
 
     def _votes(self, rule: str, member: int, views: tuple[int, ...]) -> NDArray[np.integer[Any]]:
         """A member's votes, or sums in units of 2^-24, over some of its views: `int (N, C)`."""
@@ -272,26 +272,27 @@ class Candidates:
     def _cube(self, spec: Spec, rows: Ints) -> NDArray[np.float16]:
         """The voters' rows as they vote, `(K, n, C)`; a member's views are calibrated and corrected together."""
         cube = np.empty((len(spec.voters), len(rows), self.n_classes), dtype=np.float16)
-        for member, own in _seats(spec).items():
-            views = [spec.voters[seat][1] for seat in own]
-            cube[own] = self._prepared(member, views, rows, spec)
+        for member, positions in _positions(spec).items():
+            views = [spec.voters[position][1] for position in positions]
+            cube[positions] = self._prepared(member, views, rows, spec)
         return cube
 
     def _ballots_of(self, spec: Spec, rows: Ints) -> NDArray[np.integer[Any]]:
         """What the voters name of these photos, `int (K, n)`; a member's views are calibrated and corrected together."""
         named: NDArray[np.integer[Any]] = np.empty((len(spec.voters), len(rows)), dtype=self.named.dtype)
-        for member, own in _seats(spec).items():
-            views, calibration = [spec.voters[seat][1] for seat in own], spec.calibration.get(member)
+        for member, positions in _positions(spec).items():
+            views = [spec.voters[position][1] for position in positions]
+            calibration = spec.calibration.get(member)
             if calibration is None and spec.correction is None:
-                named[own] = self.named[member, views][:, rows]
+                named[positions] = self.named[member, views][:, rows]
                 continue
             for here, model in self._by_model(rows, calibration):
                 of = self.probs[member] if views == list(range(len(self.views))) else self.probs[member][views]
                 made = calibrated_ballots(of.take(rows[here], axis=1), model, spec.correction)
                 if len(here) == len(rows):
-                    named[own] = made
+                    named[positions] = made
                 else:
-                    named[np.array(own)[:, None], here] = made
+                    named[np.array(positions)[:, None], here] = made
         return named
 
     def _by_model(self, rows: Ints, calibration: Sequence[Calibration] | None) -> Iterator[tuple[Ints, Calibration | None]]:
@@ -337,18 +338,18 @@ class Candidates:
         times = np.zeros(len(self.labels), dtype=np.int64)
         times[sample.rows] = sample.times
         known = self.labels >= 0
-        drawn = np.zeros(int(self.place.max()) + 1, dtype=np.int64)
-        drawn[self.place[known]] = times[known]
-        return drawn.astype(np.float32) if (drawn[self.place] == times)[known].all() else None
+        drawn = np.zeros(int(self.group_numbers.max()) + 1, dtype=np.int64)
+        drawn[self.group_numbers[known]] = times[known]
+        return drawn.astype(np.float32) if (drawn[self.group_numbers] == times)[known].all() else None
 
     def _of_groups(self) -> NDArray[np.float32]:
         """Each group's confusion matrices of all members, `float32 (G, M * C * C)`: whole numbers, and so are sums below 2^24."""
         cells = self.n_classes**2
-        known, n_groups = np.flatnonzero(self.labels >= 0), int(self.place.max()) + 1
-        seat = self.place[known] * cells + self.labels[known] * self.n_classes
+        known, n_groups = np.flatnonzero(self.labels >= 0), int(self.group_numbers.max()) + 1
+        first_cell = self.group_numbers[known] * cells + self.labels[known] * self.n_classes
         found = np.empty((n_groups, len(self.members), cells), dtype=np.float32)
         for member, named in enumerate(self.named[:, 0]):
-            found[:, member] = np.bincount(seat + named[known], minlength=n_groups * cells).reshape(n_groups, cells)
+            found[:, member] = np.bincount(first_cell + named[known], minlength=n_groups * cells).reshape(n_groups, cells)
         return found.reshape(n_groups, -1)
 
     def _once(self, key: Any, make: Callable[[], Made]) -> Made:
@@ -358,12 +359,12 @@ class Candidates:
         return made
 
 
-def _seats(spec: Spec) -> dict[int, list[int]]:
+def _positions(spec: Spec) -> dict[int, list[int]]:
     """Member -> the positions of its voters."""
-    seats: dict[int, list[int]] = {}
-    for seat, (member, _) in enumerate(spec.voters):
-        seats.setdefault(member, []).append(seat)
-    return seats
+    positions: dict[int, list[int]] = {}
+    for position, (member, _) in enumerate(spec.voters):
+        positions.setdefault(member, []).append(position)
+    return positions
 
 
 def _is_uniform(spec: Spec) -> bool:
@@ -385,7 +386,7 @@ def _parts(spec: Spec) -> list[Part]:
     """Member, its views and its weight, most senior first."""
     views: dict[int, list[int]] = {}
     weights: dict[int, int] = {}
-    for place, (member, view) in enumerate(spec.voters):
+    for position, (member, view) in enumerate(spec.voters):
         views.setdefault(member, []).append(view)
-        weights[member] = 1 if spec.weights is None else int(spec.weights[place])  # type: ignore[arg-type]  # _is_uniform holds
+        weights[member] = 1 if spec.weights is None else int(spec.weights[position])  # type: ignore[arg-type]  # _is_uniform holds
     return [(member, tuple(of), weights[member]) for member, of in views.items()]

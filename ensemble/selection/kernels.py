@@ -233,18 +233,18 @@ def count_member_sets(
     n_sets, largest = sets.shape
     n_classes, weight = counts.shape[1], np.int64(n_members * n_views + 1)  # of a vote: seniority then only decides ties
     votes, senior = np.empty((n_classes, n_members), np.int64), np.empty((n_classes, n_members), np.int64)
-    place, classes = np.empty(n_classes, np.int64), np.empty(n_classes, np.int64)
+    slot, classes = np.empty(n_classes, np.int64), np.empty(n_classes, np.int64)
     for photo in range(n_photos):
-        place[:] = -1
+        slot[:] = -1
         n_named = 0
         for member in range(n_members):
             for view in range(n_views):
                 number = named[member, view, photo]
-                if place[number] < 0:
-                    place[number], classes[n_named] = n_named, number
+                if slot[number] < 0:
+                    slot[number], classes[n_named] = n_named, number
                     votes[n_named], senior[n_named] = 0, 0
                     n_named += 1
-                at = place[number]
+                at = slot[number]
                 if votes[at, member] == 0:
                     senior[at, member] = weight - 1 - (member * n_views + view)
                 votes[at, member] += weight
@@ -252,8 +252,8 @@ def count_member_sets(
             most, winner = np.int64(-1), np.int64(0)
             for at in range(n_named):
                 total, first = np.int64(0), np.int64(0)
-                for seat in range(largest):
-                    member = sets[one, seat]
+                for position in range(largest):
+                    member = sets[one, position]
                     if member < 0:
                         break
                     total += votes[at, member]

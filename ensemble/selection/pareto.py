@@ -1,8 +1,8 @@
-"""The score / cost front: options per place, and what each member and view costs -> the combinations that nothing beats, and one that fits.
+"""The score / cost front: options per subtask, what each member and view costs -> the combinations that nothing beats, and the one to take.
 
-An option is a choice that a place (a task, the label) could make, with its score and the (trial, view) pairs that it runs. A combination
-takes one option per place. It costs the seconds of its distinct pairs and the megabytes of its distinct trials, for what two places share
-is run once. On the front stand those that no other beats in score, seconds and megabytes at once.
+An option is a choice that a subtask (a task, the label) could make, with its score and the (trial, view) pairs that it runs. A combination
+takes one option per subtask. It costs the seconds of its distinct pairs and the megabytes of its distinct trials, for what two subtasks
+share is run once. On the front stand those that no other beats in score, seconds and megabytes at once.
 
 Costs are counted in whole nanoseconds and bytes, so that sums are exact and equal combinations are equal.
 """
@@ -32,11 +32,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class Option:
-    """What a place could choose.
+    """What a subtask could choose.
 
     Attributes:
-        subtask: The place.
-        name: Of the option; no two of a place are called the same.
+        subtask: Its name.
+        name: Of the option; no two of a subtask are called the same.
         score: Greater is better.
         uses: (trial, view) pairs that it runs.
     """
@@ -52,7 +52,7 @@ class Point:
     """A combination.
 
     Attributes:
-        choice: The name of the option per place, places in order.
+        choice: The name of the option per subtask, subtasks in order.
         score: Of the whole.
         seconds_per_1000: For 1,000 decoded photos.
         megabytes: Of all weights.
@@ -150,7 +150,7 @@ def _check(options: Sequence[Option], costs: Mapping[str, Cost]) -> None:
     names = [(option.subtask, option.name) for option in options]
     unpriced = sorted({trial for option in options for trial, _ in option.uses} - set(costs))
     faults = [] if options else ["a front needs options, got none"]
-    faults += [] if len(set(names)) == len(names) else ["options of one place must have different names"]
+    faults += [] if len(set(names)) == len(names) else ["options of one subtask must have different names"]
     faults += [f"trials {listed(unpriced)} have no cost; measure them first"] if unpriced else []
     if faults:
         raise UserError(*faults)

@@ -1,6 +1,6 @@
-"""Steps that refine a design on the photos that chose it: other views, calibration, other class shares, offsets, one answer per group.
+"""Steps that refine a spec on the photos that chose it: other views, calibration, other class shares, offsets, one answer per group.
 
-Each is kept only where it wins on groups that were not asked (`ensemble.scoring.gain`), and each is fitted anew in every resample.
+Each is kept only where it wins on groups that were left out (`ensemble.scoring.gain`), and each is fitted anew in every resample.
 """
 
 from dataclasses import replace
@@ -71,7 +71,7 @@ def _thin(candidates: Candidates, sample: Sample) -> Ints:
     most = min(MOST_FITTED, max(FEWEST, PHOTOS_PER_CLASS * candidates.n_classes))
     if len(rows) <= most:
         return rows
-    names, place = np.unique(candidates.place[rows], return_inverse=True)
+    names, group_numbers = np.unique(candidates.group_numbers[rows], return_inverse=True)
     step = -(-len(rows) // most)
-    kept: Ints = rows[place % min(step, len(names)) == 0]
+    kept: Ints = rows[group_numbers % min(step, len(names)) == 0]
     return kept

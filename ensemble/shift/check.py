@@ -49,8 +49,8 @@ def _other_shares(pools: Sequence[Pool], ids: Sequence[str]) -> tuple[dict[str, 
     """Per task the labels of labelled photos, and the class shares that the best trial finds in the test photos."""
     labels, shares = {}, {}
     for pool in pools:
-        seat, task = {image_id: at for at, image_id in enumerate(pool.image_ids)}, pool.subtask.task
-        rows = np.array([seat[image_id] for image_id in ids], dtype=np.int64)
+        row_of, task = {image_id: row for row, image_id in enumerate(pool.image_ids)}, pool.subtask.task
+        rows = np.array([row_of[image_id] for image_id in ids], dtype=np.int64)
         labels[task] = pool.candidates.labels[rows]
         shares[task] = shares_elsewhere(pool.candidates.probs[pool.best_trained or 0, 0, rows], labels[task], pool.test_probs[0])
     return labels, shares

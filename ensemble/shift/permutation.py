@@ -41,10 +41,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Shown:
-    """The photos of one side that are looked at: `rows` into the side and their groups' numbers `place`, sorted; G group sizes."""
+    """The photos of one side that are looked at: `rows` into the side, their `group_numbers`, sorted, and G group sizes."""
 
     rows: Ints
-    place: Ints
+    group_numbers: Ints
     sizes: Ints
     weights: Numbers
 
@@ -53,13 +53,13 @@ def show(side: Side, rng: np.random.Generator) -> Shown:
     """Photos in an order that only ids, groups and the seed decide; of too many groups, some."""
     by_id = np.argsort(np.asarray(side.image_ids), kind="stable")
     by_id = by_id[rng.permutation(len(by_id))]
-    names, place, sizes = np.unique(np.asarray(side.groups)[by_id], return_inverse=True, return_counts=True)
+    names, group_numbers, sizes = np.unique(np.asarray(side.groups)[by_id], return_inverse=True, return_counts=True)
     taken = np.sort(rng.permutation(len(names))[: PHOTOS_COMPARED // 2])
-    kept = np.isin(place, taken)
-    rows, place = by_id[kept], np.searchsorted(taken, place[kept])
-    order = np.argsort(place, kind="stable")
+    kept = np.isin(group_numbers, taken)
+    rows, group_numbers = by_id[kept], np.searchsorted(taken, group_numbers[kept])
+    order = np.argsort(group_numbers, kind="stable")
     weights = np.ones(len(by_id)) if side.weights is None else np.asarray(side.weights, dtype=np.float64)
-    return Shown(rows[order], place[order], sizes[taken], weights[rows[order]])
+    return Shown(rows[order], group_numbers[order], sizes[taken], weights[rows[order]])
 
 
 def is_ungrouped(sides: tuple[Shown, Shown]) -> bool:
@@ -97,22 +97,22 @@ def _pool(sides: tuple[Shown, Shown], blocks: Blocks) -> PooledRows:
     largest = int(sides[0].sizes.max())
     sizes = np.concatenate([side.sizes for side in sides])
     most = max([1, *(n for n in range(1, largest + 1) if np.minimum(sizes, n).sum() <= PHOTOS_COMPARED)])
-    kept = [_position_in_group(side.place) < most for side in sides]
-    place = np.concatenate([sides[0].place[kept[0]], sides[1].place[kept[1]] + len(sides[0].sizes)])
+    kept = [_position_in_group(side.group_numbers) < most for side in sides]
+    group_numbers = np.concatenate([sides[0].group_numbers[kept[0]], sides[1].group_numbers[kept[1]] + len(sides[0].sizes)])
     columns = [
         np.concatenate(
             [np.asarray(array, dtype=np.float64)[side.rows[keep]] for array, side, keep in zip(pair, sides, kept, strict=True)]
         )
         for pair in zip(*blocks, strict=True)
     ]
-    counts = np.bincount(place)
+    counts = np.bincount(group_numbers)
     weights = np.concatenate([side.weights[keep] for side, keep in zip(sides, kept, strict=True)])
     standard = np.hstack([_standardised(block) / block.shape[1] ** 0.5 for block in columns])
-    return PooledRows(standard, place, weights, np.minimum(sizes, largest) / counts, sizes / counts)
+    return PooledRows(standard, group_numbers, weights, np.minimum(sizes, largest) / counts, sizes / counts)
 
 
-def _position_in_group(place: Ints) -> Ints:
-    positions: Ints = np.arange(len(place)) - np.searchsorted(place, place)
+def _position_in_group(group_numbers: Ints) -> Ints:
+    positions: Ints = np.arange(len(group_numbers)) - np.searchsorted(group_numbers, group_numbers)
     return positions
 
 

@@ -29,14 +29,14 @@ class PooledRows:
 
     Attributes:
         columns: `float64 (N, D)`, standardised.
-        place: `int64 (N,)`, sorted: the number of each photo's group.
+        group_numbers: `int64 (N,)`, sorted: the number of each photo's group.
         weights: `float64 (N,)`: how much a photo counts within its group.
         labelled: `float64 (G,)`: by how much a group's photos count on the labelled side.
         tested: `float64 (G,)`: and on the test side.
     """
 
     columns: Numbers
-    place: Ints
+    group_numbers: Ints
     weights: Numbers
     labelled: Numbers
     tested: Numbers
@@ -47,11 +47,11 @@ class Looker:
 
     def __init__(self, pool: PooledRows) -> None:
         self._pool, self._n_groups = pool, len(pool.labelled)
-        self._nearest = _nearest(pool.columns, pool.place, self._n_groups)
+        self._nearest = _nearest(pool.columns, pool.group_numbers, self._n_groups)
         self._order = np.argsort(self._nearest, axis=1, kind="stable")[:, :NEAREST]
         self._ahead = np.take_along_axis(self._nearest, self._order, axis=1)
         self._components = _principal(pool.columns, pool.weights)
-        self._sums = _sums(self._components, pool.place, pool.weights, self._n_groups)
+        self._sums = _sums(self._components, pool.group_numbers, pool.weights, self._n_groups)
 
     def tell(self, labelled: Ints, tested: Ints, rng: np.random.Generator) -> Numbers:
         """The AUC of each of `TESTS`, 0.5 for sides that cannot be told apart; NaN for the classifier where a side has one group.
@@ -76,14 +76,14 @@ class Looker:
 
     def _two_nearest(self, rows: Ints, groups: Ints) -> Numbers:
         """The distances `(n, 2)` of photos to the nearest two of these groups, their own left out; infinite where there is none."""
-        asked = np.zeros(self._n_groups, dtype=bool)
-        asked[groups] = True
-        hits, seats = asked[self._order[rows]], np.arange(len(rows))
+        among = np.zeros(self._n_groups, dtype=bool)
+        among[groups] = True
+        hits, each = among[self._order[rows]], np.arange(len(rows))
         first = hits.argmax(axis=1)
-        hits[seats, first] = False
+        hits[each, first] = False
         second = hits.argmax(axis=1)
         found = np.stack([self._ahead[rows, first], self._ahead[rows, second]], axis=1).astype(np.float64)
-        short = np.flatnonzero(~hits[seats, second])
+        short = np.flatnonzero(~hits[each, second])
         if len(short):
             padded = np.column_stack([self._nearest[np.ix_(rows[short], groups)], np.full((len(short), 2), np.inf)])
             found[short] = np.partition(padded, 1, axis=1)[:, :2]
@@ -123,12 +123,15 @@ class Looker:
     def _rows(self, groups: Ints) -> Ints:
         there = np.zeros(self._n_groups, dtype=bool)
         there[groups] = True
-        return np.flatnonzero(there[self._pool.place])
+        return np.flatnonzero(there[self._pool.group_numbers])
 
     def _auc(self, mine: Ints, near: Numbers, theirs: Ints, far: Numbers) -> float:
-        place, weights = self._pool.place, self._pool.weights
+        group_numbers, weights = self._pool.group_numbers, self._pool.weights
         return weighted_auc(
-            near, far, weights[mine] * self._pool.labelled[place[mine]], weights[theirs] * self._pool.tested[place[theirs]]
+            near,
+            far,
+            weights[mine] * self._pool.labelled[group_numbers[mine]],
+            weights[theirs] * self._pool.tested[group_numbers[theirs]],
         )
 
 
@@ -140,16 +143,16 @@ def weighted_auc(low: Numbers, high: Numbers, low_weights: Numbers, high_weights
     return float(ranks @ high_weights / (below[-1] * high_weights.sum()))
 
 
-def _nearest(columns: Numbers, place: Ints, n_groups: int) -> NDArray[np.float32]:
+def _nearest(columns: Numbers, group_numbers: Ints, n_groups: int) -> NDArray[np.float32]:
     """The distance of each photo to the nearest one of each group, `float32 (N, G)`; infinite for its own."""
     squares = (columns**2).sum(axis=1)
-    starts = np.searchsorted(place, np.arange(n_groups))
+    starts = np.searchsorted(group_numbers, np.arange(n_groups))
     found = np.empty((len(columns), n_groups), dtype=np.float32)
     for start in range(0, len(columns), 500):  # 500 x 3,000 distances at once: 12 MB
         rows = slice(start, start + 500)
         distances = squares[rows, None] + squares - 2 * columns[rows] @ columns.T
         found[rows] = np.sqrt(np.maximum(np.minimum.reduceat(distances, starts, axis=1), 0))
-    found[np.arange(len(place)), place] = np.inf
+    found[np.arange(len(group_numbers)), group_numbers] = np.inf
     return found
 
 
@@ -161,9 +164,9 @@ def _principal(columns: Numbers, weights: Numbers) -> Numbers:
     return components
 
 
-def _sums(columns: Numbers, place: Ints, weights: Numbers, n_groups: int) -> Numbers:
+def _sums(columns: Numbers, group_numbers: Ints, weights: Numbers, n_groups: int) -> Numbers:
     """Per group the weighted sums of 1, x and the upper half of x x^T, flat: `(G, 1 + D + D (D + 1) / 2)`."""
-    starts = np.searchsorted(place, np.arange(n_groups))
+    starts = np.searchsorted(group_numbers, np.arange(n_groups))
     weighted = columns * weights[:, None]
     products = np.stack([w.T @ x for w, x in zip(np.split(weighted, starts[1:]), np.split(columns, starts[1:]), strict=True)])
     sums = np.add.reduceat(np.column_stack([weights, weighted]), starts, axis=0)

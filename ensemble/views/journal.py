@@ -129,10 +129,8 @@ def tta_journal(
     Raises:
         UserError: The spec has a stacking, or the sample has fewer than two groups.
     """
-    groups = np.unique(candidates.place[sample.rows])
-    faults = (
-        ["a stacking weighs voters by itself and has no journal of views; give a design with a rule"] if spec.stacking else []
-    )
+    groups = np.unique(candidates.group_numbers[sample.rows])
+    faults = ["a stacking weighs voters by itself and has no journal of views; give a spec with a rule"] if spec.stacking else []
     faults += [] if len(groups) > 1 else [f"a journal of views needs labelled photos of at least two groups, got {len(groups)}"]
     if faults:
         raise UserError(*faults)
@@ -183,10 +181,10 @@ def _combinations(
     low_high = [
         _interval(candidates, part, times, resampled, base=base, level=JOURNAL_COVERAGE) for base in (0, len({*bases}) - 1)
     ]
-    place = {int(column): number for number, column in enumerate(drawn)}
+    number_of = {int(column): number for number, column in enumerate(drawn)}
 
     def gained(column: int, which: int) -> Gained:
-        gain, at = _rounded(scores[column] - scores[bases[which]]), place.get(column)
+        gain, at = _rounded(scores[column] - scores[bases[which]]), number_of.get(column)
         return Gained(gain, None, None) if at is None else Gained(gain, *(_rounded(end[at]) for end in low_high[which]))
 
     return tuple(
@@ -216,11 +214,11 @@ def _effects(candidates: Candidates, tried: Tried, times: NDArray[np.int64], *, 
 
 def _resampled(candidates: Candidates, tried: Tried, times: NDArray[np.int64], *, seed: int, n_resamples: int) -> Numbers:
     """The scores `(1 + R, T)`: of the sample itself, then of resamples of its groups."""
-    names, groups = np.unique(candidates.place[tried.rows][times > 0], return_inverse=True)
-    place = np.zeros(len(times), dtype=np.int64)  # photos that do not count may stand in any group
-    place[times > 0] = groups
+    names, groups = np.unique(candidates.group_numbers[tried.rows][times > 0], return_inverse=True)
+    group_numbers = np.zeros(len(times), dtype=np.int64)  # photos that do not count may stand in any group
+    group_numbers[times > 0] = groups
     draws = group_draws(len(names), n_resamples=n_resamples, seed=seed)
-    return np.vstack([tried.scores(times), tried.resampled(times, place, draws)])
+    return np.vstack([tried.scores(times), tried.resampled(times, group_numbers, draws)])
 
 
 def _interval(
@@ -238,9 +236,9 @@ def _differing(candidates: Candidates, tried: Tried, times: NDArray[np.int64], b
     """How many groups there are, and on how many of them each set differs from one of them: `(T,)`."""
     rows, differs = tried.results.differing(base)
     counted = times[rows] > 0
-    n_groups = len(np.unique(candidates.place[tried.rows[times > 0]]))
-    names, place = np.unique(candidates.place[tried.rows[rows[counted]]], return_inverse=True)
-    by_group = group_sums(differs[counted].astype(np.float64), place, len(names))
+    n_groups = len(np.unique(candidates.group_numbers[tried.rows[times > 0]]))
+    names, group_numbers = np.unique(candidates.group_numbers[tried.rows[rows[counted]]], return_inverse=True)
+    by_group = group_sums(differs[counted].astype(np.float64), group_numbers, len(names))
     return n_groups, (by_group > 0).sum(axis=0)
 
 

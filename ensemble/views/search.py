@@ -42,7 +42,7 @@ def shared_views(candidates: Candidates, sample: Sample, spec: Spec) -> Spec:
 
 
 def own_views(candidates: Candidates, sample: Sample, spec: Spec) -> Spec:
-    """For each member the set of views through which it scores best alone, by the design's rule; of equals as for `shared_views`.
+    """For each member the set of views through which it scores best alone, by the spec's rule; of equals as for `shared_views`.
 
     Alone: to choose K sets together would be a choice among (2^V - 1)^K, which no validation set can bear.
     """
@@ -54,14 +54,14 @@ def own_views(candidates: Candidates, sample: Sample, spec: Spec) -> Spec:
 
 
 def best_views(candidates: Candidates, sample: Sample, spec: Spec) -> Views:
-    """The set of views through which a design's members score best together."""
+    """The set of views through which a spec's members score best together."""
     found = try_all(candidates, spec)
     found = found or try_forward(candidates, sample, spec)
     return found.sets[int(np.argmax(np.round(found.scores(found.times(sample)), DECIMALS)))]
 
 
 def with_views(spec: Spec, views: Mapping[int, Views]) -> Spec:
-    """Some of the design's members, each looking through the views given for it.
+    """Some of the spec's members, each looking through the views given for it.
 
     Order and weights stay; a view that had no vote before weighs what its member's most senior voter does.
     """
@@ -136,7 +136,7 @@ def _voices(candidates: Candidates, spec: Spec) -> Ints | None:
 
 
 def _answering(candidates: Candidates, spec: Spec, rows: Ints) -> Answer:
-    """What a design answers through any set of views, on labelled photos `int64 (n,)`."""
+    """What a spec answers through any set of views, on labelled photos `int64 (n,)`."""
     voices, logged = _voices(candidates, spec), METRICS[candidates.metric].of_many is None
     if voices is not None and not (logged and spec.rule == "hard"):
         sums = view_sums(candidates, spec.members, voices, rows, rule=spec.rule)

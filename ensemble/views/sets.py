@@ -64,8 +64,8 @@ class SetVotes:
         cells = self.n_classes**2
         agreed = counts.copy()
         agreed[self.rows] = 0
-        seats = np.flatnonzero(agreed)
-        fixed = tally(labels[seats] * self.n_classes + self.constant[seats], agreed[seats], cells)
+        rows = np.flatnonzero(agreed)
+        fixed = tally(labels[rows] * self.n_classes + self.constant[rows], agreed[rows], cells)
         split = self._split(labels[self.rows], counts[self.rows])
         return of_many(fixed.reshape(self.n_classes, -1) + split)
 
@@ -75,38 +75,40 @@ class SetVotes:
         count_named(self.named, np.argsort(labels, kind="stable"), labels, counts, cells)
         return cells.transpose(1, 0, 2)
 
-    def counts(self, labels: Ints, place: Ints, times: Ints) -> NDArray[np.float32]:
+    def counts(self, labels: Ints, group_numbers: Ints, times: Ints) -> NDArray[np.float32]:
         """Each group's confusion matrices of all sets: `float32 (G, T, C, C)`, whole numbers.
 
         Args:
             labels: `int64 (N,)`, each 0..C-1.
-            place: `int64 (N,)`, the photos' groups, 0..G-1.
+            group_numbers: `int64 (N,)`, the photos' groups, 0..G-1.
             times: `int64 (N,)`, how often each photo counts.
         """
-        n_groups, n_sets, cells = int(place.max()) + 1, self.named.shape[1], self.n_classes**2
+        n_groups, n_sets, cells = int(group_numbers.max()) + 1, self.named.shape[1], self.n_classes**2
         agreed = times.copy()
         agreed[self.rows] = 0
-        fixed = tally(place * cells + labels * self.n_classes + self.constant, agreed, n_groups * cells)
-        starts = (place[self.rows, None] * n_sets + np.arange(n_sets)) * cells
+        fixed = tally(group_numbers * cells + labels * self.n_classes + self.constant, agreed, n_groups * cells)
+        starts = (group_numbers[self.rows, None] * n_sets + np.arange(n_sets)) * cells
         pairs = starts + labels[self.rows, None] * self.n_classes + self.named
         split = tally(pairs, times[self.rows, None], n_groups * n_sets * cells)
         total = split.reshape(n_groups, n_sets, cells) + fixed.reshape(n_groups, 1, cells)
         return total.astype(np.float32).reshape(n_groups, n_sets, self.n_classes, self.n_classes)
 
     def resampled(
-        self, labels: Ints, place: Ints, draws: NDArray[np.float64], *, metric: str, times: Ints
+        self, labels: Ints, group_numbers: Ints, draws: NDArray[np.float64], *, metric: str, times: Ints
     ) -> NDArray[np.float64]:
         """Scores `float64 (R, T)` where each group counts as often as it was drawn, `draws (R, G)`; other arguments as for `counts`."""
         of_many, cells = METRICS[metric].of_many, self.n_classes**2
         if of_many is None:
             raise UserError(f"{metric} does not judge labels")
         if draws.shape[1] * cells > CELLS_PER_PHOTO * len(self.rows):
-            return np.array([self.scores(labels, metric=metric, times=times * draw[place]) for draw in draws.astype(np.int64)])
+            return np.array(
+                [self.scores(labels, metric=metric, times=times * draw[group_numbers]) for draw in draws.astype(np.int64)]
+            )
         size = max(1, AT_ONCE // (draws.shape[1] * cells))
         scores = np.empty((len(draws), self.named.shape[1]))
         for start in range(0, scores.shape[1], size):
             columns = np.arange(start, min(start + size, scores.shape[1]))
-            counts = self.of(columns).counts(labels, place, times).reshape(draws.shape[1], -1)
+            counts = self.of(columns).counts(labels, group_numbers, times).reshape(draws.shape[1], -1)
             drawn = np.rint(draws.astype(np.float32) @ counts).astype(np.int64)  # whole numbers below 2^24: exact
             scores[:, columns] = of_many(drawn.reshape(-1, self.n_classes, self.n_classes)).reshape(len(draws), -1)
         return scores
@@ -132,11 +134,11 @@ class SetLogs:
         return mean
 
     def resampled(
-        self, labels: Ints, place: Ints, draws: NDArray[np.float64], *, metric: str, times: Ints
+        self, labels: Ints, group_numbers: Ints, draws: NDArray[np.float64], *, metric: str, times: Ints
     ) -> NDArray[np.float64]:
-        """Log-losses `float64 (R, T)` where each group, `place int64 (n,)`, counts as often as it was drawn, `draws (R, G)`."""
+        """Log-losses `float64 (R, T)` where each group, `group_numbers int64 (n,)`, counts as often as it was drawn, `draws (R, G)`."""
         counted = times.astype(np.float64)[:, None]
-        sums = group_sums(np.hstack([self.logs * counted, counted]), place, draws.shape[1])
+        sums = group_sums(np.hstack([self.logs * counted, counted]), group_numbers, draws.shape[1])
         drawn = draws @ sums
         mean: NDArray[np.float64] = drawn[:, :-1] / drawn[:, -1:]
         return mean
@@ -172,15 +174,15 @@ class Tried:
         """What each set scores where each photo counts `times int64 (n,)`: `float64 (T,)`."""
         return self.results.scores(self.labels, metric=self.metric, times=times)
 
-    def resampled(self, times: Ints, place: Ints, draws: NDArray[np.float64]) -> NDArray[np.float64]:
+    def resampled(self, times: Ints, group_numbers: Ints, draws: NDArray[np.float64]) -> NDArray[np.float64]:
         """The scores in resamples of groups, `float64 (R, T)`.
 
         Args:
             times: `int64 (n,)`, how often each photo counts in its group.
-            place: `int64 (n,)`, the photos' groups, 0..G-1.
+            group_numbers: `int64 (n,)`, the photos' groups, 0..G-1.
             draws: `float64 (R, G)`, how often each group was drawn.
         """
-        return self.results.resampled(self.labels, place, draws, metric=self.metric, times=times)
+        return self.results.resampled(self.labels, group_numbers, draws, metric=self.metric, times=times)
 
     def times(self, sample: Sample) -> Ints:
         """How often the sample counts each of the photos, `int64 (n,)`."""

@@ -32,7 +32,7 @@ class ViewSums:
         units: `int (n, C, V)`. Soft: sums of weight x probability in units of 2^-24. Hard: votes, each counting one more than there
             are voters, so that seniority, taken off, decides ties and nothing else. One member's votes count 2^V, and 2^(V-1-v)
             more through view v: all juniors of a view then weigh less than it, and no rank is needed.
-        ranks: `int32 (n, C, V)`, the place of the most senior voter who names the class, the number of voters for nobody; of length 0
+        ranks: `int32 (n, C, V)`, the position of the most senior voter who names the class, the number of voters for nobody; of length 0
             where sums alone decide.
         labels: `int64 (n,)`, the true classes.
     """
@@ -79,13 +79,13 @@ def view_sums(candidates: Candidates, members: Sequence[int], voices: Ints, rows
         return ViewSums(units, unranked, candidates.labels[rows])
     ranks = unranked if alone else np.full(units.shape, n_voters, dtype=np.int32)
     photos, views = np.arange(len(rows)), np.arange(n_views)[:, None]
-    for place in reversed(range(len(members))):  # the most senior writes last
-        named, voice = candidates.named[members[place]].take(rows, axis=1), voices[place]
+    for position in reversed(range(len(members))):  # the most senior writes last
+        named, voice = candidates.named[members[position]].take(rows, axis=1), voices[position]
         counted = (voice[:, None] if voices.ndim == 2 else np.take_along_axis(voice, named, axis=1)) * vote
         if alone:
             counted = counted + (1 << (n_views - 1 - views))
         else:
-            ranks[photos, named, views] = place * n_views + views
+            ranks[photos, named, views] = position * n_views + views
         units[photos, named, views] += counted.astype(units.dtype)
     return ViewSums(units, ranks, candidates.labels[rows])
 

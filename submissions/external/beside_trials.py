@@ -62,8 +62,8 @@ def warnings(name: str, scores: Mapping[str, dict[str, Any]]) -> list[str]:
 def _labelled(prepared: Prepared, head: str, image_ids: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Manifest rows and labels `(N,)`; -1 for a photo that has none, or could not be decoded."""
     manifest = prepared.manifest
-    place = {image_id: row for row, image_id in enumerate(manifest.image_ids)}
-    rows = np.array([place[image_id] for image_id in image_ids], dtype=np.int64)
+    row_of = {image_id: row for row, image_id in enumerate(manifest.image_ids)}
+    rows = np.array([row_of[image_id] for image_id in image_ids], dtype=np.int64)
     sizes = {task: len(prepared.competition.classes(task)) for task in (*prepared.competition.composed, head)}
     composed = tuple((task, sizes[task]) for task in prepared.competition.composed)
     target = Target(head, {head: sizes[head]}, prepared.competition.metric, composed=composed)

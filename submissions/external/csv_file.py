@@ -122,8 +122,8 @@ def _probabilities(
     if answered is None:
         return {}, faults
     numbers, readable = np.zeros((len(image_ids), len(columns))), np.ones(len(image_ids), dtype=bool)
-    for place, (name, cells) in enumerate(columns.items()):
-        numbers[:, place], wrong = _floats(cells)
+    for position, (name, cells) in enumerate(columns.items()):
+        numbers[:, position], wrong = _floats(cells)
         readable[wrong] = False
         if wrong:
             faults.append(f"column {name}: probabilities must be numbers, got {cells[wrong[0]][:40]!r} ({len(wrong)} rows)")

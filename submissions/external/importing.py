@@ -160,14 +160,14 @@ def _joined(prepared: Prepared, contents: Sequence[Content]) -> dict[str, Import
 
 def _answers(prepared: Prepared, head: str, files: Sequence[HeadRows]) -> ImportedAnswers:
     manifest = prepared.manifest
-    place = {image_id: row for row, image_id in enumerate(manifest.image_ids) if manifest.roles[row] in PART_OF_ROLE}
+    row_of = {image_id: row for row, image_id in enumerate(manifest.image_ids) if manifest.roles[row] in PART_OF_ROLE}
     ids = [image_id for rows in files for image_id in rows.image_ids]
     probs = np.concatenate([rows.probs for rows in files])
     parts = {}
     for role, part in PART_OF_ROLE.items():
-        here = [row for row, image_id in enumerate(ids) if image_id in place and manifest.roles[place[image_id]] == role]
+        here = [row for row, image_id in enumerate(ids) if image_id in row_of and manifest.roles[row_of[image_id]] == role]
         if here:
-            parts[part] = ([(ids[row], prepared.pixels[place[ids[row]]]) for row in here], probs[here])
+            parts[part] = ([(ids[row], prepared.pixels[row_of[ids[row]]]) for row in here], probs[here])
     return ImportedAnswers(files[0].kind, prepared.competition.classes(head), parts)
 
 

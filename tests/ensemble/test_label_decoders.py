@@ -15,7 +15,7 @@ from competitions.labels import Composition, compose, compose_probs, decompose, 
 from competitions.metrics import METRICS
 from ensemble.label.cascade import Subtask, answer_tasks
 from ensemble.label.choose import DecoderAccount, choose_decoder
-from ensemble.label.decode import LabelDecoder, asked_subtasks, asks_joint, decode_votes, default_decoder, label_decoders
+from ensemble.label.decode import LabelDecoder, decode_votes, default_decoder, label_decoders, needs_joint, voting_subtasks
 from ensemble.label.decoders import LABEL_DECODERS, ROUTES, fit_joint, routes
 from ensemble.plan.reader import read
 from ensemble.scoring.gain import Judge
@@ -76,7 +76,7 @@ def joint_of(seed: int) -> tuple[float, ...]:
 
 
 def way_of(way: str, subtasks: list[Subtask], seed: int = 0) -> LabelDecoder:
-    return LabelDecoder(way, joint_of(seed) if asks_joint(way, subtasks, TABLE) else None)
+    return LabelDecoder(way, joint_of(seed) if needs_joint(way, subtasks, TABLE) else None)
 
 
 def answers_of(way: str, subtasks: list[Subtask], seed: int, rule: str = "soft") -> dict[str, Vote]:
@@ -142,13 +142,13 @@ def test_the_order_of_the_subtasks_changes_nothing(name: str, seed: int, order: 
 def test_subtasks_that_have_no_say_can_be_left_out(name: str) -> None:
     subtasks = PLACES[name]
     for way in label_decoders(subtasks, TABLE):
-        asked = list(asked_subtasks(way, subtasks, TABLE))
+        asked = list(voting_subtasks(way, subtasks, TABLE))
         if way in ROUTES:
             assert_equal(answers_of(way, subtasks, 1), answers_of(way, asked, 1))
-    assert asked_subtasks("tasks", EVERYTHING, TABLE) == (*WHOLE, Subtask("light"))
-    assert asked_subtasks("label", EVERYTHING, TABLE) == (Subtask("label"), Subtask("light"))
-    assert Subtask("age") not in asked_subtasks("soft-cascade", EVERYTHING, TABLE)
-    assert asked_subtasks("pool-soft", EVERYTHING, TABLE) == tuple(EVERYTHING)
+    assert voting_subtasks("tasks", EVERYTHING, TABLE) == (*WHOLE, Subtask("light"))
+    assert voting_subtasks("label", EVERYTHING, TABLE) == (Subtask("label"), Subtask("light"))
+    assert Subtask("age") not in voting_subtasks("soft-cascade", EVERYTHING, TABLE)
+    assert voting_subtasks("pool-soft", EVERYTHING, TABLE) == tuple(EVERYTHING)
 
 
 def test_subtasks_allow_the_routes_they_can_walk() -> None:

@@ -117,11 +117,11 @@ def test_resamples_score_what_the_drawn_photos_score(metric: str, cells_per_phot
     tried = try_all(candidates, Spec(((0, 0), (1, 0)), "soft"))
     assert tried is not None
     rng = np.random.default_rng(0)
-    place = np.unique(candidates.place[tried.rows], return_inverse=True)[1]
+    group_numbers = np.unique(candidates.group_numbers[tried.rows], return_inverse=True)[1]
     times = rng.integers(0, 3, len(tried.rows))
-    draws = rng.integers(0, 3, (6, place.max() + 1)).astype(np.float64)
-    expected = [tried.scores(times * draw.astype(np.int64)[place]) for draw in draws]
-    np.testing.assert_allclose(tried.resampled(times, place, draws), expected, atol=1e-12)
+    draws = rng.integers(0, 3, (6, group_numbers.max() + 1)).astype(np.float64)
+    expected = [tried.scores(times * draw.astype(np.int64)[group_numbers]) for draw in draws]
+    np.testing.assert_allclose(tried.resampled(times, group_numbers, draws), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("rule", ["hard", "soft", "geometric"])
@@ -152,7 +152,7 @@ def test_four_lucky_groups_are_no_proof() -> None:
     candidates = harmless(0, share=0.0)
     probs = candidates.probs.copy()
     wrong = np.flatnonzero(candidates.named[0, 0] == candidates.labels)
-    firsts = [int(wrong[candidates.place[wrong] == group][0]) for group in range(4)]
+    firsts = [int(wrong[candidates.group_numbers[wrong] == group][0]) for group in range(4)]
     probs[0, 3, firsts] = np.eye(3)[(candidates.labels[firsts] + 1) % 3]
     effect = journal_of(replace(candidates, probs=probs, _kept={})).effects[3]
     assert effect.without.gain > 0
@@ -190,7 +190,7 @@ def test_the_order_of_photos_changes_no_figure() -> None:
 def test_a_stacking_and_a_single_group_are_refused_and_a_single_view_has_no_effect() -> None:
     candidates = harmless(2)
     stacking = Stacking(3, (0, 1, 2), ((0.0,) * 3,) * 3, (0.0,) * 3, 1.0)
-    one = candidates.sample(np.flatnonzero(candidates.place == 3))
+    one = candidates.sample(np.flatnonzero(candidates.group_numbers == 3))
     with pytest.raises(UserError) as caught:
         tta_journal(candidates, one, Spec(((0, 0),), "soft", stacking=stacking), seed=0)
     assert len(caught.value.faults) == 2
