@@ -148,11 +148,11 @@ def _key(one: "Field[Any]") -> str:
 
 def _keys(cls: Any) -> list[str]:
     """The keys of a mapping that holds the dataclass."""
-    hints, found = get_type_hints(cls), []
+    hints, keys = get_type_hints(cls), []
     for one in fields(cls):
         kind = hints[one.name]
-        found += _keys(get_origin(kind) or kind) if one.metadata.get("inline") else [_key(one)]
-    return found
+        keys += _keys(get_origin(kind) or kind) if one.metadata.get("inline") else [_key(one)]
+    return keys
 
 
 def _form(kind: Any) -> str:

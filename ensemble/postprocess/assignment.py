@@ -45,9 +45,9 @@ def assign(scores: Numbers, quota: Sequence[int] | Ints, image_ids: Sequence[str
     labels: Ints = (whole + _prices(whole, wanted)).argmax(axis=1)
     _balance(whole, labels, wanted)
     _settle_ties(whole, labels)
-    found = np.empty(len(labels), dtype=np.int64)
-    found[order] = labels
-    return found
+    assigned = np.empty(len(labels), dtype=np.int64)
+    assigned[order] = labels
+    return assigned
 
 
 def prices_at(scores: Numbers, labels: Ints, shares: Sequence[float]) -> Numbers:
@@ -59,13 +59,13 @@ def prices_at(scores: Numbers, labels: Ints, shares: Sequence[float]) -> Numbers
         shares: C shares; a class without a photo here gets no answer.
     """
     here = np.bincount(labels, minlength=len(shares))
-    told = np.where(here > 0, shares, 0)
-    if not told.any():
-        return np.zeros(len(told))
-    told = told / told.sum()
-    times = np.rint(FINE * len(labels) * told / np.maximum(here, 1))[labels].astype(np.int64)
+    wanted = np.where(here > 0, shares, 0)
+    if not wanted.any():
+        return np.zeros(len(wanted))
+    wanted = wanted / wanted.sum()
+    times = np.rint(FINE * len(labels) * wanted / np.maximum(here, 1))[labels].astype(np.int64)
     whole = np.rint(np.repeat(scores, times, axis=0) * GRID).astype(np.int64)
-    return np.where(told > 0, _prices(whole, counts_of(told, len(whole))) / GRID, -np.inf)
+    return np.where(wanted > 0, _prices(whole, counts_of(wanted, len(whole))) / GRID, -np.inf)
 
 
 def counts_of(shares: Sequence[float] | Numbers, n_photos: int) -> Ints:

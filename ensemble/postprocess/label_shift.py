@@ -135,13 +135,13 @@ def estimate_prior(
     labels = source_labels[known]
     shares = source.draws @ group_sums(np.eye(n_classes)[labels], source.group_numbers, source.draws.shape[1])
     shares /= shares.sum(axis=1, keepdims=True)
-    found = ESTIMATORS[method](source, labels, shares, test)
+    estimates = ESTIMATORS[method](source, labels, shares, test)
     wider = _wider(min(n_groups.values())) * WIDER[method]
-    low, high = (found[0] + wider * (edge - found[0]) for edge in np.percentile(found[1:], INTERVAL, axis=0))
+    low, high = (estimates[0] + wider * (edge - estimates[0]) for edge in np.percentile(estimates[1:], INTERVAL, axis=0))
     return PriorEstimate(
         method=method,
         source=whole_shares(shares[0]),
-        prior=whole_shares(found[0]),
+        prior=whole_shares(estimates[0]),
         low=_numbers(low),
         high=_numbers(high),
         beyond_noise=_beyond(source, test),
@@ -181,15 +181,15 @@ def _em(source: _Side, labels: Ints, shares: Numbers, test: _Side) -> Numbers:
     _, _, hessian = expansion(problem, best, 0.0)
     pulled = source.draws @ group_sums(pulls(problem, best), source.group_numbers, source.draws.shape[1])
     steps = np.linalg.lstsq(hessian, (pulled / len(labels)).T, rcond=1e-12)[0].T
-    logs, found = half_logs(test.half), np.empty_like(shares)
+    logs, estimates = half_logs(test.half), np.empty_like(shares)
     start = shares[0]
     for row, (step, share, times) in enumerate(zip(steps, shares, test.draws, strict=True)):
         weights = times[test.group_numbers]
         drawn = weights > 0
         slopes, biases = problem.slopes_biases(best - step)
-        found[row] = _most_likely(softmax(logs[drawn] * slopes + biases), weights[drawn], share, start)
-        start = found[0]
-    return found
+        estimates[row] = _most_likely(softmax(logs[drawn] * slopes + biases), weights[drawn], share, start)
+        start = estimates[0]
+    return estimates
 
 
 def _most_likely(probs: Numbers, weights: Numbers, old: Numbers, start: Numbers) -> Numbers:
@@ -227,13 +227,13 @@ def _bbse(source: _Side, labels: Ints, shares: Numbers, test: _Side) -> Numbers:
     cells = (source.half.astype(np.float64)[:, :, None] * np.eye(n_classes)[labels][:, None, :]).reshape(len(labels), -1)
     joint = (source.draws @ group_sums(cells, source.group_numbers, source.draws.shape[1])).reshape(-1, n_classes, n_classes)
     looks = joint / np.maximum(joint.sum(axis=1, keepdims=True), SMALL)
-    found = np.empty_like(shares)
+    estimates = np.empty_like(shares)
     for row, (seen, look, old) in enumerate(zip(_means(test), looks, shares, strict=True)):
         heed, hold = 1 / np.sqrt(np.maximum(seen, SMALL)), HOLD / np.sqrt(n_groups * np.maximum(old, SMALL))
         left = np.vstack([look * heed[:, None], np.diag(hold), np.full(n_classes, SUM_TO_ONE)])
-        found[row] = nnls(left, np.concatenate([seen * heed, old * hold, [SUM_TO_ONE]]))[0]
-    found /= found.sum(axis=1, keepdims=True)
-    return found
+        estimates[row] = nnls(left, np.concatenate([seen * heed, old * hold, [SUM_TO_ONE]]))[0]
+    estimates /= estimates.sum(axis=1, keepdims=True)
+    return estimates
 
 
 def _means(side: _Side) -> Numbers:

@@ -65,8 +65,8 @@ def fit_offsets(
     shrink = _best_shrink(logs, truth, folds, metric)
     if not shrink:
         return none
-    found = np.round(shrink * best_offsets(logs, truth, metric=metric), DIGITS)
-    return tuple(float(offset) for offset in found)
+    offsets = np.round(shrink * best_offsets(logs, truth, metric=metric), DIGITS)
+    return tuple(float(offset) for offset in offsets)
 
 
 def best_offsets(logs: Numbers, labels: Ints, *, metric: str) -> Numbers:
@@ -144,7 +144,7 @@ def _best_shrink(logs: Numbers, labels: Ints, folds: Ints, metric: str) -> float
         best = best_offsets(logs[inside], labels[inside], metric=metric)
         for position, shrink in enumerate(SHRINKS):
             counts[position] += confusion((logs[outside] + shrink * best).argmax(axis=1), labels[outside], n_classes)
-    return SHRINKS[int(np.argmax([_score(metric, found) for found in counts]))]
+    return SHRINKS[int(np.argmax([_score(metric, matrix) for matrix in counts]))]
 
 
 def _score(metric: str, counts: Counts) -> float:

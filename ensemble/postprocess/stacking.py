@@ -64,8 +64,8 @@ def stacked_vote(stacking: Stacking, probs: Floats) -> Vote:
         UserError: The numbers of voters or classes are others than in the fit, or a value is no probability.
     """
     if probs.ndim != 3 or probs.shape[2] != stacking.n_classes or probs.shape[0] * probs.shape[2] != len(stacking.coefficients):
-        asked = (len(stacking.coefficients) // stacking.n_classes, "photos", stacking.n_classes)
-        raise UserError(f"the stacking was fitted on probabilities of shape {asked}, got {probs.shape}")
+        expected = (len(stacking.coefficients) // stacking.n_classes, "photos", stacking.n_classes)
+        raise UserError(f"the stacking was fitted on probabilities of shape {expected}, got {probs.shape}")
     inputs = _inputs(probs)
     scores = np.tile(np.array(stacking.intercepts), (probs.shape[1], 1))
     for column, row in zip(inputs.T, stacking.coefficients, strict=True):

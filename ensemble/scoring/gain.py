@@ -163,8 +163,8 @@ class Judge:
             votes = choose(self.rows[resample[0]])(self.rows[resample[1]])
             return list(votes) if self.metric == LOG_LOSS else [Vote(vote.labels, vote.shares[:0]) for vote in votes]
 
-        asked = parallel_map(ask, self.resamples)
-        for (_, outside), votes in zip(self.resamples, asked, strict=True):
+        answers = parallel_map(ask, self.resamples)
+        for (_, outside), votes in zip(self.resamples, answers, strict=True):
             totals = totals or [self._zeros(vote) for vote in votes]
             for total, vote in zip(totals, votes, strict=True):
                 self._add(total, vote, outside)
@@ -191,8 +191,8 @@ class Judge:
         `kept` asks for Bonferroni's level: 5 % divided by their number stays above the interval, the wider one by Student's t.
         """
         n_groups = len(before)
-        found = [scores(self.draws @ results, metric=self.metric) for results in (before, after)]
-        gain, *drawn = found[1] - found[0]
+        scored = [scores(self.draws @ results, metric=self.metric) for results in (before, after)]
+        gain, *drawn = scored[1] - scored[0]
         gains = np.array([gain, *(one for one in drawn if np.isfinite(one))])  # a draw may have none of the photos that count
         n_differing = int((before != after).any(axis=1).sum())
         spread = np.percentile(gains[1:], INTERVAL) - gains[0]
@@ -200,8 +200,8 @@ class Judge:
         least = gains[0] + t_widening(n_groups, n_differing, sure=SURE, n_compared=n_compared) * spread[0] * ANEW[0]
         return Gain(
             step=name,
-            before=float(found[0][0]),
-            after=float(found[1][0]),
+            before=float(scored[0][0]),
+            after=float(scored[1][0]),
             gain=float(gains[0]),
             low=float(low),
             high=float(high),

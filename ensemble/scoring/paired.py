@@ -165,7 +165,7 @@ def _scores(probs: NDArray[np.float16], labels: Ints, group_numbers: NDArray[np.
 
 def _differing(pairs: Sequence[Pair], metric: str) -> int:
     """On how many groups some pair's sides give different answers (or probabilities, where the metric needs them)."""
-    found = set()
+    differing = set()
     for pair in pairs:
         groups = np.asarray(pair.groups)
         for head, labels in pair.labels.items():
@@ -174,5 +174,5 @@ def _differing(pairs: Sequence[Pair], metric: str) -> int:
                 differs = (before != after).any(axis=1)
             else:
                 differs = ballots(before[None])[0] != ballots(after[None])[0]
-            found |= {(pair.image_ids[0], group) for group in groups[differs & (labels >= 0)]}
-    return len(found)
+            differing |= {(pair.image_ids[0], group) for group in groups[differs & (labels >= 0)]}
+    return len(differing)

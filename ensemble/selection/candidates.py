@@ -309,12 +309,12 @@ class Candidates:
         probs, calibration = self.probs[member][views][:, rows], spec.calibration.get(member)
         if calibration is None and spec.correction is None:
             return to_half(probs)
-        found = np.empty(probs.shape, dtype=np.float16)
+        prepared = np.empty(probs.shape, dtype=np.float16)
         for here, own in self._by_model(rows, calibration):
             flat = probs[:, here].reshape(-1, self.n_classes)
             made = mean_of_models([prepare_rows(flat, own, spec.correction)])
-            found[:, here] = made.reshape(len(views), len(here), self.n_classes)
-        return found
+            prepared[:, here] = made.reshape(len(views), len(here), self.n_classes)
+        return prepared
 
     def _is_plain(self, spec: Spec) -> bool:
         bare = spec.stacking is None and not spec.calibration and spec.correction is None and spec.offsets is None
@@ -347,10 +347,10 @@ class Candidates:
         cells = self.n_classes**2
         known, n_groups = np.flatnonzero(self.labels >= 0), int(self.group_numbers.max()) + 1
         first_cell = self.group_numbers[known] * cells + self.labels[known] * self.n_classes
-        found = np.empty((n_groups, len(self.members), cells), dtype=np.float32)
+        matrices = np.empty((n_groups, len(self.members), cells), dtype=np.float32)
         for member, named in enumerate(self.named[:, 0]):
-            found[:, member] = np.bincount(first_cell + named[known], minlength=n_groups * cells).reshape(n_groups, cells)
-        return found.reshape(n_groups, -1)
+            matrices[:, member] = np.bincount(first_cell + named[known], minlength=n_groups * cells).reshape(n_groups, cells)
+        return matrices.reshape(n_groups, -1)
 
     def _once(self, key: Any, make: Callable[[], Made]) -> Made:
         if key not in self._kept:

@@ -113,12 +113,12 @@ def select(
     order: list[int] = []
     scores: list[float] = []
     for _ in range(rounds):
-        found = np.round(_scores(library, total, used, counts, metric), DECIMALS)
-        ties = np.flatnonzero(found == found.max())
+        candidate_scores = np.round(_scores(library, total, used, counts, metric), DECIMALS)
+        ties = np.flatnonzero(candidate_scores == candidate_scores.max())
         again = [member for member in ties if member in order]
         best = int((again or ties)[0])
         order.append(best)
-        scores.append(float(found.max()))
+        scores.append(float(candidate_scores.max()))
         total += library.of_member(best)
     length = int(np.argmax(scores)) + 1
     return Selection(tuple(order[:length]), tuple(scores[:length]))

@@ -114,10 +114,12 @@ def within(points: Sequence[Point], *, max_seconds: float | None = None, max_meg
     ]
     if fit:
         return min(fit, key=lambda point: (-point.score, point.seconds_per_1000, point.megabytes))
-    asked = " and ".join(f"{flag} {limit:g}" for flag, limit in limits.items() if limit is not None)
+    limit_text = " and ".join(f"{flag} {limit:g}" for flag, limit in limits.items() if limit is not None)
     fastest = min(points, key=lambda point: (point.seconds_per_1000, point.megabytes, -point.score))
     smallest = min(points, key=lambda point: (point.megabytes, point.seconds_per_1000, -point.score))
-    raise UserError(f"nothing keeps {asked}: the fastest choice takes {_told(fastest)}, the smallest {_told(smallest)}; raise it")
+    raise UserError(
+        f"nothing keeps {limit_text}: the fastest choice takes {_told(fastest)}, the smallest {_told(smallest)}; raise it"
+    )
 
 
 @dataclass(frozen=True)

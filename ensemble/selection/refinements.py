@@ -22,11 +22,11 @@ SMOOTH = 0.5
 
 def calibrated(candidates: Candidates, sample: Sample, spec: Spec) -> Spec:
     """Each model of each member calibrated on its own out-of-fold photos, through the first view, before folds are averaged."""
-    found = {}
+    fitted = {}
     for member in spec.members:
         models = range(1 if candidates.models is None else int(candidates.models.max()) + 1)
-        found[member] = tuple(_calibration(candidates, sample, member, model) for model in models)
-    return replace(spec, calibration=found)
+        fitted[member] = tuple(_calibration(candidates, sample, member, model) for model in models)
+    return replace(spec, calibration=fitted)
 
 
 def corrected(candidates: Candidates, sample: Sample, spec: Spec, *, new: tuple[float, ...], source: str) -> Spec:
@@ -42,8 +42,8 @@ def offset(candidates: Candidates, sample: Sample, spec: Spec) -> Spec:
     if len(np.unique(groups)) < 2:
         return spec
     shares = candidates.vote(spec, rows).shares
-    found = fit_offsets(shares, candidates.labels[rows], groups, metric=candidates.metric)
-    return replace(spec, offsets=found) if any(found) else spec
+    offsets = fit_offsets(shares, candidates.labels[rows], groups, metric=candidates.metric)
+    return replace(spec, offsets=offsets) if any(offsets) else spec
 
 
 def same_for_group(candidates: Candidates, sample: Sample, spec: Spec) -> Spec:

@@ -208,8 +208,8 @@ def _right_wrong(candidates: Candidates, sample: Sample, member: int) -> tuple[f
 def _class_weights(candidates: Candidates, sample: Sample, member: int, view: int) -> tuple[float, ...]:
     named, labels = candidates.named[member, view, sample.rows], candidates.labels[sample.rows]
     right = np.bincount(labels[named == labels], sample.times[named == labels], candidates.n_classes)
-    said = np.bincount(named, sample.times, candidates.n_classes)
-    return tuple(_log_odds(float(r), float(s - r), candidates.n_classes) for r, s in zip(right, said, strict=True))
+    answers = np.bincount(named, sample.times, candidates.n_classes)
+    return tuple(_log_odds(float(r), float(s - r), candidates.n_classes) for r, s in zip(right, answers, strict=True))
 
 
 def _log_odds(right: float, wrong: float, n_classes: int) -> float:
