@@ -62,17 +62,17 @@ def choose(pools: Pools, options: Options | None = None, *, tell: Report = lambd
         processes: Copies of this process that share the resamples (`ensemble.parallel`); the choice is the same with any number.
 
     Raises:
-        UserError: Nothing keeps the budget, ways to vote cannot be compared, or a chosen member has no sibling that learned from all
+        UserError: Nothing keeps the budget, strategies cannot be compared, or a chosen member has no sibling that learned from all
             photos.
     """
-    asked = Options() if options is None else options
+    settings = Options() if options is None else options
     tell("comparing labelled and test photos")
     shift = in_processes(processes, lambda: look_elsewhere(pools))
-    shares = {subtask: _shares(pools, subtask, shift, asked) for subtask in pools.pools}
-    decided, budget = in_processes(processes, lambda: _decide(pools, shares, asked, tell))
-    together, default, accounts, scores = in_processes(processes, lambda: _score(pools, decided, asked, tell))
+    shares = {subtask: _shares(pools, subtask, shift, settings) for subtask in pools.pools}
+    decided, budget = in_processes(processes, lambda: _decide(pools, shares, settings, tell))
+    decoder, default, accounts, scores = in_processes(processes, lambda: _score(pools, decided, settings, tell))
     return Choice(
-        plan=make_plan(pools, decided, together, all_data=pools.all_data, unjudged=True),
+        plan=make_plan(pools, decided, decoder, all_data=pools.all_data, unjudged=True),
         scores=scores,
         image_ids=pools.test.image_ids,
         forecast=_forecast(pools, decided, scores, shift),
@@ -100,9 +100,9 @@ def _score(
 ) -> tuple[LabelDecoder, LabelDecoder, tuple[DecoderAccount, ...], dict[str, dict[str, Any]]]:
     """The label decoder, the one that needs no comparing, what was compared, and what is known about each answer."""
     tell("comparing ways to the label")
-    together, default, accounts = _together(pools, decided, options)
-    plan = make_plan(pools, decided, together)
-    return together, default, accounts, _say(pools, decided, plan, together, default, _told(pools, options), tell)
+    decoder, default, accounts = _choose_decoder(pools, decided, options)
+    plan = make_plan(pools, decided, decoder)
+    return decoder, default, accounts, _say(pools, decided, plan, decoder, default, _given_shares(pools, options), tell)
 
 
 def _shares(pools: Pools, subtask: Subtask, shift: Shift, options: Options) -> Shares:
@@ -117,25 +117,25 @@ def _say(
     pools: Pools,
     decided: Mapping[Subtask, Decided],
     plan: EnsemblePlan,
-    together: LabelDecoder,
+    decoder: LabelDecoder,
     default: LabelDecoder,
-    told: Mapping[str, Shares],
+    given: Mapping[str, Shares],
     tell: Report,
 ) -> dict[str, dict[str, Any]]:
     """What is known about each answer."""
     scores, table = {}, pools.facts.table
     for task in _answered(plan):
         tell(f"honest score of {task}")
-        photos = asking(pools, decided, needed((together, default), table, list(decided), task), task)
+        photos = asking(pools, decided, needed((decoder, default), table, list(decided), task), task)
         if len(photos.labels):
-            weights = weighing(decided, photos, table, len(plan.known_classes[task]), told)
+            weights = weighing(decided, photos, table, len(plan.known_classes[task]), given)
             how: dict[str, Any] = {"metric": plan.metric, "weights": weights}
-            scores[task] = say(decided, photos, together, default, table, plan.known_classes, **how)
+            scores[task] = say(decided, photos, decoder, default, table, plan.known_classes, **how)
             scores[task] |= {"verdict": verdict(scores[task]), "unseen": unseen(pools, photos)}
     return scores
 
 
-def _together(
+def _choose_decoder(
     pools: Pools, decided: Mapping[Subtask, Decided], options: Options
 ) -> tuple[LabelDecoder, LabelDecoder, tuple[DecoderAccount, ...]]:
     """How the subtasks come to the label, how they would without comparing, and what was compared."""
@@ -149,13 +149,13 @@ def _together(
     if options.plain or len(table.tasks) < 2 or len(np.unique(photos.groups)) < 2:
         return default, default, ()
     choices = {subtask: decided[subtask].selector.at(photos.seats[subtask]) for subtask in photos.seats}
-    weights = weighing(decided, photos, table, table.n_classes, _told(pools, options))
+    weights = weighing(decided, photos, table, table.n_classes, _given_shares(pools, options))
     how: dict[str, Any] = {"metric": pools.facts.metric, "seed": HONEST_SEED, "joint": joint, "class_weights": weights}
-    together, accounts = choose_decoder(choices, table, classes, photos.labels, photos.groups, **how)
-    return together, default, accounts
+    decoder, accounts = choose_decoder(choices, table, classes, photos.labels, photos.groups, **how)
+    return decoder, default, accounts
 
 
-def _told(pools: Pools, options: Options) -> dict[str, Shares]:
+def _given_shares(pools: Pools, options: Options) -> dict[str, Shares]:
     return {} if options.plain else told_shares(pools.facts)
 
 

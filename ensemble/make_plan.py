@@ -24,7 +24,7 @@ Row = tuple[float, ...]
 def make_plan(
     pools: Pools,
     decided: Mapping[Subtask, Decided],
-    together: LabelDecoder,
+    decoder: LabelDecoder,
     *,
     all_data: AllData | None = None,
     unjudged: bool = False,
@@ -34,7 +34,7 @@ def make_plan(
     Args:
         pools: What was gathered.
         decided: The choice for each subtask; those that have no say are left out.
-        together: How the subtasks come to the label.
+        decoder: How the subtasks come to the label.
         all_data: To whom members hand their votes on, if they do.
         unjudged: Whether files vote that nobody judged.
 
@@ -42,7 +42,7 @@ def make_plan(
         UserError: Members have no sibling that learned from all photos; all are named.
     """
     facts = pools.facts
-    decided = {subtask: decided[subtask] for subtask in voting_subtasks(together.way, list(decided), facts.table)}
+    decided = {subtask: decided[subtask] for subtask in voting_subtasks(decoder.way, list(decided), facts.table)}
     chosen = {subtask: [one.pool.members[m] for m in one.selector.on().members] for subtask, one in decided.items()}
     everyone = {member.name: member for own in chosen.values() for member in own}
     if all_data is not None:
@@ -65,7 +65,7 @@ def make_plan(
         for at, one in enumerate(decided.values()):
             tasks[at], joined = _with_unjudged(tasks[at], one.pool.unjudged)
             imports |= joined
-    return EnsemblePlan(facts.name, facts.metric, tuple(tasks), facts.table, facts.submission, imports, together)
+    return EnsemblePlan(facts.name, facts.metric, tuple(tasks), facts.table, facts.submission, imports, decoder)
 
 
 def beside(decided: Mapping[Subtask, Decided]) -> dict[str, dict[Subtask, Decided]]:

@@ -20,7 +20,7 @@ from ledger.imports import LABELS, PROBABILITIES
 from submissions.answers import class_numbers, id_faults
 from submissions.external.heads import FileContent, HeadRows, few, head_of, heads_of, known_head, label_columns, unknown_columns
 from submissions.external.npz_file import read_npz
-from submissions.external.probabilities import placed, places_of, rounded
+from submissions.external.probabilities import class_numbers_of, placed, rounded
 from system.errors import UserError, unknown
 
 ID_COLUMN = "image_id"
@@ -75,11 +75,11 @@ def _read_csv(path: Path, competition: Competition, head: str | None) -> FileCon
 def _answering(competition: Competition, columns: Sequence[str], head: str | None) -> dict[str, str] | None:
     """Column of labels -> the head it answers; `None` where the columns are classes with their probabilities."""
     if head is not None:
-        one = len(columns) == 1 and places_of(columns, competition.classes(head)) is None
+        one = len(columns) == 1 and class_numbers_of(columns, competition.classes(head)) is None
         return {columns[0]: head} if one else None
     known = label_columns(competition)
     answering = {name: known[name] for name in columns if name in known}
-    some_heads_classes = any(places_of(columns, competition.classes(one)) for one in heads_of(competition))
+    some_heads_classes = any(class_numbers_of(columns, competition.classes(one)) for one in heads_of(competition))
     return answering if answering and (len(answering) == len(columns) or not some_heads_classes) else None
 
 
@@ -118,7 +118,7 @@ def _probabilities(
     competition: Competition, image_ids: tuple[str, ...], columns: Mapping[str, Sequence[str]], head: str | None
 ) -> tuple[dict[str, HeadRows], list[str]]:
     """What columns of probabilities say, and what is wrong with them; a row with an unreadable cell is told of once."""
-    answered, places, faults = head_of(competition, list(columns), head)
+    answered, class_numbers, faults = head_of(competition, list(columns), head)
     if answered is None:
         return {}, faults
     numbers, readable = np.zeros((len(image_ids), len(columns))), np.ones(len(image_ids), dtype=bool)
@@ -127,7 +127,7 @@ def _probabilities(
         readable[wrong] = False
         if wrong:
             faults.append(f"column {name}: probabilities must be numbers, got {cells[wrong[0]][:40]!r} ({len(wrong)} rows)")
-    probs, broken = rounded(image_ids, placed(numbers, places, len(competition.classes(answered))), readable)
+    probs, broken = rounded(image_ids, placed(numbers, class_numbers, len(competition.classes(answered))), readable)
     return {answered: HeadRows(PROBABILITIES, image_ids, probs)}, few(faults, "columns with texts that are no numbers") + broken
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from competitions.competition import Competition
 from competitions.manifest import LABEL
-from submissions.external.probabilities import places_of
+from submissions.external.probabilities import class_numbers_of
 from system.errors import EXAMPLES, UserError, listed, unknown
 
 
@@ -72,10 +72,14 @@ def label_columns(competition: Competition) -> dict[str, str]:
 def head_of(competition: Competition, columns: Sequence[str], head: str | None) -> tuple[str | None, list[int], list[str]]:
     """The one head whose classes all of these columns are, their class numbers, and why there is no such head."""
     heads = heads_of(competition) if head is None else (head,)
-    fits = {name: places for name in heads if (places := places_of(columns, competition.classes(name))) is not None}
+    fits = {
+        name: class_numbers
+        for name in heads
+        if (class_numbers := class_numbers_of(columns, competition.classes(name))) is not None
+    }
     if len(fits) == 1:
-        ((only, places),) = fits.items()
-        return only, places, []
+        ((only, class_numbers),) = fits.items()
+        return only, class_numbers, []
     if fits:
         return None, [], [f"its columns may be classes of {' or of '.join(fits)}; say which with --task"]
     known = {name: set(competition.classes(name)) for name in heads}

@@ -29,10 +29,10 @@ def read_npz(path: Path, competition: Competition, head: str | None) -> FileCont
     form = [] if probs is None else _form_faults(probs, lists)
     if probs is None or form or len(lists) < len(texts):
         return FileContent({}, image_ids, (*faults, *form), complete=False)
-    head, places, wrong = _head_by(competition, probs.shape[1], lists.get("classes"), head)
+    head, class_numbers, wrong = _head_by(competition, probs.shape[1], lists.get("classes"), head)
     if head is None or "image_ids" not in lists:
         return FileContent({}, image_ids, (*faults, *wrong), complete=False)
-    kept, wrong = rounded(image_ids, placed(probs, places, len(competition.classes(head))))
+    kept, wrong = rounded(image_ids, placed(probs, class_numbers, len(competition.classes(head))))
     return FileContent({head: HeadRows(PROBABILITIES, image_ids, kept)}, image_ids, (*faults, *wrong))
 
 

@@ -15,10 +15,10 @@ ROUNDING, SMALLEST = 2**-11 + 1e-6, 2**-25
 the smallest number for each that is below 2^-14. Such a row stays as it is: exported predictions of a trial come back bit by bit."""
 
 
-def placed(numbers: NDArray[np.floating[Any]], places: Sequence[int], n_classes: int) -> NDArray[np.float64]:
+def placed(numbers: NDArray[np.floating[Any]], class_numbers: Sequence[int], n_classes: int) -> NDArray[np.float64]:
     """Columns `(N, c)` at their class numbers: `float64 (N, C)`, 0 for a class that has no column."""
     wide = np.zeros((len(numbers), n_classes))
-    wide[:, places] = numbers
+    wide[:, class_numbers] = numbers
     return wide
 
 
@@ -51,11 +51,13 @@ def rounded(
         return (even + 0.0).astype(np.float16), faults
 
 
-def places_of(columns: Sequence[str], classes: Sequence[str]) -> list[int] | None:
+def class_numbers_of(columns: Sequence[str], classes: Sequence[str]) -> list[int] | None:
     """The class numbers that columns are called by, all by name or all by number; names win where both are possible.
 
-    >>> places_of(["old", "young"], ["young", "old"]), places_of(["1"], ["young", "old"]), places_of(["2"], ["young", "old"])
-    ([1, 0], [1], None)
+    >>> class_numbers_of(["old", "young"], ["young", "old"])
+    [1, 0]
+    >>> class_numbers_of(["1"], ["young", "old"]), class_numbers_of(["2"], ["young", "old"])
+    ([1], None)
     """
     numbered: Mapping[str, int] = {str(number): number for number in range(len(classes))}
     for known in ({name: number for number, name in enumerate(classes)}, numbered):
