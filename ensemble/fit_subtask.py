@@ -28,7 +28,7 @@ from ensemble.views.search import own_views, shared_views
 from system.errors import UserError
 
 MOST_JUDGED = 6000
-"""Labelled photos on which refinements and ways are judged: of more, whole groups are left out. Noise is small then, and time is not."""
+"""Labelled photos on which refinements and strategies are judged: of more, whole groups are left out. Noise is small then, time is not."""
 TRIED = 50
 """Resamples in which a refinement is fitted anew; each group is left out of a third of them."""
 JUDGE_SEED = 1
@@ -78,7 +78,7 @@ class Decided:
     smallest: Smallest | None = None
 
     def judged(self, selector: Selector) -> Selector:
-        """The same choice, or the same way, on the photos on which refinements are judged."""
+        """The same choice, or the same strategy, on the photos on which refinements are judged."""
         return selector.on_candidates(self.plain.candidates.fewer(MOST_JUDGED))
 
 
@@ -86,17 +86,17 @@ def decide_subtask(facts: CompetitionFacts, pool: Pool, options: Options, shares
     """Choose members, then try the refinements in their order, each on top of those that won before it.
 
     Raises:
-        UserError: Ways are to be compared, and there is one group.
+        UserError: Strategies are to be compared, and there is one group.
     """
     candidates, held = pool.candidates.fewer(MOST_JUDGED), None
-    way = options.vote if options.vote != BEST else "hard"
+    strategy = options.vote if options.vote != BEST else "hard"
     if len(np.unique(candidates.groups[candidates.labels >= 0])) < 2:
         if options.thorough or options.vote == BEST:
             raise UserError(
                 f"--thorough and --vote best compare ways on groups left out, and the labelled photos of {pool.subtask} are of one "
                 "group; leave them out, or give another --fold"
             )
-        plain = Selector(pool.candidates, way, options.sizes)
+        plain = Selector(pool.candidates, strategy, options.sizes)
         return Decided(pool, plain, plain, shares=shares)
     judge = Judge(
         candidates.labels,
@@ -108,9 +108,9 @@ def decide_subtask(facts: CompetitionFacts, pool: Pool, options: Options, shares
     )
     if options.thorough or options.vote == BEST:
         held = compare_strategies(candidates, sizes=options.sizes, judge=judge, strategies=heeding(options))
-        way = held.champion if options.vote == BEST else way
-    plain = Selector(pool.candidates, way, options.sizes)
-    smallest = _smallest(candidates, options, way, judge)
+        strategy = held.champion if options.vote == BEST else strategy
+    plain = Selector(pool.candidates, strategy, options.sizes)
+    smallest = _smallest(candidates, options, strategy, judge)
     if options.plain:
         return Decided(pool, plain, plain, shares=shares, tournament=held, smallest=smallest)
     refinements = _refinements(facts, pool, shares)

@@ -48,7 +48,7 @@ Choose = Callable[[Ints], Decide]  # in-bag rows int64 (n,), a photo as often as
 
 @dataclass(frozen=True)
 class Rule:
-    """A way to vote.
+    """A voting rule.
 
     Attributes:
         vote: Called with probabilities `float (K, N, C)` in [0, 1] and weights `(K,)`, `(K, C)` or `None`; most senior voter first.

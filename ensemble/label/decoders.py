@@ -1,6 +1,6 @@
 """Routes from the subtasks that are answered to the composed label: votes of P subtasks `(N, C_p)` -> one vote `(N, C)` on the label.
 
-A route is one full way through: every task by itself, tasks as experts of one joint, a task by its subsets (a photo goes where the other
+A route is one path to the label: every task by itself, tasks as experts of one joint, a task by its subsets (a photo goes where the other
 tasks' answers send it, or everywhere at once, weighed by how likely each is), or the model of the label itself. The same subtasks often
 allow several; `ensemble.label.decode` lets them vote.
 """
@@ -55,7 +55,7 @@ class SubtaskVotes:
 
 @dataclass(frozen=True)
 class Route:
-    """One way to the composed label.
+    """One path to the composed label.
 
     Attributes:
         text: What it does, in words.

@@ -28,7 +28,7 @@ def same_in_group(vote: Vote, groups: Groups, *, by: str = "logs") -> Vote:
         by: One of `GROUP_SUMS`.
 
     Raises:
-        UserError: The way is unknown, or groups are not one per photo.
+        UserError: `by` is unknown, or groups are not one per photo.
     """
     n_photos, n_classes = vote.shares.shape
     faults = [] if by in GROUP_SUMS else [unknown("way to decide for a group", by, dict(GROUP_SUMS))]

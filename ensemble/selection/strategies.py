@@ -37,7 +37,7 @@ UNSEEN = 0.5
 
 @dataclass(frozen=True)
 class Strategy:
-    """One way to choose members: a line of `STRATEGIES`.
+    """A strategy, which chooses members: a line of `STRATEGIES`.
 
     Attributes:
         words: What it does, for people.

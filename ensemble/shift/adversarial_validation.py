@@ -24,7 +24,7 @@ PERMUTATIONS = 299
 CLEAR = 0.2
 """Sides that are told apart no better than this share of the first draws are asked no further: it can only make announcements rarer."""
 FEWEST_DRAWS = 20
-"""There must be as many ways to draw groups, or no result could be surer than 5 %."""
+"""There must be as many draws of groups to choose from, or no result could be surer than 5 %."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def compare_sides(labelled: Side, test: Side, *, seed: int, n_draws: int = PERMU
 
     If all groups are of one kind, the labelled ones are as good as drawn, so the drawn ones are told apart as well as they in
     all but `p` of cases, whatever groups look like and however few they are (a permutation test with groups as units; the surest
-    of two ways is compared with the surest in each draw, after Westfall & Young 1993). Three things are ours:
+    of the two is compared with the surest in each draw, after Westfall & Young 1993). Three things are ours:
 
     * A test group with more photos than the largest labelled one is drawn more often, in proportion, and counts as that one
       where it is drawn: the forecast is for the photos as they are, so where two thirds of them are one kind, labelled groups
@@ -126,8 +126,8 @@ def compare_sides(labelled: Side, test: Side, *, seed: int, n_draws: int = PERMU
     numbers = len(sides[0].sizes), len(sides[1].sizes)
     counted = len(set(labelled.groups)), len(set(test.groups))
     ungrouped = is_ungrouped(sides)
-    ways = comb(numbers[0], numbers[0] // 2) if ungrouped else comb(sum(numbers), numbers[0])
-    if numbers[0] < 2 or ways < FEWEST_DRAWS:
+    n_choices = comb(numbers[0], numbers[0] // 2) if ungrouped else comb(sum(numbers), numbers[0])
+    if numbers[0] < 2 or n_choices < FEWEST_DRAWS:
         return Evidence(*counted, unknown=_too_few(numbers, ungrouped))
     seen = [(labelled.seen[member], test.seen[member]) for member in sorted(labelled.seen)]
 
@@ -155,18 +155,18 @@ def judge(evidence: Mapping[str, Evidence]) -> Shift:
 
 
 def _evidence(true: Numbers, drawn: Numbers, counted: tuple[int, int]) -> Evidence:
-    """The surest way, and how often the surest of a draw is as sure."""
+    """The surest test, and how often the surest of a draw is as sure."""
     able = np.flatnonzero(~np.isnan(true) & ~np.isnan(drawn).any(axis=0))
     values = np.vstack([true, drawn])[:, able]
     sureness = np.column_stack([_as_large(column) for column in values.T])
     surest = sureness.min(axis=1)
-    way = int(able[sureness[0].argmin()])
+    surest = int(able[sureness[0].argmin()])
     return Evidence(
         *counted,
-        way=TESTS[way],
-        auc=float(true[way]),
-        usual=float(np.median(drawn[:, way])),
-        at_most=float(np.percentile(drawn[:, way], 95)),
+        way=TESTS[surest],
+        auc=float(true[surest]),
+        usual=float(np.median(drawn[:, surest])),
+        at_most=float(np.percentile(drawn[:, surest], 95)),
         p=float(np.mean(surest <= surest[0])),
         n_draws=len(drawn),
     )

@@ -1,6 +1,6 @@
 """The classifier two-sample test: how well photos of one side are told from those of another, an AUC per classifier.
 
-Both ways judge a group by others only, never by itself: photos of one group always resemble one another. `Looker.tell` is called
+Both tests judge a group by others only, never by itself: photos of one group always resemble one another. `Looker.tell` is called
 once for the true sides and once for each assignment drawn in its place, so all that does not depend on sides is computed ahead.
 """
 
