@@ -54,7 +54,7 @@ def within_budget(
     """
     choices = {subtask: _options(one, options) for subtask, one in decided.items()}
     now = [_option(subtask, "as chosen", one, one.selector, one.judged(one.selector)) for subtask, one in decided.items()]
-    points = tuple(front([option for own in choices.values() for option, _ in own.values()], costs))
+    points = tuple(front([option for of_subtask in choices.values() for option, _ in of_subtask.values()], costs))
     current = front(now, costs)[0]
     if not options.has_budget:
         return dict(decided), Budget(points, None, current)
@@ -65,18 +65,18 @@ def within_budget(
 
 
 def _options(one: Decided, options: Options) -> dict[str, tuple[Option, Decided]]:
-    subtask, found = one.pool.subtask, {}
+    subtask, by_name = one.pool.subtask, {}
     there = sorted({min(k, len(one.pool.members)) for k in options.sizes})
     for k in there:
         members = f"{k} member{'s' if k > 1 else ''}"
         for name, make in ((f"{members}, one view", _through_one), (f"{members}, all views", _of_size)):
             if len(one.pool.candidates.views) > 1 or make is _of_size:
                 made = make(one, one.plain, k)
-                own = replace(
+                kept = replace(
                     one, selector=made, plain=made if one.selector is one.plain else one.plain.by(one.plain.strategy, (k,))
                 )
-                found[name] = _option(subtask, name, one, made, make(one, one.judged(one.plain), k)), own
-    return found
+                by_name[name] = _option(subtask, name, one, made, make(one, one.judged(one.plain), k)), kept
+    return by_name
 
 
 def _option(subtask: Subtask, name: str, one: Decided, made: Selector, judged: Selector) -> Option:

@@ -44,7 +44,7 @@ def make_plan(
     facts = pools.facts
     decided = {subtask: decided[subtask] for subtask in voting_subtasks(decoder.way, list(decided), facts.table)}
     chosen = {subtask: [one.pool.members[m] for m in one.selector.on().members] for subtask, one in decided.items()}
-    everyone = {member.name: member for own in chosen.values() for member in own}
+    everyone = {member.name: member for members in chosen.values() for member in members}
     if all_data is not None:
         _check_siblings(facts.name, list(everyone.values()), all_data)
     tasks = [
@@ -162,12 +162,12 @@ def _with_unjudged(ensemble: TaskEnsemble, files: Sequence[tuple[str, str]]) -> 
         return ensemble, {}
     spec = ensemble.spec
     weights = (1.0,) * len(spec.voters) if spec.weights is None else spec.weights
-    own = [weight for weight in weights if isinstance(weight, int | float)]
-    if spec.stacking is not None or len(own) < len(weights):
+    numbers = [weight for weight in weights if isinstance(weight, int | float)]
+    if spec.stacking is not None or len(numbers) < len(weights):
         raise UserError("--unjudged files need a vote with one weight per voter; give --vote hard, soft, weighted or greedy-hard")
-    each = sum(own) / len(ensemble.members)
+    each = sum(numbers) / len(ensemble.members)
     voters = (*spec.voters, *((member, IDENTITY) for member, _ in joining))
-    return replace(ensemble, spec=replace(spec, voters=voters, weights=(*own, *[each] * len(joining)))), dict(joining)
+    return replace(ensemble, spec=replace(spec, voters=voters, weights=(*numbers, *[each] * len(joining)))), dict(joining)
 
 
 def _check_siblings(competition: str, members: Sequence[Member], all_data: AllData) -> None:

@@ -36,14 +36,14 @@ class _Crew:
     n: int
     pipes: tuple[Connection, ...]
 
-    def exchange(self, own: Any) -> list[Any]:
+    def exchange(self, mine: Any) -> list[Any]:
         """What all processes have at this point, in their order."""
         try:
             if self.number:
-                self.pipes[0].send(own)
+                self.pipes[0].send(mine)
                 parts: list[Any] = self.pipes[0].recv()
                 return parts
-            parts = [own, *(pipe.recv() for pipe in self.pipes)]
+            parts = [mine, *(pipe.recv() for pipe in self.pipes)]
             for part in parts:
                 if isinstance(part, _Failed):
                     raise RuntimeError(f"a helping process failed alone: {part.words}")

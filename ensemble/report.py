@@ -22,22 +22,22 @@ from ensemble.votes import Choose, Ints, Vote
 
 RESAMPLES = 200
 HONEST_SEED = 0
-"""Of the resamples; ways to the label and the best single trial are compared on the first of those of the honest score, so that choices
+"""Of the resamples; label decoders and the best single trial are compared on the first of those of the honest score, so that choices
 are made once."""
 COMPARED = 50
 KEPT = {name for name, route in ROUTES.items() if route.keeps}
-"""Ways in which each task keeps its own vote; in all others the tasks follow from the label."""
+"""Label decoders in which each task keeps its own vote; in all others the tasks follow from the label."""
 
 
 @dataclass(frozen=True)
 class Asking:
-    """One answer, asked on the photos that all places it depends on have and that have a label for it.
+    """One answer, judged on the photos that all subtasks it depends on have and that have a label for it.
 
     Attributes:
         task: A task, or the label.
         labels: `int64 (n,)`.
         groups: n group names.
-        seats: Place -> `int64 (n,)`: where these photos stand in its candidates.
+        seats: Subtask -> `int64 (n,)`: the positions of these photos among its candidates' photos.
     """
 
     task: str
@@ -47,7 +47,7 @@ class Asking:
 
 
 def asking(pools: Pools, decided: Mapping[Subtask, Decided], subtasks: Sequence[Subtask], task: str) -> Asking:
-    """Bring the places' photos together by their ids."""
+    """Bring the subtasks' photos together by their ids."""
     labels = pools.labelled.labels[task]
     label_of = dict(zip(pools.labelled.image_ids, labels.tolist(), strict=True))
     seats = {subtask: {i: seat for seat, i in enumerate(decided[subtask].pool.image_ids)} for subtask in subtasks}

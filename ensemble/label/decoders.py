@@ -114,11 +114,11 @@ def fit_joint(table: Composition, labels: Ints) -> tuple[float, ...]:
     counts = np.bincount(np.maximum(labels, 0), weights, table.n_classes)
     shares = []
     for task, size in zip(table.tasks, table.sizes, strict=True):
-        own = np.bincount(np.maximum(parts[task], 0), weights, size) + HALF
-        shares.append(own / own.sum())
+        task_shares = np.bincount(np.maximum(parts[task], 0), weights, size) + HALF
+        shares.append(task_shares / task_shares.sum())
     apart = shares[0]
-    for own in shares[1:]:
-        apart = np.multiply.outer(apart, own).ravel()
+    for task_shares in shares[1:]:
+        apart = np.multiply.outer(apart, task_shares).ravel()
     added = HALF * table.n_classes
     return _in_units((counts + added * apart) / (counts.sum() + added))
 
@@ -181,8 +181,8 @@ def _soft_cascade(inputs: SubtaskVotes, subtasks: Sequence[Subtask]) -> Vote:
     for cell, weight in _cells(inputs, [router for router in _routers(sent) if router not in table.tasks]):
         cube = weight.reshape(-1, *(1 for _ in table.sizes))
         for task in table.tasks:
-            own = [subtask for subtask in sent if subtask.task == task]
-            cube = cube * (_conditional(inputs, task, own, cell) if own else _along(table, task, whole[task]))
+            parts = [subtask for subtask in sent if subtask.task == task]
+            cube = cube * (_conditional(inputs, task, parts, cell) if parts else _along(table, task, whole[task]))
         total += cube
     return decide_joint(total.reshape(len(total), -1), [_each_task(inputs, subtasks).labels])
 
@@ -222,19 +222,19 @@ def _weight(inputs: SubtaskVotes, where: Where) -> Numbers:
     return weight
 
 
-def _conditional(inputs: SubtaskVotes, task: str, own: Sequence[Subtask], cell: Mapping[str, str]) -> Numbers:
+def _conditional(inputs: SubtaskVotes, task: str, parts: Sequence[Subtask], cell: Mapping[str, str]) -> Numbers:
     """p(task | x, the other tasks): `(N, ...)` along the axes of the table, 1 long where the task does not depend on an axis."""
-    table, routers = inputs.table, _routers(own)
+    table, routers = inputs.table, _routers(parts)
     sizes = [n if name in (*routers, task) else 1 for name, n in zip(table.tasks, table.sizes, strict=True)]
-    found = np.zeros((inputs.n_photos, *sizes))
-    for subtask in own:
+    conditional = np.zeros((inputs.n_photos, *sizes))
+    for subtask in parts:
         if all(cell[router] in named for router, named in subtask.where if router in cell):
             axes = [
                 _met(subtask.where, name, names) if name in routers else list(range(size))
                 for name, names, size in zip(table.tasks, table.classes, sizes, strict=True)
             ]
-            found[np.ix_(range(inputs.n_photos), *axes)] = _along(table, task, inputs.votes[subtask].shares)
-    return found
+            conditional[np.ix_(range(inputs.n_photos), *axes)] = _along(table, task, inputs.votes[subtask].shares)
+    return conditional
 
 
 def _met(where: Where, router: str, classes: Sequence[str]) -> list[int]:

@@ -57,9 +57,9 @@ class Evidence:
         """One sentence for people."""
         if self.unknown:
             return self.unknown
-        told = "unlike any labelled photo" if self.way == FOREIGN else "told apart"
+        finding = "unlike any labelled photo" if self.way == FOREIGN else "told apart"
         return (
-            f"{told} with AUC {self.auc:.2f}, held-out groups with {self.at_most:.2f} in all but 5 % of {self.n_draws} draws "
+            f"{finding} with AUC {self.auc:.2f}, held-out groups with {self.at_most:.2f} in all but 5 % of {self.n_draws} draws "
             f"(p {self.p:.3f}; {self.n_labelled} labelled groups, {self.n_test} of test photos)"
         )
 
@@ -142,16 +142,16 @@ def judge(evidence: Mapping[str, Evidence]) -> Shift:
 
     Each of S sources that could have told may be wrong in `LEVEL / S` of cases (Bonferroni).
     """
-    able = {source: found for source, found in evidence.items() if found.p is not None}
+    able = {source: one for source, one in evidence.items() if one.p is not None}
     sure = {s: e for s, e in able.items() if (e.p or 0.0) <= LEVEL / len(able) and (e.auc or 0.0) >= WEAKEST}
     if sure:
-        said = "test photos come from elsewhere: " + "; ".join(f"by {source}, {sure[source].words()}" for source in sorted(sure))
+        words = "test photos come from elsewhere: " + "; ".join(f"by {source}, {sure[source].words()}" for source in sorted(sure))
     elif able:
-        said = "no sign that test photos come from elsewhere: " + "; ".join(f"by {s}, {able[s].words()}" for s in sorted(able))
+        words = "no sign that test photos come from elsewhere: " + "; ".join(f"by {s}, {able[s].words()}" for s in sorted(able))
     else:
         reasons = "; ".join(f"by {source}, {evidence[source].words()}" for source in sorted(evidence))
-        said = f"whether test photos come from elsewhere cannot be known: {reasons or 'nothing was compared'}"
-    return Shift(bool(sure), bool(able), said, dict(evidence))
+        words = f"whether test photos come from elsewhere cannot be known: {reasons or 'nothing was compared'}"
+    return Shift(bool(sure), bool(able), words, dict(evidence))
 
 
 def _evidence(true: Numbers, drawn: Numbers, counted: tuple[int, int]) -> Evidence:
@@ -160,13 +160,13 @@ def _evidence(true: Numbers, drawn: Numbers, counted: tuple[int, int]) -> Eviden
     values = np.vstack([true, drawn])[:, able]
     sureness = np.column_stack([_as_large(column) for column in values.T])
     surest = sureness.min(axis=1)
-    surest = int(able[sureness[0].argmin()])
+    best = int(able[sureness[0].argmin()])
     return Evidence(
         *counted,
-        way=TESTS[surest],
-        auc=float(true[surest]),
-        usual=float(np.median(drawn[:, surest])),
-        at_most=float(np.percentile(drawn[:, surest], 95)),
+        way=TESTS[best],
+        auc=float(true[best]),
+        usual=float(np.median(drawn[:, best])),
+        at_most=float(np.percentile(drawn[:, best], 95)),
         p=float(np.mean(surest <= surest[0])),
         n_draws=len(drawn),
     )

@@ -27,8 +27,8 @@ def look_elsewhere(pools: Pools, seed: int = 0) -> Shift:
     seen, looks = pools.seen, pools.looks
     labels, shares = _other_shares([pool for subtask, pool in pools.pools.items() if not subtask.where], seen[0].image_ids)
     seen = replace(seen[0], weights=matched_weights(labels, shares)), seen[1]
-    if own := {task: pools.labels_of(looks[0].image_ids, task) for task in shares if task != LABEL}:
-        looks = replace(looks[0], weights=matched_weights(own, {task: shares[task] for task in own})), looks[1]
+    if of_looks := {task: pools.labels_of(looks[0].image_ids, task) for task in shares if task != LABEL}:
+        looks = replace(looks[0], weights=matched_weights(of_looks, {task: shares[task] for task in of_looks})), looks[1]
     evidence = {
         SEEN_BY_TRIALS: compare_sides(*seen, seed=seed) if len(seen[0].image_ids) else Evidence(0, 0, unknown=NO_PHOTOS),
         LOOKS: compare_sides(*looks, seed=seed),

@@ -128,16 +128,16 @@ def _drawn(lookers: Sequence[Looker], sides: tuple[Shown, Shown], seed: int, n_d
     chances = np.ceil(whole / sides[0].sizes.max())
     everyone = np.arange(len(whole))
 
-    def told(asked: tuple[int, Ints]) -> Numbers:
-        draw, labelled = asked
+    def auc_of(numbered_draw: tuple[int, Ints]) -> Numbers:
+        draw, labelled = numbered_draw
         rest = np.setdiff1d(everyone, labelled)
         values = [looker.tell(labelled, rest, np.random.default_rng([seed, draw])) for looker in lookers]
         return np.asarray(np.median(values, axis=0))
 
     rng = np.random.default_rng([seed, n_draws])
     chosen = [np.sort(rng.choice(len(whole), n, replace=False, p=chances / chances.sum())) for _ in range(n_draws)]
-    found = np.array(parallel_map(told, enumerate([everyone[:n], *chosen])))
-    return found[0], found[1:]
+    aucs = np.array(parallel_map(auc_of, enumerate([everyone[:n], *chosen])))
+    return aucs[0], aucs[1:]
 
 
 def _halves(lookers: Sequence[Looker], sides: tuple[Shown, Shown], seed: int, n_draws: int) -> tuple[Numbers, Numbers]:
@@ -147,10 +147,10 @@ def _halves(lookers: Sequence[Looker], sides: tuple[Shown, Shown], seed: int, n_
     rng = np.random.default_rng([seed, n_draws])
     orders = [rng.permutation(n) for _ in range(n_draws)]
 
-    def told(order: Ints) -> tuple[np.floating, np.floating]:
+    def aucs_of(order: Ints) -> tuple[np.floating, np.floating]:
         half, other = np.sort(order[: n // 2]), np.sort(order[n // 2 :])
         true, drawn = (np.median([looker.foreign(half, there) for looker in lookers]) for there in (test, other))
         return true, drawn
 
-    found = np.array(parallel_map(told, orders))
-    return found[:, :1].mean(axis=0), found[:, 1:]
+    aucs = np.array(parallel_map(aucs_of, orders))
+    return aucs[:, :1].mean(axis=0), aucs[:, 1:]

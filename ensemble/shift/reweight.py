@@ -38,12 +38,12 @@ def shares_elsewhere(probs: Floats, labels: Ints, test_probs: Floats) -> Numbers
         counts.sum() + 0.5 * n_classes
     )  # each class as if seen once more, called anything
     likely /= likely.sum(axis=1, keepdims=True)
-    held, found = PRIOR_WEIGHT * called.sum() * shares, np.array(shares)
+    held, estimated = PRIOR_WEIGHT * called.sum() * shares, np.array(shares)
     for _ in range(200):
-        explained = found[:, None] * likely
-        found = held + (explained / explained.sum(axis=0)) @ called
-        found /= found.sum()
-    return found
+        explained = estimated[:, None] * likely
+        estimated = held + (explained / explained.sum(axis=0)) @ called
+        estimated /= estimated.sum()
+    return estimated
 
 
 def matched_weights(labels: Mapping[str, Ints], shares: Mapping[str, Numbers]) -> Numbers:

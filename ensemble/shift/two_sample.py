@@ -82,12 +82,12 @@ class Looker:
         first = hits.argmax(axis=1)
         hits[each, first] = False
         second = hits.argmax(axis=1)
-        found = np.stack([self._ahead[rows, first], self._ahead[rows, second]], axis=1).astype(np.float64)
+        distances = np.stack([self._ahead[rows, first], self._ahead[rows, second]], axis=1).astype(np.float64)
         short = np.flatnonzero(~hits[each, second])
         if len(short):
             padded = np.column_stack([self._nearest[np.ix_(rows[short], groups)], np.full((len(short), 2), np.inf)])
-            found[short] = np.partition(padded, 1, axis=1)[:, :2]
-        return found
+            distances[short] = np.partition(padded, 1, axis=1)[:, :2]
+        return distances
 
     def _separated(self, labelled: Ints, tested: Ints, rng: np.random.Generator) -> float:
         """A linear discriminant, taught on some groups of both sides and asked about the others."""
@@ -95,17 +95,17 @@ class Looker:
         if n_parts < 2:
             return np.nan
         cuts = [[rng.permutation(len(side)) % n_parts for side in (labelled, tested)] for _ in range(N_ROUNDS)]
-        asked = [
-            [side[own == part] for side, own in zip((labelled, tested), cut, strict=True)]
+        left_out = [
+            [side[part_of == part] for side, part_of in zip((labelled, tested), cut, strict=True)]
             for cut in cuts
             for part in range(n_parts)
         ]
-        directions = self._discriminants(labelled, tested, asked)
-        found = []
-        for groups, direction in zip(asked, directions, strict=True):
+        directions = self._discriminants(labelled, tested, left_out)
+        aucs = []
+        for groups, direction in zip(left_out, directions, strict=True):
             mine, theirs = (self._rows(side) for side in groups)
-            found.append(self._auc(mine, self._components[mine] @ direction, theirs, self._components[theirs] @ direction))
-        return float(np.mean(found))
+            aucs.append(self._auc(mine, self._components[mine] @ direction, theirs, self._components[theirs] @ direction))
+        return float(np.mean(aucs))
 
     def _discriminants(self, labelled: Ints, tested: Ints, left_out: Sequence[Sequence[Ints]]) -> list[Numbers]:
         """Fisher's direction `(D,)` with a ridge, once for each pair of groups of both sides that are left out.
@@ -113,8 +113,8 @@ class Looker:
         Each group's sums are there already, so a refit reads no photo; all refits are one product with them.
         """
         shares = np.zeros((2, len(left_out), self._n_groups))
-        for side, groups, own in ((0, labelled, self._pool.labelled), (1, tested, self._pool.tested)):
-            shares[side][:, groups] = own[groups]
+        for side, groups, counts in ((0, labelled, self._pool.labelled), (1, tested, self._pool.tested)):
+            shares[side][:, groups] = counts[groups]
             for row, pair in zip(shares[side], left_out, strict=True):
                 row[pair[side]] = 0.0
         sums = (shares.reshape(-1, self._n_groups) @ self._sums).reshape(2, len(left_out), -1)
@@ -147,13 +147,13 @@ def _nearest(columns: Numbers, group_numbers: Ints, n_groups: int) -> NDArray[np
     """The distance of each photo to the nearest one of each group, `float32 (N, G)`; infinite for its own."""
     squares = (columns**2).sum(axis=1)
     starts = np.searchsorted(group_numbers, np.arange(n_groups))
-    found = np.empty((len(columns), n_groups), dtype=np.float32)
+    nearest = np.empty((len(columns), n_groups), dtype=np.float32)
     for start in range(0, len(columns), 500):  # 500 x 3,000 distances at once: 12 MB
         rows = slice(start, start + 500)
         distances = squares[rows, None] + squares - 2 * columns[rows] @ columns.T
-        found[rows] = np.sqrt(np.maximum(np.minimum.reduceat(distances, starts, axis=1), 0))
-    found[np.arange(len(group_numbers)), group_numbers] = np.inf
-    return found
+        nearest[rows] = np.sqrt(np.maximum(np.minimum.reduceat(distances, starts, axis=1), 0))
+    nearest[np.arange(len(group_numbers)), group_numbers] = np.inf
+    return nearest
 
 
 def _principal(columns: Numbers, weights: Numbers) -> Numbers:

@@ -55,9 +55,9 @@ def own_views(candidates: Candidates, sample: Sample, spec: Spec) -> Spec:
 
 def best_views(candidates: Candidates, sample: Sample, spec: Spec) -> Views:
     """The set of views through which a spec's members score best together."""
-    found = try_all(candidates, spec)
-    found = found or try_forward(candidates, sample, spec)
-    return found.sets[int(np.argmax(np.round(found.scores(found.times(sample)), DECIMALS)))]
+    tried = try_all(candidates, spec)
+    tried = tried or try_forward(candidates, sample, spec)
+    return tried.sets[int(np.argmax(np.round(tried.scores(tried.times(sample)), DECIMALS)))]
 
 
 def with_views(spec: Spec, views: Mapping[int, Views]) -> Spec:

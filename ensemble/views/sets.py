@@ -188,8 +188,8 @@ class Tried:
         """How often the sample counts each of the photos, `int64 (n,)`."""
         times = np.zeros(int(self.rows.max()) + 1, dtype=np.int64)
         times[sample.rows] = sample.times
-        found: Ints = times[self.rows]
-        return found
+        counts: Ints = times[self.rows]
+        return counts
 
     def of(self, columns: Ints) -> "Tried":
         """Some of the sets, by their numbers `int64`."""

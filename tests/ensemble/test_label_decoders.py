@@ -39,7 +39,7 @@ BY_TWO = [
 ]
 LABEL_BY_MASK = [Subtask("label", (("mask", ("wear", "none")),)), Subtask("label", (("mask", ("incorrect",)),))]
 BY_LIGHT = [Subtask(task, (("light", (name,)),)) for task in ("mask", "age") for name in CLASSES["light"]]
-ALONE = {  # places of which each gives one answer only, as plans had them before, and their route
+ALONE = {  # subtasks of which each gives one answer only, as plans had them before, and their route
     "tasks": WHOLE,
     "tasks and another": [*WHOLE, Subtask("light")],
     "cascade": [*WHOLE[:2], *BY_MASK],
@@ -63,7 +63,7 @@ every_setting = pytest.mark.parametrize("name", sorted(PLACES))
 
 
 def votes_of(subtasks: list[Subtask], seed: int, rule: str = "soft") -> list[Vote]:
-    """A vote of three voters of each place, another for each place but the same wherever it stands."""
+    """A vote of three voters of each subtask, another for each subtask but the same wherever it stands."""
     found = []
     for subtask in subtasks:
         rng = np.random.default_rng([seed, *map(ord, str(subtask))])
@@ -75,12 +75,12 @@ def joint_of(seed: int) -> tuple[float, ...]:
     return fit_joint(TABLE, np.random.default_rng(seed).integers(0, 10, 50))
 
 
-def way_of(way: str, subtasks: list[Subtask], seed: int = 0) -> LabelDecoder:
-    return LabelDecoder(way, joint_of(seed) if needs_joint(way, subtasks, TABLE) else None)
+def decoder_of(name: str, subtasks: list[Subtask], seed: int = 0) -> LabelDecoder:
+    return LabelDecoder(name, joint_of(seed) if needs_joint(name, subtasks, TABLE) else None)
 
 
-def answers_of(way: str, subtasks: list[Subtask], seed: int, rule: str = "soft") -> dict[str, Vote]:
-    return decode_votes(way_of(way, subtasks), TABLE, subtasks, votes_of(subtasks, seed, rule), CLASSES)
+def answers_of(name: str, subtasks: list[Subtask], seed: int, rule: str = "soft") -> dict[str, Vote]:
+    return decode_votes(decoder_of(name, subtasks), TABLE, subtasks, votes_of(subtasks, seed, rule), CLASSES)
 
 
 def answers_without_decoder(subtasks: list[Subtask], votes: list[Vote]) -> dict[str, Vote]:
@@ -114,14 +114,14 @@ def test_the_default_is_bit_equal_to_what_a_plan_answers(name: str, seed: int, r
 @given(seed=seeds, rule=every_rule)
 def test_tasks_and_label_never_contradict_one_another_and_shares_decide(name: str, seed: int, rule: str) -> None:
     subtasks = PLACES[name]
-    for way in label_decoders(subtasks, TABLE):
-        answers = answers_of(way, subtasks, seed, rule)
+    for name in label_decoders(subtasks, TABLE):
+        answers = answers_of(name, subtasks, seed, rule)
         assert {*TABLE.tasks, "label"} <= set(answers)
         labels = compose(TABLE, {task: answers[task].labels for task in TABLE.tasks})
         np.testing.assert_array_equal(answers["label"].labels, labels)
         for vote in answers.values():
             np.testing.assert_allclose(vote.shares.sum(axis=1), 1, atol=5e-3)
-        if way not in ("tasks", "cascade"):
+        if name not in ("tasks", "cascade"):
             np.testing.assert_array_equal(answers["label"].shares.argmax(axis=1), labels)
             for task, shares in decompose_probs(TABLE, answers["label"].shares).items():
                 np.testing.assert_array_equal(answers[task].shares, shares)
@@ -134,17 +134,17 @@ def test_the_order_of_the_subtasks_changes_nothing(name: str, seed: int, order: 
     subtasks = PLACES[name]
     shuffled = [subtasks[k] for k in order if k < len(subtasks)]
     assert label_decoders(shuffled, TABLE) == label_decoders(subtasks, TABLE)
-    for way in label_decoders(subtasks, TABLE):
-        assert_equal(answers_of(way, subtasks, seed, "hard"), answers_of(way, shuffled, seed, "hard"))
+    for name in label_decoders(subtasks, TABLE):
+        assert_equal(answers_of(name, subtasks, seed, "hard"), answers_of(name, shuffled, seed, "hard"))
 
 
 @every_setting
 def test_subtasks_that_have_no_say_can_be_left_out(name: str) -> None:
     subtasks = PLACES[name]
-    for way in label_decoders(subtasks, TABLE):
-        asked = list(voting_subtasks(way, subtasks, TABLE))
-        if way in ROUTES:
-            assert_equal(answers_of(way, subtasks, 1), answers_of(way, asked, 1))
+    for name in label_decoders(subtasks, TABLE):
+        asked = list(voting_subtasks(name, subtasks, TABLE))
+        if name in ROUTES:
+            assert_equal(answers_of(name, subtasks, 1), answers_of(name, asked, 1))
     assert voting_subtasks("tasks", EVERYTHING, TABLE) == (*WHOLE, Subtask("light"))
     assert voting_subtasks("label", EVERYTHING, TABLE) == (Subtask("label"), Subtask("light"))
     assert Subtask("age") not in voting_subtasks("soft-cascade", EVERYTHING, TABLE)
@@ -211,7 +211,9 @@ def test_routers_that_are_sure_make_the_soft_cascade_the_hard_one(name: str, see
         for subtask, vote in zip(subtasks, votes_of(subtasks, seed, rule), strict=True)
     ]
     for hard in {"cascade", "label-cascade"} & set(label_decoders(subtasks, TABLE)):
-        one, other = (decode_votes(LabelDecoder(way), TABLE, subtasks, votes, CLASSES)["label"] for way in (hard, f"soft-{hard}"))
+        one, other = (
+            decode_votes(LabelDecoder(name), TABLE, subtasks, votes, CLASSES)["label"] for name in (hard, f"soft-{hard}")
+        )
         np.testing.assert_array_equal(one.labels, other.labels)
         np.testing.assert_allclose(one.shares, other.shares, atol=1e-5)
 
@@ -257,14 +259,14 @@ def test_the_label_route_sums_the_label_up(seed: int) -> None:
     assert answers["age"].labels.tolist() == (vote.labels % 3).tolist()
 
 
-@pytest.mark.parametrize("way", sorted(set(LABEL_DECODERS) - set(ROUTES)))
+@pytest.mark.parametrize("name", sorted(set(LABEL_DECODERS) - set(ROUTES)))
 @few
 @given(seed=seeds, n_routes=st.integers(3, 7))
-def test_equal_routes_pool_to_that_route(way: str, seed: int, n_routes: int) -> None:
+def test_equal_routes_pool_to_that_route(name: str, seed: int, n_routes: int) -> None:
     (vote,) = votes_of([Subtask("label")], seed, "geometric")
-    pooled = LABEL_DECODERS[way].decide([vote] * n_routes)
+    pooled = LABEL_DECODERS[name].decide([vote] * n_routes)
     np.testing.assert_array_equal(pooled.labels, vote.labels)
-    if way != "pool-hard":
+    if name != "pool-hard":
         np.testing.assert_allclose(pooled.shares, vote.shares, atol=1e-5)
 
 
@@ -302,12 +304,12 @@ def test_an_unseen_combination_is_likelier_where_its_parts_are() -> None:
         fit_joint(table, np.array([6]))
 
 
-@pytest.mark.parametrize("way", sorted(LABEL_DECODERS))
-def test_a_way_goes_to_json_and_back_bit_equal(way: str) -> None:
-    together = way_of(way, EVERYTHING, 3)
+@pytest.mark.parametrize("name", sorted(LABEL_DECODERS))
+def test_a_label_decoder_goes_to_json_and_back_bit_equal(name: str) -> None:
+    together = decoder_of(name, EVERYTHING, 3)
     assert read(LabelDecoder, json.loads(json.dumps(together.to_json())), "together") == together
     assert together.faults(EVERYTHING, TABLE, CLASSES) == []
-    assert LABEL_DECODERS[way].text
+    assert LABEL_DECODERS[name].text
 
 
 @pytest.mark.parametrize(
@@ -415,7 +417,7 @@ NULLS = {"three routes": SMALL_PLACES[:2] + SMALL_PLACES[4:], "every route": SMA
 
 @cache
 def false_choices(name: str, metric: str, n_cases: int) -> float:
-    """How often a way other than the default is taken where all know nothing, and no task says anything about another."""
+    """How often a decoder other than the default is taken where all know nothing, and no task says anything about another."""
     world = World(np.full(6, 1 / 6), 0.0)
     moved = [chosen(world, seed, NULLS[name], metric)[0].way != "tasks" for seed in range(n_cases)]
     return float(np.mean(moved))
@@ -485,7 +487,7 @@ def test_comparing_more_ways_asks_for_more() -> None:
     assert not many.kept
 
 
-def test_every_way_is_told_in_the_docs() -> None:
+def test_every_label_decoder_is_in_the_docs() -> None:
     page = (Path(__file__).parents[2] / "docs" / "choice.md").read_text(encoding="utf-8")
-    for way in LABEL_DECODERS:
-        assert f"`{way}`" in page
+    for name in LABEL_DECODERS:
+        assert f"`{name}`" in page

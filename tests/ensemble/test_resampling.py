@@ -25,8 +25,10 @@ def test_groups_are_whole_folds_even_and_order_is_nothing(groups: list[str], n_f
 @given(names)
 def test_sums_are_those_of_each_group(groups: list[str]) -> None:
     values = np.arange(2.0 * len(groups)).reshape(-1, 2)
-    place = np.array([int(group[1:]) for group in groups])
-    np.testing.assert_array_equal(group_sums(values, place, 12), [values[place == g].sum(axis=0) for g in range(12)])
+    group_numbers = np.array([int(group[1:]) for group in groups])
+    np.testing.assert_array_equal(
+        group_sums(values, group_numbers, 12), [values[group_numbers == g].sum(axis=0) for g in range(12)]
+    )
 
 
 def test_as_many_groups_are_drawn_as_there_are() -> None:

@@ -83,41 +83,41 @@ def test_scores_count_each_photo_as_often_as_it_was_drawn(metric: str) -> None:
     np.testing.assert_allclose(candidates.member_scores(sample), alone, atol=1e-12)
 
 
-@pytest.mark.parametrize("way", sorted(STRATEGIES))
-def test_every_way_gives_a_spec_of_allowed_size_that_decides(way: str) -> None:
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+def test_every_strategy_gives_a_spec_of_allowed_size_that_decides(strategy: str) -> None:
     candidates = candidates_of(5, members=6)
-    selector = Selector(candidates, way, (1, 2, 3))
+    selector = Selector(candidates, strategy, (1, 2, 3))
     spec = selector.on()
     assert len(spec.members) >= 1
-    assert "greedy" in way or len(spec.members) <= 3
+    assert "greedy" in strategy or len(spec.members) <= 3
     assert len(set(spec.voters)) == len(spec.voters)
     rows = np.arange(len(candidates.labels))
     vote = selector(rows)(rows)
     assert vote.labels.shape == rows.shape
     np.testing.assert_array_equal(vote.shares.argmax(axis=1), vote.labels)
-    assert selector.on() == Selector(candidates, way, (1, 2, 3)).on()
+    assert selector.on() == Selector(candidates, strategy, (1, 2, 3)).on()
 
 
-@pytest.mark.parametrize("way", sorted(STRATEGIES))
-def test_the_order_of_photos_changes_no_spec(way: str) -> None:
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+def test_the_order_of_photos_changes_no_spec(strategy: str) -> None:
     candidates = candidates_of(7, members=5, skill=0.5)
     order = np.random.default_rng(0).permutation(len(candidates.labels))
-    assert Selector(candidates, way, (1, 2, 3)).on() == Selector(candidates.at(order), way, (1, 2, 3)).on()
+    assert Selector(candidates, strategy, (1, 2, 3)).on() == Selector(candidates.at(order), strategy, (1, 2, 3)).on()
 
 
-@pytest.mark.parametrize("way", sorted(STRATEGIES))
-def test_one_member_at_any_size_is_exactly_that_member(way: str) -> None:
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+def test_one_member_at_any_size_is_exactly_that_member(strategy: str) -> None:
     candidates = candidates_of(11, members=1, views=1)
     rows = np.arange(len(candidates.labels))
-    vote = Selector(candidates, way, (1, 2, 5))(rows)(rows)
+    vote = Selector(candidates, strategy, (1, 2, 5))(rows)(rows)
     np.testing.assert_array_equal(vote.labels, candidates.named[0, 0])
 
 
-@pytest.mark.parametrize("way", sorted(STRATEGIES))
-def test_a_sample_without_a_label_leaves_the_order_as_it_is(way: str) -> None:
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+def test_a_sample_without_a_label_leaves_the_order_as_it_is(strategy: str) -> None:
     candidates = candidates_of(13)
     nothing = Sample(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
-    assert STRATEGIES[way].spec(candidates, nothing, (1, 2)).members[0] == 0
+    assert STRATEGIES[strategy].spec(candidates, nothing, (1, 2)).members[0] == 0
 
 
 @pytest.mark.parametrize(

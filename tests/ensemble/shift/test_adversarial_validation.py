@@ -25,14 +25,18 @@ SIZES = {
 
 def drawn_side(rng, sizes, prefix, *, looks, shares=(1, 1, 1), moved=0.0, where=slice(None), grouped=True):
     """Photos `(N, 6)` of groups that differ by 0.7, photos by 1; the groups `where` lie elsewhere by `moved` in two directions."""
-    place = np.repeat(np.arange(len(sizes)), sizes)
-    labels = rng.choice(CLASSES, len(place), p=np.array(shares) / sum(shares))
+    group_numbers = np.repeat(np.arange(len(sizes)), sizes)
+    labels = rng.choice(CLASSES, len(group_numbers), p=np.array(shares) / sum(shares))
     away = np.zeros((len(sizes), WIDTH))
     away[where, :2] = moved
-    columns = (0.7 * rng.normal(size=(len(sizes), WIDTH)) + away)[place] + rng.normal(size=(len(place), WIDTH)) + looks[labels]
+    columns = (
+        (0.7 * rng.normal(size=(len(sizes), WIDTH)) + away)[group_numbers]
+        + rng.normal(size=(len(group_numbers), WIDTH))
+        + looks[labels]
+    )
     likely = np.exp(-((columns[:, None] - looks) ** 2).sum(axis=2) / 3)
-    ids = [f"{prefix}{number:05d}" for number in range(len(place))]
-    groups = [f"{prefix}{number}" for number in place] if grouped else ids
+    ids = [f"{prefix}{number:05d}" for number in range(len(group_numbers))]
+    groups = [f"{prefix}{number}" for number in group_numbers] if grouped else ids
     probs = likely / likely.sum(axis=1, keepdims=True)
     return Side(ids, groups, {"one": blocks_of(columns, {"task": probs})}), labels, probs
 

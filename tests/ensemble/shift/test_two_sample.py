@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from ensemble.shift.two_sample import Looker, PooledRows, weighted_auc
 
 
-def pool_of(columns, place):
-    n_groups = place.max() + 1
-    return PooledRows(columns, place, np.ones(len(place)), np.ones(n_groups), np.ones(n_groups))
+def pool_of(columns, group_numbers):
+    n_groups = group_numbers.max() + 1
+    return PooledRows(columns, group_numbers, np.ones(len(group_numbers)), np.ones(n_groups), np.ones(n_groups))
 
 
 @given(
@@ -26,18 +26,18 @@ def test_an_auc_is_the_share_of_pairs_that_stand_right_and_a_weight_is_a_repetit
 
 def test_groups_that_differ_from_all_others_alike_are_not_told_apart() -> None:
     """Each group is a point of its own, equally far from all others: whoever judges a group by itself would be sure."""
-    place = np.repeat(np.arange(12), 5)
-    columns = 50 * np.eye(12)[place] + np.random.default_rng(0).normal(size=(60, 12)) * 0.01
-    foreign, separated = Looker(pool_of(columns, place)).tell(np.arange(6), np.arange(6, 12), np.random.default_rng(0))
+    group_numbers = np.repeat(np.arange(12), 5)
+    columns = 50 * np.eye(12)[group_numbers] + np.random.default_rng(0).normal(size=(60, 12)) * 0.01
+    foreign, separated = Looker(pool_of(columns, group_numbers)).tell(np.arange(6), np.arange(6, 12), np.random.default_rng(0))
     assert 0.3 < foreign < 0.7
     assert separated < 0.6
 
 
 def test_the_nearest_of_some_groups_is_found_also_where_all_near_ones_are_left_out() -> None:
     rng = np.random.default_rng(1)
-    place = np.arange(200)
+    group_numbers = np.arange(200)
     columns = np.sort(rng.normal(size=200))[:, None]
-    looker = Looker(pool_of(columns, place))
+    looker = Looker(pool_of(columns, group_numbers))
     labelled = np.array([0, 1])  # the far end: none of the 48 nearest of most photos
     distances = np.abs(columns - columns[:2, 0])
     mine = abs(columns[0, 0] - columns[1, 0])

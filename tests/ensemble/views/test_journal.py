@@ -23,28 +23,28 @@ from tests.ensemble.views.test_votes import coarse_candidates
 Shape = Callable[[int], Candidates]
 
 
-def candidates_from(probs: np.ndarray, labels: np.ndarray, place: np.ndarray, metric: str) -> Candidates:
+def candidates_from(probs: np.ndarray, labels: np.ndarray, group_numbers: np.ndarray, metric: str) -> Candidates:
     members, views = probs.shape[:2]
     names = ("identity", *(f"view{number}" for number in range(1, views)))
-    groups = np.array([f"g{number:04d}" for number in place])
+    groups = np.array([f"g{number:04d}" for number in group_numbers])
     return Candidates(tuple(f"m{k}" for k in range(members)), names, probs.astype(np.float16), labels, groups, metric)
 
 
 def pure_noise(seed: int, *, metric: str = "macro_f1") -> Candidates:
     """Two members whose four views know nothing: no view is better than another."""
     rng = np.random.default_rng([seed, 1])
-    place = np.repeat(np.arange(60), rng.integers(1, 8, 60))
-    labels = rng.integers(0, 3, 60)[place]
-    logits = rng.normal(0, 1, (2, 4, 60, 3))[:, :, place] + rng.normal(0, 1, (2, 4, len(place), 3))
+    group_numbers = np.repeat(np.arange(60), rng.integers(1, 8, 60))
+    labels = rng.integers(0, 3, 60)[group_numbers]
+    logits = rng.normal(0, 1, (2, 4, 60, 3))[:, :, group_numbers] + rng.normal(0, 1, (2, 4, len(group_numbers), 3))
     powers = np.exp(logits)
-    return candidates_from(powers / powers.sum(axis=-1, keepdims=True), labels, place, metric)
+    return candidates_from(powers / powers.sum(axis=-1, keepdims=True), labels, group_numbers, metric)
 
 
 def harmless(seed: int, *, share: float = 0.15, n_groups: int = 80) -> Candidates:
     """The last view overrules the others on some whole groups and some photos, and is right there as often as they are: 70 %."""
     rng = np.random.default_rng([seed, 2])
-    place = np.repeat(np.arange(n_groups), rng.integers(1, 8, n_groups))
-    n = len(place)
+    group_numbers = np.repeat(np.arange(n_groups), rng.integers(1, 8, n_groups))
+    n = len(group_numbers)
     labels = rng.integers(0, 3, n)
 
     def answers() -> np.ndarray:
@@ -55,9 +55,9 @@ def harmless(seed: int, *, share: float = 0.15, n_groups: int = 80) -> Candidate
     first = answers()
     for view in range(3):
         probs[0, view] = 0.3 + 0.1 * np.eye(3)[first]
-    overrules = (rng.random(n) < share / 2) | (rng.random(n_groups) < share / 2)[place]
+    overrules = (rng.random(n) < share / 2) | (rng.random(n_groups) < share / 2)[group_numbers]
     probs[0, 3, overrules] = np.eye(3)[answers()[overrules]]
-    return candidates_from(probs, labels, place, "accuracy")
+    return candidates_from(probs, labels, group_numbers, "accuracy")
 
 
 def rarely_overruled(seed: int) -> Candidates:

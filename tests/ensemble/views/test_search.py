@@ -99,14 +99,14 @@ def test_many_views_and_other_rules_go_one_view_at_a_time_and_find_a_planted_set
 def planted(seed: int, *, views: int = 5, harmful: tuple[int, ...] = (2,), wrong: float = 0.6, n: int = 1500) -> Candidates:
     """Three members; harmful views are sure and wrong on a share of the photos, the others help one another."""
     rng = np.random.default_rng(seed)
-    labels, place = rng.integers(0, 3, n), np.arange(n) // 5
+    labels, group_numbers = rng.integers(0, 3, n), np.arange(n) // 5
     truth = 1.2 * np.eye(3)[labels]
     logits = truth + rng.normal(0, 0.5, (n, 3)) + rng.normal(0, 1.2, (3, views, n, 3))
     for view in harmful:
         spoiled = np.flatnonzero(rng.random(n) < wrong)
         logits[:, view, spoiled] = 6 * np.eye(3)[(labels[spoiled] + 1) % 3]
     probs = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
-    groups = np.array([f"g{number:04d}" for number in place])
+    groups = np.array([f"g{number:04d}" for number in group_numbers])
     names = ("identity", *(f"view{number}" for number in range(1, views)))
     return Candidates(("a", "b", "c"), names, probs.astype(np.float16), labels, groups, "macro_f1")
 

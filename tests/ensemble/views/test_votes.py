@@ -47,7 +47,7 @@ def test_every_set_answers_like_the_vote_of_its_members_and_views(
         answers = votes.constant.copy()
         answers[votes.rows] = votes.named[:, sum(1 << view for view in chosen) - 1]
         cube = np.concatenate([candidates.probs[member][list(chosen)][:, rows] for member in order])
-        weights: Any = np.concatenate([voices[place, list(chosen)] for place in range(members)])
+        weights: Any = np.concatenate([voices[position, list(chosen)] for position in range(members)])
         asked = RULES[rule].vote(cube, weights).labels
         np.testing.assert_array_equal(answers, asked)
         np.testing.assert_array_equal(sums.answers(chosen), asked)
