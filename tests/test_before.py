@@ -221,6 +221,7 @@ def test_a_trial_of_then_is_reproduced(own: KeptPlace) -> None:
         assert said["score_now"] == then["score_now"]
 
 
+@pytest.mark.long  # a minute on two free cores; tests/search and tests/verbs resume studies in `make test`
 def test_an_interrupted_study_of_then_goes_on_and_is_extended(own: KeptPlace) -> None:
     (cut,) = [row for row in recorded("show.json") if row["study"] == "cut"]
     head = own.trial(cut["trial_id"], "metrics.jsonl")
