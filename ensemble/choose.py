@@ -19,7 +19,7 @@ from ensemble.parallel import in_processes
 from ensemble.plan.plan import EnsemblePlan
 from ensemble.plan.spec import Spec
 from ensemble.pool import Pools
-from ensemble.report import HONEST_SEED, asking, needed, say, unseen, verdict, weighing
+from ensemble.report import HONEST_SEED, answer_report, judged_photos, needed, unseen, verdict, weighing
 from ensemble.shift.adversarial_validation import Shift
 from ensemble.shift.check import look_elsewhere
 from ensemble.views.journal import tta_journal
@@ -33,7 +33,7 @@ class Choice:
 
     Attributes:
         plan: Who votes, and how.
-        scores: Per task, and for the composed `label`, what `ensemble.report.say` says.
+        scores: Per task, and for the composed `label`, what `ensemble.report.answer_report` says.
         image_ids: The N test photos that are to be answered, in the manifest's order.
         forecast: Whether to expect the honest score on the test photos, and why (not).
         journal: What was compared on the way: views, refinements, label decoders, members.
@@ -102,7 +102,12 @@ def _score(
     tell("comparing ways to the label")
     decoder, default, accounts = _choose_decoder(pools, decided, options)
     plan = make_plan(pools, decided, decoder)
-    return decoder, default, accounts, _say(pools, decided, plan, decoder, default, _given_shares(pools, options), tell)
+    return (
+        decoder,
+        default,
+        accounts,
+        _answer_reports(pools, decided, plan, decoder, default, _given_shares(pools, options), tell),
+    )
 
 
 def _shares(pools: Pools, subtask: Subtask, shift: Shift, options: Options) -> Shares:
@@ -113,7 +118,7 @@ def _shares(pools: Pools, subtask: Subtask, shift: Shift, options: Options) -> S
     return known_shares(pools, pools.pools[subtask], shift=why, method=options.estimator)
 
 
-def _say(
+def _answer_reports(
     pools: Pools,
     decided: Mapping[Subtask, Decided],
     plan: EnsemblePlan,
@@ -126,11 +131,11 @@ def _say(
     scores, table = {}, pools.facts.table
     for task in _answered(plan):
         tell(f"honest score of {task}")
-        photos = asking(pools, decided, needed((decoder, default), table, list(decided), task), task)
+        photos = judged_photos(pools, decided, needed((decoder, default), table, list(decided), task), task)
         if len(photos.labels):
             weights = weighing(decided, photos, table, len(plan.known_classes[task]), given)
             how: dict[str, Any] = {"metric": plan.metric, "weights": weights}
-            scores[task] = say(decided, photos, decoder, default, table, plan.known_classes, **how)
+            scores[task] = answer_report(decided, photos, decoder, default, table, plan.known_classes, **how)
             scores[task] |= {"verdict": verdict(scores[task]), "unseen": unseen(pools, photos)}
     return scores
 
@@ -145,10 +150,10 @@ def _choose_decoder(
     joint = pools.joint
     if options.together is not None:
         return LabelDecoder(options.together, joint if needs_joint(options.together, subtasks, table) else None), default, ()
-    photos = asking(pools, decided, _label_subtasks(subtasks, table), LABEL)
+    photos = judged_photos(pools, decided, _label_subtasks(subtasks, table), LABEL)
     if options.plain or len(table.tasks) < 2 or len(np.unique(photos.groups)) < 2:
         return default, default, ()
-    choices = {subtask: decided[subtask].selector.at(photos.seats[subtask]) for subtask in photos.seats}
+    choices = {subtask: decided[subtask].selector.at(photos.positions[subtask]) for subtask in photos.positions}
     weights = weighing(decided, photos, table, table.n_classes, _given_shares(pools, options))
     how: dict[str, Any] = {"metric": pools.facts.metric, "seed": HONEST_SEED, "joint": joint, "class_weights": weights}
     decoder, accounts = choose_decoder(choices, table, classes, photos.labels, photos.groups, **how)

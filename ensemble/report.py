@@ -30,53 +30,53 @@ KEPT = {name for name, route in ROUTES.items() if route.keeps}
 
 
 @dataclass(frozen=True)
-class Asking:
+class JudgedPhotos:
     """One answer, judged on the photos that all subtasks it depends on have and that have a label for it.
 
     Attributes:
         task: A task, or the label.
         labels: `int64 (n,)`.
         groups: n group names.
-        seats: Subtask -> `int64 (n,)`: the positions of these photos among its candidates' photos.
+        positions: Subtask -> `int64 (n,)`: the positions of these photos among its candidates' photos.
     """
 
     task: str
     labels: Ints
     groups: NDArray[np.str_]
-    seats: Mapping[Subtask, Ints]
+    positions: Mapping[Subtask, Ints]
 
 
-def asking(pools: Pools, decided: Mapping[Subtask, Decided], subtasks: Sequence[Subtask], task: str) -> Asking:
+def judged_photos(pools: Pools, decided: Mapping[Subtask, Decided], subtasks: Sequence[Subtask], task: str) -> JudgedPhotos:
     """Bring the subtasks' photos together by their ids."""
     labels = pools.labelled.labels[task]
     label_of = dict(zip(pools.labelled.image_ids, labels.tolist(), strict=True))
-    seats = {subtask: {i: seat for seat, i in enumerate(decided[subtask].pool.image_ids)} for subtask in subtasks}
+    positions = {subtask: {i: position for position, i in enumerate(decided[subtask].pool.image_ids)} for subtask in subtasks}
     first = decided[subtasks[0]].pool
-    ids = [i for i in first.image_ids if label_of[i] >= 0 and all(i in seat for seat in seats.values())]
+    ids = [i for i in first.image_ids if label_of[i] >= 0 and all(i in of for of in positions.values())]
     group_of = dict(zip(first.image_ids, first.candidates.groups, strict=True))
-    return Asking(
+    return JudgedPhotos(
         task,
         np.array([label_of[i] for i in ids], dtype=np.int64),
         np.array([group_of[i] for i in ids]),
-        {subtask: np.array([seat[i] for i in ids], dtype=np.int64) for subtask, seat in seats.items()},
+        {subtask: np.array([of[i] for i in ids], dtype=np.int64) for subtask, of in positions.items()},
     )
 
 
 def weighing(
-    decided: Mapping[Subtask, Decided], options: Asking, table: Composition, n_classes: int, told: Mapping[str, Shares]
+    decided: Mapping[Subtask, Decided], photos: JudgedPhotos, table: Composition, n_classes: int, given: Mapping[str, Shares]
 ) -> tuple[float, ...] | None:
     """By how much each of an answer's C classes counts, so that scores are those at the test photos' class shares.
 
-    A task without a place of its own has the shares told, or those that follow from the label's. Of the label without shares of its own
-    it is the product over its tasks. `None` where nothing is known.
+    A task without an ensemble of its own has the shares given, or those that follow from the label's. Of the label without shares
+    of its own it is the product over its tasks. `None` where nothing is known.
     """
-    shares = {**told, **{subtask.task: one.shares for subtask, one in decided.items() if one.shares.new is not None}}
-    if options.task not in shares and options.task in table.tasks and LABEL in shares:
+    shares = {**given, **{subtask.task: one.shares for subtask, one in decided.items() if one.shares.new is not None}}
+    if photos.task not in shares and photos.task in table.tasks and LABEL in shares:
         whole = np.array([shares[LABEL].new])
-        shares[options.task] = Shares(tuple(decompose_probs(table, whole)[options.task][0].tolist()))
-    if options.task in shares:
-        return class_weights(options.labels, n_classes, shares[options.task])
-    parts = decompose(table, options.labels) if options.task == LABEL else {}
+        shares[photos.task] = Shares(tuple(decompose_probs(table, whole)[photos.task][0].tolist()))
+    if photos.task in shares:
+        return class_weights(photos.labels, n_classes, shares[photos.task])
+    parts = decompose(table, photos.labels) if photos.task == LABEL else {}
     classes = decompose(table, np.arange(n_classes)) if parts else {}
     found = np.ones(n_classes)
     for number, task in enumerate(parts):
@@ -85,49 +85,49 @@ def weighing(
     return None if (found == 1).all() else tuple(found.tolist())
 
 
-def unseen(pools: Pools, options: Asking) -> list[str]:
+def unseen(pools: Pools, photos: JudgedPhotos) -> list[str]:
     """Classes of an answer that labelled photos show, but none of those asked about: no score of these knows them."""
-    labels = pools.labelled.labels[options.task][pools.labelled.usable]
-    there = set(np.unique(labels[labels >= 0]).tolist()) - set(options.labels.tolist())
-    return [pools.facts.classes[options.task][number] for number in sorted(there)]
+    labels = pools.labelled.labels[photos.task][pools.labelled.usable]
+    there = set(np.unique(labels[labels >= 0]).tolist()) - set(photos.labels.tolist())
+    return [pools.facts.classes[photos.task][number] for number in sorted(there)]
 
 
-def needed(ways: Sequence[LabelDecoder], table: Composition, subtasks: Sequence[Subtask], task: str) -> tuple[Subtask, ...]:
-    """The places whose votes decide a task, or the label, in one of these ways."""
-    found: set[Subtask] = set()
+def needed(decoders: Sequence[LabelDecoder], table: Composition, subtasks: Sequence[Subtask], task: str) -> tuple[Subtask, ...]:
+    """The subtasks whose votes decide a task, or the label, by one of these decoders."""
+    all_deciding: set[Subtask] = set()
     inside = (*table.tasks, LABEL)
-    for together in ways:
-        options = voting_subtasks(together.way, subtasks, table)
-        own = {subtask for subtask in options if subtask.task == task}
-        if task in inside and (task == LABEL or together.way not in KEPT):
-            own = {subtask for subtask in options if subtask.task in inside}
-        routers = {router for subtask in own for router, _ in subtask.where}
-        found |= own | {subtask for subtask in options if subtask.task in routers}
-    return tuple(subtask for subtask in subtasks if subtask in found)
+    for decoder in decoders:
+        voting = voting_subtasks(decoder.way, subtasks, table)
+        deciding = {subtask for subtask in voting if subtask.task == task}
+        if task in inside and (task == LABEL or decoder.way not in KEPT):
+            deciding = {subtask for subtask in voting if subtask.task in inside}
+        routers = {router for subtask in deciding for router, _ in subtask.where}
+        all_deciding |= deciding | {subtask for subtask in voting if subtask.task in routers}
+    return tuple(subtask for subtask in subtasks if subtask in all_deciding)
 
 
 def answering(
-    choosings: Mapping[Subtask, Selector],
-    options: Asking,
-    together: LabelDecoder,
+    selectors: Mapping[Subtask, Selector],
+    photos: JudgedPhotos,
+    decoder: LabelDecoder,
     table: Composition,
     classes: Mapping[str, Sequence[str]],
 ) -> Choose:
-    """The choice of one answer: each place chooses, then they answer together; rows are positions among the asked photos."""
-    choices = {subtask: choosings[subtask].at(options.seats[subtask]) for subtask in options.seats}
+    """The choice of one answer: each subtask chooses, then the decoder joins their answers; rows are positions among these photos."""
+    choices = {subtask: selectors[subtask].at(photos.positions[subtask]) for subtask in photos.positions}
 
     def answer(subtasks: Sequence[Subtask], votes: Sequence[Vote]) -> Vote:
-        if options.task in (*table.tasks, LABEL) and _answers_label(subtasks, table):
-            return decode_votes(together, table, subtasks, votes, classes)[options.task]
-        return answer_tasks(subtasks, votes, classes)[options.task]
+        if photos.task in (*table.tasks, LABEL) and _answers_label(subtasks, table):
+            return decode_votes(decoder, table, subtasks, votes, classes)[photos.task]
+        return answer_tasks(subtasks, votes, classes)[photos.task]
 
     return choose_together(choices, answer)
 
 
-def say(
+def answer_report(
     decided: Mapping[Subtask, Decided],
-    options: Asking,
-    together: LabelDecoder,
+    photos: JudgedPhotos,
+    decoder: LabelDecoder,
     default: LabelDecoder,
     table: Composition,
     classes: Mapping[str, Sequence[str]],
@@ -138,9 +138,9 @@ def say(
     """What is known about one answer.
 
     Args:
-        decided: All places.
-        options: Which answer, on which photos.
-        together: How the plan comes to the label.
+        decided: All subtasks.
+        photos: Which answer, on which photos.
+        decoder: How the plan comes to the label.
         default: How it would without having compared.
         table: How tasks and label belong together.
         classes: Task -> class names.
@@ -148,25 +148,25 @@ def say(
         weights: Of the answer's classes, in every score (`weighing`).
     """
 
-    def choice(of: Mapping[Subtask, Selector], how: LabelDecoder = together) -> Choose:
-        return answering(of, options, how, table, classes)
+    def choice(of: Mapping[Subtask, Selector], how: LabelDecoder = decoder) -> Choose:
+        return answering(of, photos, how, table, classes)
 
-    own = {subtask: decided[subtask] for subtask in options.seats}
-    whole = choice({subtask: one.selector for subtask, one in own.items()})
-    single = choice({subtask: one.plain.by("single") for subtask, one in own.items()}, default)
+    deciding = {subtask: decided[subtask] for subtask in photos.positions}
+    whole = choice({subtask: one.selector for subtask, one in deciding.items()})
+    single = choice({subtask: one.plain.by("single") for subtask, one in deciding.items()}, default)
     rules = {
-        rule: choice({subtask: one.plain.by(rule, (len(one.plain.on().members),)) for subtask, one in own.items()}, default)
+        rule: choice({subtask: one.plain.by(rule, (len(one.plain.on().members),)) for subtask, one in deciding.items()}, default)
         for rule in ("hard", "soft")
     }
-    seen = partial(optimistic_score, labels=options.labels, metric=metric, class_weights=weights)
+    seen = partial(optimistic_score, labels=photos.labels, metric=metric, class_weights=weights)
     scores = {name: seen(made) for name, made in rules.items()}
-    best = "+".join(dict.fromkeys(one.pool.members[one.plain.by("single").on().members[0]].name for one in own.values()))
+    best = "+".join(dict.fromkeys(one.pool.members[one.plain.by("single").on().members[0]].name for one in deciding.values()))
     vote = seen(whole)
     honest, against = None, None
-    if len(np.unique(options.groups)) > 1:
+    if len(np.unique(photos.groups)) > 1:
         how: dict[str, Any] = {"metric": metric, "seed": HONEST_SEED, "class_weights": weights}
-        honest = asdict(honest_score(whole, options.labels, options.groups, n_resamples=RESAMPLES, **how))
-        judge = Judge(options.labels, options.groups, n_resamples=COMPARED, **how)
+        honest = asdict(honest_score(whole, photos.labels, photos.groups, n_resamples=RESAMPLES, **how))
+        judge = Judge(photos.labels, photos.groups, n_resamples=COMPARED, **how)
         against = judge.compare("the vote", judge.group_results(single), judge.group_results(whole))
     return {
         "best_single": {"trial_id": best, "score": seen(single)},
@@ -177,29 +177,29 @@ def say(
         "gap": None if honest is None else vote - honest["mean"],
         "weighed": weights is not None,
         "against_best_single": None if against is None else against.to_json(),
-        "members": {str(subtask): len(one.selector.on().members) for subtask, one in own.items()},
-        "enough": {str(subtask): one.smallest.k for subtask, one in own.items() if one.smallest is not None},
+        "members": {str(subtask): len(one.selector.on().members) for subtask, one in deciding.items()},
+        "enough": {str(subtask): one.smallest.k for subtask, one in deciding.items() if one.smallest is not None},
     }
 
 
-def verdict(said: Mapping[str, Any]) -> str:
+def verdict(facts: Mapping[str, Any]) -> str:
     """Whether the ensemble is better than its best single trial, in words, and what is as good where it is not."""
-    gain = said["against_best_single"]
+    gain = facts["against_best_single"]
     if gain is None:
         return "photos of at least two groups are needed to say whether the vote helps"
     by = f"{gain['gain']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f})"
     if gain["low"] > 0:
-        return f"better than the best single trial: {by}{_fewer(said)}"
+        return f"better than the best single trial: {by}{_fewer(facts)}"
     if gain["high"] < 0:
         return f"worse than the best single trial: {by}; take --vote single --plain"
-    smaller = _fewer(said) or "; --vote single is as good and costs less"
+    smaller = _fewer(facts) or "; --vote single is as good and costs less"
     return f"no gain beyond noise over the best single trial: {by}{smaller}"
 
 
-def _fewer(said: Mapping[str, Any]) -> str:
+def _fewer(facts: Mapping[str, Any]) -> str:
     """Whether fewer members would do."""
-    most = max(said["members"].values())
-    enough = max(said["enough"].values(), default=most)
+    most = max(facts["members"].values())
+    enough = max(facts["enough"].values(), default=most)
     return f"; {enough} of {most} members would do as well (--top {enough})" if enough < most else ""
 
 
