@@ -14,6 +14,7 @@ from system.paths import CompetitionPaths
 from trainables.backbones import kept_weights
 from trainables.checkpoint import read_header
 from trainables.config import TrialConfig
+from trainables.start.published import package_of
 
 PACKAGES = ("torch", "timm", "opencv-python-headless", "pillow", "numpy", "safetensors")
 """What a bundle needs to run."""
@@ -55,6 +56,9 @@ def start_note(config: TrialConfig, paths: CompetitionPaths) -> str:
         return "random start: no weights from outside"
     if weights.startswith("timm:"):
         return f"published weights `{weights}`, {_published(config.backbone)}"
+    package = package_of(weights)
+    if package is not None:
+        return f"published weights of package `{package.package}`, licence by its own word: {package.licence}; from: {package.source}"
     source = _trial_of(weights, paths)
     if source is None:
         return f"a local weights file with SHA-256 `{weights}`; whoever gave it knows its licence"

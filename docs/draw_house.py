@@ -36,7 +36,13 @@ FLOORS: tuple[tuple[int, tuple[Room, ...]], ...] = (
         3,
         (
             Room("search_spaces", "WHAT TO TRY", "a file per space", {}, 0.19),
-            Room("trainables", "HOW ONE TRIAL IS TRAINED", "networks, losses, views", {"reproduce": "PASS or differs"}, 0.24),
+            Room(
+                "trainables",
+                "HOW ONE TRIAL IS TRAINED",
+                "networks, losses, views",
+                {"reproduce": "PASS or differs", "start": "start weights"},
+                0.24,
+            ),
             Room(
                 "ensemble",
                 "HOW THEY VOTE",

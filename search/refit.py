@@ -21,7 +21,7 @@ from system.errors import UserError, listed
 from trainables.attach import weights_store
 from trainables.backbones import kept_weights
 from trainables.config import RECIPE, Question, TrialConfig
-from trainables.initial_weights import is_trial_start
+from trainables.start.initial_weights import is_trial_start
 
 log = logging.getLogger("podium.search")
 Members = dict[str, list[TrialConfig]]

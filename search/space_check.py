@@ -10,6 +10,7 @@ from competitions.prepare import Prepared
 from search_spaces import Space
 from system.errors import UserError
 from trainables.config import Question, TrialConfig, resolve
+from trainables.start.published import WEIGHT_PACKAGES, package_file
 
 SPACE_DRAWS = 200
 """So that a combination that one in fifty draws has is missed in one check of 57; a draw costs about a millisecond."""
@@ -40,7 +41,7 @@ class StartWeights:
         self._tried: set[tuple[str, str, int]] = set()
 
     def __call__(self, parameters: Mapping[str, Any]) -> None:
-        """Copy the weights file that a draw names into the storage.
+        """Copy the weights file that a draw names, or the one in the package that it means, into the storage.
 
         Raises:
             UserError: There is no such file.
@@ -48,8 +49,11 @@ class StartWeights:
         from trainables.attach import weights_store
         from trainables.backbones import keep_weights
 
-        if parameters.get("weights_file"):
-            keep_weights(parameters["weights_file"], weights_store(self._prepared))
+        file = parameters.get("weights_file")
+        if parameters.get("pretrained") and parameters.get("backbone") in WEIGHT_PACKAGES:
+            file = package_file(WEIGHT_PACKAGES[parameters["backbone"]])
+        if file:
+            keep_weights(str(file), weights_store(self._prepared))
 
     def check(self, config: TrialConfig, parameters: Mapping[str, Any]) -> None:
         """Try the input size and the start weights of a resolved draw; each network once.
@@ -82,7 +86,7 @@ def _refuse_a_trial_s_best(parameters: Mapping[str, Any], store: Path) -> None:
     Raises:
         UserError: They are a trial's, and not those that a base had and that were kept for it.
     """
-    from trainables.initial_weights import is_trial_start
+    from trainables.start.initial_weights import is_trial_start
 
     file = Path(parameters.get("weights_file") or "").expanduser()
     if file.is_file() and file.parent != store and is_trial_start(file):

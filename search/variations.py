@@ -22,7 +22,8 @@ from system.paths import CompetitionPaths, competition_paths
 from trainables.attach import weights_store
 from trainables.backbones import kept_weights
 from trainables.config import DEFAULTS, Question, TrialConfig, only_with, resolve
-from trainables.initial_weights import is_trial_start
+from trainables.start.initial_weights import is_trial_start
+from trainables.start.published import WEIGHT_PACKAGES
 
 BELONGS = {
     **{name: owner for name, (owner, _) in only_with().items()},
@@ -124,7 +125,9 @@ def parameters_of(config: TrialConfig, store: Path) -> Parameters:
     found = {name: value for name, value in config.json().items() if name in DEFAULTS and value is not None}
     if config.micro_batch == config.batch_size:
         del found["micro_batch"]  # it goes along where the batch changes
-    found["pretrained"] = config.weights.startswith("timm:")
+    package = WEIGHT_PACKAGES.get(config.backbone)
+    packaged = package is not None and package.sha256 == config.weights
+    found["pretrained"] = packaged or config.weights.startswith("timm:")
     if config.weights and not found["pretrained"]:
         found["weights_file"] = str(kept_weights(store, config.weights))
     return found

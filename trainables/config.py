@@ -15,6 +15,7 @@ from typing import Any
 from ledger import trials
 from system.errors import UserError, unknown
 from system.files import file_hash
+from trainables.start.published import WEIGHT_PACKAGES
 
 RECIPE = 1
 """Raised by hand when the meaning of training changes; tests/trainables/test_recipe.py fails when losses move and this did not."""
@@ -31,7 +32,7 @@ class TrialConfig:
         heads: Head -> number of classes; the network's columns stand in this order, that of the names.
         metric: Picks the best epoch, and with it the weights that are kept.
         data: Fingerprint of ids, labels, pixels and folds of the target's rows.
-        weights: `""` for a random start, `timm:<tag>` for published weights, else the SHA-256 of a local weights file.
+        weights: `""` for a random start, `timm:<tag>` for the hub's published weights, else the SHA-256 of a local or packaged file.
         epochs: Planned; the learning-rate schedule depends on it.
         warmup_epochs: Linear warm-up before the cosine, at most half of `epochs`.
         label_smoothing: In [0, 1); only with loss `label_smoothing`.
@@ -326,7 +327,7 @@ def _backbone_faults(chosen: Mapping[str, Any]) -> list[str]:
     published = timm.list_pretrained(f"{base}.*")
     if tag and name not in published:
         return [unknown("backbone", name, [base, *published])]
-    if chosen["pretrained"] is True and not published:
+    if chosen["pretrained"] is True and not published and name not in WEIGHT_PACKAGES:
         return [f"no published weights for backbone {name!r}; set pretrained=False or give weights_file"]
     return []
 
@@ -346,12 +347,14 @@ def _like(backbone: str) -> list[str]:
 
 
 def _start(backbone: str, pretrained: bool, weights_file: str | None) -> tuple[str, str]:
-    """The backbone and its start weights; a pretrained backbone gets its tag, so that no timm's default decides."""
+    """The backbone and its start weights: a package's, else the hub's, whose tag is named so that no timm's default decides."""
     if weights_file:
         path = Path(weights_file).expanduser()
         return backbone, _hash_of(path, path.stat().st_size, path.stat().st_mtime_ns)
     if not pretrained:
         return backbone, ""
+    if backbone in WEIGHT_PACKAGES:
+        return backbone, WEIGHT_PACKAGES[backbone].sha256  # installed or not: the same settings are the same trial everywhere
     import timm
 
     base, _, tag = backbone.partition(".")

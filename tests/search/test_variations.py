@@ -24,6 +24,7 @@ STARTS: dict[str, dict[str, Any]] = {
     "published": {"backbone": "resnet18", "pretrained": True, "optimizer": "sgd"},
     "published by tag": {"backbone": "resnet18.a1_in1k", "pretrained": True, "loss": "focal", "focal_gamma": 0.7},
     "published without a tag": {"backbone": "test_resnet", "pretrained": True, "epochs": 1, "warmup_epochs": 4.0},
+    "published in a package": {"backbone": "tf_efficientnet_lite0", "pretrained": True},
     "a file": {"backbone": "test_vit", "weights_file": "FILE", "loss": "label_smoothing", "drop_rate": 0.2},
 }
 

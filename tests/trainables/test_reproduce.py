@@ -272,7 +272,7 @@ def test_a_damaged_preparation_is_not_called_one_that_was_never_kept(
 DIFF = "diff --git a/{0} b/{0}\nindex 1..2\n--- a/{0}\n+++ b/{0}\n@@ -1 +1 @@\n-a\n+b"
 PLANTED: dict[str, tuple[Callable[[dict[str, Any]], object], list[str], str]] = {
     "diff": (
-        lambda session: session.update(diff=f"{session['diff']}\n{DIFF.format('trainables/initial_weights.py')}"),
+        lambda session: session.update(diff=f"{session['diff']}\n{DIFF.format('trainables/start/initial_weights.py')}"),
         ["code"],
         "bits",
     ),
@@ -309,7 +309,7 @@ def test_a_planted_difference_is_named_and_training_decides(name: str, storage: 
 
 
 @pytest.mark.parametrize(
-    "files", [[], ["system/files.py"], ["docs/a.py", "system/files.py", "trainables/initial_weights.py"]], ids=len
+    "files", [[], ["system/files.py"], ["docs/a.py", "system/files.py", "trainables/start/initial_weights.py"]], ids=len
 )
 def test_the_files_that_differ_from_a_clean_tree_are_named(files: list[str], configure: Configure) -> None:
     clean = {"commit": None, "diff": "", "new_files": {}, "packages": {}, "hardware": {}, "threads": 1}

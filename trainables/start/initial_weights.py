@@ -2,6 +2,7 @@
 
 Everything but the last layer is taken over by name and shape. The last layer's rows are taken head by head, where a head of the
 same name has as many classes; the rows of other heads stay as they were drawn. So a model of one head starts one of several, and back.
+`load_in_order` reads published weights that have other names.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,6 +10,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from system.errors import UserError, listed
@@ -58,6 +60,35 @@ def load_trial(model: nn.Module, path: Path, backbone: str, heads: Mapping[str, 
         taken[name] = own[name].clone()
         for ours, rows in _shared_rows(heads, theirs):
             taken[name][ours] = given[name][rows]
+    model.load_state_dict(taken)
+
+
+def load_in_order(model: nn.Module, path: Path, backbone: str) -> None:
+    """Put weights with other names, but in the network's order, into a fresh network, in place; its last layer stays as drawn.
+
+    Args:
+        model: The network.
+        path: A file of `torch.save` with a dict of tensors; nothing in it is run.
+        backbone: The name the network was built from.
+
+    Raises:
+        UserError: The file holds another number of tensors, or one of another shape.
+    """
+    given: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    own = model.state_dict()
+    last = _last_layer(model, own)
+    if len(own) != len(given):
+        raise UserError(
+            f"start weights {path.name[:12]} do not fit {backbone!r}: they are {len(given)} tensors, the network has {len(own)}; "
+            "give the backbone they belong to"
+        )
+    taken = dict(zip(own, given.values(), strict=True)) | {name: own[name] for name in last}
+    faults = [_fault(name, taken[name], own[name]) for name in own]
+    if any(faults):
+        raise UserError(
+            f"start weights {path.name[:12]} do not fit {backbone!r}: {listed(fault for fault in faults if fault)}; give the "
+            "backbone they belong to"
+        )
     model.load_state_dict(taken)
 
 

@@ -1,0 +1,67 @@
+"""Fine-tuning for real: from a package's weights to finished trials, trained again, merged by a team-mate, exported and predicted."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bundle.answer import answer
+from bundle.export import export
+from bundle.gather import gather
+from bundle.predict import open_bundle
+from competitions.competition import Competition
+from competitions.prepare import prepare
+from competitions.targets import choose_targets
+from ensemble.choose import choose
+from ensemble.options import Options
+from ledger.merge.ledgers import merge
+from search.space_check import StartWeights
+from system.files import read_json
+from system.paths import CompetitionPaths
+from trainables.attach import attach
+from trainables.config import Question, resolve
+from trainables.reproduce.retrain import reproduce
+from trainables.start.published import WEIGHT_PACKAGES
+from trainables.training import run_trial
+
+LITE = "tf_efficientnet_lite0"
+DRAWN = {"backbone": LITE, "pretrained": True, "epochs": 2, "batch_size": 16, "augmentation": "none", "lr": 1e-3}
+
+
+def test_a_fine_tuned_network_is_reproduced_merged_exported_and_predicts(
+    tiny_data: Path, tiny_competition: Competition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PODIUM_DATA", str(tiny_data))
+    monkeypatch.delenv("PODIUM_CACHE", raising=False)
+    prepared = prepare(tiny_competition, CompetitionPaths(tmp_path / "ours/tiny"))
+    prepared.save()
+    (target,) = choose_targets(tiny_competition, ["both"])
+    question = Question("tiny", "both", target.heads, target.metric, prepared.data_fingerprint(target), "groups", 0, 0, 64)
+    config = resolve(DRAWN, question)
+    StartWeights(prepared).check(config, DRAWN)
+    record = run_trial(config, attach(prepared, config))
+    assert record.finished
+    assert record.score is not None
+    assert np.isfinite(record.score)
+
+    theirs = CompetitionPaths(tmp_path / "theirs/tiny")
+    report = merge(theirs, {"ours": prepared.paths})
+    assert (report.weights, len(report.new_trials)) == (1, 1)
+    package = WEIGHT_PACKAGES[LITE]
+    monkeypatch.setitem(WEIGHT_PACKAGES, LITE, replace(package, package="no-such-package-of-podium"))
+    verdict = reproduce(tiny_competition, theirs, config.trial_id)
+    assert (verdict.verdict, verdict.equal_bits) == ("PASS", True), verdict.reason
+    monkeypatch.setitem(WEIGHT_PACKAGES, LITE, package)
+
+    options = Options(targets=("both",), top=1, plain=True)
+    choice = choose(gather(prepared, options), options)
+    export(prepared, choice, tmp_path / "exported")
+    bundle = tmp_path / "exported/bundle"
+    told = read_json(bundle / "models.json")["models"][config.trial_id]["preprocessing"]
+    assert (tuple(told["mean"]), tuple(told["std"])) == (package.mean, package.std)
+    assert f"published weights of package `{package.package}`, licence by its own word: Apache-2.0" in (bundle / "LICENCES.md").read_text()
+    names = [f"{name}.png" for name in choice.image_ids]
+    answers = open_bundle(bundle).predict(tiny_data / "tiny", choice.image_ids, names)
+    for task, labels in answer(prepared, choice.plan, choice.image_ids).items():
+        np.testing.assert_array_equal(answers.labels[task], labels, err_msg=task)

@@ -1,0 +1,1 @@
+"""Start weights: those of another trial, and published ones that come as packages."""
