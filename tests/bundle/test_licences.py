@@ -13,6 +13,7 @@ from system.paths import CompetitionPaths
 from trainables.best_weights import best_header
 from trainables.checkpoint import write_tensors
 from trainables.config import Question, TrialConfig, resolve
+from trainables.start.published import WEIGHT_PACKAGES
 
 QUESTION = Question("tiny", "colour", {"colour": 3}, "macro_f1", "0123456789abcdef", "groups", 0, 0, 32)
 
@@ -85,3 +86,10 @@ def test_a_package_that_is_not_there_is_said_so() -> None:
     assert package_note("no-such-package-of-podium") == "no-such-package-of-podium: not installed here"
     assert "BSD-3-Clause" in package_note("numpy")
     assert all("\n" not in package_note(name) for name in PACKAGES)
+
+
+@pytest.mark.parametrize("backbone", WEIGHT_PACKAGES)
+def test_a_start_from_a_package_is_named_with_its_licence(backbone: str, paths: CompetitionPaths) -> None:
+    package = WEIGHT_PACKAGES[backbone]
+    note = start_note(config(package.sha256, backbone=backbone), paths)
+    assert all(part in note for part in (f"package `{package.package}`", package.licence, package.source))

@@ -60,7 +60,10 @@ def test_a_fine_tuned_network_is_reproduced_merged_exported_and_predicts(
     bundle = tmp_path / "exported/bundle"
     told = read_json(bundle / "models.json")["models"][config.trial_id]["preprocessing"]
     assert (tuple(told["mean"]), tuple(told["std"])) == (package.mean, package.std)
-    assert f"published weights of package `{package.package}`, licence by its own word: Apache-2.0" in (bundle / "LICENCES.md").read_text()
+    assert (
+        f"published weights of package `{package.package}`, licence by its own word: Apache-2.0"
+        in (bundle / "LICENCES.md").read_text()
+    )
     names = [f"{name}.png" for name in choice.image_ids]
     answers = open_bundle(bundle).predict(tiny_data / "tiny", choice.image_ids, names)
     for task, labels in answer(prepared, choice.plan, choice.image_ids).items():
