@@ -124,8 +124,8 @@ class Bundle:
             raise UserError("ids must name at least one photo, got none; leave them out for every photo of the folder")
         if faults := id_faults(names):  # a file with such rows is refused when it is written, after all the work
             raise UserError(*faults)
-        subtasks = dict(zip(names, paths if paths is not None else names, strict=True))
-        check_there(root, tuple(subtasks.values()))
+        path_of = dict(zip(names, paths if paths is not None else names, strict=True))
+        check_there(root, tuple(path_of.values()))
         known = self._known_to_imports(names)
         if not known.all():
             for ensemble in self.plan.tasks:
@@ -135,7 +135,7 @@ class Bundle:
         near: list[Bools] = []
         for start in range(0, len(names), CHUNK):
             chunk = names[start : start + CHUNK]
-            votes, bad, close = self._chunk(root, chunk, [subtasks[name] for name in chunk], known[start : start + CHUNK])
+            votes, bad, close = self._chunk(root, chunk, [path_of[name] for name in chunk], known[start : start + CHUNK])
             parts.append(votes if self._keeps_shares else [Vote(vote.labels, vote.shares[:0]) for vote in votes])
             broken |= bad
             near.append(close)
@@ -183,13 +183,13 @@ class Bundle:
         return np.array([name in there for name in names], dtype=bool)
 
     def _chunk(
-        self, root: Path, names: tuple[str, ...], subtasks: Sequence[str], known: NDArray[np.bool_]
+        self, root: Path, names: tuple[str, ...], paths: Sequence[str], known: NDArray[np.bool_]
     ) -> tuple[list[Vote], dict[str, str], Bools]:
         """The P places' votes on n photos, which of these are broken, and `(P, n)` whether a photo's own answer may turn."""
         sizes = {model.config.image_size for model in self.models.values()}
-        images, reasons = _decode(root, subtasks, sizes)
-        broken = {name: reasons[subtask] for name, subtask in zip(names, subtasks, strict=True) if subtask in reasons}
-        lost = np.array([subtask for subtask, name in enumerate(names) if name in broken], dtype=np.int64)
+        images, reasons = _decode(root, paths, sizes)
+        broken = {name: reasons[path] for name, path in zip(names, paths, strict=True) if path in reasons}
+        lost = np.array([row for row, name in enumerate(names) if name in broken], dtype=np.int64)
         probs: dict[tuple[str, str, str], Rows] = {}
         with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if self.device == "cpu" else 1) as pool:
             found = pool.map(lambda model: self._run(model, images[model.config.image_size]), self.models.values())
@@ -214,9 +214,9 @@ class Bundle:
             return self._vote_of(ensemble, probs, names)
         labels, shares = np.zeros(len(names), dtype=np.int64), np.zeros((len(names), len(ensemble.classes)))
         near = np.zeros(len(names), dtype=bool)
-        for here, options in ((known, ensemble), (~known, without(ensemble, self.plan.imports))):
+        for here, voting in ((known, ensemble), (~known, without(ensemble, self.plan.imports))):
             if here.any():
-                vote, near[here] = self._vote_of(options, probs, [name for name, own in zip(names, here, strict=True) if own])
+                vote, near[here] = self._vote_of(voting, probs, [name for name, own in zip(names, here, strict=True) if own])
                 labels[here], shares[here] = vote.labels, vote.shares
         return Vote(labels, shares), near
 
@@ -359,21 +359,21 @@ def _check(root: Path) -> None:
         raise UserError(*(f"bundle {root.name} is damaged: {fault}; copy it again, or export it again" for fault in faults))
 
 
-def _decode(root: Path, names: Sequence[str], sizes: set[int]) -> tuple[dict[int, NDArray[np.uint8]], dict[str, str]]:
+def _decode(root: Path, paths: Sequence[str], sizes: set[int]) -> tuple[dict[int, NDArray[np.uint8]], dict[str, str]]:
     """Per size the photos `(n, S, S, 3) uint8`, zero where broken, and why."""
-    images = {size: np.zeros((len(names), size, size, 3), np.uint8) for size in sizes}
+    images = {size: np.zeros((len(paths), size, size, 3), np.uint8) for size in sizes}
     broken: dict[str, str] = {}
 
-    def one(subtask: int) -> None:
+    def one(row: int) -> None:
         try:
-            image = read_image(root, names[subtask])
+            image = read_image(root, paths[row])
         except BrokenImage as error:
-            broken[names[subtask]] = error.reason
+            broken[paths[row]] = error.reason
             return
-        for size, rows in images.items():
-            rows[subtask] = resize(image, size)
+        for size, photos in images.items():
+            photos[row] = resize(image, size)
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for _ in pool.map(one, range(len(names))):
+        for _ in pool.map(one, range(len(paths))):
             pass
     return images, broken
