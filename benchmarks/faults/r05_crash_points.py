@@ -328,19 +328,20 @@ def _export(ledger: SmallLedger) -> CrashedWriter:
     from bundle.answer import answer
     from bundle.export import export
     from bundle.gather import gather
+    from bundle.opened import Opened
     from bundle.predict import open_bundle
     from ensemble.choose import choose
     from ensemble.options import Options
-    from ensemble.plan.plan import load_plan
+    from ensemble.plan.plan import EnsemblePlan
 
     asked = [Options(top=top, plain=True) for top in (1, 2)]
-    choices = [choose(gather(ledger.prepared, options), options) for options in asked]
+    choices = [choose(gather(Opened(ledger.prepared), options), options) for options in asked]
     for choice in choices:
-        answer(ledger.prepared, choice.plan, choice.image_ids)
+        answer(Opened(ledger.prepared), choice.plan, choice.image_ids)
     plans = {choice.plan.plan_id for choice in choices}
 
     def put(number: int) -> Callable[[Path], object]:
-        return lambda folder: export(ledger.prepared, choices[number], folder / "to")
+        return lambda folder: export(Opened(ledger.prepared), choices[number], folder / "to")
 
     def first(folder: Path) -> None:
         shutil.rmtree(ledger.prepared.paths.ensembles, ignore_errors=True)
@@ -353,7 +354,9 @@ def _export(ledger: SmallLedger) -> CrashedWriter:
             return "half a submission"
         for path in ledger.prepared.paths.ensembles.rglob("*.json"):
             if path.name[0] != ".":
-                load_plan(path) if path.name == "plan.json" else read_json(path)
+                value = read_json(path)
+                if path.name == "plan.json":
+                    EnsemblePlan.from_json(value)
         return ""
 
     return CrashedWriter("ensemble and bundle", first, put(1), put(1), fault)

@@ -5,7 +5,6 @@ A plan and its voters' probabilities `(N, C)` are all that `decide` needs; it kn
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from competitions.labels import Composition
@@ -20,7 +19,7 @@ from ensemble.plan.task_ensemble import Probs, TaskEnsemble, is_name, task_fault
 from ensemble.resampling import Groups
 from ensemble.votes import Ints, Vote
 from system.errors import UserError, unknown
-from system.files import fingerprint, read_json, replace_json
+from system.files import fingerprint
 
 PLAN_SCHEMA = 1  # raised when a plan written before can no longer be read as it is
 
@@ -123,7 +122,7 @@ class EnsemblePlan:
         return named | {LABEL: self.composition.label_classes}
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as a JSON value; `save_plan` writes equal plans as equal bytes."""
+        """The plan as a JSON value, the same for equal plans."""
         named: dict[str, Any] = {"imports": dict(self.imports)} if self.imports else {}
         named |= {} if self.decodes_by_default else {"together": self.decoder.to_json()}
         return named | {
@@ -152,25 +151,6 @@ class EnsemblePlan:
         return read(
             cls, {key: part for key, part in value.items() if key != "schema"} if isinstance(value, dict) else value, "plan"
         )
-
-
-def save_plan(path: Path, plan: EnsemblePlan) -> None:
-    """Write the plan to `path`; the same plan gives the same bytes."""
-    replace_json(path, plan.to_json())
-
-
-def load_plan(path: Path) -> EnsemblePlan:
-    """The plan in `path`.
-
-    Raises:
-        UserError: There is no such file, it is not JSON, or not a plan.
-    """
-    try:
-        return EnsemblePlan.from_json(read_json(path))
-    except FileNotFoundError as error:
-        raise UserError(f"there is no plan {path}; export_ensemble.py writes one") from error
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from error
 
 
 def decide(plan: EnsemblePlan, probs: Probs, image_ids: Sequence[str], groups: Groups | None = None) -> dict[str, Ints]:

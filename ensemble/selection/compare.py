@@ -5,9 +5,8 @@ So strategies are compared by their out-of-bag scores, on the same resamples. Th
 noise of having compared so many (`ensemble.scoring.gain`).
 """
 
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -31,7 +30,6 @@ class ComparedStrategy:
         gain: Over the default; `None` for the default itself.
         members: Whom it takes on all photos, most senior first.
         views: Through which.
-        seconds: What asking it in every resample took; no part of the outcome.
     """
 
     strategy: str
@@ -40,7 +38,6 @@ class ComparedStrategy:
     gain: Gain | None
     members: tuple[str, ...]
     views: tuple[str, ...]
-    seconds: float = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -124,14 +121,12 @@ def compare_strategies(
         raise UserError(*faults)
     order = [name for name in STRATEGIES if name in wanted]
     choices = {name: Selector(candidates, name, tuple(sizes)) for name in order}
-    started = time.perf_counter()
     base = judge.group_results(choices[default])
-    entries = [_entry(choices[default], judge.score(base), None, time.perf_counter() - started)]
+    entries = [_entry(choices[default], judge.score(base), None)]
     for name in (name for name in order if name != default):
-        started = time.perf_counter()
         results = judge.group_results(choices[name])
         gain = judge.compare(name, base, results, n_compared=len(order) - 1)
-        entries.append(_entry(choices[name], gain.after, gain, time.perf_counter() - started))
+        entries.append(_entry(choices[name], gain.after, gain))
     ranked = tuple(sorted(entries, key=lambda entry: (-entry.score, order.index(entry.strategy))))
     return Comparison(ranked, default, champion(ranked, default=default))
 
@@ -169,8 +164,8 @@ def smallest_if_equal(candidates: Candidates, *, most: int, judge: Judge, strate
     return Smallest(k, best, tuple(scores.values()), gains.get(k))
 
 
-def _entry(selector: Selector, score: float, gain: Gain | None, seconds: float) -> ComparedStrategy:
+def _entry(selector: Selector, score: float, gain: Gain | None) -> ComparedStrategy:
     candidates, spec = selector.candidates, selector.on()
     members = tuple(candidates.members[member] for member in spec.members)
     views = tuple(candidates.views[view] for view in sorted({view for _, view in spec.voters}))
-    return ComparedStrategy(selector.strategy, STRATEGIES[selector.strategy].words, score, gain, members, views, seconds)
+    return ComparedStrategy(selector.strategy, STRATEGIES[selector.strategy].words, score, gain, members, views)
