@@ -99,9 +99,14 @@ def test_the_choice_knows_no_ledger() -> None:
     assert not wrong, broken("ensemble/ turns arrays with ids into a plan; what reads the ledger stands in bundle/", wrong)
 
 
-def test_who_opens_a_bundle_loads_what_prediction_needs(tmp_path: Path) -> None:
+def test_who_predicts_from_a_bundle_loads_what_prediction_needs(tmp_path: Path) -> None:
+    fixtures = ROOT / "tests" / "fixtures"
     names = f"' '.join(n for n in sys.modules if n.split('.')[0] in {tuple(LEVELS)})"
-    code = f"import bundle.predict\nopen('own', 'w').write({names})"
+    code = f"""sys.modules["wandb"] = None  # timm loads it, and with it pydantic, where it is installed
+from bundle.predict import open_bundle
+answers = open_bundle({str(fixtures / "bundle")!r}).predict({str(fixtures / "data/drawn/test")!r}, ["t00"], ["t00.png"])
+assert answers.image_ids == ("t00",) and not answers.broken and answers.labels
+open("own", "w").write({names})"""
     loaded = loaded_by(code, tmp_path)
     assert not loaded & {"pydantic", "pandas", "ray"}
     modules = (tmp_path / "own").read_text().split()
