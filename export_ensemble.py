@@ -14,6 +14,7 @@ from system.errors import UserError
 def call(given: argparse.Namespace) -> dict[str, Any]:
     from bundle.export import check_target, export
     from bundle.gather import gather
+    from bundle.opened import Opened
     from competitions.loading import load_competition
     from competitions.prepare import prepare
     from ensemble.choose import choose
@@ -45,9 +46,10 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
         max_megabytes=given.max_megabytes,
         device=given.device,
     )
-    pools = gather(prepared, options, tell=_tell)
+    opened = Opened(prepared)
+    pools = gather(opened, options, tell=_tell)
     choice = choose(pools, options, tell=_tell, processes=len(os.sched_getaffinity(0)))
-    return export(prepared, choice, Path(given.to), device=options.device, tell=_tell)
+    return export(opened, choice, Path(given.to), device=options.device, tell=_tell)
 
 
 def show(value: dict[str, Any]) -> None:

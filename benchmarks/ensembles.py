@@ -43,13 +43,14 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
 def _study(prepared: Any, study: str, truth_file: Path, thorough: bool) -> dict[str, Any]:
     from bundle.answer import answer
     from bundle.gather import gather
+    from bundle.opened import Opened
     from competitions.metrics import score_labels
     from ensemble.choose import choose
     from ensemble.options import Options
 
     started = time.process_time()
     options = Options(study=study, thorough=thorough, vote="best" if thorough else "hard")
-    choice = choose(gather(prepared, options, tell=_tell), options, tell=_tell)
+    choice = choose(gather(Opened(prepared), options, tell=_tell), options, tell=_tell)
     seconds = time.process_time() - started
     competition = prepared.competition
     ids, truth = read_truth(truth_file, competition)
@@ -57,7 +58,7 @@ def _study(prepared: Any, study: str, truth_file: Path, thorough: bool) -> dict[
     strange = [image_id for image_id in ids if image_id not in tested]
     if strange:
         raise UserError(f"--truth must be of test photos of {competition.name}, {len(strange)} are not, among them {strange[0]}")
-    answers = {name: answer(prepared, plan, ids) for name, plan in {**choice.beside, "exported": choice.plan}.items()}
+    answers = {name: answer(Opened(prepared), plan, ids) for name, plan in {**choice.beside, "exported": choice.plan}.items()}
     groups = dict(zip(prepared.manifest.image_ids, prepared.manifest.groups, strict=True))
     tasks = [*competition.tasks, *(["label"] if len(competition.composed) > 1 else [])]
     found = {}

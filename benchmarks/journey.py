@@ -74,6 +74,7 @@ def journey(given: argparse.Namespace) -> dict[str, Any]:
 def score(prepared: Any, exported: Mapping[str, Any], truth_file: Path) -> list[dict[str, Any]]:
     """Per task and for the label: validation and truth scores of the best single trial, the plain votes and what was exported."""
     from bundle.answer import answer
+    from bundle.opened import Opened
     from competitions.metrics import score_labels
     from ensemble.plan.plan import EnsemblePlan
     from system.files import read_json
@@ -82,7 +83,7 @@ def score(prepared: Any, exported: Mapping[str, Any], truth_file: Path) -> list[
     ids, truth = read_truth(truth_file, competition)
     beside = read_json(prepared.paths.ensembles / exported["ensemble"] / "beside.json")
     plans = {name: EnsemblePlan.from_json(value) for name, value in {**beside, "exported": exported["plan"]}.items()}
-    votes = {name: answer(prepared, plan, ids) for name, plan in plans.items()}
+    votes = {name: answer(Opened(prepared), plan, ids) for name, plan in plans.items()}
     rows = []
     for task in [*competition.tasks, *(["label"] if len(competition.tasks) > 1 else [])]:
         labels, said, n = truth[task], exported["scores"][task], len(competition.classes(task))

@@ -5,15 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.members import complete, open_predictions
-from bundle.pool import TEST, all_test_rows
-from competitions.prepare import Prepared
+from bundle.members import complete
+from bundle.opened import TEST, Opened
 from ensemble.align import Rows
 from ensemble.plan.plan import EnsemblePlan, decide
 from ensemble.plan.task_ensemble import Probs
 
 
-def answer(prepared: Prepared, plan: EnsemblePlan, ids: Sequence[str], device: str = "cpu") -> dict[str, NDArray[np.int64]]:
+def answer(opened: Opened, plan: EnsemblePlan, ids: Sequence[str], device: str = "cpu") -> dict[str, NDArray[np.int64]]:
     """What a plan answers for test photos `ids`: task -> class numbers `(N,)`. What is not cached is computed."""
     if not ids:
         return {}
@@ -21,19 +20,19 @@ def answer(prepared: Prepared, plan: EnsemblePlan, ids: Sequence[str], device: s
     for trial, _, view in plan.keys:
         if trial not in plan.imports and view not in views.setdefault(trial, []):
             views[trial].append(view)
-    complete(prepared, views, (TEST,), device)
-    groups = dict(zip(prepared.manifest.image_ids, prepared.manifest.groups, strict=True))
-    return decide(plan, cached_test_probs(prepared, plan), ids, [groups[image_id] for image_id in ids])
+    complete(opened, views, (TEST,), device)
+    manifest = opened.prepared.manifest
+    groups = dict(zip(manifest.image_ids, manifest.groups, strict=True))
+    return decide(plan, cached_test_probs(opened, plan), ids, [groups[image_id] for image_id in ids])
 
 
-def cached_test_probs(prepared: Prepared, plan: EnsemblePlan) -> Probs:
+def cached_test_probs(opened: Opened, plan: EnsemblePlan) -> Probs:
     """The cached test probabilities of all that a plan needs, by (trial_id, head, view)."""
-    opened = {trial: open_predictions(prepared.paths, trial) for trial in plan.trials}
     found: dict[tuple[str, str, str], Rows] = {}
     for ensemble in plan.tasks:
         for trial, head, view in ensemble.keys:
             if trial in plan.imports:
-                found[trial, head, view] = all_test_rows(prepared, trial, head, ensemble.prior)
+                found[trial, head, view] = opened.all_test_rows(trial, head, ensemble.prior)
             else:
-                found[trial, head, view] = opened[trial].read(TEST, head, view)
+                found[trial, head, view] = opened.trial(trial).predictions.read(TEST, head, view)
     return found

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from competitions.prepare import Prepared
 from ensemble.selection.pareto import Cost
-from ledger.trials import TrialFolder
 from trainables import backbones
+from trainables.attach import OpenedTrial
 from trainables.backbones import Preprocessing
 from trainables.batches import normalise, to_unit
 from trainables.config import TrialConfig
@@ -32,12 +32,12 @@ FEW, REPEATS = 4, 5
 Family = tuple[str, tuple[tuple[str, int], ...], int, int]
 
 
-def measure_costs(prepared: Prepared, folders: Sequence[TrialFolder], *, device: str = "cpu", seed: int = 0) -> dict[str, Cost]:
+def measure_costs(prepared: Prepared, trials: Sequence[OpenedTrial], *, device: str = "cpu", seed: int = 0) -> dict[str, Cost]:
     """What each trial costs at prediction.
 
     Args:
         prepared: The competition's data; its views are timed in turn.
-        folders: Of finished trials that have their weights.
+        trials: Finished, with their weights.
         device: Where the networks run.
         seed: Of pixels and weights.
 
@@ -47,7 +47,7 @@ def measure_costs(prepared: Prepared, folders: Sequence[TrialFolder], *, device:
     Raises:
         FileNotFoundError: A trial has no weights.
     """
-    of = {folder.id: _family(TrialConfig.from_json(folder.config())) for folder in folders}
+    of = {trial.folder.id: _family(trial.config) for trial in trials}
     threads = torch.get_num_threads()
     try:
         seconds = {
@@ -55,6 +55,7 @@ def measure_costs(prepared: Prepared, folders: Sequence[TrialFolder], *, device:
         }
     finally:
         torch.set_num_threads(threads)
+    folders = [trial.folder for trial in trials]
     return {folder.id: Cost(seconds[of[folder.id]], folder.best.stat().st_size / 1e6) for folder in folders}
 
 

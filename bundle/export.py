@@ -9,20 +9,16 @@ from typing import Any
 from bundle.answer import answer
 from bundle.layout import BUNDLE_SCHEMA, CHECKSUMS, IMPORTED, checksums, set_aside
 from bundle.licences import licence_notes
-from bundle.pool import TEST, all_test_rows
-from competitions.prepare import Prepared
+from bundle.opened import TEST, Opened
 from ensemble.choose import Choice
-from ledger.imports import find_import
 from ledger.predictions import Predictions
-from ledger.reading import readable_record, readable_sessions
-from ledger.trials import TrialFolder
+from ledger.reading import readable_sessions
 from submissions.format import write_submission
 from system.disk import FullDiskError, writing
 from system.errors import UserError
 from system.files import copy_file, replace_bytes, replace_json, sweep
-from trainables.attach import priors
+from trainables.attach import OpenedTrial, priors
 from trainables.best_weights import lost_weights
-from trainables.config import TrialConfig
 
 README = """This folder predicts for competition {competition}. With Podium installed:
 
@@ -40,12 +36,12 @@ to expect of the answers and whether it holds, LICENCES.md whose licences apply.
 
 
 def export(
-    prepared: Prepared, choice: Choice, to: Path, *, device: str = "cpu", tell: Callable[[str], object] = lambda text: None
+    opened: Opened, choice: Choice, to: Path, *, device: str = "cpu", tell: Callable[[str], object] = lambda text: None
 ) -> dict[str, Any]:
     """Answer the test photos, write `to/submission.csv` and `to/bundle/`, and keep the plan in the storage.
 
     Args:
-        prepared: The competition's data.
+        opened: The competition's data, and what `gather` has opened of its ledger.
         choice: What was chosen.
         to: A folder; made where it is missing. A bundle in it is replaced whole.
         device: Where missing predictions of test photos are computed.
@@ -58,11 +54,11 @@ def export(
         FullDiskError: There is no room; what was exported before stays.
         UserError: The folder cannot be written, or the weights of a member are gone.
     """
-    plan, paths = choice.plan, prepared.paths
+    plan, paths = choice.plan, opened.prepared.paths
     tell("answering the test photos")
-    answers = answer(prepared, plan, choice.image_ids, device)
+    answers = answer(opened, plan, choice.image_ids, device)
     try:
-        bundle = _write_bundle(prepared, choice, to)
+        bundle = _write_bundle(opened, choice, to)
         submission = None
         if choice.image_ids:
             submission = to / "submission.csv"
@@ -116,7 +112,7 @@ def check_target(to: Path) -> None:
         raise UserError(f"--to must be a folder for exports, and {there} is there and is not a bundle; give another folder")
 
 
-def _write_bundle(prepared: Prepared, choice: Choice, to: Path) -> Path:
+def _write_bundle(opened: Opened, choice: Choice, to: Path) -> Path:
     """Everything is written beside and then renamed, so that a half bundle is never taken for one.
 
     Between the two renames there is none by its name; until the next export, `open_bundle` finds the old one.
@@ -128,7 +124,7 @@ def _write_bundle(prepared: Prepared, choice: Choice, to: Path) -> Path:
         shutil.rmtree(left, ignore_errors=True)
     try:
         with writing(to):
-            _fill_bundle(prepared, choice, beside)
+            _fill_bundle(opened, choice, beside)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
@@ -139,22 +135,23 @@ def _write_bundle(prepared: Prepared, choice: Choice, to: Path) -> Path:
     return final
 
 
-def _fill_bundle(prepared: Prepared, choice: Choice, beside: Path) -> None:
+def _fill_bundle(opened: Opened, choice: Choice, beside: Path) -> None:
     (beside / "weights").mkdir(parents=True)
     models: dict[str, Any] = {}
     sources: dict[str, Any] = {}
-    for trial in sorted(choice.plan.trials):
-        folder = TrialFolder(prepared.paths.trials / trial)
-        copied = copy_file(folder.best, beside / "weights" / f"{trial}.safetensors") if folder.best.is_file() else ""
-        if (record := readable_record(folder)) is None or copied != record.weights:
-            raise UserError(lost_weights(folder))
-        config = TrialConfig.from_json(folder.config())
-        shares = {head: prior.tolist() for head, prior in priors(prepared, config).items()}
-        models[trial] = {"config": folder.config(), "preprocessing": _preprocessing(folder), "priors": shares}
-        sources[trial] = _source(folder)
-    imports = {name: find_import(prepared.paths, name) for name in sorted(choice.plan.imports)}
+    configs = {name: opened.trial(name).config for name in sorted(choice.plan.trials)}
+    for name, config in configs.items():
+        trial = opened.trial(name)
+        best = trial.folder.best  # read here, for nothing before has read the weights of all that were chosen
+        copied = copy_file(best, beside / "weights" / f"{name}.safetensors") if best.is_file() else ""
+        if trial.record is None or copied != trial.record.weights:
+            raise UserError(lost_weights(trial.folder))
+        shares = {head: prior.tolist() for head, prior in priors(opened.prepared, config).items()}
+        models[name] = {"config": trial.settings, "preprocessing": _preprocessing(trial), "priors": shares}
+        sources[name] = _source(trial)
+    imports = {name: opened.imports[name] for name in sorted(choice.plan.imports)}
     sources |= {name: asdict(found.source) for name, found in imports.items()}
-    _keep_imported(prepared, choice, beside)
+    _keep_imported(opened, choice, beside)
     replace_json(beside / "plan.json", choice.plan.to_json())
     replace_json(beside / "models.json", {"schema": BUNDLE_SCHEMA, "models": models})
     replace_json(beside / "provenance.json", sources)
@@ -164,29 +161,28 @@ def _fill_bundle(prepared: Prepared, choice: Choice, beside: Path) -> None:
         found.name: "; ".join(filter(None, [*(f.name for f in found.source.files), found.source.note]))
         for found in imports.values()
     }
-    configs = {trial: TrialConfig.from_json(facts["config"]) for trial, facts in models.items()}
-    replace_bytes(beside / "LICENCES.md", licence_notes(configs, named, prepared.paths).encode())
+    replace_bytes(beside / "LICENCES.md", licence_notes(configs, named, opened.prepared.paths).encode())
     replace_bytes(beside / "README.txt", README.format(competition=choice.plan.competition, name="bundle").encode())
     replace_json(beside / CHECKSUMS, checksums(beside))
 
 
-def _keep_imported(prepared: Prepared, choice: Choice, beside: Path) -> None:
+def _keep_imported(opened: Opened, choice: Choice, beside: Path) -> None:
     """The test answers of the imports that vote: all that they have in place of weights."""
     for ensemble in choice.plan.tasks:
         for name, head, view in ensemble.keys:
             if name in choice.plan.imports:
-                ids, probs = all_test_rows(prepared, name, head, ensemble.prior)
+                ids, probs = opened.all_test_rows(name, head, ensemble.prior)
                 Predictions(beside / IMPORTED / name).write(TEST, head, view, [(image_id, "") for image_id in ids], probs)
 
 
-def _preprocessing(folder: TrialFolder) -> dict[str, Any]:
+def _preprocessing(trial: OpenedTrial) -> dict[str, Any]:
     from trainables.prediction import load_network
 
-    _, wanted = load_network(TrialConfig.from_json(folder.config()), folder.best)
+    _, wanted = load_network(trial.config, trial.folder.best)
     return {"resize": "stretch", **asdict(wanted)}
 
 
-def _source(folder: TrialFolder) -> Mapping[str, Any]:
-    record = readable_record(folder)
-    sessions = [{name: value for name, value in session.items() if name != "diff"} for session in readable_sessions(folder)]
-    return {"record": None if record is None else asdict(record), "sessions": sessions}
+def _source(trial: OpenedTrial) -> Mapping[str, Any]:
+    told = readable_sessions(trial.folder)
+    sessions = [{name: value for name, value in session.items() if name != "diff"} for session in told]
+    return {"record": None if trial.record is None else asdict(trial.record), "sessions": sessions}

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from bundle.cost import measure_costs
 from bundle.imported import check_unjudged, importing, unjudged_of
-from bundle.members import OpenedMember, complete, find_members, folder_of, siblings_on_all_data
-from bundle.pool import TEST, VALIDATION, load_pool, subtasks_of
+from bundle.members import OpenedMember, complete, find_members, siblings_on_all_data
+from bundle.opened import TEST, VALIDATION, Opened
+from bundle.pool import load_pool, subtasks_of
 from bundle.soups import with_soups, without_soups
 from competitions.images.statistics import looks
 from competitions.labels import Composition
@@ -21,6 +22,7 @@ from competitions.manifest import IDENTITY, LABEL
 from competitions.prepare import Prepared
 from competitions.targets import Target, choose_targets
 from ensemble.align import align
+from ensemble.fit_subtask import known_unestimated
 from ensemble.label.cascade import Subtask
 from ensemble.label.decoders import fit_joint
 from ensemble.options import ALL_FOLDS, Options, check_subtasks, option_faults
@@ -49,7 +51,7 @@ Report = Callable[[str], object]
 class _Gathering:
     """What all steps of one gathering need."""
 
-    prepared: Prepared
+    opened: Opened
     options: Options
     targets: Sequence[Target]
     subtasks: Mapping[Subtask, Sequence[Target]]
@@ -57,30 +59,35 @@ class _Gathering:
     asked: AskedPhotos
     tell: Report
 
+    @property
+    def prepared(self) -> Prepared:
+        """The competition's data."""
+        return self.opened.prepared
 
-def gather(prepared: Prepared, options: Options | None = None, *, tell: Report = lambda text: None) -> Pools:
+
+def gather(opened: Opened, options: Options | None = None, *, tell: Report = lambda text: None) -> Pools:
     """Open the members for each subtask, and compute what a choice among them needs.
 
     Args:
-        prepared: The competition's data.
+        opened: The competition's data. What is opened here stays in it, for `bundle.export`.
         options: What is asked for.
         tell: Told what is being done.
 
     Raises:
         UserError: A number or name is out of range, the targets do not answer everything, or one has no finished trial.
     """
-    options = Options() if options is None else options
+    prepared, options = opened.prepared, Options() if options is None else options
     _check(prepared, options)
     targets = choose_targets(prepared.competition, options.targets)
     subtasks = subtasks_of(prepared, targets)
     facts = _facts(prepared, subtasks)
     check_subtasks(list(subtasks), list(prepared.competition.submission.answers.values()), facts, options.together)
-    check_unjudged(prepared, list(subtasks), options.unjudged)
-    own = _Gathering(prepared, options, targets, subtasks, facts, _asked_photos(prepared), tell)
-    opened = _opened(own)
-    pools = {subtask: _pool(own, subtask, opened[subtask]) for subtask in subtasks}
+    check_unjudged(opened, list(subtasks), options.unjudged)
+    own = _Gathering(opened, options, targets, subtasks, facts, _asked_photos(prepared), tell)
+    members = _members(own)
+    pools = {subtask: _pool(own, subtask, members[subtask]) for subtask in subtasks}
     tell("looking at labelled and test photos")
-    seen, looks_of = _seen(own, pools, opened), _looks(prepared, own.asked)
+    seen, looks_of = _seen(own, pools, members), _looks(prepared, own.asked)
     folds = options.folds(prepared.competition.split.n_folds)
     return Pools(
         facts=facts,
@@ -144,17 +151,17 @@ def _whole(prepared: Prepared, task: str) -> Target:
     return Target(task, {task: len(competition.classes(task))}, competition.metric, composed=composed)
 
 
-def _opened(own: _Gathering) -> dict[Subtask, list[OpenedMember]]:
+def _members(own: _Gathering) -> dict[Subtask, list[OpenedMember]]:
     """The members of each subtask: its trials, soups of them where asked for, and files from outside."""
-    prepared, options = own.prepared, own.options
-    folds = options.folds(prepared.competition.split.n_folds)
-    members = find_members(prepared, own.targets, folds=folds, study=options.study)
+    opened, options = own.opened, own.options
+    folds = options.folds(own.prepared.competition.split.n_folds)
+    members = find_members(opened, own.targets, folds=folds, study=options.study)
     if options.all_data:
-        members = without_soups(prepared, members)
+        members = without_soups(members)
     elif options.soup:
         own.tell("averaging weights")
-        members = with_soups(prepared, members, fold=folds[0], device=options.device)
-    imported = {subtask: importing(prepared, subtask, its, folds, options.imports) for subtask, its in own.subtasks.items()}
+        members = with_soups(opened, members, fold=folds[0], device=options.device)
+    imported = {subtask: importing(opened, subtask, its, folds, options.imports) for subtask, its in own.subtasks.items()}
     answering = {one.member.imported for its in imported.values() for one in its}
     idle = [name for name in dict.fromkeys(options.imports or ()) if name not in answering]
     if idle:
@@ -170,7 +177,7 @@ def _pool(own: _Gathering, subtask: Subtask, members: Sequence[OpenedMember]) ->
     prepared, options, targets = own.prepared, own.options, own.subtasks[subtask]
     own.tell(f"reading the predictions for {subtask}")
     pool = load_pool(
-        prepared,
+        own.opened,
         subtask,
         targets,
         members,
@@ -183,7 +190,7 @@ def _pool(own: _Gathering, subtask: Subtask, members: Sequence[OpenedMember]) ->
         pool,
         prior=_prior(prepared, targets[0], subtask, _fold(options)),
         test_probs=() if subtask.where else _test_probs(own, pool, members),
-        unjudged=unjudged_of(prepared, subtask, options.unjudged),
+        unjudged=unjudged_of(own.opened, subtask, options.unjudged),
     )
 
 
@@ -202,11 +209,12 @@ def _test_probs(own: _Gathering, pool: Pool, members: Sequence[OpenedMember]) ->
     if pool.best_trained is None or not own.asked.decoded:
         return ()
     best = next(one for one in members if one.name == pool.members[pool.best_trained].name)
-    trials = best.trials[:1] if own.options.plain else best.trials
-    complete(own.prepared, {trial: [IDENTITY] for trial in trials}, (TEST,), own.options.device)
+    estimated = not own.options.plain and known_unestimated(own.facts, own.asked, pool, shift=None) is None
+    trials = best.opened if estimated else best.opened[:1]
+    complete(own.opened, {trial.folder.id: [IDENTITY] for trial in trials}, (TEST,), own.options.device)
+    task = pool.subtask.task
     return tuple(
-        align(own.asked.decoded, *kept.read(TEST, pool.subtask.task, IDENTITY), member=trial)
-        for trial, kept in zip(trials, best.predictions, strict=False)
+        align(own.asked.decoded, *trial.predictions.read(TEST, task, IDENTITY), member=trial.folder.id) for trial in trials
     )
 
 
@@ -218,7 +226,7 @@ def _joint_prior(own: _Gathering) -> ClassShares:
 
 
 def _seen(
-    own: _Gathering, pools: Mapping[Subtask, Pool], opened: Mapping[Subtask, Sequence[OpenedMember]]
+    own: _Gathering, pools: Mapping[Subtask, Pool], members: Mapping[Subtask, Sequence[OpenedMember]]
 ) -> tuple[Side, Side] | None:
     """What the best trials of each subtask see in photos of the first fold, and in decoded test photos."""
     if not own.asked.decoded:
@@ -227,10 +235,10 @@ def _seen(
     each = max(1, SEEN_BY // len(plain))
     asked: dict[Subtask, list[OpenedMember]] = {}
     for subtask, pool in plain.items():
-        by_name = {one.name: one for one in opened[subtask]}
+        by_name = {one.name: one for one in members[subtask]}
         asked[subtask] = [by_name[member.name] for member in pool.members[: pool.n_whole] if not member.imported][:each]
     trials = {one.trials[0] for its in asked.values() for one in its}
-    complete(own.prepared, {trial: [IDENTITY] for trial in sorted(trials)}, (TEST,), own.options.device)
+    complete(own.opened, {trial: [IDENTITY] for trial in sorted(trials)}, (TEST,), own.options.device)
     ids = shared_ids(list(plain.values()), without=tuple(own.prepared.broken))
     groups = dict(zip(own.prepared.manifest.image_ids, own.prepared.manifest.groups, strict=True))
 
@@ -246,7 +254,7 @@ def _seen(
 
 
 def _blocks(one: OpenedMember, task: str, part: str, ids: Sequence[str]) -> tuple[Floats, ...]:
-    kept = one.predictions[0]
+    kept = one.opened[0].predictions
     features, probs = (align(ids, *kept.read(part, head, IDENTITY), member=one.trials[0]) for head in (FEATURES, task))
     return blocks_of(features, {task: probs})
 
@@ -282,7 +290,7 @@ def _costs(own: _Gathering, pools: Mapping[Subtask, Pool]) -> dict[str, Cost]:
     own.tell("measuring what members cost")
     members = [member for pool in pools.values() for member in pool.members[: pool.n_whole] if not member.imported]
     trials = sorted({trial for member in members for trial in member.trials})
-    return measure_costs(own.prepared, [folder_of(own.prepared.paths, trial) for trial in trials], device=own.options.device)
+    return measure_costs(own.prepared, [own.opened.trial(trial) for trial in trials], device=own.options.device)
 
 
 def _all_data(own: _Gathering, pools: Mapping[Subtask, Pool]) -> AllData:

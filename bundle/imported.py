@@ -6,20 +6,21 @@ from collections.abc import Sequence
 import numpy as np
 
 from bundle.members import OpenedMember
-from bundle.pool import TEST, VALIDATION, fold_rows, rows_of_import
+from bundle.opened import TEST, VALIDATION, Opened
+from bundle.pool import fold_rows
 from competitions.manifest import LABEL
 from competitions.prepare import Prepared
 from competitions.targets import Target
 from ensemble.label.cascade import Subtask
 from ensemble.pool import Member
-from ledger.imports import Import, imports_of
+from ledger.imports import Import
 from system.errors import UserError, unknown
 
 log = logging.getLogger("podium.bundle")
 
 
 def importing(
-    prepared: Prepared, subtask: Subtask, targets: Sequence[Target], folds: Sequence[int], names: Sequence[str] | None
+    opened: Opened, subtask: Subtask, targets: Sequence[Target], folds: Sequence[int], names: Sequence[str] | None
 ) -> list[OpenedMember]:
     """The imports that are members of a place.
 
@@ -27,7 +28,7 @@ def importing(
     answers, and all members are then compared on these photos alone. Either way it must answer every test photo.
 
     Args:
-        prepared: The competition's data.
+        opened: The competition's data and imports.
         subtask: What is answered.
         targets: Those that answer it.
         folds: Whose photos members are compared on.
@@ -36,17 +37,16 @@ def importing(
     Raises:
         UserError: A name is unknown, or a named import lacks test photos, or has no photo of the folds.
     """
-    there = imports_of(prepared.paths)
-    known = {one.name: one for one in there}
+    known = opened.imports_by_name
     faults = [unknown("import", name, known) for name in names or () if name not in known]
     if faults:
         raise UserError(*faults)
-    options = there if names is None else [known[name] for name in names]
+    asked = known if names is None else names
     members, faults = [], []
-    for one in options:
-        if not _answers(prepared, one, subtask):
+    for one in (known[name] for name in asked):
+        if not _answers(opened.prepared, one, subtask):
             continue
-        fault = _fault(prepared, one, subtask, targets, folds, whole=names is None)
+        fault = _fault(opened, one, subtask, targets, folds, whole=names is None)
         if not fault:
             members.append(OpenedMember(Member(one.id, (one.id,), imported=one.name)))
         elif names is None:
@@ -58,27 +58,27 @@ def importing(
     return members
 
 
-def check_unjudged(prepared: Prepared, subtasks: Sequence[Subtask], names: Sequence[str]) -> None:
+def check_unjudged(opened: Opened, subtasks: Sequence[Subtask], names: Sequence[str]) -> None:
     """Refuse files that cannot vote unjudged, before anything is computed.
 
     Raises:
         UserError: A name is unknown, a file answers none of the places, or not every test photo.
     """
-    known = {one.name: one for one in imports_of(prepared.paths)}
+    known = opened.imports_by_name
     faults = [unknown("import", name, known) for name in names if name not in known]
     for one in (known[name] for name in names if name in known):
-        own = [subtask for subtask in subtasks if not subtask.where and _answers(prepared, one, subtask)]
+        own = [subtask for subtask in subtasks if not subtask.where and _answers(opened.prepared, one, subtask)]
         faults += [] if own else [f"import {one.name} answers none of {', '.join(map(str, subtasks))}; leave it out"]
-        lacking = [fault for subtask in own if (fault := _test_fault(prepared, one, subtask))]
+        lacking = [fault for subtask in own if (fault := _test_fault(opened, one, subtask))]
         faults += [f"import {one.name} cannot vote for {own[0]}: {fault}" for fault in lacking[:1]]
     if faults:
         raise UserError(*faults)
 
 
-def unjudged_of(prepared: Prepared, subtask: Subtask, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def unjudged_of(opened: Opened, subtask: Subtask, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Id and name of those of these files that answer a subtask without having been judged; none where it has a condition."""
-    known = {one.name: one for one in imports_of(prepared.paths)}
-    own = [known[name] for name in names if not subtask.where and _answers(prepared, known[name], subtask)]
+    known = opened.imports_by_name
+    own = [known[name] for name in names if not subtask.where and _answers(opened.prepared, known[name], subtask)]
     return tuple((one.id, one.name) for one in own)
 
 
@@ -88,13 +88,13 @@ def _answers(prepared: Prepared, one: Import, subtask: Subtask) -> bool:
 
 
 def _fault(
-    prepared: Prepared, one: Import, subtask: Subtask, targets: Sequence[Target], folds: Sequence[int], *, whole: bool
+    opened: Opened, one: Import, subtask: Subtask, targets: Sequence[Target], folds: Sequence[int], *, whole: bool
 ) -> str | None:
     """Why it cannot be a member, in words."""
-    ids = prepared.manifest.image_ids
-    wanted = {ids[row] for target in targets for fold in folds for row in fold_rows(prepared, target, fold)}
-    validation = set(rows_of_import(prepared, one.id, VALIDATION, subtask.task)[0])
-    if fault := _test_fault(prepared, one, subtask):
+    ids = opened.prepared.manifest.image_ids
+    wanted = {ids[row] for target in targets for fold in folds for row in fold_rows(opened.prepared, target, fold)}
+    validation = set(opened.rows_of_import(one.id, VALIDATION, subtask.task)[0])
+    if fault := _test_fault(opened, one, subtask):
         return fault
     if not wanted & validation:
         listed = ", ".join(map(str, np.array(folds)))
@@ -110,8 +110,9 @@ def _fault(
     return None
 
 
-def _test_fault(prepared: Prepared, one: Import, subtask: Subtask) -> str | None:
+def _test_fault(opened: Opened, one: Import, subtask: Subtask) -> str | None:
+    prepared = opened.prepared
     ids = prepared.manifest.image_ids
     test = {ids[row] for row in prepared.manifest.rows("test")} - set(prepared.broken)
-    lacking = sorted(test - set(rows_of_import(prepared, one.id, TEST, subtask.task)[0]))
+    lacking = sorted(test - set(opened.rows_of_import(one.id, TEST, subtask.task)[0]))
     return f"{len(lacking)} of {len(test)} test photos have no answer, among them {', '.join(lacking[:3])}" if lacking else None

@@ -6,18 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from bundle.opened import Opened
 from competitions.prepare import Prepared
 from competitions.targets import Target
 from ensemble.pool import Member
-from ledger.predictions import Predictions, best_predictions
 from ledger.query import all_data_sibling, best_trials, count_finished, fold_siblings
-from ledger.reading import readable_record
 from ledger.retention import weights_of
-from ledger.trials import TrialFolder
 from system.errors import UserError
 from system.paths import CompetitionPaths
 from system.progress import Counting
-from trainables.attach import complete_trial, is_complete
+from trainables.attach import OpenedTrial, complete_opened, has_all
 from trainables.best_weights import best_is_whole, lost_weights
 
 log = logging.getLogger("podium.bundle")
@@ -27,15 +25,15 @@ MOST_MEMBERS = 200
 
 @dataclass(frozen=True)
 class OpenedMember:
-    """A member with its cached predictions, opened once.
+    """A member and its trials, opened once.
 
     Attributes:
         member: Who votes.
-        predictions: Of each of its trials, in their order; none of an import.
+        opened: Its trials, in their order; none of an import.
     """
 
     member: Member
-    predictions: tuple[Predictions, ...] = ()
+    opened: tuple[OpenedTrial, ...] = ()
 
     @property
     def name(self) -> str:
@@ -48,20 +46,20 @@ class OpenedMember:
         return () if self.member.imported else self.member.trials
 
 
-def open_member(paths: CompetitionPaths, member: Member) -> OpenedMember:
-    """The member, and the cached predictions of its trials' best weights."""
-    return OpenedMember(member, tuple(open_predictions(paths, trial) for trial in member.trials))
+def open_member(opened: Opened, member: Member) -> OpenedMember:
+    """The member and its trials."""
+    return OpenedMember(member, tuple(opened.trial(trial) for trial in member.trials))
 
 
 def find_members(
-    prepared: Prepared, targets: Sequence[Target], *, folds: Sequence[int], study: str | None
+    opened: Opened, targets: Sequence[Target], *, folds: Sequence[int], study: str | None
 ) -> dict[str, list[OpenedMember]]:
     """Per target its members whose weights are there, best on the first fold first.
 
     What votes has to be exported, so a trial whose weights were dropped does not vote, however complete its cached predictions are.
 
     Args:
-        prepared: The competition's data.
+        opened: The competition's data and trials.
         targets: Whose trials.
         folds: Those that a member needs a trial of.
         study: Only trials that this study asked for on the first fold; the whole ledger for `None`.
@@ -69,7 +67,7 @@ def find_members(
     Raises:
         UserError: Targets without a member; all are named.
     """
-    faults, found = [], {}
+    prepared, faults, found = opened.prepared, [], {}
     for target in targets:
         data = prepared.data_fingerprint(target)
         trials = [t for t, _ in best_trials(prepared.paths, target.name, data, folds[0], target.metric, study=study)]
@@ -86,14 +84,12 @@ def find_members(
         faults.append(_nobody(prepared, empty, folds[0], study))
     if faults:
         raise UserError(*faults)
-    paths = prepared.paths
     return {
-        name: [open_member(paths, member) for member in _with_weights(paths, members)[:MOST_MEMBERS]]
-        for name, members in found.items()
+        name: _with_weights([open_member(opened, member) for member in members])[:MOST_MEMBERS] for name, members in found.items()
     }
 
 
-def are_whole(paths: CompetitionPaths, members: Iterable[OpenedMember], n: int) -> tuple[list[OpenedMember], list[OpenedMember]]:
+def are_whole(members: Iterable[OpenedMember], n: int) -> tuple[list[OpenedMember], list[OpenedMember]]:
     """The first n members whose weights are whole, and those before them that are damaged; each of these is named in the log."""
     kept: list[OpenedMember] = []
     damaged: list[OpenedMember] = []
@@ -101,9 +97,9 @@ def are_whole(paths: CompetitionPaths, members: Iterable[OpenedMember], n: int) 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         while waiting and len(kept) < n:
             some, waiting = waiting[: n - len(kept)], waiting[n - len(kept) :]
-            for member, bad in zip(some, pool.map(lambda one: _damaged(paths, one), some), strict=True):
+            for member, bad in zip(some, pool.map(_damaged, some), strict=True):
                 for trial in bad:
-                    log.warning("%s", lost_weights(folder_of(paths, trial)))
+                    log.warning("%s", lost_weights(trial.folder))
                 (damaged if bad else kept).append(member)
     return kept, damaged
 
@@ -114,40 +110,28 @@ def siblings_on_all_data(paths: CompetitionPaths, members: Iterable[Member]) -> 
     return {name: sibling for name, sibling in found.items() if sibling is not None}
 
 
-def complete(prepared: Prepared, views: Mapping[str, Sequence[str]], parts: Sequence[str], device: str) -> None:
+def complete(opened: Opened, views: Mapping[str, Sequence[str]], parts: Sequence[str], device: str) -> None:
     """Compute what is missing of these parts, one trial per core: each trial's own thread count is part of its bits.
 
     Args:
-        prepared: The competition's data.
+        opened: The competition's data and trials.
         views: Trial -> the views that are needed of it.
         parts: Which photos.
         device: Where.
     """
-    folders = {trial: folder_of(prepared.paths, trial) for trial in views}
-    missing = [trial for trial, own in views.items() if not is_complete(prepared, folders[trial], own, parts=parts)]
+    prepared = opened.prepared
+    missing = [trial for trial, own in views.items() if not has_all(prepared, opened.trial(trial), own, parts=parts)]
     if not missing:
         return
     show = Counting("computing views of trials")
     with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if device == "cpu" else 1) as pool:
         tasks = [
-            pool.submit(complete_trial, prepared, folders[trial], views[trial], parts=parts, device=device) for trial in missing
+            pool.submit(complete_opened, prepared, opened.trial(trial), views[trial], parts=parts, device=device)
+            for trial in missing
         ]
         for done, task in enumerate(tasks, start=1):
             task.result()
             show(done, len(tasks))
-
-
-def open_predictions(paths: CompetitionPaths, trial: str) -> Predictions:
-    """The cached predictions of a finished trial's best weights."""
-    folder = folder_of(paths, trial)
-    record = readable_record(folder)
-    assert record is not None, "a pool's trial has a record: the pool was read from it"
-    return best_predictions(folder, record)
-
-
-def folder_of(paths: CompetitionPaths, trial: str) -> TrialFolder:
-    """The trial's folder."""
-    return TrialFolder(paths.trials / trial)
 
 
 def _over_folds(paths: CompetitionPaths, trials: Sequence[str], folds: Sequence[int]) -> list[tuple[str, ...]]:
@@ -157,24 +141,24 @@ def _over_folds(paths: CompetitionPaths, trials: Sequence[str], folds: Sequence[
     return [tuple(siblings[t][fold] for fold in folds) for t in trials if all(fold in siblings.get(t, {}) for fold in folds)]
 
 
-def _with_weights(paths: CompetitionPaths, members: Sequence[Member]) -> list[Member]:
+def _with_weights(members: Sequence[OpenedMember]) -> list[OpenedMember]:
     """Those with a file of weights for each of their trials; how many have none is told in one line.
 
     Raises:
         UserError: Nobody has.
     """
-    bare = [m for m in members if not all(any(p.exists() for p in weights_of(folder_of(paths, t))) for t in m.trials)]
+    bare = [one for one in members if not all(any(p.exists() for p in weights_of(trial.folder)) for trial in one.opened)]
     if bare and len(bare) == len(members):
-        raise UserError(lost_weights(folder_of(paths, bare[0].name)))
+        raise UserError(lost_weights(bare[0].opened[0].folder))
     if bare:
-        first = lost_weights(folder_of(paths, bare[0].name))
+        first = lost_weights(bare[0].opened[0].folder)
         log.warning("%d trials have no weights and are left out of the choice: %s", len(bare), first)
     without = {member.name for member in bare}
     return [member for member in members if member.name not in without]
 
 
-def _damaged(paths: CompetitionPaths, member: OpenedMember) -> list[str]:
-    return [trial for trial in member.trials if not best_is_whole(folder_of(paths, trial))]
+def _damaged(member: OpenedMember) -> list[OpenedTrial]:
+    return [trial for trial in member.opened if not best_is_whole(trial.folder)]
 
 
 def _nobody(prepared: Prepared, empty: Sequence[str], fold: int, study: str | None) -> str:

@@ -5,7 +5,6 @@ for some answers of another), and candidates of one place are compared on the ph
 folds the trials of one configuration and seed, each judged on the photos of its own fold.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,23 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.members import OpenedMember, are_whole, complete
-from competitions.labels import Composition, decompose_probs
-from competitions.manifest import IDENTITY, LABEL
+from bundle.opened import VALIDATION, Opened
+from competitions.manifest import IDENTITY
 from competitions.metrics import METRICS
 from competitions.prepare import Prepared
 from competitions.targets import Target
-from ensemble.align import Rows, align, shared_photos
+from ensemble.align import align, shared_photos
 from ensemble.label.cascade import Subtask
 from ensemble.pool import Pool
 from ensemble.selection.candidates import Candidates
-from ledger.imports import find_import
-from ledger.predictions import OUTSIDE, PARTS
+from ledger.predictions import OUTSIDE
 from system.errors import UserError
 
-log = logging.getLogger("podium.bundle")
-VALIDATION, TEST = PARTS
 MOST_BYTES = 1 << 30
-"""Of candidates's probabilities: members that only want to be ranked are left out beyond it, the worst first."""
+"""Of the candidates' probabilities: members that only want to be ranked are left out beyond it, the worst first."""
 
 
 def subtasks_of(prepared: Prepared, targets: Sequence[Target]) -> dict[Subtask, list[Target]]:
@@ -44,7 +40,7 @@ def subtasks_of(prepared: Prepared, targets: Sequence[Target]) -> dict[Subtask, 
 
 
 def load_pool(
-    prepared: Prepared,
+    opened: Opened,
     subtask: Subtask,
     targets: Sequence[Target],
     members: Sequence[OpenedMember],
@@ -59,8 +55,8 @@ def load_pool(
     Raises:
         UserError: They share no photo of the folds with a label.
     """
-    named = [target.name for target in targets]
-    photos = _shared_photos(prepared, targets, members, folds, subtask)
+    prepared, named = opened.prepared, [target.name for target in targets]
+    photos = _shared_photos(opened, targets, members, folds, subtask)
     labels = prepared.labels(targets[0])[subtask.task][photos.rows].astype(np.int64)
     known, metric = labels >= 0, targets[0].metric
     if not known.any():
@@ -71,11 +67,11 @@ def load_pool(
     if subtask.where:  # what a fold holds outside of a subset is not cached while training, so not everybody is ranked
         first = [one for name in named for one in [other for other in members if other.member.target == name][:n_whole]]
         members = [*first, *(one for one in members if one.member.imported)]
-    identity = _identities(prepared, members, subtask, photos, device)
+    identity = _identities(opened, members, subtask, photos, device)
     scores = {name: METRICS[metric](probs[known], labels[known]) for name, probs in identity.items()}
     ranked = sorted(members, key=lambda member: (-scores[member.name], member.name))
-    whole, damaged = are_whole(prepared.paths, [one for one in ranked if not one.member.imported], n_whole)
-    complete(prepared, {trial: views for member in whole for trial in member.trials}, (VALIDATION, OUTSIDE), device)
+    whole, damaged = are_whole([one for one in ranked if not one.member.imported], n_whole)
+    complete(opened, {trial: views for member in whole for trial in member.trials}, (VALIDATION, OUTSIDE), device)
     voting = [one for one in ranked if one in whole or one.member.imported]
     if not whole:
         raise UserError(f"no trial that answers {subtask} has whole weights; the log names them")
@@ -87,7 +83,7 @@ def load_pool(
         probs[number] = identity.pop(member.name)
         for at, view in enumerate(views if member in whole else ()):
             if view != IDENTITY:
-                probs[number, at] = _rows(prepared, member, subtask, view, photos)
+                probs[number, at] = _rows(opened, member, subtask, view, photos)
     candidates = Candidates(
         members=tuple(member.name for member in kept),
         views=tuple(views),
@@ -103,31 +99,6 @@ def load_pool(
     return Pool(subtask, candidates, tuple(one.member for one in kept), scores_of, photos.ids, len(voting))
 
 
-def all_test_rows(prepared: Prepared, name: str, task: str, prior: Sequence[float]) -> Rows:
-    """As `rows_of_import` for the test photos; one that cannot be decoded and has no answer gets the prior, as from a trial.
-
-    Rows stand in the manifest's order for every task: a bundle keeps one list of photos for all that an import answers.
-    """
-    ids, probs = rows_of_import(prepared, name, TEST, task)
-    seat = {image_id: at for at, image_id in enumerate(ids)}
-    test = [prepared.manifest.image_ids[row] for row in prepared.manifest.rows("test")]
-    there = [image_id for image_id in test if image_id in seat or image_id in prepared.broken]
-    filled = np.concatenate([probs, np.array([prior]).astype(np.float16)])
-    return there, filled[[seat.get(image_id, len(ids)) for image_id in there]]
-
-
-def rows_of_import(prepared: Prepared, name: str, part: str, task: str) -> Rows:
-    """Ids and probabilities `float16 (N, C)` of an imported file for a task; of a file that answers the label, the task's share."""
-    found, competition, manifest = find_import(prepared.paths, name), prepared.competition, prepared.manifest
-    head = task if task in found.heads or LABEL not in found.heads else LABEL
-    rows = manifest.rows("test" if part == TEST else "train")
-    photos = [(manifest.image_ids[row], prepared.pixels[row]) for row in rows]
-    probs, answered = found.aligned(head, part, photos, competition.classes(head))
-    if head != task:
-        probs = decompose_probs(Composition.of(competition), probs)[task].astype(np.float16)
-    return [photos[at][0] for at in np.flatnonzero(answered)], probs[answered]
-
-
 @dataclass(frozen=True)
 class _Photos:
     """N photos: ids, row numbers in the manifest, and the position of each one's fold."""
@@ -138,33 +109,34 @@ class _Photos:
 
 
 def _shared_photos(
-    prepared: Prepared, targets: Sequence[Target], members: Sequence[OpenedMember], folds: Sequence[int], subtask: Subtask
+    opened: Opened, targets: Sequence[Target], members: Sequence[OpenedMember], folds: Sequence[int], subtask: Subtask
 ) -> _Photos:
     """The photos of the folds that all targets ask about and all imports answer."""
+    prepared = opened.prepared
     ids = prepared.manifest.image_ids
-    options = {target.name: np.concatenate([fold_rows(prepared, target, fold) for fold in folds]) for target in targets}
-    having = {name: [ids[row] for row in rows] for name, rows in options.items()}
+    asked = {target.name: np.concatenate([fold_rows(prepared, target, fold) for fold in folds]) for target in targets}
+    having = {name: [ids[row] for row in rows] for name, rows in asked.items()}
     imports = [one.member for one in members if one.member.imported]
-    imported = {one.imported: rows_of_import(prepared, one.name, VALIDATION, subtask.task)[0] for one in imports}
+    imported = {one.imported: opened.rows_of_import(one.name, VALIDATION, subtask.task)[0] for one in imports}
     shared = set(shared_photos({**having, **imported}))
-    rows = np.array([row for row in np.sort(options[targets[0].name]) if ids[row] in shared], dtype=np.int64)
+    rows = np.array([row for row in np.sort(asked[targets[0].name]) if ids[row] in shared], dtype=np.int64)
     position = {fold: at for at, fold in enumerate(folds)}
     models = np.array([position[int(fold)] for fold in prepared.folds.fold[rows]], dtype=np.int64)
     return _Photos(tuple(ids[row] for row in rows), rows, models)
 
 
 def _identities(
-    prepared: Prepared, members: Sequence[OpenedMember], subtask: Subtask, photos: _Photos, device: str
+    opened: Opened, members: Sequence[OpenedMember], subtask: Subtask, photos: _Photos, device: str
 ) -> dict[str, NDArray[np.float16]]:
     """What members say through the identity; what cannot be read is computed again."""
     found, lost = {}, []
     for member in members:
         try:
-            found[member.name] = _rows(prepared, member, subtask, IDENTITY, photos)
+            found[member.name] = _rows(opened, member, subtask, IDENTITY, photos)
         except (OSError, ValueError):
             lost.append(member)
-    complete(prepared, {trial: [IDENTITY] for member in lost for trial in member.trials}, (VALIDATION, OUTSIDE), device)
-    return found | {member.name: _rows(prepared, member, subtask, IDENTITY, photos) for member in lost}
+    complete(opened, {trial: [IDENTITY] for member in lost for trial in member.trials}, (VALIDATION, OUTSIDE), device)
+    return found | {member.name: _rows(opened, member, subtask, IDENTITY, photos) for member in lost}
 
 
 def fold_rows(prepared: Prepared, target: Target, fold: int) -> NDArray[np.int64]:
@@ -173,20 +145,20 @@ def fold_rows(prepared: Prepared, target: Target, fold: int) -> NDArray[np.int64
     return np.union1d(validation, prepared.outside(target, fold)) if target.where else validation
 
 
-def _rows(prepared: Prepared, member: OpenedMember, subtask: Subtask, view: str, photos: _Photos) -> NDArray[np.float16]:
+def _rows(opened: Opened, member: OpenedMember, subtask: Subtask, view: str, photos: _Photos) -> NDArray[np.float16]:
     """A member's probabilities `(N, C)`: of each photo those of the trial that did not learn from its fold."""
     if member.member.imported:
-        have, probs = rows_of_import(prepared, member.name, VALIDATION, subtask.task)
+        have, probs = opened.rows_of_import(member.name, VALIDATION, subtask.task)
         return align(photos.ids, have, probs.astype(np.float16), member=member.member.imported)
     parts = []
-    for at, (trial, kept) in enumerate(zip(member.trials, member.predictions, strict=True)):
-        have, probs = kept.read(VALIDATION, subtask.task, view)
+    for at, trial in enumerate(member.opened):
+        have, probs = trial.predictions.read(VALIDATION, subtask.task, view)
         if subtask.where:
-            more, outside = kept.read(OUTSIDE, subtask.task, view)
+            more, outside = trial.predictions.read(OUTSIDE, subtask.task, view)
             have, probs = (*have, *more), np.concatenate([probs, outside])
         here = np.flatnonzero(photos.models == at)
         wanted = photos.ids if len(here) == len(photos.ids) else [photos.ids[n] for n in here]
-        parts.append((here, align(wanted, have, probs, member=trial)))
+        parts.append((here, align(wanted, have, probs, member=trial.folder.id)))
     found = np.empty((len(photos.ids), parts[0][1].shape[1]), dtype=np.float16)
     for here, rows in parts:
         found[here] = rows

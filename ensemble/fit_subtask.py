@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ensemble.options import BEST, Options, heeding
 from ensemble.plan.spec import Spec, mean_of_models
-from ensemble.pool import CompetitionFacts, Pool, Pools
+from ensemble.pool import AskedPhotos, CompetitionFacts, Pool, Pools
 from ensemble.postprocess.calibration import calibrate
 from ensemble.postprocess.label_shift import PriorEstimate, estimate_prior, whole_shares
 from ensemble.postprocess.offsets import PER_CLASS
@@ -141,28 +141,34 @@ def known_shares(pools: Pools, pool: Pool, *, shift: str | None, method: str) ->
         shift: Why an estimate is refused: what announced that test photos come from elsewhere. `None` where nothing did.
         method: How they are estimated, one of `ensemble.postprocess.label_shift.ESTIMATORS`.
     """
+    known = known_unestimated(pools.facts, pools.test, pool, shift=shift)
+    if known is not None:
+        return known
+    source, other = _calibrated_sides(pool, pool.best_trained or 0)
+    found = estimate_prior(source, pool.candidates.labels, pool.candidates.groups, other, pools.test.groups, method=method)
+    if not found.beyond_noise:
+        return Shares(None, found.method, found, "no other than those of the labelled photos, beyond noise")
+    return Shares(found.believed, found.method, found, "other than those of the labelled photos, beyond noise")
+
+
+def known_unestimated(facts: CompetitionFacts, test: AskedPhotos, pool: Pool, *, shift: str | None) -> Shares | None:
+    """What is known of the test photos' class shares without an estimate; `None` where `known_shares` makes one."""
     if pool.subtask.where:
         return Shares(words="not asked for a subset: shares of all test photos are not those of some of them")
-    told = told_shares(pools.facts)
+    told = told_shares(facts)
     if pool.subtask.task in told:
         return told[pool.subtask.task]
-    classes = pools.facts.classes[pool.subtask.task]
-    labels, best = pool.candidates.labels, pool.best_trained
-    if best is None or len(pools.test.decoded) < 2:
+    classes, labels = facts.classes[pool.subtask.task], pool.candidates.labels
+    if pool.best_trained is None or len(test.decoded) < 2:
         return Shares(words="not estimated: that needs test photos, and a trial that sees them")
     if shift is not None:
         return Shares(words=f"not estimated: {shift}, and other looks would be taken for other shares")
     absent = sorted(set(range(len(classes))) - set(np.unique(labels[labels >= 0]).tolist()))
     if absent:
         return Shares(words=f"not estimated: no labelled photo of {', '.join(classes[n] for n in absent)}")
-    groups = pools.test.groups
-    if min(len(set(groups)), len(np.unique(pool.candidates.groups[labels >= 0]))) < 2:
+    if min(len(set(test.groups)), len(np.unique(pool.candidates.groups[labels >= 0]))) < 2:
         return Shares(words="not estimated: that needs at least two groups on each side")
-    source, other = _calibrated_sides(pool, best)
-    found = estimate_prior(source, labels, pool.candidates.groups, other, groups, method=method)
-    if not found.beyond_noise:
-        return Shares(None, found.method, found, "no other than those of the labelled photos, beyond noise")
-    return Shares(found.believed, found.method, found, "other than those of the labelled photos, beyond noise")
+    return None
 
 
 def _refinements(facts: CompetitionFacts, pool: Pool, shares: Shares) -> dict[str, Refine]:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.predictions import PARTS, Photos, Predictions
+from ledger.predictions import PARTS, Photos, Predictions, ReadOnce
 from ledger.reading import DAMAGE
 from system.errors import UserError, unknown
 from system.files import read_json, replace_sealed, sweep
@@ -116,12 +116,18 @@ class Import:
         Raises:
             UserError: The head is not answered, or the arrays are damaged.
         """
+        photos, probs = self._answers(head, part)
+        return tuple(image_id for image_id, _ in photos), probs
+
+    def _answers(self, head: str, part: str) -> tuple[Photos, NDArray[np.float16]]:
         if head not in self.heads:
             raise UserError(f"import {self.name}: {unknown('head', head, self.heads)}")
         if not self.heads[head].photos.get(part):
             return (), np.zeros((0, len(self.heads[head].classes)), np.float16)
+        kept = ReadOnce(predictions_of(self.folder, head).folder)
         try:
-            return predictions_of(self.folder, head).read(part, head, VIEW)
+            _, probs = kept.read(part, head, VIEW)
+            return kept.photos(part), probs
         except (OSError, ValueError) as error:
             raise UserError(
                 f"import {self.name} is damaged ({str(error).partition(';')[0]}); import its file again with --replace, "
@@ -146,13 +152,12 @@ class Import:
         Raises:
             UserError: The head is not answered, its classes are others by now, or the arrays are damaged.
         """
-        ids, probs = self.read(head, part)
+        listed, probs = self._answers(head, part)
         if tuple(classes) != self.heads[head].classes:
             raise UserError(
                 f"import {self.name}: the classes of {head} were {', '.join(self.heads[head].classes)} when it was imported and are "
                 f"{', '.join(classes)} now; import its file again with --replace"
             )
-        listed = predictions_of(self.folder, head).photos(part) if ids else ()
         place = {photo: row for row, photo in enumerate(listed)}
         rows = np.array([place.get(photo, -1) for photo in photos], dtype=np.int64)
         known: NDArray[np.bool_] = rows >= 0

@@ -10,7 +10,7 @@ its rows belong to. A file that ends with its array was written before there wer
 import hashlib
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
@@ -136,6 +136,42 @@ class Predictions:
             return self._listing_path(part).read_bytes()
         except FileNotFoundError:
             return None
+
+
+@dataclass(frozen=True)
+class ReadOnce(Predictions):
+    """As `Predictions`, but a whole array and a list of photos are read once, until they are written here.
+
+    What is missing or damaged is looked at again each time: somebody may have computed it meanwhile.
+    """
+
+    arrays: dict[tuple[str, str, str], tuple[tuple[str, ...], NDArray[np.float16]]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    listings: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+
+    def read(self, part: str, head: str, view: str) -> tuple[tuple[str, ...], NDArray[np.float16]]:
+        """See `Predictions.read`; the array is to be read only."""
+        if (part, head, view) not in self.arrays:
+            self.arrays[part, head, view] = super().read(part, head, view)
+        return self.arrays[part, head, view]
+
+    def write(self, part: str, head: str, view: str, photos: Photos, probs: NDArray[np.floating]) -> None:
+        """See `Predictions.write`."""
+        self.arrays.pop((part, head, view), None)
+        super().write(part, head, view, photos, probs)
+
+    def _drop_others(self, part: str, listing: bytes) -> None:
+        self.listings.pop(part, None)
+        for key in [key for key in self.arrays if key[0] == part]:
+            del self.arrays[key]
+        super()._drop_others(part, listing)
+
+    def _photos(self, part: str) -> bytes | None:
+        found = self.listings.get(part)
+        if found is None and (found := super()._photos(part)) is not None:
+            self.listings[part] = found
+        return found
 
 
 def _listing(photos: Photos) -> bytes:

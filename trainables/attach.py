@@ -1,7 +1,10 @@
 """From a prepared competition and a configuration to what one trial needs: its photos, labels and folder on this machine."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,9 +12,9 @@ from numpy.typing import NDArray
 
 from competitions.prepare import Prepared
 from competitions.targets import Target, targets
-from ledger.predictions import OUTSIDE, PARTS, best_predictions
+from ledger.predictions import OUTSIDE, PARTS, ReadOnce, best_predictions
 from ledger.reading import readable_config, readable_record
-from ledger.trials import ALL_DATA, TrialFolder
+from ledger.trials import ALL_DATA, Record, TrialFolder
 from system.errors import UserError
 from trainables.backbones import keep_weights
 from trainables.batches import TrainingRows
@@ -95,8 +98,43 @@ def _photos(prepared: Prepared, config: TrialConfig, part: str, target: Target) 
     return PhotoBatches(images, rows, names, np.array(broken, dtype=np.int64), priors(prepared, config))
 
 
+@dataclass(frozen=True)
+class OpenedTrial:
+    """A trial's folder, and what its files say: each is read once, when it is first asked for."""
+
+    folder: TrialFolder
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What `config.json` says."""
+        return self.folder.config()
+
+    @cached_property
+    def config(self) -> TrialConfig:
+        """Its settings as a configuration."""
+        return TrialConfig.from_json(self.settings)
+
+    @cached_property
+    def record(self) -> Record | None:
+        """What came of it."""
+        return readable_record(self.folder)
+
+    @cached_property
+    def predictions(self) -> ReadOnce:
+        """The cached predictions of its best weights; only a trial with a record has some."""
+        assert self.record is not None, f"trial {self.folder.id} has no record"
+        return ReadOnce(best_predictions(self.folder, self.record).folder)
+
+
 def complete_trial(
     prepared: Prepared, folder: TrialFolder, views: Sequence[str], *, parts: Sequence[str] | None = None, device: str = "cpu"
+) -> None:
+    """As `complete_opened`, of a trial that nobody has opened."""
+    complete_opened(prepared, OpenedTrial(folder), views, parts=parts, device=device)
+
+
+def complete_opened(
+    prepared: Prepared, trial: OpenedTrial, views: Sequence[str], *, parts: Sequence[str] | None = None, device: str = "cpu"
 ) -> None:
     """Compute and keep what is missing of a finished trial's predictions, for these views and parts (`parts_of` for `None`).
 
@@ -107,18 +145,18 @@ def complete_trial(
         UserError: Some are missing, and the trial's best weights are lost.
         ValueError: The trial is not finished.
     """
-    config, record = TrialConfig.from_json(folder.config()), readable_record(folder)
-    if record is None or not record.finished:
+    folder, config = trial.folder, trial.config
+    if trial.record is None or not trial.record.finished:
         raise ValueError(f"trial {folder.id} is not finished, so it has no predictions to complete")
-    if is_complete(prepared, folder, views, parts=parts):
+    if has_all(prepared, trial, views, parts=parts):
         return
     if not best_is_whole(folder):
         raise UserError(lost_weights(folder))
-    best_predictions(folder, record).sweep()
+    trial.predictions.sweep()
     torch.set_num_threads(config.threads)
     asked = {part: photos(prepared, config, part) for part in parts_of(config, prepared, parts)}
     try:
-        complete(config, folder.best, best_predictions(folder, record), asked, views, device)
+        complete(config, folder.best, trial.predictions, asked, views, device)
     except FileNotFoundError as error:
         if folder.best.is_file():
             raise
@@ -126,13 +164,17 @@ def complete_trial(
 
 
 def is_complete(prepared: Prepared, folder: TrialFolder, views: Sequence[str], *, parts: Sequence[str] | None = None) -> bool:
+    """As `has_all`, of a trial that nobody has opened."""
+    return has_all(prepared, OpenedTrial(folder), views, parts=parts)
+
+
+def has_all(prepared: Prepared, trial: OpenedTrial, views: Sequence[str], *, parts: Sequence[str] | None = None) -> bool:
     """Whether nothing is missing of a finished trial's predictions for these views and parts (`parts_of` for `None`)."""
-    config, record = TrialConfig.from_json(folder.config()), readable_record(folder)
-    if record is None or not record.finished:
+    if trial.record is None or not trial.record.finished:
         return False
-    kept = best_predictions(folder, record)
     return not any(
-        missing_views(kept, config, part, views, photos(prepared, config, part)) for part in parts_of(config, prepared, parts)
+        missing_views(trial.predictions, trial.config, part, views, photos(prepared, trial.config, part))
+        for part in parts_of(trial.config, prepared, parts)
     )
 
 

@@ -185,6 +185,7 @@ def _go_on(ledger: SmallLedger, to: Path, *, exported: bool = True) -> LedgerOut
     """What `--resume`, the leaderboard and an export do, by the functions they call."""
     from bundle.export import export
     from bundle.gather import gather
+    from bundle.opened import Opened
     from ensemble.choose import choose
     from ensemble.options import Options
 
@@ -202,7 +203,7 @@ def _go_on(ledger: SmallLedger, to: Path, *, exported: bool = True) -> LedgerOut
         shutil.rmtree(to, ignore_errors=True)
         if exported:
             options = Options(top=2, plain=True)
-            export(ledger.prepared, choose(gather(ledger.prepared, options), options), to)
+            export(Opened(ledger.prepared), choose(gather(Opened(ledger.prepared), options), options), to)
         after = [(row.trial_id, row.score) for row in list_trials(CompetitionPaths(ledger.root))]
     submission = (to / "submission.csv").read_bytes() if exported else b""
     return LedgerOutcome(results(ledger.root), before, after, submission, "\n".join(said))

@@ -14,7 +14,8 @@ import torch
 from bundle.answer import answer, cached_test_probs
 from bundle.export import check_target, export
 from bundle.gather import gather
-from bundle.members import find_members, folder_of
+from bundle.members import find_members
+from bundle.opened import Opened
 from bundle.photos import read_ids
 from bundle.pool import load_pool, subtasks_of
 from bundle.predict import open_bundle
@@ -40,14 +41,14 @@ from trainables.training import run_trial
 
 def choose(prepared: Prepared, options: Options | None = None, *, processes: int = 1) -> Choice:
     """What is chosen of all that is gathered for these options; what it needs of the test photos is cached then."""
-    choice = choosing.choose(gather(prepared, options), options, processes=processes)
+    choice = choosing.choose(gather(Opened(prepared), options), options, processes=processes)
     answers_of(prepared, choice)
     return choice
 
 
 def answers_of(prepared: Prepared, choice: Choice) -> dict[str, Any]:
     """What a choice answers for the test photos: task -> class numbers `int64 (N,)`."""
-    return answer(prepared, choice.plan, choice.image_ids)
+    return answer(Opened(prepared), choice.plan, choice.image_ids)
 
 
 def train(prepared: Prepared, n: int, names: Sequence[str] | None = None) -> None:
@@ -74,8 +75,8 @@ def trained(data: Path, competition: Competition, storage: Path, n: int, names: 
 
 def train_on_other_folds(prepared: Prepared, names: Sequence[str]) -> None:
     """The first trial of each of these targets on folds 1 to 3 as well."""
-    for members in find_members(prepared, choose_targets(prepared.competition, names), folds=(0,), study=None).values():
-        config = TrialConfig.from_json(folder_of(prepared.paths, members[0].name).config())
+    for members in find_members(Opened(prepared), choose_targets(prepared.competition, names), folds=(0,), study=None).values():
+        config = members[0].opened[0].config
         for fold in (1, 2, 3):
             run_trial(replace(config, fold=fold), attach(prepared, replace(config, fold=fold)))
 
@@ -92,7 +93,7 @@ def exported(here: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Choic
     prepared, _ = here
     to = tmp_path_factory.mktemp("exported")
     choice = choose(prepared, Options(top=2))
-    return choice, export(prepared, choice, to), to
+    return choice, export(Opened(prepared), choice, to), to
 
 
 WAYS = {
@@ -108,7 +109,7 @@ WAYS = {
 def test_targets_of_any_kind_vote_and_answer_from_a_bundle_as_single_tasks_do(here: Any, way: str, tmp_path: Path) -> None:
     prepared, data = here
     choice = choose(prepared, Options(targets=WAYS[way]))
-    export(prepared, choice, tmp_path)
+    export(Opened(prepared), choice, tmp_path)
     names = [f"{name}.png" for name in choice.image_ids]
     answers = open_bundle(tmp_path / "bundle").predict(data / "tiny", choice.image_ids, names)
     assert set(answers_of(prepared, choice)) == set(choice.scores) == {"colour", "shape", "label"}
@@ -143,7 +144,7 @@ def test_a_cascade_takes_each_photo_s_answer_from_the_models_its_predicted_class
     prepared, _ = here
     cascade = choose(prepared, Options(targets=WAYS["cascade"], top=1, together="cascade", plain=True))
     parts = {str(e.subtask): e for e in cascade.plan.tasks}
-    probs = cached_test_probs(prepared, cascade.plan)
+    probs = cached_test_probs(Opened(prepared), cascade.plan)
     own = {name: vote_task(e, probs, cascade.image_ids).labels for name, e in parts.items()}
     red = answers_of(prepared, cascade)["colour"] == 0
     expected = np.where(red, own["shape@colour=red"], own["shape@colour=green|blue"])
@@ -154,10 +155,10 @@ def test_a_pool_of_tasks_and_heads_ranks_all_of_them_by_their_score_for_the_task
     prepared, _ = here
     options = choose_targets(prepared.competition, ["colour", "shape", "both"])
     own = subtasks_of(prepared, options)[Subtask("shape")]
-    members = find_members(prepared, own, folds=(0,), study=None)
+    members = find_members(Opened(prepared), own, folds=(0,), study=None)
     everyone = [member for target in own for member in members[target.name]]
     views = prepared.competition.views
-    pool = load_pool(prepared, Subtask("shape"), own, everyone, folds=(0,), views=views, n_whole=2, device="cpu")
+    pool = load_pool(Opened(prepared), Subtask("shape"), own, everyone, folds=(0,), views=views, n_whole=2, device="cpu")
     assert {member.name for member in pool.members} == {m.name for m in everyone}
     assert {member.target for member in pool.members} == {"shape", "both"}
     assert list(pool.scores) == sorted(pool.scores, reverse=True)
@@ -181,7 +182,7 @@ def test_members_hand_their_test_votes_to_siblings_that_learned_from_all_data(he
     assert on_fold.scores["label"]["best_single"]["trial_id"] == member
     whole = np.bincount(prepared.labels(targets(prepared.competition)["label"])["label"][prepared.usable()], minlength=6)
     np.testing.assert_allclose(final.plan.tasks[0].prior, whole / whole.sum())
-    export(prepared, final, tmp_path)
+    export(Opened(prepared), final, tmp_path)
     names = [f"{name}.png" for name in final.image_ids]
     answers = open_bundle(tmp_path / "bundle").predict(data / "tiny", final.image_ids, names)
     for task, labels in answers_of(prepared, final).items():
@@ -218,7 +219,7 @@ def test_the_bundle_answers_what_the_cache_answered(here: Any, exported: Any) ->
 def test_the_same_choice_gives_the_same_bytes_in_any_number_of_processes(here: Any, exported: Any, tmp_path: Path) -> None:
     prepared, _ = here
     _, _, to = exported
-    export(prepared, choose(prepared, Options(top=2), processes=3), tmp_path)
+    export(Opened(prepared), choose(prepared, Options(top=2), processes=3), tmp_path)
     for name in ("submission.csv", "bundle/plan.json", "bundle/models.json", "bundle/checksums.json"):
         assert (tmp_path / name).read_bytes() == (to / name).read_bytes(), name
 
@@ -316,7 +317,7 @@ def test_without_test_photos_there_is_a_bundle_and_no_submission(
     )
     prepared = prepare(competition, CompetitionPaths(tmp_path / "runs" / "tiny"))
     train(prepared, 1)
-    done = export(prepared, choose(prepared), tmp_path / "to")
+    done = export(Opened(prepared), choose(prepared), tmp_path / "to")
     assert done["submission"] is None
     assert open_bundle(tmp_path / "to" / "bundle").plan == EnsemblePlan.from_json(done["plan"])
 

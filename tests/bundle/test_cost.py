@@ -10,6 +10,7 @@ from bundle.cost import FEW, SECONDS, measure_costs
 from competitions.prepare import Prepared
 from competitions.targets import targets
 from ledger.trials import TrialFolder
+from trainables.attach import OpenedTrial
 from trainables.config import Question, TrialConfig, resolve
 
 
@@ -33,7 +34,7 @@ def test_one_architecture_is_timed_once_and_a_larger_one_costs_more(tiny: Prepar
     given = folders(tiny, tmp_path, ("test_vit", 32, 1_000_000), ("test_vit", 32, 2_500_000), ("test_vit", 128, 10))
     threads, chance = torch.get_num_threads(), torch.get_rng_state()
     started = time.monotonic()
-    costs = measure_costs(tiny, given)
+    costs = measure_costs(tiny, [OpenedTrial(folder) for folder in given])
     taken = time.monotonic() - started
     first, second, larger = (costs[folder.id] for folder in given)
     assert first.seconds_per_1000 == second.seconds_per_1000 > 0, "two clocks never agree to the last digit"
@@ -49,5 +50,5 @@ def test_a_trial_without_weights_has_no_cost(tiny: Prepared, tmp_path: Path) -> 
     (folder,) = folders(tiny, tmp_path, ("test_vit", 32, 1))
     folder.best.unlink()
     with pytest.raises(FileNotFoundError):
-        measure_costs(tiny, [folder])
+        measure_costs(tiny, [OpenedTrial(folder)])
     assert measure_costs(tiny, []) == {}

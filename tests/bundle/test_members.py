@@ -13,7 +13,8 @@ import export_ensemble
 from bundle.answer import cached_test_probs
 from bundle.export import export
 from bundle.imported import importing
-from bundle.members import find_members, open_predictions
+from bundle.members import find_members
+from bundle.opened import Opened
 from bundle.pool import load_pool
 from bundle.predict import Answers, open_bundle
 from competitions.competition import Competition
@@ -52,7 +53,7 @@ def on_all_folds(here: Any) -> Choice:
 
 def from_bundle(data: Path, prepared: Prepared, choice: Choice, to: Path) -> Answers:
     """What the exported bundle says of the test photos."""
-    export(prepared, choice, to)
+    export(Opened(prepared), choice, to)
     names = [f"{name}.png" for name in choice.image_ids]
     return open_bundle(to / "bundle").predict(data / "tiny", choice.image_ids, names)
 
@@ -65,7 +66,7 @@ def copied(prepared: Prepared, to: Path) -> Prepared:
 
 def copy_out(prepared: Prepared, trial: str, task: str, file: Path) -> None:
     """A trial's cached probabilities as somebody's file, rows in another order."""
-    kept = open_predictions(prepared.paths, trial)
+    kept = Opened(prepared).trial(trial).predictions
     rows = [row for part in ("validation", "test") for row in zip(*kept.read(part, task, "identity"), strict=True)]
     order = np.random.default_rng(0).permutation(len(rows))
     np.savez(file, image_ids=np.array([rows[n][0] for n in order]), probs=np.stack([rows[n][1] for n in order]))
@@ -75,13 +76,15 @@ def test_an_imported_copy_of_a_trial_votes_like_it_and_the_bundle_needs_no_more(
     first, data = here
     prepared = copied(first, tmp_path)
     (target,) = choose_targets(prepared.competition, ["colour"])
-    native = find_members(prepared, [target], folds=(0,), study=None)["colour"][0]
+    native = find_members(Opened(prepared), [target], folds=(0,), study=None)["colour"][0]
     choose(prepared, Options(plain=True))  # computes the test predictions
     copy_out(prepared, native.name, "colour", tmp_path / "mine.npz")
     import_files(prepared, [tmp_path / "mine.npz"], Source("mine", ()), name="mine", head="colour")
-    outside = importing(prepared, Subtask("colour"), [target], (0,), None)
+    outside = importing(Opened(prepared), Subtask("colour"), [target], (0,), None)
     views = prepared.competition.views
-    pool = load_pool(prepared, Subtask("colour"), [target], [native, *outside], folds=(0,), views=views, n_whole=1, device="cpu")
+    pool = load_pool(
+        Opened(prepared), Subtask("colour"), [target], [native, *outside], folds=(0,), views=views, n_whole=1, device="cpu"
+    )
     at = [pool.candidates.members.index(member.name) for member in (native, outside[0])]
     np.testing.assert_array_equal(pool.candidates.probs[at[0], 0], pool.candidates.probs[at[1], 0])
     choice = choose(prepared, Options(top=3, plain=True))
@@ -91,7 +94,7 @@ def test_an_imported_copy_of_a_trial_votes_like_it_and_the_bundle_needs_no_more(
             named(pool, Spec(((one, 0),), rule), classes=("red", "green", "blue"), prior=(0.4, 0.3, 0.3), score=0.0) for one in at
         ]
         plans = [replace(choice.plan, tasks=(one, choice.plan.tasks[1]), imports=imports(one, outside[0].name)) for one in both]
-        answers = [decide(plan, cached_test_probs(prepared, plan), choice.image_ids)["colour"] for plan in plans]
+        answers = [decide(plan, cached_test_probs(Opened(prepared), plan), choice.image_ids)["colour"] for plan in plans]
         np.testing.assert_array_equal(answers[0], answers[1])
     answers = from_bundle(data, prepared, choice, tmp_path / "to")
     for task, labels in answers_of(prepared, choice).items():
@@ -124,7 +127,7 @@ def test_tasks_of_an_import_may_answer_other_photos_broken_ones_among_them(here:
 
 
 def test_shares_told_of_all_test_photos_are_not_taken_for_those_of_a_subset() -> None:
-    told: Any = SimpleNamespace(facts=SimpleNamespace(test_shares={"shape": (0.9, 0.1)}))
+    told: Any = SimpleNamespace(facts=SimpleNamespace(test_shares={"shape": (0.9, 0.1)}), test=None)
     pools: Any = (SimpleNamespace(subtask=Subtask("shape", where)) for where in ((), (("colour", ("red",)),)))
     whole, part = (known_shares(told, pool, shift=None, method="em").new for pool in pools)
     assert whole == (0.9, 0.1)
@@ -167,14 +170,14 @@ def test_with_all_folds_every_photo_is_judged_by_the_trial_that_did_not_learn_it
 ) -> None:
     prepared, data = here
     targets = choose_targets(prepared.competition, ["colour"])
-    (member,) = find_members(prepared, targets, folds=(0, 1, 2, 3), study=None)["colour"]
+    (member,) = find_members(Opened(prepared), targets, folds=(0, 1, 2, 3), study=None)["colour"]
     assert len(set(member.trials)) == 4
     pool = load_pool(
-        prepared, Subtask("colour"), targets, [member], folds=(0, 1, 2, 3), views=("identity",), n_whole=1, device="cpu"
+        Opened(prepared), Subtask("colour"), targets, [member], folds=(0, 1, 2, 3), views=("identity",), n_whole=1, device="cpu"
     )
     assert len(pool.image_ids) == 79
     for fold, trial in enumerate(member.trials):
-        ids, probs = open_predictions(prepared.paths, trial).read("validation", "colour", "identity")
+        ids, probs = Opened(prepared).trial(trial).predictions.read("validation", "colour", "identity")
         seats = [pool.image_ids.index(image_id) for image_id in ids]
         np.testing.assert_array_equal(pool.candidates.probs[0, 0, seats], probs)
         assert pool.candidates.models is not None
@@ -224,9 +227,9 @@ def test_a_plan_with_everything_goes_through_json_and_answers_from_the_bundle_as
     assert again.plan_id == plan.plan_id
     ids = on_all_folds.image_ids
     groups = [str(number // 4) for number in range(len(ids))]
-    cached = cached_test_probs(prepared, plan)
+    cached = cached_test_probs(Opened(prepared), plan)
     said = decide(plan, cached, ids, groups)
-    export(prepared, replace(on_all_folds, plan=plan), tmp_path)
+    export(Opened(prepared), replace(on_all_folds, plan=plan), tmp_path)
     names = [f"{name}.png" for name in ids]
     answers = open_bundle(tmp_path / "bundle").predict(data / "tiny", ids, names, groups=groups)
     for task, labels in said.items():
@@ -285,7 +288,7 @@ def test_other_ways_to_vote_are_exported_and_answer_from_their_bundle(here: Any,
     prepared, data = here
     choice = choose(prepared, Options(vote=vote, plain=vote != "best"))
     answers = from_bundle(data, prepared, choice, tmp_path)
-    export_ensemble.show(export(prepared, choice, tmp_path))
+    export_ensemble.show(export(Opened(prepared), choice, tmp_path))
     assert ("every way to choose" in capsys.readouterr().out) == (vote == "best")
     for task, labels in answers_of(prepared, choice).items():
         np.testing.assert_array_equal(answers.labels[task], labels)
@@ -323,7 +326,7 @@ def test_an_imported_file_votes_in_a_cascade(here: Any, tmp_path: Path) -> None:
     first, _ = here
     prepared = copied(first, tmp_path)
     (target,) = choose_targets(prepared.competition, ["shape"])
-    native = find_members(prepared, [target], folds=(0,), study=None)["shape"][0]
+    native = find_members(Opened(prepared), [target], folds=(0,), study=None)["shape"][0]
     choose(prepared, Options(plain=True))
     train(prepared, 1, ["shape@red", "shape@rest"])
     copy_out(prepared, native.name, "shape", tmp_path / "mine.npz")
@@ -334,7 +337,7 @@ def test_an_imported_file_votes_in_a_cascade(here: Any, tmp_path: Path) -> None:
         both = [choice.journal["places"][subtask]["members_compared"] for choice in (with_it, without)]
         assert both[0] == both[1] + 1, subtask
     (red,) = choose_targets(prepared.competition, ["shape@red"])
-    narrow = find_members(prepared, [red], folds=(0,), study=None)["shape@red"][0]
+    narrow = find_members(Opened(prepared), [red], folds=(0,), study=None)["shape@red"][0]
     copy_out(prepared, narrow.name, "shape", tmp_path / "red.npz")
     import_files(prepared, [tmp_path / "red.npz"], Source("red", ()), name="red", head="shape")
     again = choose(prepared, replace(cascade, imports=None))

@@ -15,7 +15,7 @@ import predict
 from bundle.answer import cached_test_probs
 from bundle.export import export
 from bundle.layout import checksums
-from bundle.members import open_predictions
+from bundle.opened import Opened
 from bundle.predict import Answers, Bundle, open_bundle
 from competitions.competition import Competition
 from ensemble.choose import Choice
@@ -46,7 +46,7 @@ def exported(here: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Choic
     prepared, _ = here
     to = tmp_path_factory.mktemp("exported")
     choice = choose(prepared, Options(top=1, plain=True))
-    export(prepared, choice, to)
+    export(Opened(prepared), choice, to)
     return choice, to / "bundle"
 
 
@@ -83,7 +83,7 @@ def test_a_plan_that_decides_by_groups_says_where_it_was_given_none(
     prepared, data = here
     choice, _ = exported
     by_group = changed(choice, spec_of(choice.plan.tasks[0], same_group="logs"))
-    export(prepared, by_group, tmp_path)
+    export(Opened(prepared), by_group, tmp_path)
     bundle, ids = open_bundle(tmp_path / "bundle"), choice.image_ids
     assert ask(data, bundle, ids).without_groups == ("colour",)
     grouped = ask(data, bundle, ids, [str(n // 4) for n in range(len(ids))])
@@ -126,7 +126,7 @@ def test_a_broken_photo_votes_with_what_each_fold_s_trial_learned_from_as_in_the
     choice = choose(prepared, Options(fold="all", top=1, plain=True))
     colour, at = choice.plan.tasks[0], choice.image_ids.index(BROKEN_TEST)
     own = vote_task(
-        spec_of(colour, rule="soft", tie_rule=FIRST_CLASS), cached_test_probs(prepared, choice.plan), choice.image_ids
+        spec_of(colour, rule="soft", tie_rule=FIRST_CLASS), cached_test_probs(Opened(prepared), choice.plan), choice.image_ids
     )
     folds, whole = own.shares[at], np.array(colour.prior)
     apart = np.log(folds[:2] / folds[2]) - np.log(whole[:2] / whole[2])
@@ -135,8 +135,8 @@ def test_a_broken_photo_votes_with_what_each_fold_s_trial_learned_from_as_in_the
     offsets = np.full(3, -9.0)
     offsets[[one, 2]] = 0, np.log(folds[one] / folds[2]) - apart[one] / 2  # where the two answers part
     decided = changed(choice, spec_of(colour, rule="soft", tie_rule=FIRST_CLASS, offsets=tuple(offsets.tolist())))
-    expected = decide(decided.plan, cached_test_probs(prepared, decided.plan), choice.image_ids)
-    export(prepared, decided, tmp_path)
+    expected = decide(decided.plan, cached_test_probs(Opened(prepared), decided.plan), choice.image_ids)
+    export(Opened(prepared), decided, tmp_path)
     bundle = open_bundle(tmp_path / "bundle")
     answers = ask(data, bundle, choice.image_ids)
     assert set(answers.broken) == {BROKEN_TEST}
@@ -144,7 +144,7 @@ def test_a_broken_photo_votes_with_what_each_fold_s_trial_learned_from_as_in_the
         np.testing.assert_array_equal(answers.labels[task], labels)
     for trial, model in bundle.models.items():
         for head in model.config.heads:
-            _, cached = open_predictions(prepared.paths, trial).read("test", head, "identity")
+            _, cached = Opened(prepared).trial(trial).predictions.read("test", head, "identity")
             np.testing.assert_array_equal(model.priors[head], cached[at])
 
 
@@ -166,7 +166,9 @@ def test_a_decision_whose_two_best_classes_are_close_is_a_close_call_though_no_v
     prepared, data = here
     choice, folder = exported
     colour, ids = spec_of(choice.plan.tasks[0], rule="soft", tie_rule=FIRST_CLASS), choice.image_ids
-    both = [vote_task(one, cached_test_probs(prepared, choice.plan), ids).shares for one in (colour, choice.plan.tasks[1])]
+    both = [
+        vote_task(one, cached_test_probs(Opened(prepared), choice.plan), ids).shares for one in (colour, choice.plan.tasks[1])
+    ]
     lead = np.min([np.diff(np.sort(shares, axis=1)[:, -2:])[:, 0] for shares in both], axis=0)
     sure, shares = int(lead.argmax()), both[0]
     first, second, third = np.argsort(-shares[sure])

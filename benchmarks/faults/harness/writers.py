@@ -140,6 +140,7 @@ def trained_writers(place: Path) -> list[StarvedWriter]:
     from bundle.answer import answer
     from bundle.export import export
     from bundle.gather import gather
+    from bundle.opened import Opened
     from competitions.images.image_cache import open_or_build
     from competitions.prepare import root_of
     from competitions.targets import choose_targets
@@ -160,8 +161,8 @@ def trained_writers(place: Path) -> list[StarvedWriter]:
     run_trial(config, context)
     tensors, header = read_tensors(context.folder.best)
     options = Options(top=1, plain=True)
-    choice = choose(gather(data, options), options)
-    answer(data, choice.plan, choice.image_ids)
+    choice = choose(gather(Opened(data), options), options)
+    answer(Opened(data), choice.plan, choice.image_ids)
     root = root_of(data.competition, data.paths)
 
     def checkpoint(folder: Path) -> None:
@@ -171,7 +172,7 @@ def trained_writers(place: Path) -> list[StarvedWriter]:
         return not [name for name in snapshot(folder) if name.endswith(".json")]
 
     def bundle(folder: Path) -> None:
-        export(data, choice, folder)
+        export(Opened(data), choice, folder)
 
     def as_before(folder: Path, old: Snapshot, wanted: Snapshot) -> bool:
         return not any(name.startswith("bundle") for name in snapshot(folder))
