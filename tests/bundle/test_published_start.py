@@ -9,6 +9,7 @@ import pytest
 from bundle.answer import answer
 from bundle.export import export
 from bundle.gather import gather
+from bundle.opened import Opened
 from bundle.predict import open_bundle
 from competitions.competition import Competition
 from competitions.prepare import prepare
@@ -55,8 +56,8 @@ def test_a_fine_tuned_network_is_reproduced_merged_exported_and_predicts(
     monkeypatch.setitem(WEIGHT_PACKAGES, LITE, package)
 
     options = Options(targets=("both",), top=1, plain=True)
-    choice = choose(gather(prepared, options), options)
-    export(prepared, choice, tmp_path / "exported")
+    choice = choose(gather(Opened(prepared), options), options)
+    export(Opened(prepared), choice, tmp_path / "exported")
     bundle = tmp_path / "exported/bundle"
     told = read_json(bundle / "models.json")["models"][config.trial_id]["preprocessing"]
     assert (tuple(told["mean"]), tuple(told["std"])) == (package.mean, package.std)
@@ -66,5 +67,5 @@ def test_a_fine_tuned_network_is_reproduced_merged_exported_and_predicts(
     )
     names = [f"{name}.png" for name in choice.image_ids]
     answers = open_bundle(bundle).predict(tiny_data / "tiny", choice.image_ids, names)
-    for task, labels in answer(prepared, choice.plan, choice.image_ids).items():
+    for task, labels in answer(Opened(prepared), choice.plan, choice.image_ids).items():
         np.testing.assert_array_equal(answers.labels[task], labels, err_msg=task)
