@@ -9,6 +9,7 @@ import optuna
 from competitions.prepare import Prepared
 from search_spaces import Space
 from system.errors import UserError
+from system.paths import expanded
 from trainables.config import Question, TrialConfig, resolve
 from trainables.start.published import WEIGHT_PACKAGES, package_file
 
@@ -88,7 +89,7 @@ def _refuse_a_trial_s_best(parameters: Mapping[str, Any], store: Path) -> None:
     """
     from trainables.start.initial_weights import is_trial_start
 
-    file = Path(parameters.get("weights_file") or "").expanduser()
+    file = expanded(parameters.get("weights_file") or "")
     if file.is_file() and file.parent != store and is_trial_start(file):
         raise UserError(
             f"weights_file {file.name!r} is the best of a trial; start from it by --init-from TRIAL_ID, which makes sure that the "

@@ -47,18 +47,33 @@ class CompetitionPaths:
     def cache(self) -> Path:
         """The folder of decoded images: `PODIUM_CACHE/<competition>` on the node's own disk, else below `data`."""
         own = setting("PODIUM_CACHE")
-        return Path(own).expanduser() / self.root.name if own else self.data / "cache"
+        return expanded(own) / self.root.name if own else self.data / "cache"
 
 
 def competition_paths(competition: str, storage: str | Path | None) -> CompetitionPaths:
     """The folders of one competition below `storage`, else `PODIUM_STORAGE`, else `./runs`. Nothing is made yet."""
-    root = Path(storage or setting("PODIUM_STORAGE") or "runs").expanduser().absolute()
+    root = expanded(storage or setting("PODIUM_STORAGE") or "runs").absolute()
     return CompetitionPaths(root / competition)
 
 
 def data_root() -> Path:
     """The folder that holds the data sets: `PODIUM_DATA`, else `./data`."""
-    return Path(setting("PODIUM_DATA") or "data").expanduser().absolute()
+    return expanded(setting("PODIUM_DATA") or "data").absolute()
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with a leading `~` replaced by the home folder.
+
+    Raises:
+        UserError: The path begins with `~`, and this user has no home folder, or there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(
+            f"the home folder that {str(path)!r} starts from is not known (no HOME, and no entry among the users); "
+            "write the path out, or set HOME"
+        ) from error
 
 
 def setting(name: str) -> str | None:

@@ -17,6 +17,7 @@ from torch import nn
 from system.disk import writing
 from system.errors import UserError
 from system.files import file_hash
+from system.paths import expanded
 from trainables.start.initial_weights import is_trial_start, load_in_order, load_trial
 from trainables.start.published import WEIGHT_PACKAGES, package_file, package_of
 
@@ -163,7 +164,7 @@ def keep_weights(file: str, store: Path) -> str:
         FullDiskError: There is no room for the copy.
         UserError: The file is missing or of an unknown kind.
     """
-    path = Path(file).expanduser()
+    path = expanded(file)
     if not path.is_file():
         raise UserError(f"weights_file must be a file of weights, got {file!r}, which is not there")
     if path.suffix not in WEIGHT_ENDINGS:

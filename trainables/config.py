@@ -15,6 +15,7 @@ from typing import Any
 from ledger import trials
 from system.errors import UserError, unknown
 from system.files import file_hash
+from system.paths import expanded
 from trainables.start.published import WEIGHT_PACKAGES
 
 RECIPE = 1
@@ -309,7 +310,7 @@ def _weights_faults(pretrained: Any, weights_file: Any) -> list[str]:
         faults.append("pretrained and weights_file exclude one another; give one of them")
     if weights_file is not None and not isinstance(weights_file, str):
         faults.append(f"weights_file must be a text, got {weights_file!r}")
-    elif weights_file is not None and not Path(weights_file).expanduser().is_file():
+    elif weights_file is not None and not expanded(weights_file).is_file():
         faults.append(f"weights_file must be a file of weights, got {weights_file!r}, which is not there")
     return faults
 
@@ -349,7 +350,7 @@ def _like(backbone: str) -> list[str]:
 def _start(backbone: str, pretrained: bool, weights_file: str | None) -> tuple[str, str]:
     """The backbone and its start weights: a package's, else the hub's, whose tag is named so that no timm's default decides."""
     if weights_file:
-        path = Path(weights_file).expanduser()
+        path = expanded(weights_file)
         return backbone, _hash_of(path, path.stat().st_size, path.stat().st_mtime_ns)
     if not pretrained:
         return backbone, ""

@@ -1,6 +1,8 @@
 """Provenance: what a trial was made of beside its configuration: code, packages, hardware, author, host. No paths, no secrets."""
 
 import getpass
+import logging
+import os
 import platform
 import subprocess
 from functools import lru_cache
@@ -23,13 +25,19 @@ RECORDED_PACKAGES = (
     "ray",
     "optuna",
 )
+log = logging.getLogger("podium.provenance")
 DIFF_LIMIT = 200_000
 REPOSITORY = Path(__file__).parents[1]
 
 
 @lru_cache(1)
 def provenance() -> dict[str, Any]:
-    """Code, package versions and hardware of this process, as JSON values; computed once per process."""
+    """Code, package versions and hardware of this process, as JSON values; computed once per process.
+
+    A checkout that git does not read has no commit and no diff: that is said, and nothing stops.
+    """
+    if told := unread_code():
+        log.warning(told)
     return {
         "commit": _git("rev-parse", "HEAD"),
         **_changes(),
@@ -51,8 +59,16 @@ def _changes() -> dict[str, Any]:
 
 @lru_cache(1)
 def author() -> str:
-    """Who asked: `PODIUM_AUTHOR`, else the name git knows, else the login name."""
-    return setting("PODIUM_AUTHOR") or _git("config", "user.name") or getpass.getuser()
+    """Who asked: `PODIUM_AUTHOR`, else the name git knows, else the login name, else the user's number."""
+    return setting("PODIUM_AUTHOR") or _git("config", "user.name") or _login()
+
+
+def _login() -> str:
+    """The login name; a container that runs as a number without an entry among the users has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # which one depends on Python's version
+        return f"uid {os.getuid()}"
 
 
 @lru_cache(1)
@@ -79,12 +95,34 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
+def unread_code(repository: Path | None = None) -> str:
+    """Why git does not read this checkout (or `repository`), and the way out; empty where it does, or where there is none to read."""
+    repository = repository or REPOSITORY
+    if not (repository / ".git").exists():
+        return ""
+    done = _asked("rev-parse", "--git-dir", folder=repository)
+    if not isinstance(done, str) and done.returncode == 0:
+        return ""
+    said = done if isinstance(done, str) else next(iter(done.stderr.splitlines()), f"exit {done.returncode}")
+    ours = "dubious ownership" in said
+    way_out = f"git config --global --add safe.directory {repository}" if ours else f"git -C {repository} status shows why"
+    return f"provenance has no commit and no diff of the code, git does not read the checkout ({said}); mend it with: {way_out}"
+
+
 def _git(*arguments: str) -> str | None:
+    done = _asked(*arguments, folder=REPOSITORY)
+    return None if isinstance(done, str) or done.returncode else done.stdout.strip()
+
+
+def _asked(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str] | str:
+    """What git answers, or why it does not run."""
+    command = ["git", *arguments]
     try:
-        done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=10, check=False)
+    except FileNotFoundError:
+        return "there is no program git"
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return " ".join(str(error).split())
 
 
 def _version(name: str) -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from ledger.studies import study_folders
 from ledger.trials import trial_folders
 from system.errors import UserError, unknown
-from system.paths import CompetitionPaths
+from system.paths import CompetitionPaths, expanded
 
 LEDGER_FOLDERS = ("trials", "studies", "conflicts", "imports")
 
@@ -24,7 +24,7 @@ def find_ledgers(paths: CompetitionPaths, others: Sequence[str | Path]) -> dict[
     """
     faults, found = [], {}
     for other in others:
-        place = _competition_folder(Path(other).expanduser(), paths.root.name)
+        place = _competition_folder(expanded(other), paths.root.name)
         fault = _fault(other, place, paths.root)
         if fault:
             faults.append(fault)

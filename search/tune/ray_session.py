@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from system.errors import UserError
-from system.paths import data_root, setting
+from system.paths import data_root, expanded, setting
 from trainables.provenance import REPOSITORY
 
 PASSED_ON = ("PODIUM_CACHE", "PODIUM_AUTHOR", "HF_HUB_OFFLINE", "HF_HOME")
@@ -97,7 +97,7 @@ def _connect(address: str | None, num_cpus: int | None) -> None:
 def _passed_on() -> dict[str, str]:
     """The settings a worker needs, from the environment or `.env`, folders made absolute: workers run in a folder of Ray's own."""
     found = {name: value for name in PASSED_ON if (value := setting(name))}
-    folders = {name: str(Path(found[name]).expanduser().absolute()) for name in ("PODIUM_CACHE",) if name in found}
+    folders = {name: str(expanded(found[name]).absolute()) for name in ("PODIUM_CACHE",) if name in found}
     return {**found, **folders, "PODIUM_DATA": str(data_root())}
 
 

@@ -81,3 +81,12 @@ def test_a_plain_name_is_taken(name: str) -> None:
 def test_a_name_that_could_leave_its_folder_or_confuse_a_shell_is_refused(name: str) -> None:
     with pytest.raises(UserError, match="study names are letters, digits"):
         check_name("study", name)
+
+
+@pytest.mark.parametrize("given", ["~nobody-of-this-name/runs", "~"])
+def test_a_home_folder_that_is_not_known_is_the_users_fault_with_a_way_out(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if given == "~":
+        monkeypatch.delenv("HOME", raising=False)
+        monkeypatch.setattr("os.getuid", lambda: 54321)
+    with pytest.raises(UserError, match=r"is not known .* set HOME"):
+        competition_paths("demo", given)
