@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+from system.cores import usable_cores
 from system.errors import UserError
 from system.paths import data_root, expanded, setting
 from trainables.provenance import REPOSITORY
@@ -39,7 +40,7 @@ def ray_session(address: str | None, *, num_cpus: int | None = None) -> Iterator
 
     Args:
         address: Of a running Ray.
-        num_cpus: How many cores our own Ray hands out; all for `None`.
+        num_cpus: How many cores our own Ray hands out; all that this process may use for `None`.
 
     Raises:
         UserError: No Ray answers at `address`.
@@ -85,7 +86,7 @@ def _connect(address: str | None, num_cpus: int | None) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
     ray.init(
         address="local",  # without it Ray joins whatever cluster was started on this machine, a team-mate's too
-        num_cpus=num_cpus,
+        num_cpus=usable_cores().n if num_cpus is None else num_cpus,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,

@@ -21,6 +21,7 @@ from search.plan import Plan, check_new, plan_json
 from search.request import NO_TRACKER, Request
 from search.resume_check import record
 from system.claims import claim, holder
+from system.cores import usable_cores
 from system.disk import FullDiskError, is_full, sentence, writing
 from system.errors import UserError
 from system.progress import StatusLine
@@ -190,9 +191,11 @@ def _check_resources(request: Request) -> None:
     most = {kind: max((node.get(kind, 0.0) for node in nodes), default=0.0) for kind in ("CPU", "GPU")}
     asked = {"CPU": request.cpus_per_trial, "GPU": request.gpus_per_trial}
     way_out = f"go on with study {request.study} where there is more, or start a new one" if request.resume else "ask for less"
+    whose = dict.fromkeys(most, "what the largest machine of this Ray has")
+    if request.address is None:
+        whose["CPU"] = f"as {usable_cores().why}"
     faults = [
-        f"{kind.lower()}s-per-trial must be at most {most[kind]:g}, what the largest machine of this Ray has, got {asked[kind]:g}; "
-        f"{way_out}"
+        f"{kind.lower()}s-per-trial must be at most {most[kind]:g}, {whose[kind]}, got {asked[kind]:g}; {way_out}"
         for kind in most
         if asked[kind] > most[kind]
     ]
