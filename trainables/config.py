@@ -1,7 +1,7 @@
 """A trial's configuration: from what a space draws to one frozen, fully resolved `TrialConfig` whose hash is the trial's name.
 
 Every field changes what is learned. Where a trial runs, who asked and which device index it got are not here. A setting that
-would have no effect is an error, and nothing unresolved is hashed: `auto` becomes a value first (design 5).
+would have no effect is an error, and nothing unresolved is hashed: `auto` becomes a value first.
 """
 
 import difflib
@@ -22,7 +22,7 @@ RECIPE = 1
 """Raised by hand when the meaning of training changes; tests/trainables/test_recipe.py fails when losses move and this did not."""
 
 BEFORE: dict[str, Any] = {"sampler": "none", "soup": ()}
-"""Settings added after the first release -> the value that stands for "as it was before" (design 5)."""
+"""Settings added after the first release -> the value that stands for "as it was before"."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The scheduler: one rung table per target, on the trials' own epochs; every decision is journalled.
 
 Ray's ASHA compares all trials of a run; scores of different targets do not compare, so each target has its own. It is empty after
-a restart (facts.md), so a resumed study puts the curves of its earlier trials back into the rungs.
+a restart, so a resumed study puts the curves of its earlier trials back into the rungs.
 """
 
 from collections.abc import Iterable, Mapping
