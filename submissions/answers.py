@@ -36,6 +36,8 @@ def id_faults(image_ids: Sequence[str]) -> list[str]:
     twice = [image_id for image_id, count in Counter(image_ids).items() if count > 1]
     faults = [] if len(image_ids) else ["there is no photo; a submission has one row for each test photo"]
     faults += [f"{len(twice)} image ids stand more than once, among them {listed(twice)}"] if twice else []
-    strange = [repr(image_id) for image_id in image_ids if any("\ud800" <= sign <= "\udfff" for sign in image_id)]
-    faults += [f"image ids must be UTF-8 text, {len(strange)} are not: {listed(strange)}; rename these photos"] if strange else []
+    if any("\ud800" <= sign <= "\udfff" for image_id in image_ids for sign in image_id):
+        from system.texts import utf8_faults  # here, so that a bundle opens without it
+
+        faults += utf8_faults(image_ids, "image ids")
     return faults + (["an image id is empty"] if "" in image_ids else [])

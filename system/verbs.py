@@ -4,12 +4,13 @@ Exit 0 done; 2 the user's input is wrong (all faults, no traceback); 130 after C
 """
 
 import argparse
+import io
 import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
-from typing import Any
+from typing import Any, TextIO
 
 from system.disk import is_full, sentence
 from system.errors import UserError
@@ -46,6 +47,7 @@ def run(
     Returns:
         The exit code.
     """
+    _print_whatever_comes(sys.stdout)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("podium").setLevel(logging.INFO)
     try:
@@ -53,7 +55,7 @@ def run(
         with redirect_stdout(sys.stderr):  # what libraries print on the way (Ray does) is no part of the answer
             value = call(given)
         if given.json:
-            json.dump(value, sys.stdout, indent=1, ensure_ascii=False, allow_nan=False)
+            json.dump(value, sys.stdout, indent=1, ensure_ascii=not _takes_every_sign(sys.stdout), allow_nan=False)
             sys.stdout.write("\n")
         else:
             show(value)
@@ -80,6 +82,16 @@ def run(
         )
         return FAILED
     return DONE
+
+
+def _print_whatever_comes(stream: TextIO) -> None:
+    """A sign that a terminal cannot show, or no text at all (a file name of another time), is printed as its number."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+
+
+def _takes_every_sign(stream: TextIO) -> bool:
+    return (stream.encoding or "utf-8").lower().replace("-", "") == "utf8"
 
 
 class FailedWorkError(Exception):

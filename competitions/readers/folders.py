@@ -20,6 +20,7 @@ from competitions.manifest import Manifest
 from competitions.readers.photo_paths import folders_in, place_files, require_root
 from competitions.readers.rows import PhotoRows, manifest_of
 from system.errors import UserError, listed, unknown
+from system.texts import utf8_faults
 
 Photo = tuple[str, str, str]
 """Path below `images`, role, class (empty but in training)."""
@@ -94,7 +95,9 @@ def _word_faults(words: dict[str, str], top: Path) -> list[str]:
 
 def _training_photos(top: Path, word: str, classes: Sequence[str], faults: list[str]) -> tuple[list[Photo], list[str]]:
     """The photos in the classes' folders, class by class, and the files passed over there; faults are added to `faults`."""
-    spelled = {normalize("NFC", name): name for name in folders_in(top / word)}
+    folders = folders_in(top / word)
+    faults += utf8_faults([f"{word}/{name}" for name in folders], "the classes' folders")
+    spelled = {normalize("NFC", name): name for name in folders if not utf8_faults([name])}
     known = {normalize("NFC", name): name for name in classes}
     faults += [
         f"{word}: {unknown('class', name, classes)}; rename the folder, or add the class" for name in spelled if name not in known

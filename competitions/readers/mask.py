@@ -25,6 +25,7 @@ from competitions.manifest import Manifest
 from competitions.readers.photo_paths import folders_in, place_files, require_root
 from competitions.readers.rows import PhotoRows, manifest_of
 from system.errors import UserError, listed, unknown
+from system.texts import utf8_faults
 
 SHOWS = {**{f"mask{k}": "wear" for k in range(1, 6)}, "incorrect_mask": "incorrect", "normal": "normal"}
 """The seven photos of a person -> the mask's state."""
@@ -73,7 +74,9 @@ def _missing(root: Path) -> list[str]:
 def _training_photos(top: Path, people: Table, faults: list[str]) -> tuple[list[Mapping[str, str]], list[str], list[str]]:
     """Per photo its person's row and its path below `top`, in the order of the table, then of `SHOWS`; and what was passed over."""
     rows = [dict(zip(PERSON, values, strict=True)) for values in zip(*(people.columns[c] for c in PERSON), strict=True)]
-    spelled = {normalize("NFC", name): name for name in folders_in(top)}
+    folders = folders_in(top)
+    spelled = {normalize("NFC", name): name for name in folders}
+    faults += utf8_faults(folders, f"folders in {PEOPLE}")
     faults += _people_faults(rows, spelled)
     persons, photos = list[Mapping[str, str]](), list[str]()
     lacking, strange, twice, others = list[str](), list[str](), list[str](), list[str]()

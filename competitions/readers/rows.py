@@ -14,6 +14,7 @@ from competitions.competition import Competition, Task
 from competitions.manifest import Manifest
 from competitions.readers.photo_paths import Place, relative_paths
 from system.errors import EXAMPLES, UserError, listed, unknown
+from system.texts import utf8_faults
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def manifest_of(competition: Competition, rows: PhotoRows, root: Path, place: Pl
     Raises:
         UserError: With `faults` and every fault of ids, roles, labels and paths.
     """
-    found = [*faults, *id_faults(rows.ids)]
+    found = [*faults, *(utf8_faults(rows.paths) or utf8_faults(rows.ids, "image ids")), *id_faults(rows.ids)]
     if "train" not in rows.roles:
         found.append(
             f"no row has the role train (the word {competition.roles['train']!r}); without training photos nothing can be learned"

@@ -20,6 +20,7 @@ from competitions.images.photo_files import list_photos, passed_over
 from competitions.manifest import Manifest
 from competitions.readers.rows import id_faults
 from system.errors import UserError, listed, unknown
+from system.texts import utf8_faults
 
 
 def with_sample(competition: Competition, manifest: Manifest, root: Path) -> tuple[Competition, Manifest]:
@@ -119,6 +120,7 @@ def _added(competition: Competition, manifest: Manifest, root: Path, ids: Sequen
     extra = [p for p in photos if posixpath.normpath(f"{folder or '.'}/{p}") not in used]
     absent = [i for i, some in zip(ids, found, strict=True) if not some]
     faults = _difference(absent, [] if several else extra) + (passed_over(listing.passed_over) if absent else [])
+    faults += utf8_faults(photos)
     if several:
         faults.append(
             f"each id must mean one photo in {folder!r}, these mean more: {listed(several)}; remove one, or write the ending"

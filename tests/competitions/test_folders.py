@@ -1,5 +1,6 @@
 """Class-per-folder: what the folders say is read, and each folder that says nothing is named."""
 
+import os
 from unicodedata import normalize
 
 import pytest
@@ -115,3 +116,23 @@ def test_files_that_do_not_end_like_a_photo_are_counted_and_named_where_a_class_
     (tmp_path / "photos/train/dog/1.jpg").unlink()
     [fault] = faults_of(tmp_path)
     assert "the class 'dog' has no photo; 2 files do not end like a photo and are passed over: .ppm (2)" in fault
+
+
+@pytest.mark.parametrize("folder", ["train/cat", "test", "unlabelled/deep"])
+def test_names_that_are_no_utf8_are_named_with_their_old_reading(tmp_path, folder):
+    lay_out(tmp_path, *FILES)
+    place = tmp_path / "photos" / folder
+    place.mkdir(parents=True, exist_ok=True)
+    (place / os.fsdecode("고양이.png".encode("cp949"))).write_bytes(b"x")
+    told = "; ".join(faults_of(tmp_path))
+    assert "file names must be UTF-8 text, 1 are not" in told
+    assert f"as cp949 they read {folder}/고양이.png" in told
+    assert "`unzip -O cp949`" in told
+
+
+def test_a_class_folder_that_is_no_utf8_is_named_with_its_old_reading(tmp_path):
+    lay_out(tmp_path, *FILES)
+    (tmp_path / "photos/train" / os.fsdecode("개".encode("cp949"))).mkdir()
+    [fault] = faults_of(tmp_path)
+    assert "the classes' folders must be UTF-8 text" in fault
+    assert "as cp949 they read train/개" in fault
