@@ -44,7 +44,7 @@ def _study(prepared: Any, study: str, truth_file: Path, thorough: bool) -> dict[
     from bundle.answer import answer
     from bundle.gather import gather
     from bundle.opened import Opened
-    from competitions.metrics import score_labels
+    from competitions.metrics import METRICS
     from ensemble.choose import choose
     from ensemble.options import Options
 
@@ -64,7 +64,7 @@ def _study(prepared: Any, study: str, truth_file: Path, thorough: bool) -> dict[
     found = {}
     for task in tasks:
         n, said = len(competition.classes(task)), choice.scores[task]
-        true = {name: score_labels(competition.metric, answers[name][task], truth[task], n) for name in ANSWERS_SHOWN}
+        true = {name: METRICS[competition.metric](np.eye(n)[answers[name][task]], truth[task]) for name in ANSWERS_SHOWN}
         single, exported = (np.eye(n, dtype=np.float16)[answers[name][task]] for name in ("single", "exported"))
         difference = _difference(ids, [groups[i] for i in ids], truth[task], single, exported, competition.metric)
         honest = said["honest"]

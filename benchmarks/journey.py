@@ -75,7 +75,7 @@ def score(prepared: Any, exported: Mapping[str, Any], truth_file: Path) -> list[
     """Per task and for the label: validation and truth scores of the best single trial, the plain votes and what was exported."""
     from bundle.answer import answer
     from bundle.opened import Opened
-    from competitions.metrics import score_labels
+    from competitions.metrics import METRICS
     from ensemble.plan.plan import EnsemblePlan
     from system.files import read_json
 
@@ -87,7 +87,7 @@ def score(prepared: Any, exported: Mapping[str, Any], truth_file: Path) -> list[
     rows = []
     for task in [*competition.tasks, *(["label"] if len(competition.tasks) > 1 else [])]:
         labels, said, n = truth[task], exported["scores"][task], len(competition.classes(task))
-        true = {name: score_labels(competition.metric, vote[task], labels, n) for name, vote in votes.items()}
+        true = {name: METRICS[competition.metric](np.eye(n)[vote[task]], labels) for name, vote in votes.items()}
         rows.append(
             {
                 "task": task,

@@ -27,7 +27,7 @@ from typing import Any
 from benchmarks import _walk
 from ledger.index.signatures import YOUNG_NS, trial_signatures
 from ledger.index.sqlite import index_file
-from ledger.query import best_trials, count_finished, leaderboard, list_trials
+from ledger.query import best_trials, count_finished, leaderboard
 from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import Record, TrialFolder, config_id, trial_id
 from system import verbs
@@ -148,14 +148,14 @@ def timed(work: Callable[[], Any], times: list[tuple[float, float]]) -> Any:
 def measure(paths: CompetitionPaths, n: int, repeats: int) -> list[ReadingCost]:
     """Every question both ways, then the index's other states."""
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    list_trials(paths)  # builds the index
+    leaderboard(paths)  # builds the index
     for _ in range(repeats):
         for name, (index, folders) in questions(paths).items():
             ours = timed(index, found.setdefault((name, "index, warm"), []))
             theirs = timed(folders, found.setdefault((name, "folders"), []))
             assert plain(ours) == plain(theirs), f"{name}: the two ways must agree"
         timed(lambda: trial_signatures(paths.trials), found.setdefault(("the sweep for changes alone", "index, warm"), []))
-        parse = partial(_parsed, list_trials(paths))
+        parse = partial(_parsed, leaderboard(paths).rows)
         timed(parse, found.setdefault(("parsing the configurations of all rows", "both"), []))
     top = f"leaderboard, top {TOP}"
     index, folders = questions(paths)[top]

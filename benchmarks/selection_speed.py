@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks._sides import Sides, spread
-from competitions.metrics import score_labels
+from competitions.metrics import METRICS
 from ensemble.selection.candidates import Candidates
 from ensemble.selection.greedy import Library, select
 from ensemble.views.votes import votes_of_sets
@@ -140,7 +140,7 @@ def subsets(n_classes: int, rule: str, repeats: int) -> None:
         some = range(1, 1 << VIEWS, 17)
         for number in some:
             chosen = [view for view in range(VIEWS) if number >> view & 1]
-            score = score_labels("macro_f1", RULES[rule].vote(probs[chosen], None).labels, labels, n_classes)
+            score = METRICS["macro_f1"](np.eye(n_classes)[RULES[rule].vote(probs[chosen], None).labels], labels)
             equal.append(score == scores[0][number - 1])
         return (time.perf_counter() - started) / len(some) * ((1 << VIEWS) - 1) * TRIALS / 2
 

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from system.errors import UserError, unknown
-
 Probs = NDArray[np.floating[Any]]
 Labels = NDArray[np.integer[Any]]
 Counts = NDArray[np.int64]
@@ -109,32 +107,6 @@ def log_loss(probs: Probs, labels: Labels) -> float:
         raise ValueError("log_loss needs probabilities: no negative values and no row that is all zero")
     true = wide[np.arange(len(labels)), labels] / total
     return float(np.log(np.clip(true, SMALLEST_PROB, 1.0)).mean())
-
-
-def score_labels(name: str, predicted: Labels, labels: Labels, n_classes: int) -> float:
-    """The score of hard labels, for votes and files that hold no probabilities.
-
-    Args:
-        name: One of `METRICS`, not log_loss.
-        predicted: `(N,) int` in 0..C-1.
-        labels: `(N,) int` in 0..C-1, same order.
-        n_classes: C.
-
-    Raises:
-        UserError: The metric is unknown or needs probabilities.
-        ValueError: There are no photos, lengths differ or a class number is out of range.
-    """
-    if name not in METRICS:
-        raise UserError(unknown("metric", name, dict(METRICS)))
-    of_counts = METRICS[name].of_counts
-    if of_counts is None:
-        usable = ", ".join(sorted(n for n, metric in METRICS.items() if metric.of_counts))
-        raise UserError(f"metric {name!r} needs probabilities and cannot score hard labels; choose one of {usable}")
-    _check_classes("predicted", predicted, n_classes)
-    _check_classes("labels", labels, n_classes)
-    if len(predicted) != len(labels):
-        raise ValueError(f"predicted and labels must have one entry per photo, got {len(predicted)} and {len(labels)}")
-    return of_counts(confusion(predicted, labels, n_classes))
 
 
 def _check_classes(what: str, values: Labels, n_classes: int) -> None:

@@ -61,22 +61,6 @@ class Rule:
     counts: bool = False
 
 
-def hard_vote(probs: Floats, weights: Weights = None) -> Ints:
-    """The class that most voters name; each names its most probable class, the first of equally probable ones.
-
-    A tie goes to the most senior voter among those who voted for a tied class.
-
-    Args:
-        probs: `float (K, N, C)` in [0, 1], most senior voter first.
-        weights: K numbers of at least 0, the votes of each voter, or `(K, C)`, its votes for each class. A voter whose vote counts 0
-            has no say in ties either. Where all votes on a photo count 0, each counts 1.
-
-    Returns:
-        Labels `int64 (N,)`.
-    """
-    return _hard(probs, weights).labels
-
-
 def soft_vote(probs: Floats, weights: Weights = None) -> NDArray[np.float64]:
     """The (weighted) arithmetic mean over the voters: `float (K, N, C)` in [0, 1] -> `float64 (N, C)`.
 
@@ -146,7 +130,7 @@ def to_half(probs: Floats) -> NDArray[np.float16]:
 
 
 def hard_by_ballots(named: NDArray[np.integer[Any]], n_classes: int, weights: Weights = None) -> Vote:
-    """The hard vote of what K voters name: `int (K, N)`, most senior first, `weights` as for `hard_vote`."""
+    """The hard vote of what K voters name: `int (K, N)`, most senior first, to the decided classes and their shares."""
     voices = _voices(weights, len(named), n_classes)
     voters, rows = _speaking(voices), np.arange(named.shape[1])
     spoken = named[voters]
@@ -163,6 +147,10 @@ def hard_by_ballots(named: NDArray[np.integer[Any]], n_classes: int, weights: We
 
 
 def _hard(probs: Floats, weights: Weights) -> Vote:
+    """The class that most voters name; each names its most probable class, the first of equally probable ones.
+
+    A voter whose vote counts 0 has no say in ties either. Where all votes on a photo count 0, each counts 1.
+    """
     return hard_by_ballots(ballots(probs), probs.shape[2], weights)
 
 

@@ -29,7 +29,7 @@ from system.files import read_json, replace_sealed, sweep
 from system.paths import CompetitionPaths, check_name
 
 log = logging.getLogger("podium.ledger")
-LABELS, PROBABILITIES = KINDS = ("labels", "probabilities")
+LABELS, PROBABILITIES = "labels", "probabilities"
 VIEW = "identity"
 SOURCE = "source.json"
 ID_DIGITS = 12
@@ -44,7 +44,7 @@ class ImportedAnswers:
     """What is told about one head.
 
     Attributes:
-        kind: One of `KINDS`; of labels the rows are one-hot.
+        kind: `labels` or `probabilities`; of labels the rows are one-hot.
         classes: The C class names of the columns.
         parts: Part (`validation`: training photos, `test`) -> its rows, in any order, each photo once.
     """

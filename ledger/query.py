@@ -87,13 +87,6 @@ class Leaderboard:
     total: int
 
 
-def list_trials(
-    paths: CompetitionPaths, *, study: str | None = None, target: str | None = None, sort: str = "score"
-) -> list[Row]:
-    """The whole leaderboard, best first. See `leaderboard`."""
-    return leaderboard(paths, study=study, target=target, sort=sort).rows
-
-
 def leaderboard(
     paths: CompetitionPaths, *, study: str | None = None, target: str | None = None, sort: str = "score", limit: int | None = None
 ) -> Leaderboard:

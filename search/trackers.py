@@ -1,7 +1,7 @@
 """Trials on a tracker's pages: a trial's folder becomes one run there, whose id is the trial's id.
 
 A tracker mirrors what the ledger has. Only the driver of a search calls it, on a thread of its own (`MirrorQueue`), and whatever
-goes wrong with it is one line in the log. What was not mirrored is mirrored by the next search, or by `mirror_all`.
+goes wrong with it is one line in the log. What was not mirrored is mirrored by the next search.
 """
 
 import logging
@@ -105,20 +105,6 @@ class MirrorQueue:
                 self._left.discard(next_folder.id)
         finally:
             self._tracker.close()
-
-
-def mirror_all(paths: CompetitionPaths, tracker: str) -> int:
-    """Mirror every ended trial that is not mirrored yet; returns how many were."""
-    chosen, count = TRACKERS[tracker], 0
-    try:
-        for folder in _ended_trials(paths):
-            outcome = chosen.mirror(folder, paths)
-            count += outcome == "mirrored"
-            if outcome in ("off", "failed"):
-                break
-    finally:
-        chosen.close()
-    return count
 
 
 def mirror_wandb(folder: TrialFolder, paths: CompetitionPaths, *, mode: Mode | None = None) -> MirrorOutcome:

@@ -1,6 +1,6 @@
-"""Answers `(N,)` per task and their image ids <-> the competition's CSV file: UTF-8, one row per photo, `\\n` at line ends.
+"""Answers `(N,)` per task and their image ids -> the competition's CSV file: UTF-8, one row per photo, `\\n` at line ends.
 
-What is written is complete and within the classes; what is read is told all of its faults at once.
+What is written is complete and within the classes. `submissions.external` reads such files.
 """
 
 import csv
@@ -12,9 +12,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.csv_tables import parse_table, separator_faults
-from submissions.answers import Ints, class_numbers, id_faults
-from system.errors import UserError, listed, unknown
+from submissions.answers import id_faults
+from system.errors import UserError, listed
 from system.files import replace_bytes
 
 
@@ -69,43 +68,6 @@ def write_submission(path: Path, competition: AnswerForm, image_ids: Sequence[st
     writer.writerow([form.id_column, *wanted])
     writer.writerows(zip(image_ids, *columns, strict=True))
     replace_bytes(path, text.getvalue().encode())
-
-
-def read_submission(path: Path, competition: AnswerForm) -> tuple[tuple[str, ...], dict[str, Ints]]:
-    """Read a file that somebody wants to hand in.
-
-    A byte-order mark, CRLF, empty lines at the end and another order of the columns are tolerated.
-
-    Returns:
-        The N image ids in the file's order, and per task asked for (or `label`) the class numbers `int64 (N,)`.
-
-    Raises:
-        UserError: Naming every fault: columns missing or unknown, cells missing, ids twice, classes that do not exist.
-    """
-    form, tasks = competition.submission, dict(competition.submission.answers)
-    wanted = [form.id_column, *tasks]
-    table, torn = parse_table(path)
-    columns = table.columns
-    absent = [name for name in wanted if name not in columns]
-    faults = [f"column {name!r} is missing (asked for: {', '.join(wanted)})" for name in absent]
-    faults += separator_faults(table) if absent else []
-    faults += [unknown("column", name, wanted) for name in columns if name not in wanted]
-    faults += torn
-    image_ids = columns.get(form.id_column, ())
-    if form.id_column in columns:
-        faults += id_faults(image_ids)
-    answers: dict[str, Ints] = {}
-    for name, task in tasks.items():
-        if name not in columns:
-            continue
-        numbers, wrong = class_numbers(columns[name], competition.classes(task), form.values)
-        faults += [f"column {name}: {fault}" for fault in wrong]
-        if task in answers and not np.array_equal(answers[task], numbers):
-            faults.append(f"column {name}: it answers {task} differently from another column of the same task")
-        answers[task] = numbers
-    if faults:
-        raise UserError(*(f"{path.name}: {fault}" for fault in faults))
-    return image_ids, answers
 
 
 def _answer_faults(task: str, labels: NDArray[Any] | None, image_ids: Sequence[str], classes: Sequence[str]) -> list[str]:

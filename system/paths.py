@@ -16,7 +16,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@=-]*")
 
 @dataclass(frozen=True)
 class CompetitionPaths:
-    """`<storage>/<competition>/{data,trials,studies,imports,ensembles,reports}`."""
+    """`<storage>/<competition>/{data,trials,studies,imports,ensembles}`."""
 
     root: Path
 
@@ -39,10 +39,6 @@ class CompetitionPaths:
     @property
     def ensembles(self) -> Path:
         return self.root / "ensembles"
-
-    @property
-    def reports(self) -> Path:
-        return self.root / "reports"
 
     def cache(self) -> Path:
         """The folder of decoded images: `PODIUM_CACHE/<competition>` on the node's own disk, else below `data`."""

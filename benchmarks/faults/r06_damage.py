@@ -19,7 +19,7 @@ from benchmarks.faults.harness import studies
 from benchmarks.faults.harness.crash import snapshot
 from benchmarks.faults.harness.rows import RuleRow
 from benchmarks.faults.harness.small_ledger import SmallLedger, trained
-from ledger.query import list_trials
+from ledger.query import leaderboard
 from ledger.repair.studies import repair_study
 from ledger.studies import StudyFolder
 from ledger.trials import Record, TrialFolder
@@ -190,7 +190,7 @@ def _go_on(ledger: SmallLedger, to: Path, *, exported: bool = True) -> LedgerOut
     from ensemble.options import Options
 
     with _listening() as said:
-        before = [(row.trial_id, row.score) for row in list_trials(CompetitionPaths(ledger.root))]
+        before = [(row.trial_id, row.score) for row in leaderboard(CompetitionPaths(ledger.root)).rows]
         ledger.prepared.save()
         with claim(ledger.study.lease) or _refused():
             repair_study(ledger.study, ledger.prepared.paths.trials, name_of)
@@ -204,7 +204,7 @@ def _go_on(ledger: SmallLedger, to: Path, *, exported: bool = True) -> LedgerOut
         if exported:
             options = Options(top=2, plain=True)
             export(Opened(ledger.prepared), choose(gather(Opened(ledger.prepared), options), options), to)
-        after = [(row.trial_id, row.score) for row in list_trials(CompetitionPaths(ledger.root))]
+        after = [(row.trial_id, row.score) for row in leaderboard(CompetitionPaths(ledger.root)).rows]
     submission = (to / "submission.csv").read_bytes() if exported else b""
     return LedgerOutcome(results(ledger.root), before, after, submission, "\n".join(said))
 

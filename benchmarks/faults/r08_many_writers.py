@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.faults.harness.rows import RuleRow
-from ledger.query import list_trials
+from ledger.query import leaderboard
 from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import Record, TrialFolder
 from system.claims import Claim, claim, is_process
@@ -195,7 +195,7 @@ def _faults(writers: list[LedgerWriter]) -> list[str]:
             if len({one.trial_id for one in asked}) != writer.records
             else []
         )
-    listed = Counter((row.trial_id, row.study) for row in list_trials(paths))
+    listed = Counter((row.trial_id, row.study) for row in leaderboard(paths).rows)
     faults += [f"{trial} is listed twice" for (trial, _), n in listed.items() if n > 1]
     strange = {trial for trial, _ in listed} ^ wanted
     faults += [f"{len(strange)} ids are listed and were not asked for, or the other way round"] if strange else []

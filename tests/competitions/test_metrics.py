@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from competitions.metrics import METRICS, score_labels
-from system.errors import UserError
+from competitions.metrics import METRICS
 
 HARD = [name for name, metric in METRICS.items() if metric.of_counts]
 
@@ -46,7 +45,7 @@ def test_hard_metrics_equal_scikit_learn_over_the_classes_of_the_truth(name, cas
 @given(case=scored())
 def test_hard_labels_score_as_the_probabilities_that_name_them(name, case):
     probs, labels = case
-    assert score_labels(name, probs.argmax(axis=1), labels, probs.shape[1]) == METRICS[name](probs, labels)
+    assert METRICS[name](np.eye(probs.shape[1])[probs.argmax(axis=1)], labels) == METRICS[name](probs, labels)
 
 
 @settings(max_examples=60, deadline=None)
@@ -86,8 +85,9 @@ def test_a_perfect_answer_scores_highest_and_better_is_greater(name):
 def test_predicting_a_class_that_never_occurs_does_not_change_the_denominator():
     labels = np.array([0, 0, 1, 1])
     absent, other = np.array([0, 0, 1, 2]), np.array([0, 0, 1, 3])
-    assert score_labels("macro_f1", absent, labels, 4) == pytest.approx((1 + 2 / 3) / 2)
-    assert score_labels("macro_f1", absent, labels, 4) == score_labels("macro_f1", other, labels, 4)
+    macro_f1 = METRICS["macro_f1"]
+    assert macro_f1(np.eye(4)[absent], labels) == pytest.approx((1 + 2 / 3) / 2)
+    assert macro_f1(np.eye(4)[absent], labels) == macro_f1(np.eye(4)[other], labels)
 
 
 def test_of_equal_probabilities_the_lowest_class_number_wins():
@@ -114,13 +114,3 @@ def test_a_sure_and_wrong_answer_costs_log_of_the_floor():
 def test_what_cannot_be_scored_is_refused(name, probs, labels, says):
     with pytest.raises(ValueError, match=says):
         METRICS[name](probs, labels)
-
-
-def test_log_loss_of_hard_labels_and_an_unknown_metric_are_the_users_faults():
-    labels = np.array([0, 1])
-    with pytest.raises(UserError, match=r"'log_loss' needs probabilities.*macro_f1"):
-        score_labels("log_loss", labels, labels, 2)
-    with pytest.raises(UserError, match="did you mean macro_f1"):
-        score_labels("macro_f2", labels, labels, 2)
-    with pytest.raises(ValueError, match=r"predicted must be 0\.\.1, got 2"):
-        score_labels("accuracy", np.array([0, 2]), labels, 2)

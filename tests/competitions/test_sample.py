@@ -10,7 +10,8 @@ from competitions.competition import Competition, Submission
 from competitions.loading import parse_competition
 from competitions.prepare import load_prepared, prepare
 from competitions.readers.read import read
-from submissions.format import read_submission, write_submission
+from submissions.external.csv_file import read_file
+from submissions.format import write_submission
 from system.errors import UserError
 from system.paths import CompetitionPaths
 
@@ -143,7 +144,7 @@ def test_what_a_sample_completes_is_kept_and_written_in_its_order(
     assert list(ids) == order
     write_submission(tmp_path / "out.csv", again.competition, ids, {"label": np.arange(12) % 6})
     assert (tmp_path / "out.csv").read_text().splitlines()[:2] == ["ImageID,ans", f"{order[0]},0"]
-    assert read_submission(tmp_path / "out.csv", again.competition)[0] == ids
+    assert read_file(tmp_path / "out.csv", again.competition).image_ids == ids
 
 
 def test_settings_around_the_sample_are_checked_in_the_file() -> None:

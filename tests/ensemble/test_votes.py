@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ensemble.log_probs import FLOOR, half_logs, share_logs
-from ensemble.votes import RULES, TIE_EDGE, Floats, ballots, hard_vote, soft_vote, to_half
+from ensemble.votes import RULES, TIE_EDGE, Floats, Ints, Weights, ballots, soft_vote, to_half
 from system.errors import UserError
 
 every_rule = pytest.mark.parametrize("rule", sorted(RULES))
@@ -34,6 +34,10 @@ def reference(probs: Floats, weights: list[Fraction]) -> list[int]:
         most = max(votes.values())
         decided.append(next(c for c, w in zip(named, weights, strict=True) if w and votes[c] == most))
     return decided
+
+
+def hard_vote(probs: Floats, weights: Weights = None) -> Ints:
+    return RULES["hard"].vote(probs, weights).labels
 
 
 @given(cubes())

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ledger.index.sqlite import index_file
-from ledger.query import list_trials
+from ledger.query import leaderboard
 from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import ALL_DATA, Record, TrialFolder
 from system.files import replace_bytes, replace_json
@@ -89,7 +89,7 @@ def put_an_older_one_back(paths: CompetitionPaths, rng: random.Random) -> None:
         aside = paths.root / "aside.json"
         shutil.copy2(path, aside)
         TrialFolder(path.parent).write_record(a_record(TrialFolder(path.parent), rng))
-        list_trials(paths)
+        leaderboard(paths)
         os.utime(aside, (1, 1))
         shutil.copy2(aside, path)
 
@@ -184,7 +184,7 @@ def main() -> None:
     while True:
         if sys.argv[3] == "write":
             rng.choice((write_trial, write_trial, suggest, log_event))(paths, rng)
-        list_trials(paths)
+        leaderboard(paths)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,6 @@ from ledger.query import (
     finished_trials,
     fold_siblings,
     leaderboard,
-    list_trials,
     scores_by_split,
 )
 from ledger.studies import StudyFolder
@@ -50,14 +49,14 @@ ROOT = Path(__file__).parents[2]
 def assert_same(paths: CompetitionPaths) -> None:
     """Every question has the same answer from the index as from the folders."""
     for sort in SORT_KEYS:
-        assert [row.json() for row in list_trials(paths, sort=sort)] == _walk.list_trials(paths, sort=sort)
+        assert [row.json() for row in leaderboard(paths, sort=sort).rows] == _walk.list_trials(paths, sort=sort)
     there = _walk.list_trials(paths)
     board = leaderboard(paths, limit=2)
     assert ([row.json() for row in board.rows], board.total) == (there[:2], len(there))
     for study in (folder for folder in STUDIES if StudyFolder(paths.studies / folder).planned):
-        assert [row.json() for row in list_trials(paths, study=study)] == _walk.list_trials(paths, study=study)
+        assert [row.json() for row in leaderboard(paths, study=study).rows] == _walk.list_trials(paths, study=study)
     for target in {row["target"] for row in there}:
-        assert [row.json() for row in list_trials(paths, target=target)] == _walk.list_trials(paths, target=target)
+        assert [row.json() for row in leaderboard(paths, target=target).rows] == _walk.list_trials(paths, target=target)
         assert best_trials(paths, target, "d people", 0, "f1") == _walk.best_trials(paths, target, "d people", 0, "f1")
         records = {record.trial_id: record for record, _ in finished_trials(paths, target, "d people", "f1")}
         for name, record in records.items():
@@ -135,7 +134,7 @@ def reads(paths: CompetitionPaths, monkeypatch: pytest.MonkeyPatch) -> list[str]
 
     with monkeypatch.context() as patch:
         patch.setattr(sqlite, "read_trial", watched)
-        list_trials(paths)
+        leaderboard(paths)
     return opened
 
 
@@ -156,7 +155,7 @@ def test_a_record_that_is_still_young_is_read_again(filled: CompetitionPaths, mo
 
 
 def test_a_clock_set_back_hides_nothing(filled: CompetitionPaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    list_trials(filled)
+    leaderboard(filled)
     monkeypatch.setattr(time, "time_ns", lambda: 1)
     folder = TrialFolder(sorted(filled.trials.iterdir())[0])
     folder.write_record(a_record(folder, random.Random(5)))
@@ -167,7 +166,7 @@ def test_a_clock_set_back_hides_nothing(filled: CompetitionPaths, monkeypatch: p
 def test_a_damaged_record_is_named_at_every_question(filled: CompetitionPaths, caplog: pytest.LogCaptureFixture) -> None:
     trial = sorted(filled.trials.glob("*/record.json"))[0]
     trial.write_bytes(trial.read_bytes()[:30])
-    for question in (list_trials, count_finished, list_trials):
+    for question in (leaderboard, count_finished, leaderboard):
         caplog.clear()
         question(filled)
         (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
@@ -181,7 +180,7 @@ def test_a_damaged_configuration_leaves_out_its_trial_alone(
     config = sorted(filled.trials.glob("*/config.json"))[0]
     (config.parent / "record.json").unlink(missing_ok=True)
     config.write_bytes(spoilt)
-    shown = {row.trial_id for row in list_trials(filled)}
+    shown = {row.trial_id for row in leaderboard(filled).rows}
     assert shown == {path.name for path in filled.trials.iterdir()} - {config.parent.name}
     assert config.parent.name in caplog.text
 
@@ -194,7 +193,7 @@ def test_a_record_with_values_of_the_wrong_kind_is_left_out(
 ) -> None:
     path = sorted(filled.trials.glob("*/record.json"))[0]
     path.write_text(json.dumps(json.loads(path.read_bytes()) | wrong))
-    (row,) = {row for row in list_trials(filled) if row.trial_id == path.parent.name}
+    (row,) = {row for row in leaderboard(filled).rows if row.trial_id == path.parent.name}
     assert (row.score, row.epochs, row.config_id) == (None, 0, "")
     assert f"trial {row.trial_id} is left out: {next(iter(wrong))} is " in caplog.text
 
@@ -234,7 +233,7 @@ def a_file_of_others(paths: CompetitionPaths) -> Iterator[None]:
 @contextmanager
 def locked(paths: CompetitionPaths) -> Iterator[None]:
     """Another program holds SQLite's exclusive lock on the file, for as long as it likes."""
-    list_trials(paths)
+    leaderboard(paths)
     holding = sqlite3.connect(index_file(paths), isolation_level=None)
     holding.execute("BEGIN EXCLUSIVE")
     yield
@@ -253,14 +252,14 @@ def test_an_index_that_cannot_be_kept_costs_time_and_nothing_else(trouble: Any, 
     os.geteuid() != 0, reason="becoming a user who may not write needs root; the test of a missing place stands for it"
 )
 def test_somebody_who_may_only_read_gets_the_same_answer(filled: CompetitionPaths) -> None:
-    list_trials(filled)
+    leaderboard(filled)
     folder = TrialFolder(sorted(filled.trials.iterdir())[0])
     folder.write_record(a_record(folder, random.Random(5)))
     with tempfile.TemporaryDirectory(dir="/tmp") as theirs:
         shutil.copytree(filled.root, Path(theirs) / "demo")
         Path(theirs).chmod(0o755)
         done = asked_apart(Path(theirs) / "demo", "os.setuid(65534)")
-    assert json.loads(done.stdout) == [row.json() for row in list_trials(filled)]
+    assert json.loads(done.stdout) == [row.json() for row in leaderboard(filled).rows]
     assert "cannot be kept" in done.stderr
 
 
@@ -269,10 +268,10 @@ import json, logging, os, resource, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from system.paths import CompetitionPaths
-from ledger.query import list_trials
+from ledger.query import leaderboard
 logging.basicConfig(level=logging.INFO, stream=sys.stderr)
 exec(sys.argv[3])
-print(json.dumps([row.json() for row in list_trials(CompetitionPaths(Path(sys.argv[1])))]))
+print(json.dumps([row.json() for row in leaderboard(CompetitionPaths(Path(sys.argv[1]))).rows]))
 """
 
 
@@ -287,7 +286,7 @@ def asked_apart(root: Path, first: str) -> "subprocess.CompletedProcess[str]":
 def test_a_disk_that_is_full_costs_time_and_nothing_else(filled: CompetitionPaths) -> None:
     full = "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))"
     done = asked_apart(filled.root, full)
-    assert json.loads(done.stdout) == [row.json() for row in list_trials(filled)]
+    assert json.loads(done.stdout) == [row.json() for row in leaderboard(filled).rows]
     assert "cannot be kept" in done.stderr
     assert not list(filled.cache().glob(".*.tmp"))
 
@@ -295,9 +294,9 @@ def test_a_disk_that_is_full_costs_time_and_nothing_else(filled: CompetitionPath
 def test_no_question_about_nothing_makes_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PODIUM_CACHE", raising=False)
     paths = CompetitionPaths(tmp_path / "demo")
-    assert (list_trials(paths), count_finished(paths), scores_by_split(paths)) == ([], {}, [])
+    assert (leaderboard(paths).rows, count_finished(paths), scores_by_split(paths)) == ([], {}, [])
     with pytest.raises(UserError, match="unknown study 'day'"):
-        list_trials(paths, study="day")
+        leaderboard(paths, study="day")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -322,7 +321,7 @@ def test_many_may_ask_and_be_killed_while_one_writes(tmp_path: Path, monkeypatch
         for _ in range(6):
             time.sleep(rng.random() * 0.3)
             for _ in range(3):
-                list_trials(paths)
+                leaderboard(paths)
             victim = rng.randrange(3)
             children[victim].send_signal(signal.SIGKILL)
             _, told = children[victim].communicate()
@@ -334,7 +333,7 @@ def test_many_may_ask_and_be_killed_while_one_writes(tmp_path: Path, monkeypatch
             child.communicate()
     assert_same(paths)
     kept = index_file(paths)
-    list_trials(paths)
+    leaderboard(paths)
     with sqlite3.connect(kept) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     database.close()

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from ledger.merge.discovery import find_ledgers
 from ledger.merge.ledgers import merge
 from ledger.predictions import Predictions, predictions_of
-from ledger.query import list_trials
+from ledger.query import leaderboard
 from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import ALL_DATA, Record, TrialFolder
 from system.checksums import sealed, unsealed
@@ -209,7 +209,7 @@ def test_trials_come_with_all_their_files_and_say_who_ran_them(tmp_path: Path) -
     report = merged(ours, theirs)
     brought, given_ = (contents(one) for one in (ours, theirs))
     assert {name: data for name, data in brought.items() if name.startswith("trials/t1/")} == given_
-    assert [(row.trial_id, row.score, row.author, row.host) for row in list_trials(ours)] == [
+    assert [(row.trial_id, row.score, row.author, row.host) for row in leaderboard(ours).rows] == [
         ("t1", 0.3, "sora", "soras-host"),
         ("t0", 0.2, "jin", "jins-host"),
     ]
@@ -421,7 +421,7 @@ def test_a_merge_that_is_killed_leaves_a_ledger_and_is_completed_by_the_next(tmp
     for at_rename in (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20):
         done = subprocess.run([*command, str(at_rename)], env=environment, stderr=subprocess.DEVNULL, check=False)
         codes.append(done.returncode)
-        for row in list_trials(ours):
+        for row in leaderboard(ours).rows:
             record = TrialFolder(ours.trials / row.trial_id).record()
             assert record is not None
             assert record.weights in known.get(row.trial_id, {record.weights})

@@ -16,7 +16,7 @@ import pytest
 
 from ledger.trials import Record, TrialFolder, config_id, trial_id
 from search import trackers
-from search.trackers import TRACKERS, MirrorQueue, Tracker, close_wandb, mirror_all, mirror_wandb
+from search.trackers import TRACKERS, MirrorQueue, Tracker, close_wandb, mirror_wandb
 from system.claims import claim
 from system.paths import CompetitionPaths
 
@@ -196,10 +196,9 @@ def test_every_tracker_shows_an_ended_trial_however_often_it_is_called(paths: Co
 def test_off_imports_nothing(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from system.paths import CompetitionPaths; from ledger.trials import TrialFolder\n"
-        "from search.trackers import MirrorQueue, mirror_all\n"
+        "from search.trackers import MirrorQueue\n"
         f"paths = CompetitionPaths(Path({str(tmp_path)!r}) / 'demo')\n"
         "with MirrorQueue('wandb', paths) as push: [push(TrialFolder(paths.trials / name)) for name in 'abc']\n"
-        "assert mirror_all(paths, 'wandb') == 0\n"
         "sys.exit('wandb' in sys.modules)"
     )
     environment = {**os.environ, "WANDB_MODE": "disabled", "PYTHONPATH": str(REPOSITORY)}
@@ -246,7 +245,8 @@ def test_a_broken_folder_is_a_warning_and_the_next_trial_is_mirrored(
 ) -> None:
     broken, whole = write_trial(paths, seed=1), write_trial(paths, seed=2)
     (broken.path / "record.json").write_text(content)
-    assert mirror_all(paths, "wandb") == 1
+    with MirrorQueue("wandb", paths):
+        pass
     assert [path.name for path in run_files(paths)] == [f"run-{whole.id}.wandb"]
     (line,) = warnings_in(caplog)
     assert broken.id in line
@@ -274,8 +274,9 @@ def test_the_queue_mirrors_what_is_pushed_and_what_was_left_and_leaves_no_proces
     names = {path.name for path in run_files(paths)}
     assert names == {f"run-{folder.id}.wandb" for folder in (left_over, pushed)}
     assert service_processes() == []
-    assert mirror_all(paths, "wandb") == 1  # nobody trains the third one any more
-    assert mirror_all(paths, "wandb") == 0
+    with MirrorQueue("wandb", paths):
+        pass
+    assert len(run_files(paths)) == 3, "nobody trains the third one any more"
 
 
 def test_the_queue_gives_up_in_time_and_says_how_many_are_left(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from competitions.labels import Composition, decompose_probs
 from competitions.prepare import Prepared
-from ensemble.votes import hard_vote
+from ensemble.votes import RULES
 from ledger.imports import Source, imports_of
 from ledger.predictions import Predictions
 from submissions.external.csv_file import read_file
@@ -74,7 +74,7 @@ def refused(prepared: Prepared, tmp_path: Path, files: Mapping[str, bytes | str]
 
 
 def voted(probs: Sequence[NDArray[Any]]) -> list[int]:
-    return np.asarray(hard_vote(np.stack(probs))).tolist()
+    return RULES["hard"].vote(np.stack(probs), None).labels.tolist()
 
 
 # ---- what is said, whatever the form

@@ -21,7 +21,7 @@ def test_without_settings_everything_is_below_the_working_folder(here: Path) -> 
     assert paths.root == here / "runs" / "demo"
     assert data_root() == here / "data"
     assert paths.cache() == here / "runs" / "demo" / "data" / "cache"
-    names = ["data", "trials", "studies", "imports", "ensembles", "reports"]
+    names = ["data", "trials", "studies", "imports", "ensembles"]
     assert [getattr(paths, name).relative_to(paths.root).as_posix() for name in names] == names
     assert not paths.root.exists(), "asking where things are makes nothing"
 

@@ -17,7 +17,7 @@ from competitions.prepare import Prepared, prepare
 from competitions.targets import targets
 from ledger.merge.versions import read_version
 from ledger.predictions import best_predictions
-from ledger.query import best_trials, list_trials
+from ledger.query import best_trials, leaderboard
 from ledger.repair.trials import needs_repair
 from ledger.trials import TrialFolder, trial_folders
 from search.refit import members_of
@@ -167,7 +167,7 @@ def test_a_planted_soup_is_found_and_is_a_trial_like_all_others(kitchen: Kitchen
     assert before.tobytes() == after.tobytes(), "the score is not that of the weights in the folder"
     best = best_trials(kitchen.paths, TARGET, config.data, 0, config.metric)
     assert best[0] == (folder.id, record.score)
-    (row,) = (row for row in list_trials(kitchen.paths) if row.trial_id == folder.id)
+    (row,) = (row for row in leaderboard(kitchen.paths).rows if row.trial_id == folder.id)
     assert (row.status, row.study, row.config["soup"]) == ("finished", None, sorted(kitchen.pair))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from competitions.labels import Composition, compose
-from competitions.metrics import score_labels
+from competitions.metrics import METRICS
 from ensemble.label.cascade import Subtask
 from ensemble.label.decode import LabelDecoder, decode_votes
 from ensemble.scoring.honest import choose_together, honest_score, optimistic_score
@@ -163,7 +163,7 @@ def fallible(seed: int, *, n_groups: int, per: int, n_voters: int) -> tuple[Ints
 
 def truth_of(metric: str) -> float:
     labels, said, _ = fallible(999, n_groups=40_000, per=2, n_voters=1)
-    return score_labels(metric, said[0], labels, 6)
+    return METRICS[metric](np.eye(6)[said[0]], labels)
 
 
 def check_honesty(n: int, metric: str, n_groups: int, n_voters: int, *, missed_at_most: float, off_at_most: float) -> None:
