@@ -277,9 +277,9 @@ def _looks(prepared: Prepared, asked: AskedPhotos) -> tuple[Side, Side] | None:
 
 def _some(prepared: Prepared, rows: Ints) -> Ints:
     """The photos of every k-th group, in the order of names: no more are looked at than `ensemble.shift.permutation` would."""
-    names, place = np.unique(np.array([prepared.manifest.groups[row] for row in rows]), return_inverse=True)
+    names, number = np.unique(np.array([prepared.manifest.groups[row] for row in rows]), return_inverse=True)
     step = max(1, -(-len(names) * 2 // PHOTOS_COMPARED))
-    kept: Ints = rows[place % step == 0]
+    kept: Ints = rows[number % step == 0]
     return kept
 
 

@@ -22,9 +22,9 @@ log = logging.getLogger("podium.bundle")
 def importing(
     opened: Opened, subtask: Subtask, targets: Sequence[Target], folds: Sequence[int], names: Sequence[str] | None
 ) -> list[OpenedMember]:
-    """The imports that are members of a place.
+    """The imports that are members of a subtask.
 
-    Unasked, an import joins where it answers every photo of the folds that the place is asked about; named, it joins with those that it
+    Unasked, an import joins where it answers every photo of the folds that the subtask is asked about; named, it joins with those that it
     answers, and all members are then compared on these photos alone. Either way it must answer every test photo.
 
     Args:
@@ -62,7 +62,7 @@ def check_unjudged(opened: Opened, subtasks: Sequence[Subtask], names: Sequence[
     """Refuse files that cannot vote unjudged, before anything is computed.
 
     Raises:
-        UserError: A name is unknown, a file answers none of the places, or not every test photo.
+        UserError: A name is unknown, a file answers none of the subtasks, or not every test photo.
     """
     known = opened.imports_by_name
     faults = [unknown("import", name, known) for name in names if name not in known]

@@ -1,7 +1,7 @@
 """The pool: from the ledger's finished trials to candidates of cached probabilities that a choice can be made on.
 
-Targets of every kind fill it alike: each head of a trial is a candidate for the place it answers (a task, the composed label, a task
-for some answers of another), and candidates of one place are compared on the photos they share. A member is one trial, or with all
+Targets of every kind fill it alike: each head of a trial is a candidate for the subtask it answers (a task, the composed label, a task
+for some answers of another), and candidates of one subtask are compared on the photos they share. A member is one trial, or with all
 folds the trials of one configuration and seed, each judged on the photos of its own fold.
 """
 
@@ -50,7 +50,7 @@ def load_pool(
     n_whole: int,
     device: str,
 ) -> Pool:
-    """The candidates of all members that answer one place: ranked through the identity, the first `n_whole` then through all views.
+    """The candidates of all members that answer one subtask: ranked through the identity, the first `n_whole` then through all views.
 
     Raises:
         UserError: They share no photo of the folds with a label.

@@ -185,7 +185,7 @@ class Bundle:
     def _chunk(
         self, root: Path, names: tuple[str, ...], paths: Sequence[str], known: NDArray[np.bool_]
     ) -> tuple[list[Vote], dict[str, str], Bools]:
-        """The P places' votes on n photos, which of these are broken, and `(P, n)` whether a photo's own answer may turn."""
+        """The P subtasks' votes on n photos, which of these are broken, and `(P, n)` whether a photo's own answer may turn."""
         sizes = {model.config.image_size for model in self.models.values()}
         images, reasons = _decode(root, paths, sizes)
         broken = {name: reasons[path] for name, path in zip(names, paths, strict=True) if path in reasons}

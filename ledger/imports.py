@@ -161,17 +161,17 @@ class Import:
         place = {photo: row for row, photo in enumerate(listed)}
         rows = np.array([place.get(photo, -1) for photo in photos], dtype=np.int64)
         known: NDArray[np.bool_] = rows >= 0
-        found = np.zeros((len(rows), len(classes)), np.float16)
-        found[known] = probs[rows[known]]
-        return found, known
+        wanted = np.zeros((len(rows), len(classes)), np.float16)
+        wanted[known] = probs[rows[known]]
+        return wanted, known
 
     def fault(self) -> str | None:
         """What is wrong with its arrays, in words; `None` where all can be read and are what its id says."""
         try:
-            found = {name: ImportedAnswers(head.kind, head.classes, self._parts(name)) for name, head in self.heads.items()}
+            answers = {name: ImportedAnswers(head.kind, head.classes, self._parts(name)) for name, head in self.heads.items()}
         except UserError as error:
             return str(error)
-        return None if content_id(found) == self.id else f"import {self.name}: its content is not what its id says"
+        return None if content_id(answers) == self.id else f"import {self.name}: its content is not what its id says"
 
     def json(self) -> dict[str, Any]:
         """The facts as JSON values; without the folder, which is a path of this machine."""
@@ -200,15 +200,15 @@ def content_id(answers: Mapping[str, ImportedAnswers]) -> str:
 
 def imports_of(paths: CompetitionPaths) -> list[Import]:
     """All imports, by name. One whose `source.json` is damaged is named in a warning and left out."""
-    found = []
+    imports = []
     for folder in sorted(paths.imports.iterdir()) if paths.imports.is_dir() else ():
         try:
             if (folder / SOURCE).is_file():
-                found.append(read_import(folder))
+                imports.append(read_import(folder))
         except DAMAGE as error:
             log.warning("import %s is left out: %s; import its file again, or merge it", folder.name, error)
-    several = {name for name, count in Counter(one.source.name for one in found).items() if count > 1}
-    named = [replace(one, name=_distinct_name(one)) if one.source.name in several else one for one in found]
+    several = {name for name, count in Counter(one.source.name for one in imports).items() if count > 1}
+    named = [replace(one, name=_distinct_name(one)) if one.source.name in several else one for one in imports]
     return sorted(named, key=lambda one: (one.name, one.id))
 
 

@@ -122,10 +122,10 @@ def _leaderboard(
         f"ORDER BY {ORDERS[sort]}, trial.trial_id, asked.study LIMIT ?",
         (*values, -1 if limit is None else limit),
     )
-    found = list(map(Row._make, rows))
+    listed = list(map(Row._make, rows))
     if limit is None:
-        return Leaderboard(found, len(found))
-    return Leaderboard(found, database.execute(f"SELECT count(*) FROM {ROWS} {where}", values).fetchone()[0])
+        return Leaderboard(listed, len(listed))
+    return Leaderboard(listed, database.execute(f"SELECT count(*) FROM {ROWS} {where}", values).fetchone()[0])
 
 
 def _where(known: list[tuple[str, Any]]) -> tuple[str, tuple[Any, ...]]:
@@ -147,11 +147,11 @@ def scores_by_split(paths: CompetitionPaths) -> list[dict[str, Any]]:
         Per target and settings that were trained under at least two splits: `target`, `splits` (name -> `score`, the mean over
         folds and seeds, and `n` trials), `trials` and the settings they share under `config`.
     """
-    found: dict[str, list[tuple[Row, dict[str, Any]]]] = {}
+    by_settings: dict[str, list[tuple[Row, dict[str, Any]]]] = {}
     for row in ask(paths, _under_several_splits):
         config = row.config
-        found.setdefault(fingerprint({k: v for k, v in config.items() if k not in OF_A_SPLIT}), []).append((row, config))
-    several = [rows for rows in found.values() if len({config["split"] for _, config in rows}) > 1]
+        by_settings.setdefault(fingerprint({k: v for k, v in config.items() if k not in OF_A_SPLIT}), []).append((row, config))
+    several = [rows for rows in by_settings.values() if len({config["split"] for _, config in rows}) > 1]
     compared = [
         {
             "target": rows[0][0].target,
@@ -199,10 +199,10 @@ def best_trials(
     """
     if study is not None:
         study_folder(paths.studies, study)
-    asked = "" if study is None else "AND trial_id IN (SELECT trial_id FROM asked WHERE study = ?)"
+    of_study = "" if study is None else "AND trial_id IN (SELECT trial_id FROM asked WHERE study = ?)"
     query = (
         "SELECT trial_id, score FROM trial WHERE target = ? AND data = ? AND metric = ? AND fold = ? AND own_status = 'finished' "
-        f"AND score IS NOT NULL {asked} ORDER BY score DESC, trial_id"
+        f"AND score IS NOT NULL {of_study} ORDER BY score DESC, trial_id"
     )
     values = (target, data, metric, fold, *([] if study is None else [study]))
     return ask(paths, lambda database: database.execute(query, values).fetchall())
@@ -214,10 +214,10 @@ def finished_trials(paths: CompetitionPaths, target: str, data: str, metric: str
         f"SELECT {', '.join(OF_A_RECORD.values())}, curve, config FROM trial JOIN settings USING (n) WHERE target = ? AND data = ? "
         "AND metric = ? AND own_status = 'finished' AND score IS NOT NULL ORDER BY trial_id"
     )
-    found = ask(paths, lambda database: database.execute(query, (target, data, metric)).fetchall())
+    rows = ask(paths, lambda database: database.execute(query, (target, data, metric)).fetchall())
     return [
         (Record(**dict(zip(OF_A_RECORD, values, strict=True)), curve=json.loads(curve)), json.loads(config))
-        for *values, curve, config in found
+        for *values, curve, config in rows
     ]
 
 
@@ -233,12 +233,14 @@ def all_data_sibling(paths: CompetitionPaths, trial_id: str) -> str | None:
     Raises:
         FileNotFoundError: There is no record of `trial_id`.
     """
-    own = readable_record(TrialFolder(paths.trials / trial_id))
-    if own is None:
+    record = readable_record(TrialFolder(paths.trials / trial_id))
+    if record is None:
         raise FileNotFoundError(f"trial {trial_id} has no record")
     query = "SELECT min(trial_id) FROM trial WHERE config_id = ? AND seed = ? AND fold = ? AND own_status = 'finished'"
-    found: str | None = ask(paths, lambda database: database.execute(query, (own.config_id, own.seed, ALL_DATA)).fetchone()[0])
-    return found
+    sibling: str | None = ask(
+        paths, lambda database: database.execute(query, (record.config_id, record.seed, ALL_DATA)).fetchone()[0]
+    )
+    return sibling
 
 
 def fold_siblings(paths: CompetitionPaths, trial_ids: Sequence[str]) -> dict[str, dict[int, str]]:
@@ -258,10 +260,10 @@ def fold_siblings(paths: CompetitionPaths, trial_ids: Sequence[str]) -> dict[str
         "FROM trial AS own JOIN trial AS one USING (config_id, seed) WHERE own.trial_id IN (SELECT value FROM json_each(?)) "
         "AND one.own_status = 'finished' AND one.score IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
     )
-    found: dict[str, dict[int, str]] = {trial: {} for trial in trial_ids}
-    for trial, fold, sibling in ask(paths, lambda database: database.execute(query, (json.dumps([*found]),)).fetchall()):
-        found[trial][fold] = sibling
-    return found
+    siblings: dict[str, dict[int, str]] = {trial: {} for trial in trial_ids}
+    for trial, fold, sibling in ask(paths, lambda database: database.execute(query, (json.dumps([*siblings]),)).fetchall()):
+        siblings[trial][fold] = sibling
+    return siblings
 
 
 def count_looks(paths: CompetitionPaths, target: str, data: str, folds: Sequence[int]) -> int:
@@ -269,5 +271,5 @@ def count_looks(paths: CompetitionPaths, target: str, data: str, folds: Sequence
     query = (
         "SELECT coalesce(sum(epochs), 0) FROM trial WHERE target = ? AND data = ? AND fold IN (SELECT value FROM json_each(?))"
     )
-    found: int = ask(paths, lambda database: database.execute(query, (target, data, json.dumps([*folds]))).fetchone()[0])
-    return found
+    n_looks: int = ask(paths, lambda database: database.execute(query, (target, data, json.dumps([*folds]))).fetchone()[0])
+    return n_looks

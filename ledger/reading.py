@@ -99,10 +99,10 @@ def read_sessions(folder: TrialFolder) -> Sessions:
 
 def readable_sessions(folder: TrialFolder) -> list[dict[str, Any]]:
     """The sessions of `read_sessions`, with a warning where `provenance.json` is damaged."""
-    found = read_sessions(folder)
-    if found.fault is not None and (folder.path / "provenance.json").exists():
-        log.warning("trial %s: %s; read from %s; go on with its study to heal it", folder.id, found.fault, found.source)
-    return found.sessions
+    read = read_sessions(folder)
+    if read.fault is not None and (folder.path / "provenance.json").exists():
+        log.warning("trial %s: %s; read from %s; go on with its study to heal it", folder.id, read.fault, read.source)
+    return read.sessions
 
 
 def readable_losses(folder: TrialFolder, n_epochs: int) -> tuple[list[Any], str | None]:

@@ -163,7 +163,7 @@ def trials_with_weights(paths: CompetitionPaths, *, patient: bool = False) -> li
     )
     members = exported_members(paths)
     pruned: set[str] | None = None
-    found = []
+    held = []
     for folder in folders:
         record, config = _readable(folder)
         state = _ended(record)
@@ -172,8 +172,8 @@ def trials_with_weights(paths: CompetitionPaths, *, patient: bool = False) -> li
             state = "pruned" if folder.id in pruned else None
         protected = folder.claim in taken or folder.id in members or config.get("fold") == ALL_DATA
         group = (str(config.get("target")), str(config.get("data")), int(config.get("fold", 0)), str(config.get("metric")))
-        found.append(Held(folder, record, group, state, protected, n_bytes_of(folder)))
-    return found
+        held.append(Held(folder, record, group, state, protected, n_bytes_of(folder)))
+    return held
 
 
 def weights_of(folder: TrialFolder) -> tuple[Path, ...]:
@@ -183,12 +183,12 @@ def weights_of(folder: TrialFolder) -> tuple[Path, ...]:
 
 def n_bytes_of(folder: TrialFolder) -> int:
     """What a trial's weights take on the disk; a file with two names takes it once."""
-    found: dict[int, int] = {}
+    sizes: dict[int, int] = {}
     for path in weights_of(folder):
         with suppress(FileNotFoundError):  # another driver may drop them meanwhile
             status = path.stat()
-            found[status.st_ino] = status.st_size
-    return sum(found.values())
+            sizes[status.st_ino] = status.st_size
+    return sum(sizes.values())
 
 
 def has_weights(folder: TrialFolder) -> bool:
@@ -243,7 +243,7 @@ def _ranked(held: Iterable[Held], state: str) -> dict[Group, list[Held]]:
     for one in held:
         if one.state == state and (state != "finished" or has_weights(one.folder)):
             groups[one.group].append(one)
-    return {group: sorted(found, key=_rank) for group, found in sorted(groups.items())}
+    return {group: sorted(trials, key=_rank) for group, trials in sorted(groups.items())}
 
 
 def _rank(one: Held) -> tuple[float, str]:

@@ -227,6 +227,6 @@ def statuses_of(suggested: Iterable[str], events: Iterable[Mapping[str, Any]]) -
     status = {trial: "running" for trial in suggested if trial}
     for event in events:
         if "trial_id" in event:
-            own = "elsewhere" if event["event"] == "elsewhere" else "running"
-            status[event["trial_id"]] = END_EVENTS.get(event["event"], own)
+            still_open = "elsewhere" if event["event"] == "elsewhere" else "running"
+            status[event["trial_id"]] = END_EVENTS.get(event["event"], still_open)
     return status

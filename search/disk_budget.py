@@ -108,8 +108,8 @@ def _remaining(plan: Plan) -> dict[str, int]:
     left = {}
     for name in plan.questions:
         begun = [trial for trial in started if of.get(trial) == name]
-        asked = len(plan.members[name]) if plan.members else plan.request.n_trials
-        left[name] = max(0, asked - len(begun)) + sum(statuses[trial] == "running" for trial in begun)
+        wanted = len(plan.members[name]) if plan.members else plan.request.n_trials
+        left[name] = max(0, wanted - len(begun)) + sum(statuses[trial] == "running" for trial in begun)
     return left
 
 
@@ -122,8 +122,8 @@ def _sizes(plan: Plan, target: str) -> list[int]:
     if known:
         return [sum(weights_bytes(config)) for config in known]
     drawn = [parameters for _, parameters in draws_of(plan.space.suggest, plan.space.first, BUDGET_DRAWS)]
-    found = [sum(weights_bytes(resolve(parameters, plan.questions[target]))) for parameters in drawn]
-    return found if plan.space.first else sorted(found)  # which one comes first is for the sampler to say: the smallest may
+    sizes = [sum(weights_bytes(resolve(parameters, plan.questions[target]))) for parameters in drawn]
+    return sizes if plan.space.first else sorted(sizes)  # which one comes first is for the sampler to say: the smallest may
 
 
 def _unfinished(plan: Plan, target: str) -> list[Any]:

@@ -86,17 +86,18 @@ def effects_of(paths: CompetitionPaths, trial_id: str) -> list[Change]:
     members = _comparable(paths, base)
     prepared = _prepared_for(paths, base)
     twins = members.pop(base.config_id)
-    found = {}
+    compared = {}
     for trials in members.values():
         pairs = {trials[place].folder.id: (twins[place], trials[place]) for place in sorted(trials) if place in twins}
         differing = _differing(base, next(iter(trials.values())).config)
         if pairs and (setting := setting_changed(list(differing))) is not None:
             made = {name: pair for name, two in pairs.items() if (pair := _pair(prepared, *two)) is not None}
             if made:
-                found[tuple(made)] = setting, differing, list(made.values())
-    spread = spread_of([[difference(pair, base.metric) for pair in pairs] for _, _, pairs in found.values()])
+                compared[tuple(made)] = setting, differing, list(made.values())
+    spread = spread_of([[difference(pair, base.metric) for pair in pairs] for _, _, pairs in compared.values()])
     changes = [
-        _change(trials, setting, differing, pairs, base.metric, spread) for trials, (setting, differing, pairs) in found.items()
+        _change(trials, setting, differing, pairs, base.metric, spread)
+        for trials, (setting, differing, pairs) in compared.items()
     ]
     return sorted(changes, key=lambda change: (-change.mean, change.change, change.trials))
 
@@ -133,13 +134,13 @@ def table(changes: Sequence[Mapping[str, Any]]) -> str:
 
 def _comparable(paths: CompetitionPaths, base: TrialConfig) -> dict[str, dict[tuple[int, int], _Trial]]:
     """Configuration -> (fold, seed) -> finished trial with a score on the same question."""
-    found: dict[str, dict[tuple[int, int], _Trial]] = defaultdict(dict)
+    trials: dict[str, dict[tuple[int, int], _Trial]] = defaultdict(dict)
     for record, settings in finished_trials(paths, base.target, base.data, base.metric):
         config = TrialConfig.from_json(settings)
         if not config.soup and all(getattr(config, name) == getattr(base, name) for name in SAME):
             trial = _Trial(TrialFolder(paths.trials / record.trial_id), record, config)
-            found[config.config_id][trial.place] = trial
-    return found
+            trials[config.config_id][trial.place] = trial
+    return trials
 
 
 def _differing(base: TrialConfig, other: TrialConfig) -> dict[str, tuple[Any, Any]]:
@@ -177,8 +178,8 @@ def _change(
     if len({group for pair in pairs for group in pair.groups}) < 2:
         mean = float(np.mean([difference(pair, metric) for pair in pairs]))
         return Change(words, setting, before, after, len(pairs), mean, None, None, UNDECIDED, trials)
-    told = compare(pairs, metric=metric, seed=0, spread=spread)
-    return Change(words, setting, before, after, len(pairs), told.mean, told.low, told.high, told.verdict, trials)
+    effect = compare(pairs, metric=metric, seed=0, spread=spread)
+    return Change(words, setting, before, after, len(pairs), effect.mean, effect.low, effect.high, effect.verdict, trials)
 
 
 def _written(value: Any) -> str:

@@ -62,10 +62,12 @@ class ForeignTrials:
         if now - self._looked < LOOK_S:
             return []
         self._looked = now
-        found = [(watched, state) for watched in self._watched.values() if (state := self._state(watched, now)) is not None]
-        for watched, _ in found:
+        free_or_ended = [
+            (watched, state) for watched in self._watched.values() if (state := self._state(watched, now)) is not None
+        ]
+        for watched, _ in free_or_ended:
             del self._watched[watched.suggestion.trial_id]
-        return found
+        return free_or_ended
 
     def _state(self, watched: Watched, now: float) -> Literal["ended", "free"] | None:
         folder = TrialFolder(self._trials / watched.suggestion.trial_id)

@@ -55,9 +55,9 @@ def show_leak(prepared: Prepared, progress: Progress = lambda done, total: None)
     """
     names = leak_splits(prepared)
     sides = [cut_again(prepared, name) for name in names]
-    asked = [(side, leak_config(side, target)) for target in single_tasks(prepared.competition) for side in sides]
-    total, done, records = sum(config.epochs for _, config in asked), 0, []
-    for side, config in asked:
+    trainings = [(side, leak_config(side, target)) for target in single_tasks(prepared.competition) for side in sides]
+    total, done, records = sum(config.epochs for _, config in trainings), 0, []
+    for side, config in trainings:
         records.append(_trained(side, config, lambda epochs, before=done: progress(before + epochs, total)))  # type: ignore[misc]
         done += config.epochs
         progress(done, total)
@@ -77,17 +77,17 @@ def leak_splits(prepared: Prepared) -> tuple[str, str]:
             f"{competition.name} has no groups: every training photo is its own, so a random split cannot leak; "
             "name the column of what belongs together (a person, a place) as columns.group if there is one"
         )
-    found = {kind: [s.name for s in competition.all_splits.values() if s.by_group is kind] for kind in (False, True)}
+    splits = {kind: [s.name for s in competition.all_splits.values() if s.by_group is kind] for kind in (False, True)}
     missing = [("random", "false"), ("grouped", "true")]
     faults = [
         f"a leak shows between a random split and one by group, {competition.name}'s YAML has no {name} one; "
         f"add `splits: {{{name}: {{folds: 5, by_group: {value}}}}}`"
-        for (name, value), kind in zip(missing, found.values(), strict=True)
+        for (name, value), kind in zip(missing, splits.values(), strict=True)
         if not kind
     ]
     if faults:
         raise UserError(*faults)
-    return found[False][0], found[True][0]
+    return splits[False][0], splits[True][0]
 
 
 def leak_config(prepared: Prepared, target: Target, seed: int = 0) -> TrialConfig:

@@ -78,8 +78,8 @@ def question_of(settings: Mapping[str, Any]) -> str:
 
 def differing(settings: Mapping[str, Any], question: Question) -> list[str]:
     """What keeps a trial of these settings from answering this question; one of every fold is answered by trials of any."""
-    asked = [name for name in QUESTION if name != "fold" or question.fold != EVERY_FOLD]
-    return [name for name in asked if settings.get(name) != getattr(question, name)]
+    compared = [name for name in QUESTION if name != "fold" or question.fold != EVERY_FOLD]
+    return [name for name in compared if settings.get(name) != getattr(question, name)]
 
 
 def answers(settings: Mapping[str, Any], question: Question) -> bool:
@@ -89,12 +89,12 @@ def answers(settings: Mapping[str, Any], question: Question) -> bool:
 
 def distributions(space: Space) -> dict[str, list[BaseDistribution]]:
     """Name -> the distributions that a number of draws from the space had under it, in the order they came."""
-    found: dict[str, list[BaseDistribution]] = {}
+    seen: dict[str, list[BaseDistribution]] = {}
     for trial, _ in drawn(space.suggest, space.first):
         for name, distribution in trial.distributions.items():
-            if distribution not in found.setdefault(name, []):
-                found[name].append(distribution)
-    return found
+            if distribution not in seen.setdefault(name, []):
+                seen[name].append(distribution)
+    return seen
 
 
 def recorded(suggestion: Suggestion, *, of_a_base: bool) -> dict[str, Any]:

@@ -80,6 +80,8 @@ def trained_by(study: str, record: Record, sessions: Sequence[Mapping[str, Any]]
     begun = [(one.get("study", study if unnamed else None), one.get(FROM, {})) for one in sessions]
     begun = begun or [(study if unnamed else None, {})]
     ends = [*(there for _, there in begun[1:]), {"epochs": record.epochs_done, "seconds": record.seconds}]
-    own = [(start, end) for (name, start), end in zip(begun, ends, strict=True) if name == study]
-    epochs, seconds = (sum(max(0, end.get(unit, 0) - start.get(unit, 0)) for start, end in own) for unit in ("epochs", "seconds"))
+    spans = [(start, end) for (name, start), end in zip(begun, ends, strict=True) if name == study]
+    epochs, seconds = (
+        sum(max(0, end.get(unit, 0) - start.get(unit, 0)) for start, end in spans) for unit in ("epochs", "seconds")
+    )
     return int(epochs), float(seconds)

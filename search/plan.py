@@ -36,7 +36,7 @@ class Plan:
         members: Target -> configurations to train as they stand, for a study on all data or all folds; else empty.
         former: The plan of a study that goes on, as it was; else empty.
         changes: What is not as the study began, and was accepted or does not matter.
-        told: Target -> earlier trials that a warm start takes over.
+        earlier: Target -> earlier trials that a warm start takes over.
     """
 
     request: Request
@@ -47,7 +47,7 @@ class Plan:
     members: dict[str, list[Any]] = field(default_factory=dict)
     former: dict[str, Any] = field(default_factory=dict)
     changes: tuple[DataDifference, ...] = ()
-    told: dict[str, list[Any]] = field(default_factory=dict)
+    earlier: dict[str, list[Any]] = field(default_factory=dict)
 
     @property
     def paths(self) -> CompetitionPaths:
@@ -101,11 +101,11 @@ def make_plan(request: Request, storage: str | Path | None) -> Plan:
     settle(request.study or "", changes, accept=request.accept_change, acceptable=not (request.is_refit and others))
     if base is not None and not request.is_refit:
         space, request = _around(space, base, request, prepared, questions)
-    told: dict[str, list[Any]] = {}
+    earlier: dict[str, list[Any]] = {}
     if request.warm_start:
         from search.warm_start import taken_over
 
-        told = taken_over(former, changes, space, paths, questions)
+        earlier = taken_over(former, changes, space, paths, questions)
     if not request.is_refit:
         from search.space_check import StartWeights, check_space
 
@@ -116,7 +116,7 @@ def make_plan(request: Request, storage: str | Path | None) -> Plan:
     if not request.resume:
         check_new(study)
     request = replace(request, study=name, targets=tuple(questions))
-    return Plan(request, space, prepared, questions, study, members, former, tuple(changes), told)
+    return Plan(request, space, prepared, questions, study, members, former, tuple(changes), earlier)
 
 
 def check_new(study: StudyFolder) -> None:
@@ -154,7 +154,7 @@ def dry_run(plan: Plan) -> dict[str, Any]:
             name: [{"trial_id": one.trial_id, "fold": one.fold, "seed": one.seed} for one in listed]
             for name, listed in plan.members.items()
         },
-        "taken_over": {name: len(trials) for name, trials in plan.told.items()},
+        "taken_over": {name: len(trials) for name, trials in plan.earlier.items()},
     }
 
 
@@ -165,16 +165,16 @@ def _tell(prepared: Prepared) -> None:
         (len(prepared.folds.pinned), "groups are always in training"),
         (len(prepared.findings), "leaks, near-duplicates or contradictions between photos"),
     ]
-    told = ", ".join(f"{n} {what}" for n, what in facts if n)
-    if told:
-        log.warning("%s: %s (prepare_data.py %s lists them)", prepared.competition.name, told, prepared.competition.name)
+    warnings = ", ".join(f"{n} {what}" for n, what in facts if n)
+    if warnings:
+        log.warning("%s: %s (prepare_data.py %s lists them)", prepared.competition.name, warnings, prepared.competition.name)
 
 
 def questions_of(request: Request, prepared: Prepared, competition: Competition) -> dict[str, Any]:
     from trainables.config import Question
 
-    asked = choose_targets(competition, request.targets)
-    empty = [f"{head} of {target.name}" for target in asked for head in prepared.empty_heads(target, request.fold)]
+    chosen = choose_targets(competition, request.targets)
+    empty = [f"{head} of {target.name}" for target in chosen for head in prepared.empty_heads(target, request.fold)]
     if empty:
         raise UserError(f"fold {request.fold} has no photos to train or to judge {', '.join(empty)} on; give another --fold")
     return {
@@ -192,7 +192,7 @@ def questions_of(request: Request, prepared: Prepared, competition: Competition)
             gpu=request.gpus_per_trial > 0,
             **_start(request, target, prepared),
         )
-        for target in asked
+        for target in chosen
     }
 
 
@@ -235,13 +235,13 @@ def plan_json(plan: Plan, key: str) -> dict[str, Any]:
     from trainables.provenance import provenance
 
     unrecorded = {flag.name for flag in FLAGS if not flag.recorded}
-    asked = {name: value for name, value in asdict(plan.request).items() if name not in unrecorded}
+    request = {name: value for name, value in asdict(plan.request).items() if name not in unrecorded}
     competition = plan.prepared.competition
-    asked |= {"competition": competition.name, "split": competition.split.name}  # not the path of its file
-    asked |= {"trials": plan.request.n_trials}
+    request |= {"competition": competition.name, "split": competition.split.name}  # not the path of its file
+    request |= {"trials": plan.request.n_trials}
     made_of = {name: value for name, value in provenance().items() if name in MADE_OF}
     return {
-        "request": asked,
+        "request": request,
         "space": plan.space.fingerprint,
         "space_files": dict(plan.space.files),
         "code": sorted(code()),
@@ -249,7 +249,7 @@ def plan_json(plan: Plan, key: str) -> dict[str, Any]:
         "members": {target: [config.json() for config in configs] for target, configs in plan.members.items()},
         "questions": _asked(plan.questions),
         "made_of": made_of,
-        "told": {target: [one.json() for one in told] for target, told in plan.told.items()},
+        "told": {target: [one.json() for one in trials] for target, trials in plan.earlier.items()},
         "before": before(plan.former, plan.changes),
         "refit": refit(plan.former, plan.changes, plan.study),
     }
@@ -313,16 +313,18 @@ def _asked(questions: Mapping[str, Any]) -> dict[str, Any]:
 
 def _recorded(request: Request, study: StudyFolder) -> Request:
     """The request a study was started with; how many trials, how long and where may be asked anew."""
-    asked = study.plan()["request"]
-    asked["targets"] = tuple(asked["targets"]) if asked["targets"] else None
-    asked["vary"] = tuple(asked.get("vary", ()))
-    if request.trials is not None and (asked.get("all_data") or asked.get("all_folds")):
-        where = "all data" if asked.get("all_data") else "all folds"
+    recorded = study.plan()["request"]
+    recorded["targets"] = tuple(recorded["targets"]) if recorded["targets"] else None
+    recorded["vary"] = tuple(recorded.get("vary", ()))
+    if request.trials is not None and (recorded.get("all_data") or recorded.get("all_folds")):
+        where = "all data" if recorded.get("all_data") else "all folds"
         raise UserError(f"study {study.name!r} trains on {where} what it was started with; start another with --trials N")
-    if request.gpus_per_trial and not asked["gpus_per_trial"]:
+    if request.gpus_per_trial and not recorded["gpus_per_trial"]:
         raise UserError(
             f"study {study.name!r} learns on the CPU, and a GPU comes to other bits; leave --gpus-per-trial out, or start a new study"
         )
     anew = {flag.name: getattr(request, flag.name) for flag in FLAGS if flag.when in ("run", "call")}
-    told = {flag.name: value for flag in FLAGS if flag.when == "anew" and (value := getattr(request, flag.name)) != flag.default}
-    return Request(**{**asked, **anew, **told, "study": study.name})
+    changed = {
+        flag.name: value for flag in FLAGS if flag.when == "anew" and (value := getattr(request, flag.name)) != flag.default
+    }
+    return Request(**{**recorded, **anew, **changed, "study": study.name})

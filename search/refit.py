@@ -55,8 +55,8 @@ def write_members(study: StudyFolder, members: Members) -> None:
     listed = [(target, config) for target, configs in members.items() for config in configs]
     for number, (target, config) in enumerate(listed, start=1):
         if config.trial_id not in there:
-            asked = Suggestion(number, target, config.trial_id, {}, attributes={"params": {}}, settings=config.json())
-            study.write_suggestion(asked)
+            suggestion = Suggestion(number, target, config.trial_id, {}, attributes={"params": {}}, settings=config.json())
+            study.write_suggestion(suggestion)
 
 
 def by_fold(prepared: Prepared, members: Members, statuses: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
@@ -100,15 +100,15 @@ def _base(request: Request, prepared: Prepared) -> Members:
 
 def _best(request: Request, prepared: Prepared, questions: Mapping[str, Question]) -> Members:
     """Per target the best trials that can have siblings; what is better and cannot is named."""
-    found, faults = {}, []
+    members, faults = {}, []
     for name, question in questions.items():
         ranked = best_trials(prepared.paths, name, question.data, question.fold, question.metric)
-        found[name], left = _first_fit([trial for trial, _ in ranked], request, prepared)
-        if left and found[name]:
+        members[name], left = _first_fit([trial for trial, _ in ranked], request, prepared)
+        if left and members[name]:
             log.warning("%s: left out are %d better trials: %s", name, len(left), listed(left))
         elif left:
             faults.append(f"none of the {len(ranked)} finished trials of {name} on fold {request.fold} will do: {listed(left)}")
-    empty = [name for name, question in questions.items() if not found[name] and not faults]
+    empty = [name for name, question in questions.items() if not members[name] and not faults]
     if empty:
         faults.append(
             f"no finished trial of {', '.join(empty)} on fold {request.fold} for these data; run: "
@@ -116,7 +116,7 @@ def _best(request: Request, prepared: Prepared, questions: Mapping[str, Question
         )
     if faults:
         raise UserError(*faults)
-    return found
+    return members
 
 
 def _first_fit(ranked: list[str], request: Request, prepared: Prepared) -> tuple[list[TrialConfig], list[str]]:

@@ -154,13 +154,13 @@ class Request:
 
 
 def _flags() -> tuple[Flag, ...]:
-    found = []
+    flags = []
     for one in fields(Request)[1:]:
         facts, kind = dict(one.metadata), _kind(one.type)
         option = facts.pop("option") or "--" + one.name.replace("_", "-")
         kind = str if kind is bool and facts["metavar"] else kind  # --resume STUDY
-        found.append(Flag(name=one.name, option=option, kind=kind, default=one.default, **facts))
-    return tuple(found)
+        flags.append(Flag(name=one.name, option=option, kind=kind, default=one.default, **facts))
+    return tuple(flags)
 
 
 def _kind(declared: Any) -> type:
@@ -178,35 +178,35 @@ FLAGS = _flags()
 """In the order in which `--help` lists them."""
 
 
-def check_flags(said: Mapping[str, Any]) -> None:
+def check_flags(given: Mapping[str, Any]) -> None:
     """A study goes on as it was started, and a refit has its trial's settings: flags that say otherwise are refused.
 
     Args:
-        said: Field of `Request` -> its value, for each flag that was typed; `resume` is the name of the study.
+        given: Field of `Request` -> its value, for each flag that was typed; `resume` is the name of the study.
 
     Raises:
         UserError: With every fault.
     """
-    start = [one for one in FLAGS if one.when == "start" and one.name in said]
-    stays = [one for one in FLAGS if one in start or (one.name == "gpus_per_trial" and not said.get(one.name, 1) > 0)]
-    refit = next((one.option for one in FLAGS if one.name in ("all_data", "all_folds") and one.name in said), None)
-    fixed = [one for one in start if one.fixed or (one.name == "fold" and "base" in said)]
+    start = [one for one in FLAGS if one.when == "start" and one.name in given]
+    stays = [one for one in FLAGS if one in start or (one.name == "gpus_per_trial" and not given.get(one.name, 1) > 0)]
+    refit = next((one.option for one in FLAGS if one.name in ("all_data", "all_folds") and one.name in given), None)
+    fixed = [one for one in start if one.fixed or (one.name == "fold" and "base" in given)]
     faults = []
-    if "resume" in said and stays:  # more or fewer GPUs may be said anew, not none
+    if "resume" in given and stays:  # more or fewer GPUs may be said anew, not none
         faults.append(
             f"{_options(stays)} cannot be changed with --resume: the study goes on as it was started; leave it out, or start a new study"
         )
-    if "retry_failed" in said and ("resume" not in said or "trials" in said):
+    if "retry_failed" in given and ("resume" not in given or "trials" in given):
         faults.append(
             "--retry-failed runs the failed trials of a study and nothing new; give it with --resume STUDY and without --trials"
         )
-    if "accept_change" in said and "resume" not in said:
+    if "accept_change" in given and "resume" not in given:
         faults.append("--accept-change goes on with a study that stopped at a change; give it with --resume STUDY")
     if refit and fixed:
         faults.append(
             f"{_options(fixed)} would have no effect with {refit}: what is trained has its trial's own settings; leave it out"
         )
-    if "base" in said and "init_from" in said and not refit:
+    if "base" in given and "init_from" in given and not refit:
         faults.append("--init-from would have no effect with --base: variations start as the base did; leave it out")
     if faults:
         raise UserError(*faults)

@@ -103,9 +103,9 @@ def record(study: StudyFolder, changes: Sequence[DataDifference], answered: Mapp
         answered: Trial id -> whether this suggestion of the study answers one of today's questions.
     """
     for event, stops in (("accepted", True), ("noted", False)):
-        own = [{"kind": change.kind, "text": change.text} for change in changes if change.stops == stops]
-        if own:
-            study.log(event, changes=own)
+        texts = [{"kind": change.kind, "text": change.text} for change in changes if change.stops == stops]
+        if texts:
+            study.log(event, changes=texts)
     reason = "; ".join(str(change) for change in changes if change.stops)
     for trial, status in study.statuses().items():
         if status in OPEN and status != "superseded" and not answered.get(trial, True):
@@ -115,8 +115,8 @@ def record(study: StudyFolder, changes: Sequence[DataDifference], answered: Mapp
 def before(plan: Mapping[str, Any], changes: Sequence[DataDifference]) -> list[dict[str, Any]]:
     """The plans before each accepted change, oldest first; this one among them if something changed."""
     earlier = list(plan.get("before", []))
-    own = {name: value for name, value in plan.items() if name not in ("before", "told", "refit")}
-    return [*earlier, own] if any(change.stops for change in changes) else earlier
+    last = {name: value for name, value in plan.items() if name not in ("before", "told", "refit")}
+    return [*earlier, last] if any(change.stops for change in changes) else earlier
 
 
 def refit(plan: Mapping[str, Any], changes: Sequence[DataDifference], study: StudyFolder) -> int:
@@ -134,12 +134,12 @@ def another_space(changes: Sequence[DataDifference]) -> bool:
 def code(root: Path = REPOSITORY) -> dict[str, str]:
     """`<name> <hash>` of each definition that decides -> the file below `root` where it stands (one of them, where several have it)."""
     house = frozenset(path.parent.name for path in root.glob("*/__init__.py"))
-    found: dict[str, str] = {}
+    files: dict[str, str] = {}
     for path in sorted(file for place in DECIDING for file in [root / place, *(root / place).rglob("*.py")] if file.is_file()):
         name = path.relative_to(root).as_posix()
         if not name.startswith(TELLING):
-            found |= dict.fromkeys(_definitions(path.read_text(encoding="utf-8"), house), name)
-    return found
+            files |= dict.fromkeys(_definitions(path.read_text(encoding="utf-8"), house), name)
+    return files
 
 
 def meaning(text: str) -> str:
@@ -226,12 +226,12 @@ def _diff(name: str, before: str, now: str) -> list[str]:
 def _data(plan: Mapping[str, Any], prepared: Prepared, questions: Mapping[str, Any]) -> list[DataDifference]:
     before, now = plan["questions"], {name: asdict(question) for name, question in questions.items()}
     kept = _kept(plan, prepared)
-    found = differences(kept, prepared, list(before)) if kept is not None else []
-    told = {difference.kind for difference in found if difference.stops}
+    changes = differences(kept, prepared, list(before)) if kept is not None else []
+    kinds = {difference.kind for difference in changes if difference.stops}
     changed = {key for name in before for key, value in before[name].items() if now[name].get(key) != value}
-    for key in sorted(key for key in changed if not told & {key, *EXPLAINED_BY.get(key, ())}):
-        found.append(DataDifference(key, _unexplained(key, before, now)))
-    return found
+    for key in sorted(key for key in changed if not kinds & {key, *EXPLAINED_BY.get(key, ())}):
+        changes.append(DataDifference(key, _unexplained(key, before, now)))
+    return changes
 
 
 def _unexplained(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -119,10 +119,10 @@ def mirror_wandb(folder: TrialFolder, paths: CompetitionPaths, *, mode: Mode | N
         mode: `offline` for files only (send them with `wandb sync`), `online` to upload as well; else `WANDB_MODE`, else offline.
             `WANDB_MODE=disabled` turns all of this off.
     """
-    asked = setting("WANDB_MODE") or "offline"
-    if asked == "disabled":
+    wanted = setting("WANDB_MODE") or "offline"
+    if wanted == "disabled":
         return "off"
-    mode = mode or ("online" if asked == "online" else "offline")
+    mode = mode or ("online" if wanted == "online" else "offline")
     try:
         page = _read_page(folder)
     except (OSError, ValueError, TypeError) as error:

@@ -48,7 +48,7 @@ def base_config(paths: CompetitionPaths, trial_id: str) -> TrialConfig:
     """
     folder, name = TrialFolder(paths.trials / trial_id), paths.root.name
     if not is_trial(paths.trials, trial_id):
-        known = [found.id for found in trial_folders(paths.trials)]
+        known = [one.id for one in trial_folders(paths.trials)]
         raise UserError(f"{unknown('trial', trial_id, known)}; show_trials.py {name} lists them")
     settings, record = readable_config(folder), readable_record(folder)
     if settings is None:
@@ -81,14 +81,14 @@ def request_around(competition: str, storage: str | Path | None, trial_id: str) 
         config = base_config(competition_paths(load_competition(competition).name, storage), trial_id)
     except UserError:
         return {}  # told with all other faults when the request is checked
-    asked = {
+    taken = {
         "fold": config.fold,
         "seed": config.seed,
         "cpus_per_trial": config.threads,
         "targets": (config.target,),
         "split": config.split,
     }
-    return asked | {"searcher": "random", "scheduler": "fifo"}
+    return taken | {"searcher": "random", "scheduler": "fifo"}
 
 
 def check_base(config: TrialConfig, prepared: Prepared) -> None:
@@ -122,15 +122,15 @@ def parameters_of(config: TrialConfig, store: Path) -> Parameters:
     Raises:
         UserError: The file of its start weights is not there.
     """
-    found = {name: value for name, value in config.json().items() if name in DEFAULTS and value is not None}
+    parameters = {name: value for name, value in config.json().items() if name in DEFAULTS and value is not None}
     if config.micro_batch == config.batch_size:
-        del found["micro_batch"]  # it goes along where the batch changes
+        del parameters["micro_batch"]  # it goes along where the batch changes
     package = WEIGHT_PACKAGES.get(config.backbone)
     packaged = package is not None and package.sha256 == config.weights
-    found["pretrained"] = packaged or config.weights.startswith("timm:")
-    if config.weights and not found["pretrained"]:
-        found["weights_file"] = str(kept_weights(store, config.weights))
-    return found
+    parameters["pretrained"] = packaged or config.weights.startswith("timm:")
+    if config.weights and not parameters["pretrained"]:
+        parameters["weights_file"] = str(kept_weights(store, config.weights))
+    return parameters
 
 
 def around(space: Space, base: TrialConfig, vary: Sequence[str], question: Question, prepared: Prepared) -> Space:
@@ -150,8 +150,8 @@ def around(space: Space, base: TrialConfig, vary: Sequence[str], question: Quest
             f"trial {base.trial_id} started from a trial that learned photos of fold {question.fold}, so nothing that starts as it "
             f"did can be judged there; leave --fold out"
         )
-    own = replace(question, fold=base.fold, seed=base.seed, threads=base.threads)
-    again = resolve(parameters, own)
+    question_then = replace(question, fold=base.fold, seed=base.seed, threads=base.threads)
+    again = resolve(parameters, question_then)
     if again.trial_id != base.trial_id:
         now, then = again.json(), base.json()
         other = ", ".join(f"{key} {then[key]!r} then, {now[key]!r} now" for key in now if now[key] != then[key])

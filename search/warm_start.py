@@ -37,7 +37,7 @@ WHY = {
 
 
 @dataclass(frozen=True)
-class Told:
+class EarlierTrial:
     """An earlier trial as it is told to the sampler, as JSON values.
 
     Attributes:
@@ -80,24 +80,24 @@ def taken_over(
     space: Space,
     paths: CompetitionPaths,
     questions: Mapping[str, Question],
-) -> dict[str, list[Told]]:
+) -> dict[str, list[EarlierTrial]]:
     """Per target what a new study (`plan` is empty) takes over from the ledger; one that goes on has it in its plan."""
     if plan:
         return of_plan(plan, distributions(space) if another_space(changes) else None)
-    found, left = collect(paths, questions, distributions(space))
-    tell(found, left)
-    return found
+    taken, left = collect(paths, questions, distributions(space))
+    tell(taken, left)
+    return taken
 
 
-def comparing(told: Mapping[str, list[Told]], questions: Mapping[str, Question]) -> dict[str, list[Told]]:
+def comparing(taken: Mapping[str, list[EarlierTrial]], questions: Mapping[str, Question]) -> dict[str, list[EarlierTrial]]:
     """Of what was taken over that which answers today's questions."""
     names = {name: question_of(asdict(question)) for name, question in questions.items()}
-    return {name: [one for one in told.get(name, []) if one.question == own] for name, own in names.items()}
+    return {name: [one for one in taken.get(name, []) if one.question == asks] for name, asks in names.items()}
 
 
 def collect(
     paths: CompetitionPaths, questions: Mapping[str, Question], known: Known
-) -> tuple[dict[str, list[Told]], dict[str, Counter[str]]]:
+) -> tuple[dict[str, list[EarlierTrial]], dict[str, Counter[str]]]:
     """Per target the earlier trials that can be told, by id, and why how many others cannot.
 
     Args:
@@ -105,42 +105,42 @@ def collect(
         questions: Target -> what the new study asks.
         known: `optuna_trials.distributions` of its space.
     """
-    asked = _recorded_trials(paths, questions)
-    found: dict[str, list[Told]] = {name: [] for name in questions}
+    histories = _recorded_trials(paths, questions)
+    taken: dict[str, list[EarlierTrial]] = {name: [] for name in questions}
     left: dict[str, Counter[str]] = {name: Counter() for name in questions}
     for folder, settings in _settings(paths, questions):
-        told = _as_told(folder, settings, questions[settings["target"]], asked.get(folder.id), known)
-        if isinstance(told, Told):
-            found[settings["target"]].append(told)
+        trial = _as_told(folder, settings, questions[settings["target"]], histories.get(folder.id), known)
+        if isinstance(trial, EarlierTrial):
+            taken[settings["target"]].append(trial)
         else:
-            left[settings["target"]][told] += 1
-    return found, left
+            left[settings["target"]][trial] += 1
+    return taken, left
 
 
-def of_plan(plan: Mapping[str, Any], known: Known | None) -> dict[str, list[Told]]:
+def of_plan(plan: Mapping[str, Any], known: Known | None) -> dict[str, list[EarlierTrial]]:
     """What a study's plan says was taken over, fitted anew into a space that has changed.
 
     Args:
         plan: The study's.
         known: `optuna_trials.distributions` of the changed space; `None` where it is as it was.
     """
-    told = {target: [Told(**one) for one in listed] for target, listed in plan.get("told", {}).items()}
+    taken = {target: [EarlierTrial(**one) for one in listed] for target, listed in plan.get("told", {}).items()}
     if known is None:
-        return told
-    again = {target: [_fitted(one, known) for one in listed] for target, listed in told.items()}
+        return taken
+    again = {target: [_fitted(one, known) for one in listed] for target, listed in taken.items()}
     return {target: [one for one in listed if one.parameters] for target, listed in again.items()}
 
 
-def _fitted(told: Told, known: Known) -> Told:
-    params, held = fit(told.parameters, known)
-    return replace(told, parameters=params, distributions={name: distribution_to_json(one) for name, one in held.items()})
+def _fitted(trial: EarlierTrial, known: Known) -> EarlierTrial:
+    params, held = fit(trial.parameters, known)
+    return replace(trial, parameters=params, distributions={name: distribution_to_json(one) for name, one in held.items()})
 
 
-def tell(found: Mapping[str, list[Told]], left: Mapping[str, Counter[str]]) -> None:
+def tell(taken: Mapping[str, list[EarlierTrial]], left: Mapping[str, Counter[str]]) -> None:
     """Say per target how many trials were taken over, and how many were not and why."""
-    for name, told in found.items():
+    for name, trials in taken.items():
         why = ", ".join(f"{n} {reason}" for reason, n in sorted(left[name].items()))
-        log.info("warm start, %s: %d earlier trials taken over%s", name, len(told), f"; left out: {why}" if why else "")
+        log.info("warm start, %s: %d earlier trials taken over%s", name, len(trials), f"; left out: {why}" if why else "")
 
 
 def _settings(paths: CompetitionPaths, questions: Mapping[str, Question]) -> Iterator[tuple[TrialFolder, dict[str, Any]]]:
@@ -152,23 +152,23 @@ def _settings(paths: CompetitionPaths, questions: Mapping[str, Question]) -> Ite
 
 
 def _as_told(
-    folder: TrialFolder, settings: Mapping[str, Any], question: Question, asked: _Recorded | None, known: Known
-) -> Told | str:
+    folder: TrialFolder, settings: Mapping[str, Any], question: Question, history: _Recorded | None, known: Known
+) -> EarlierTrial | str:
     """The trial as it is told, or why it is not."""
     other = differing(settings, question)
     if other:
         return WHY.get(other[0], f"another {other[0]}")
     record = readable_record(folder)
-    state = None if record is None else _state(record, pruned=asked is not None and asked.pruned)
+    state = None if record is None else _state(record, pruned=history is not None and history.pruned)
     if record is None or state is None:
         return "not ended"
-    if asked is None or not asked.parameters:
+    if history is None or not history.parameters:
         return "with parameters that no study here recorded for this start"
-    params, held = max((fit(parameters, known) for parameters in asked.parameters), key=lambda pair: len(pair[0]))
+    params, held = max((fit(parameters, known) for parameters in history.parameters), key=lambda pair: len(pair[0]))
     if not params:
         return "without a parameter of this space"
     texts = {name: distribution_to_json(distribution) for name, distribution in held.items()}
-    return Told(folder.id, params, texts, state, record.score, record.curve, record.epochs_planned, question_of(settings))
+    return EarlierTrial(folder.id, params, texts, state, record.score, record.curve, record.epochs_planned, question_of(settings))
 
 
 def _state(record: Record, *, pruned: bool) -> str | None:
@@ -181,7 +181,7 @@ def _state(record: Record, *, pruned: bool) -> str | None:
 
 def _recorded_trials(paths: CompetitionPaths, questions: Mapping[str, Question]) -> dict[str, _Recorded]:
     """Trial id -> what the studies of the ledger recorded of it, those that began from the same weights as the new one."""
-    found: dict[str, _Recorded] = {}
+    histories: dict[str, _Recorded] = {}
     for study in study_folders(paths.studies):
         try:
             plan, statuses, suggestions = study.plan(), study.statuses(), study.suggestions()
@@ -190,11 +190,11 @@ def _recorded_trials(paths: CompetitionPaths, questions: Mapping[str, Question])
             continue
         for suggestion in suggestions:
             question = questions.get(suggestion.target)
-            asked = plan.get("questions", {}).get(suggestion.target, {})
-            if question is None or asked.get("start_weights", "") != question.start_weights:
+            question_then = plan.get("questions", {}).get(suggestion.target, {})
+            if question is None or question_then.get("start_weights", "") != question.start_weights:
                 continue
-            known = found.get(suggestion.trial_id, _Recorded([]))
+            known = histories.get(suggestion.trial_id, _Recorded([]))
             parameters = recorded(suggestion, of_a_base=bool(plan.get("request", {}).get("vary")))
             pruned = known.pruned or statuses[suggestion.trial_id] == "pruned"
-            found[suggestion.trial_id] = _Recorded([*known.parameters, parameters], pruned)
-    return found
+            histories[suggestion.trial_id] = _Recorded([*known.parameters, parameters], pruned)
+    return histories

@@ -123,7 +123,7 @@ def label_may_turn(
     classes: Mapping[str, Sequence[str]],
     label: Vote,
 ) -> Bools:
-    """The photos whose composed label may turn although no place's vote does, `(N,)`: the label is the greatest of joint shares.
+    """The photos whose composed label may turn although no subtask's vote does, `(N,)`: the label is the greatest of joint shares.
 
     Args:
         decoder: How votes become the label.

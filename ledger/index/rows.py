@@ -94,7 +94,7 @@ def read_trial(folder: TrialFolder) -> tuple[Entry | None, Signature]:
     Returns:
         `None` for the entry where the configuration cannot be read, or the folder is gone.
     """
-    now, found, good = now_ns(), signature(folder.path / "record.json"), True
+    now, seen, good = now_ns(), signature(folder.path / "record.json"), True
     try:
         record = folder.record()
     except DAMAGE:
@@ -105,7 +105,7 @@ def read_trial(folder: TrialFolder) -> tuple[Entry | None, Signature]:
     if not (folder.path / "config.json").exists() or (config := readable_config(folder)) is None:
         return None, UNSURE
     try:
-        return entry_of(folder.id, config, record), settled(found, now) if good else UNSURE
+        return entry_of(folder.id, config, record), settled(seen, now) if good else UNSURE
     except (ValueError, TypeError) as error:
         log.warning("trial %s is left out: %s; go on with its study to heal it", folder.id, error)
     try:
@@ -182,14 +182,14 @@ def read_study(study: StudyFolder, kept: Kept) -> StudyRows:
     now, (events, folder) = now_ns(), study_signature(study)
     suggestions = {}
     for file in study.suggestion_files():
-        found, same = signature(file), kept.get(file.name)
-        if same and same[0] == json.dumps(found):
+        seen, same = signature(file), kept.get(file.name)
+        if same and same[0] == json.dumps(seen):
             trial = same[1]
         elif (read := study.suggestion(file)) is not None:
             trial = read.trial_id
         else:
-            trial, found, folder = "", UNSURE, UNSURE
-        suggestions[file.name] = json.dumps(settled(found, now)), trial
+            trial, seen, folder = "", UNSURE, UNSURE
+        suggestions[file.name] = json.dumps(settled(seen, now)), trial
     lines = study.journal()
     if lines.damaged:
         events = UNSURE

@@ -34,17 +34,17 @@ def signature(path: str | Path, folder: int | None = None) -> Signature:
         folder: An open folder that `path` starts from.
     """
     try:
-        found = os.stat(path, dir_fd=folder)
+        status = os.stat(path, dir_fd=folder)
     except (FileNotFoundError, NotADirectoryError):
         return ABSENT
     except OSError:
         return UNSURE  # reading it will say why
-    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino & INODE_BITS
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino & INODE_BITS
 
 
-def settled(found: Signature, now: int) -> Signature:
+def settled(seen: Signature, now: int) -> Signature:
     """The signature to keep: `UNSURE` for a file changed so shortly before `now` (ns) that one more change could bear the same time."""
-    return UNSURE if abs(now - found[1]) < YOUNG_NS else found
+    return UNSURE if abs(now - seen[1]) < YOUNG_NS else seen
 
 
 def now_ns() -> int:

@@ -133,14 +133,14 @@ def _put_study(database: sqlite3.Connection, name: str, now: StudyRows | None, b
     database.execute("DELETE FROM study WHERE name = ?", (name,))
     if now is not None:
         database.execute("INSERT INTO study VALUES (?, ?)", (name, now.signatures))
-    asked, files = (now.statuses, now.suggestions) if now else ({}, {})
+    statuses, files = (now.statuses, now.suggestions) if now else ({}, {})
     database.executemany(
-        "DELETE FROM asked WHERE study = ? AND trial_id = ?", [(name, t) for t in before.statuses.keys() - asked]
+        "DELETE FROM asked WHERE study = ? AND trial_id = ?", [(name, t) for t in before.statuses.keys() - statuses]
     )
     database.executemany(
         "DELETE FROM suggestion WHERE study = ? AND file = ?", [(name, f) for f in before.suggestions.keys() - files]
     )
-    new = [(trial, name, status) for trial, status in asked.items() if before.statuses.get(trial) != status]
+    new = [(trial, name, status) for trial, status in statuses.items() if before.statuses.get(trial) != status]
     database.executemany("INSERT OR REPLACE INTO asked VALUES (?, ?, ?)", new)
     read = [(name, file, *kept) for file, kept in files.items() if before.suggestions.get(file) != kept]
     database.executemany("INSERT OR REPLACE INTO suggestion VALUES (?, ?, ?, ?)", read)
@@ -154,7 +154,7 @@ def _changes(paths: CompetitionPaths, database: sqlite3.Connection) -> _Changes 
     if pack(seen) != packed:
         kept = unpack(*packed)
         entries = dict.fromkeys(kept.keys() - seen.keys())
-        for trial in [trial for trial, found in seen.items() if kept.get(trial) != found]:
+        for trial in [trial for trial, now in seen.items() if kept.get(trial) != now]:
             entry, seen[trial] = read_trial(TrialFolder(paths.trials / trial))
             if seen[trial] != kept.get(trial) or entry != _entry(database, trial):
                 entries[trial] = entry
@@ -163,9 +163,9 @@ def _changes(paths: CompetitionPaths, database: sqlite3.Connection) -> _Changes 
 
 
 def _entry(database: sqlite3.Connection, trial: str) -> tuple[object, ...] | None:
-    asked = f"SELECT {', '.join(Entry._fields)} FROM trial JOIN settings USING (n) WHERE trial_id = ?"
-    found: tuple[object, ...] | None = database.execute(asked, (trial,)).fetchone()
-    return found
+    query = f"SELECT {', '.join(Entry._fields)} FROM trial JOIN settings USING (n) WHERE trial_id = ?"
+    row: tuple[object, ...] | None = database.execute(query, (trial,)).fetchone()
+    return row
 
 
 def _changed_studies(
@@ -175,7 +175,7 @@ def _changed_studies(
     seen = study_signatures(paths.studies)
     for name in kept.keys() - seen.keys():
         yield name, (None, _study(database, name, ""))
-    for name in [name for name, found in seen.items() if kept.get(name) != json.dumps(found)]:
+    for name in [name for name, signatures in seen.items() if kept.get(name) != json.dumps(signatures)]:
         before = _study(database, name, kept.get(name, ""))
         now = read_study(StudyFolder(paths.studies / name), before.suggestions)
         if now != before:
@@ -185,7 +185,7 @@ def _changed_studies(
 def _study(database: sqlite3.Connection, name: str, signatures: str) -> StudyRows:
     files = database.execute("SELECT file, signature, trial_id FROM suggestion WHERE study = ?", (name,))
     statuses = database.execute("SELECT trial_id, status FROM asked WHERE study = ?", (name,))
-    return StudyRows(signatures, {file: (found, trial) for file, found, trial in files}, dict(statuses))
+    return StudyRows(signatures, {file: (signature, trial) for file, signature, trial in files}, dict(statuses))
 
 
 def _keep(database: sqlite3.Connection, file: Path) -> None:

@@ -22,17 +22,17 @@ def find_ledgers(paths: CompetitionPaths, others: Sequence[str | Path]) -> dict[
     Raises:
         UserError: One is no ledger, of another competition, or ours; all faults at once.
     """
-    faults, found = [], {}
+    faults, ledgers = [], {}
     for other in others:
         place = _competition_folder(expanded(other), paths.root.name)
         fault = _fault(other, place, paths.root)
         if fault:
             faults.append(fault)
         else:
-            found[str(other)] = CompetitionPaths(place.absolute())
+            ledgers[str(other)] = CompetitionPaths(place.absolute())
     if faults:
         raise UserError(*faults)
-    return found
+    return ledgers
 
 
 def _competition_folder(other: Path, competition: str) -> Path:

@@ -29,23 +29,23 @@ def bring_imports(ours: CompetitionPaths, theirs: CompetitionPaths, damaged: Dam
     brought = []
     for path in sorted(theirs.imports.glob(f"*/{SOURCE}")):
         try:
-            found = read_import(path.parent)
+            imported = read_import(path.parent)
         except DAMAGE as error:
             damaged(path, str(error))
             continue
-        if fault := found.fault():
+        if fault := imported.fault():
             damaged(path.parent, fault)
-        elif what := _bring(ours, found):
-            brought.append({"id": found.id, "name": found.name, "author": found.source.author, "what": what})
+        elif what := _bring(ours, imported):
+            brought.append({"id": imported.id, "name": imported.name, "author": imported.source.author, "what": what})
     return brought
 
 
-def _bring(ours: CompetitionPaths, found: Import) -> str | None:
+def _bring(ours: CompetitionPaths, imported: Import) -> str | None:
     """Unite an import that is whole with ours; what was changed, if anything."""
-    place = ours.imports / found.id
-    for head in found.heads:
-        unite_parts(predictions_of(place, head).folder, predictions_of(found.folder, head).folder, lambda path, why: None)
-    theirs, present = read_json(found.folder / SOURCE), _present(place)
+    place = ours.imports / imported.id
+    for head in imported.heads:
+        unite_parts(predictions_of(place, head).folder, predictions_of(imported.folder, head).folder, lambda path, why: None)
+    theirs, present = read_json(imported.folder / SOURCE), _present(place)
     if present is None or fingerprint(theirs) < fingerprint(present):
         replace_sealed(place / SOURCE, theirs)
         return "new" if present is None else "renamed"

@@ -124,7 +124,9 @@ class _Merge:
     def run(self, progress: Callable[[int, int], object]) -> None:
         """Data first, then trials, then the studies that name them."""
         self._bring_data()
-        self.report.imports += [{**found, "from": self.name} for found in bring_imports(self.ours, self.theirs, self._damaged)]
+        self.report.imports += [
+            {**brought, "from": self.name} for brought in bring_imports(self.ours, self.theirs, self._damaged)
+        ]
         ids = trial_ids(self.theirs)
         watched = [folder.claim for name in ids if not _ended(folder := TrialFolder(self.theirs.trials / name))]
         leases = [study.lease for study in study_folders(self.theirs.studies)]
@@ -202,15 +204,15 @@ class _Merge:
 
     def _read(self, paths: CompetitionPaths, trial: str, *, here: bool = False) -> dict[Path, Version]:
         """Place -> version; what is damaged is named."""
-        found = {}
+        versions = {}
         for place, version in versions_of(paths, trial):
             if isinstance(version, DamagedError):
                 self._damaged(place, str(version), here=here)
                 continue
             for fault in version.faults:
                 self._damaged(place, fault, here=here)
-            found[place] = version
-        return found
+            versions[place] = version
+        return versions
 
     def _place(self, trial: str, kept: Mapping[str, list[Version]], ours: Mapping[Path, Version]) -> bool:
         """Put each version where it belongs; False where somebody trains this trial here."""
@@ -296,10 +298,10 @@ class _Merge:
                 self._unite(home / "predictions", place / "predictions")
         for key in kept[1:]:
             place = conflicts(self.ours) / trial / key
-            own = _own_weights(read_version(place, trial))
-            self._unite(place / "predictions", home / "predictions", only=own)
+            weights = _own_weights(read_version(place, trial))
+            self._unite(place / "predictions", home / "predictions", only=weights)
             for other in _folders(place / "predictions"):
-                if other.name not in (own, EPOCHS):
+                if other.name not in (weights, EPOCHS):
                     shutil.rmtree(other)
 
     def _unite(self, target: Path, source: Path, *, only: str | None = None) -> None:
@@ -333,17 +335,17 @@ class _Merge:
             self.report.longer.append({**facts, "epochs_before": len(before.trace)})
         else:
             self.report.already_there += 1
-        for found in differences:
-            entry = {"trial_id": trial, "target": target, **found, "from": self.name}
-            (self.report.conflicts if found["beyond"] else self.report.alike).append(entry)
+        for differing in differences:
+            entry = {"trial_id": trial, "target": target, **differing, "from": self.name}
+            (self.report.conflicts if differing["beyond"] else self.report.alike).append(entry)
 
 
 def _has_to_change(present: Version, group: Sequence[Version]) -> bool:
     """Whether what its one writer writes (record, metrics, last) has to change."""
     others = [version for version in group if version.last is not None]
     least = min((fingerprint(version.last) for version in others), default=None)
-    own = None if present.last is None else fingerprint(present.last)
-    return present.unit != min(version.unit for version in group) or own != least
+    last = None if present.last is None else fingerprint(present.last)
+    return present.unit != min(version.unit for version in group) or last != least
 
 
 def _own_weights(version: Version) -> str:

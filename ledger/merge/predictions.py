@@ -54,15 +54,15 @@ def _unite_part(target: Path, source: Path, part: str, damaged: Damaged) -> int:
 
 def _whole_arrays(folder: Path, part: str, damaged: Damaged) -> dict[str, bytes]:
     """File name -> bytes of the arrays that can be read and fit their photos."""
-    found = {}
+    whole = {}
     for path in sorted(folder.glob(f"{part}.*.npy")):
         try:
             _check(folder, path.name)
         except ValueError as error:
             damaged(path, str(error))
         else:
-            found[path.name] = path.read_bytes()
-    return found
+            whole[path.name] = path.read_bytes()
+    return whole
 
 
 def _is_whole(folder: Path, file: str) -> bool:

@@ -71,8 +71,8 @@ class StudyVersion:
     def beginning(self, others: Sequence["StudyVersion"]) -> str:
         """A name for the shortest beginning of its events that no other one shares."""
         shared = max((_common(self.events, other.events) for other in others), default=0)
-        own = list(self.events[: shared + 1])
-        return fingerprint(own if len(own) > shared else [*own, self.key], length=8)
+        events = list(self.events[: shared + 1])
+        return fingerprint(events if len(events) > shared else [*events, self.key], length=8)
 
 
 def base_name(name: str) -> str:
@@ -81,8 +81,8 @@ def base_name(name: str) -> str:
     >>> base_name("smoke@jin-0123abcd"), base_name("age@mask")
     ('smoke', 'age@mask')
     """
-    found = RENAMED.fullmatch(name)
-    return found["base"] if found else name
+    match = RENAMED.fullmatch(name)
+    return match["base"] if match else name
 
 
 def bring_studies(ours: CompetitionPaths, theirs: CompetitionPaths, stage: Path, running: Collection[str], tell: Tell) -> None:
@@ -107,7 +107,7 @@ def bring_studies(ours: CompetitionPaths, theirs: CompetitionPaths, stage: Path,
 
 
 def _by_base(paths: CompetitionPaths, tell: Tell, *, here: bool) -> dict[str, list[StudyVersion]]:
-    found: dict[str, list[StudyVersion]] = {}
+    by_base: dict[str, list[StudyVersion]] = {}
     for folder in study_folders(paths.studies):
         try:
             version = _read(folder)
@@ -115,8 +115,8 @@ def _by_base(paths: CompetitionPaths, tell: Tell, *, here: bool) -> dict[str, li
         except (ValueError, TypeError, UserError) as error:
             tell("damaged", {"file": f"studies/{folder.name}", "why": str(error), "where": "here" if here else "there"})
             continue
-        found.setdefault(version.base, []).append(version)
-    return found
+        by_base.setdefault(version.base, []).append(version)
+    return by_base
 
 
 def _read(folder: StudyFolder) -> StudyVersion:
@@ -132,17 +132,19 @@ def _bring(ours: CompetitionPaths, here: Sequence[StudyVersion], there: Sequence
     kept.sort(key=lambda version: version.rank)
     names, own_of = _names(kept), _own(kept, here)
     steps = [(names[version.key], version, own_of.get(version.key)) for version in kept]
-    over = [own for own in here if own not in own_of.values()]
-    changed = [(name, version, own) for name, version, own in steps if own is None or own.folder.name != name or own != version]
-    leases = _lease([*(own.folder for _, _, own in changed if own is not None), *(own.folder for own in over)])
+    over = [mine for mine in here if mine not in own_of.values()]
+    changed = [
+        (name, version, mine) for name, version, mine in steps if mine is None or mine.folder.name != name or mine != version
+    ]
+    leases = _lease([*(mine.folder for _, _, mine in changed if mine is not None), *(mine.folder for mine in over)])
     if leases is None:
         tell("running", {"study": kept[0].base, "why": "is being run here"})
         return
     try:
-        for name, version, own in changed:
-            _put(ours.studies / name, version, own, stage, tell)
-        for own in over:  # the beginning of several that are here now
-            shutil.rmtree(own.folder.path)
+        for name, version, mine in changed:
+            _put(ours.studies / name, version, mine, stage, tell)
+        for mine in over:  # the beginning of several that are here now
+            shutil.rmtree(mine.folder.path)
     finally:
         for held in leases:
             held.release()
@@ -160,12 +162,12 @@ def _names(kept: Sequence[StudyVersion]) -> dict[str, str]:
 
 def _own(kept: Sequence[StudyVersion], here: Sequence[StudyVersion]) -> dict[str, StudyVersion]:
     """Key -> our folder that this version is, or else goes on from; each of ours at most once."""
-    found = {version.key: own for version in kept for own in here if own.key == version.key}
-    for own in here:
-        later = [version.key for version in kept if version.key not in found and own.begins(version)]
-        if later and own not in found.values():
-            found[later[0]] = own
-    return found
+    present = {version.key: folder for version in kept for folder in here if folder.key == version.key}
+    for folder in here:
+        later = [version.key for version in kept if version.key not in present and folder.begins(version)]
+        if later and folder not in present.values():
+            present[later[0]] = folder
+    return present
 
 
 def _lease(folders: Sequence[StudyFolder]) -> list[Claim] | None:
@@ -181,10 +183,10 @@ def _lease(folders: Sequence[StudyFolder]) -> list[Claim] | None:
     return leases
 
 
-def _put(place: Path, version: StudyVersion, own: StudyVersion | None, stage: Path, tell: Tell) -> None:
+def _put(place: Path, version: StudyVersion, present: StudyVersion | None, stage: Path, tell: Tell) -> None:
     """Give a study its name, and what it lacks of the longer version; events come last, so that a kill leaves a shorter study."""
     facts = {"study": place.name, "author": version.author, "host": (version.plan.get("made_of") or {}).get("host")}
-    if own is None:
+    if present is None:
         if place.exists():
             tell("damaged", {"file": f"studies/{place.name}", "why": "it stands where another study belongs", "where": "here"})
             return
@@ -195,13 +197,13 @@ def _put(place: Path, version: StudyVersion, own: StudyVersion | None, stage: Pa
         os.replace(folder, place)
         tell("studies", {**facts, "what": "new", "was": version.folder.name})
         return
-    if own.folder.path != place:
-        os.replace(own.folder.path, place)
+    if present.folder.path != place:
+        os.replace(present.folder.path, place)
         (place / "lease.json").unlink(missing_ok=True)
-        tell("studies", {**facts, "what": "renamed", "was": own.folder.name})
-    if own.key != version.key:
+        tell("studies", {**facts, "what": "renamed", "was": present.folder.name})
+    if present.key != version.key:
         _write(place, version)
-        tell("studies", {**facts, "what": "longer", "was": own.folder.name})
+        tell("studies", {**facts, "what": "longer", "was": present.folder.name})
 
 
 def _write(folder: Path, version: StudyVersion) -> None:

@@ -152,9 +152,9 @@ def conflicts(paths: CompetitionPaths) -> Path:
 def trial_ids(paths: CompetitionPaths) -> list[str]:
     """The ids of all trials of which a version is there."""
     beside = conflicts(paths)
-    found = {folder.id for folder in trial_folders(paths.trials)}
-    found |= {path.name for path in beside.iterdir()} if beside.is_dir() else set()
-    return sorted(name for name in found if not name.startswith("."))
+    ids = {folder.id for folder in trial_folders(paths.trials)}
+    ids |= {path.name for path in beside.iterdir()} if beside.is_dir() else set()
+    return sorted(name for name in ids if not name.startswith("."))
 
 
 def longest(versions: Mapping[str, Any]) -> list[str]:

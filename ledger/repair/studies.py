@@ -82,21 +82,21 @@ def _repair_journal(study: StudyFolder) -> None:
 
 def _repair_suggestions(study: StudyFolder, trials: Path, name_of: NameOf) -> list[Suggestion]:
     """Heal what can be healed; returns those that name a trial, oldest first."""
-    found, damaged = dict[int, Suggestion](), dict[Path, str]()
+    readable, damaged = dict[int, Suggestion](), dict[Path, str]()
     for file in study.suggestion_files():
         try:
-            found[int(file.stem)] = Suggestion(**read_json(file))
+            readable[int(file.stem)] = Suggestion(**read_json(file))
         except (ValueError, TypeError) as error:
             damaged[file] = str(error)
-    known = {suggestion.trial_id for suggestion in found.values()}
+    known = {suggestion.trial_id for suggestion in readable.values()}
     for file, fault in damaged.items():
-        healed = found[int(file.stem)] = _healed(study, trials, int(file.stem), known, name_of)
+        healed = readable[int(file.stem)] = _healed(study, trials, int(file.stem), known, name_of)
         did = (
             f"healed for trial {healed.trial_id}, without what the sampler drew" if healed.trial_id else "its number stays taken"
         )
         quarantine_copy(study.root, file, fault, did=did)
         study.write_suggestion(healed)
-    return [found[number] for number in sorted(found) if found[number].trial_id]
+    return [readable[number] for number in sorted(readable) if readable[number].trial_id]
 
 
 def _healed(study: StudyFolder, trials: Path, number: int, known: set[str], name_of: NameOf) -> Suggestion:

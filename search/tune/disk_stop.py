@@ -19,19 +19,19 @@ class DiskStop(tune.Stopper):  # type: ignore[misc]  # ray ships no types
     """Tune's stopper contract: asked after each result and in each turn of its loop.
 
     Attributes:
-        told: The first sentence about a full disk; `None` while there is room.
+        reason: The first sentence about a full disk; `None` while there is room.
     """
 
     def __init__(self) -> None:
-        self.told: str | None = None
+        self.reason: str | None = None
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         if DISK_FULL in result:
-            self.told = self.told or result[DISK_FULL]
-        return self.told is not None
+            self.reason = self.reason or result[DISK_FULL]
+        return self.reason is not None
 
     def stop_all(self) -> bool:
-        return self.told is not None
+        return self.reason is not None
 
     @contextmanager
     def last_word(self) -> Iterator[None]:
@@ -39,7 +39,7 @@ class DiskStop(tune.Stopper):  # type: ignore[misc]  # ray ships no types
         try:
             yield
         except Exception:
-            if self.told is None:
+            if self.reason is None:
                 raise
 
     @contextmanager
@@ -50,4 +50,4 @@ class DiskStop(tune.Stopper):  # type: ignore[misc]  # ray ships no types
         except OSError as error:
             if not is_full(error):
                 raise
-            self.told = self.told or sentence(error)
+            self.reason = self.reason or sentence(error)

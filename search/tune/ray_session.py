@@ -70,9 +70,9 @@ def at_once(cpus: float, gpus: float) -> int:
     """How many trials that need so much fit side by side on the machines of this Ray."""
     import ray
 
-    asked = {kind: n for kind, n in (("CPU", cpus), ("GPU", gpus)) if n}
+    needed = {kind: n for kind, n in (("CPU", cpus), ("GPU", gpus)) if n}
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return sum(min(int(node.get(kind, 0.0) / n) for kind, n in asked.items()) for node in nodes)
+    return sum(min(int(node.get(kind, 0.0) / n) for kind, n in needed.items()) for node in nodes)
 
 
 def _connect(address: str | None, num_cpus: int | None) -> None:
@@ -97,9 +97,9 @@ def _connect(address: str | None, num_cpus: int | None) -> None:
 
 def _passed_on() -> dict[str, str]:
     """The settings a worker needs, from the environment or `.env`, folders made absolute: workers run in a folder of Ray's own."""
-    found = {name: value for name in PASSED_ON if (value := setting(name))}
-    folders = {name: str(expanded(found[name]).absolute()) for name in ("PODIUM_CACHE",) if name in found}
-    return {**found, **folders, "PODIUM_DATA": str(data_root())}
+    settings = {name: value for name in PASSED_ON if (value := setting(name))}
+    folders = {name: str(expanded(settings[name]).absolute()) for name in ("PODIUM_CACHE",) if name in settings}
+    return {**settings, **folders, "PODIUM_DATA": str(data_root())}
 
 
 def _knock(address: str) -> None:

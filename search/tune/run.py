@@ -123,8 +123,8 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None], tidy: Cal
             make_tuner(plan, key, searcher, callback, stop).fit()
     status.close()
     _drop_ray_state(plan.study)
-    if stop.told:
-        raise FullDiskError(errno.ENOSPC, stop.told)
+    if stop.reason:
+        raise FullDiskError(errno.ENOSPC, stop.reason)
     out_of_time = hours is not None and time.monotonic() - started >= hours * 3600
     return not searcher.exhausted and not out_of_time
 

@@ -15,7 +15,7 @@ from ledger.studies import OPEN, StudyFolder, Suggestion
 from ledger.trials import TrialFolder
 from search.tune.disk_stop import DISK_FULL, DiskStop
 from search.tune.stopping import SCHEDULERS
-from search.warm_start import Told
+from search.warm_start import EarlierTrial
 from search_spaces import Space
 
 
@@ -32,7 +32,7 @@ class TargetScheduler(TrialScheduler):  # type: ignore[misc]  # ray ships no typ
         *,
         stop: DiskStop | None = None,
         past: Iterable[Suggestion] | None = None,
-        told: Mapping[str, Iterable[Told]] | None = None,
+        earlier: Mapping[str, Iterable[EarlierTrial]] | None = None,
     ) -> None:
         """Make one scheduler of this `kind` (see `SCHEDULERS`) per target; decisions go to the study's events.
 
@@ -44,14 +44,14 @@ class TargetScheduler(TrialScheduler):  # type: ignore[misc]  # ray ships no typ
             trials: The ledger's trial folders.
             stop: Told when there is no room for a decision; who goes on makes it again.
             past: The study's suggestions whose scores compare with today's; all of them for `None`.
-            told: Target -> trials of a warm start.
+            earlier: Target -> trials of a warm start.
         """
         super().__init__()
         self._metric = "best_score"
         self._of = {target: SCHEDULERS[kind](space) for target in targets}
         self._study, self._trials, self._stop = study, trials, stop or DiskStop()
-        for target, earlier in (told or {}).items():
-            self._fill(target, earlier, space)
+        for target, trials_before in (earlier or {}).items():
+            self._fill(target, trials_before, space)
         self._recall(study.suggestions() if past is None else past)
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
@@ -91,9 +91,9 @@ class TargetScheduler(TrialScheduler):  # type: ignore[misc]  # ray ships no typ
     def debug_string(self) -> str:
         return "one scheduler per target"
 
-    def _fill(self, target: str, earlier: Iterable[Told], space: Space) -> None:
+    def _fill(self, target: str, trials: Iterable[EarlierTrial], space: Space) -> None:
         """Put trials of a warm start into the rungs where their curves compare (`search.warm_start` says why not all do)."""
-        for one in earlier:
+        for one in trials:
             if one.state != "diverged" and one.epochs == space.max_epochs:
                 self._put(f"told-{one.trial_id}", target, one.curve)
 

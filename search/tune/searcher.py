@@ -27,7 +27,7 @@ from search.foreign_trials import ForeignTrials
 from search.optuna_trials import Known, add_running, answers, fit, recorded, tell
 from search.searchers import SEARCHERS
 from search.tune.disk_stop import DISK_FULL, DiskStop
-from search.warm_start import Told
+from search.warm_start import EarlierTrial
 from system.claims import holder, works_here
 from trainables.config import Question, TrialConfig, resolve
 
@@ -79,7 +79,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
         trials: Path,
         prepare: Callable[[Mapping[str, Any]], None],
         stop: DiskStop | None = None,
-        told: Mapping[str, Sequence[Told]] | None = None,
+        earlier: Mapping[str, Sequence[EarlierTrial]] | None = None,
         refit: int = 0,
         known: Known | None = None,
         only: Collection[str] | None = None,
@@ -100,7 +100,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
             trials: The ledger's trial folders.
             prepare: Called with the drawn settings before they are resolved; keeps weights files.
             stop: Told when there is no room for a suggestion.
-            told: Target -> earlier trials of the ledger that the sampler knows from the start.
+            earlier: Target -> earlier trials of the ledger that the sampler knows from the start.
             refit: Suggestions up to this number were drawn from another space; of them is told what fits into `known`.
             known: `optuna_trials.distributions` of the space; needed with `refit`.
             only: Ids of trials to run; nothing else runs, and nothing new is asked.
@@ -123,7 +123,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
         self._number = 0
         self._began = time.monotonic()
         for name, target in self._targets.items():
-            target.study.add_trials([one.trial() for one in (told or {}).get(name, ())])
+            target.study.add_trials([one.trial() for one in (earlier or {}).get(name, ())])
         self._recall()
 
     def suggest(self, trial_id: str) -> Any:
@@ -141,10 +141,10 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
         while (name := self._next_target()) is not None:
             if self._holds_an_orphan(name):
                 return self._wait("a process that a killed driver left behind", [self._targets[name].waiting[0][0].trial_id])
-            asked = self._again(name) or self._ask(name)
-            if asked is not None:
+            suggested = self._again(name) or self._ask(name)
+            if suggested is not None:
                 self._note("")
-                suggestion, config, number = asked
+                suggestion, config, number = suggested
                 self._running[trial_id] = _Running(suggestion, number)
                 self._folder.log("started", suggestion.trial_id, target=name, suggestion=suggestion.number)
                 return {"target": name, "trial_id": suggestion.trial_id, "epochs": config.epochs, "settings": config.json()}

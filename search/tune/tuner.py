@@ -59,7 +59,7 @@ def make_searcher(plan: Plan, stop: DiskStop, status: StatusLine, *, only: set[s
         trials=plan.paths.trials,
         prepare=StartWeights(plan.prepared),
         stop=stop,
-        told=comparing(plan.told, plan.questions),
+        earlier=comparing(plan.earlier, plan.questions),
         refit=last,
         known=distributions(plan.space) if last else None,
         only=only,
@@ -116,7 +116,7 @@ def device_of(request: Request) -> str:
 
 def _scheduler(plan: Plan, stop: DiskStop) -> TargetScheduler:
     past = [suggestion for suggestion in plan.study.suggestions() if plan.compares(suggestion)]
-    told = comparing(plan.told, plan.questions)
+    earlier = comparing(plan.earlier, plan.questions)
     return TargetScheduler(
-        plan.questions, plan.request.scheduler, plan.space, plan.study, plan.paths.trials, stop=stop, past=past, told=told
+        plan.questions, plan.request.scheduler, plan.space, plan.study, plan.paths.trials, stop=stop, past=past, earlier=earlier
     )

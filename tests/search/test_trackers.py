@@ -245,8 +245,9 @@ def test_a_broken_folder_is_a_warning_and_the_next_trial_is_mirrored(
 ) -> None:
     broken, whole = write_trial(paths, seed=1), write_trial(paths, seed=2)
     (broken.path / "record.json").write_text(content)
-    with MirrorQueue("wandb", paths):
-        pass
+    with MirrorQueue("wandb", paths) as push:
+        for folder in (broken, whole):
+            push(folder)
     assert [path.name for path in run_files(paths)] == [f"run-{whole.id}.wandb"]
     (line,) = warnings_in(caplog)
     assert broken.id in line
@@ -274,8 +275,8 @@ def test_the_queue_mirrors_what_is_pushed_and_what_was_left_and_leaves_no_proces
     names = {path.name for path in run_files(paths)}
     assert names == {f"run-{folder.id}.wandb" for folder in (left_over, pushed)}
     assert service_processes() == []
-    with MirrorQueue("wandb", paths):
-        pass
+    with MirrorQueue("wandb", paths) as push:
+        push(running)
     assert len(run_files(paths)) == 3, "nobody trains the third one any more"
 
 

@@ -18,7 +18,7 @@ from ledger.trials import Record, TrialFolder
 from search.optuna_trials import distributions, fit
 from search.tune.scheduler import TargetScheduler
 from search.tune.searcher import LedgerSearcher
-from search.warm_start import Told, collect, of_plan, tell
+from search.warm_start import EarlierTrial, collect, of_plan, tell
 from search_spaces import Space
 from system.paths import CompetitionPaths
 from trainables.config import Question, resolve
@@ -74,14 +74,16 @@ class EarlierLedger:
         kept.log(event, folder.id, epoch=4)
         return folder.id
 
-    def collect(self) -> dict[str, Told]:
+    def collect(self) -> dict[str, EarlierTrial]:
         found, self.left = collect(self.paths, QUESTIONS, KNOWN)
         return {one.trial_id: one for one in found["colour"]}
 
 
-def searcher(root: Path, told: Mapping[str, list[Told]], **changes: Any) -> LedgerSearcher:
+def searcher(root: Path, told: Mapping[str, list[EarlierTrial]], **changes: Any) -> LedgerSearcher:
     given: dict[str, Any] = {"suggest": suggest, "n_trials": 3, "seed": 3, "searcher": "tpe", "prepare": lambda drawn: None}
-    return LedgerSearcher(QUESTIONS, study=StudyFolder(root / "new"), trials=root / "tiny/trials", told=told, **(given | changes))
+    return LedgerSearcher(
+        QUESTIONS, study=StudyFolder(root / "new"), trials=root / "tiny/trials", earlier=told, **(given | changes)
+    )
 
 
 def test_every_ended_trial_of_the_question_is_told_and_the_rest_is_counted_with_its_reason(
@@ -169,7 +171,7 @@ def test_only_curves_over_as_many_epochs_stand_in_the_rungs(tmp_path: Path) -> N
     told = {"colour": list(ledger.collect().values())}
     assert len(told["colour"]) == 4
     study = StudyFolder(tmp_path / "new")
-    scheduler = TargetScheduler(["colour"], "asha", SPACE, study, ledger.paths.trials, told=told)
+    scheduler = TargetScheduler(["colour"], "asha", SPACE, study, ledger.paths.trials, earlier=told)
     rungs = {milestone: sorted(scores.values()) for milestone, scores in scheduler._of["colour"]._brackets[0]._rungs}
     assert (rungs[1], rungs[2], rungs[4]) == ([0.3, 0.5], [0.5], [0.5])
 
