@@ -1,7 +1,8 @@
 """Export: a choice to a folder that anyone can run: submission, plan, weights, preprocessing, provenance, checksums."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from ensemble.choose import Choice
 from ledger.predictions import Predictions
 from ledger.reading import readable_sessions
 from submissions.format import write_submission
+from system.claims import claim, holder
 from system.disk import FullDiskError, writing
 from system.errors import UserError
 from system.files import copy_file, replace_bytes, replace_json, sweep
 from trainables.attach import OpenedTrial, priors
 from trainables.best_weights import lost_weights
 
+CLAIM = ".bundle.claim"
 README = """This folder predicts for competition {competition}. With Podium installed:
 
     python predict.py {name} PHOTOS --out submission.csv
@@ -52,19 +55,19 @@ def export(
 
     Raises:
         FullDiskError: There is no room; what was exported before stays.
-        UserError: The folder cannot be written, or the weights of a member are gone.
+        UserError: The folder cannot be written, another export writes into it, or the weights of a member are gone.
     """
     plan, paths = choice.plan, opened.prepared.paths
     tell("answering the test photos")
     answers = answer(opened, plan, choice.image_ids, device)
+    submission = to / "submission.csv" if choice.image_ids else None
     try:
-        bundle = _write_bundle(opened, choice, to)
-        submission = None
-        if choice.image_ids:
-            submission = to / "submission.csv"
-            write_submission(submission, plan, choice.image_ids, answers)
-        for folder in (to, paths.ensembles / plan.plan_id):
-            sweep(folder)
+        with _alone(to):
+            bundle = _write_bundle(opened, choice, to)
+            if submission is not None:
+                write_submission(submission, plan, choice.image_ids, answers)
+            sweep(to)
+        sweep(paths.ensembles / plan.plan_id)
         replace_json(paths.ensembles / plan.plan_id / "plan.json", plan.to_json())
         replace_json(paths.ensembles / plan.plan_id / "scores.json", choice.scores)
         replace_json(paths.ensembles / plan.plan_id / "forecast.json", choice.forecast)
@@ -110,6 +113,17 @@ def check_target(to: Path) -> None:
         raise UserError(f"--to must be a folder, and {to} is a file; give another name")
     if there.exists() and not (there / CHECKSUMS).is_file():
         raise UserError(f"--to must be a folder for exports, and {there} is there and is not a bundle; give another folder")
+
+
+@contextmanager
+def _alone(to: Path) -> Iterator[None]:
+    """One export at a time writes into a folder: two would fill the same half bundle."""
+    held = claim(to / CLAIM)
+    if held is None:
+        other = holder(to / CLAIM) or "another process"
+        raise UserError(f"an export into {to} is being written by {other}; wait for it, or give another folder")
+    with held:
+        yield
 
 
 def _write_bundle(opened: Opened, choice: Choice, to: Path) -> Path:

@@ -191,8 +191,7 @@ class StudyFolder:
 
     def driven_by(self, driver: Holder | None) -> UserError:
         """What a second driver is told."""
-        who = f"process {driver.pid} on {driver.host} since {driver.started}" if driver else "another driver"
-        return UserError(f"study {self.name!r} is being run by {who}; wait for it or stop it first")
+        return UserError(f"study {self.name!r} is being run by {driver or 'another driver'}; wait for it or stop it first")
 
 
 def study_folder(studies: Path, name: str) -> StudyFolder:

@@ -58,6 +58,9 @@ class Holder:
     place: str
     beat: float
 
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} since {self.started}"
+
 
 class Claim:
     """A held claim. Use it as a context manager, or call `release()`; a killed process needs neither.

@@ -9,7 +9,8 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,25 +36,28 @@ def replace_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
         FullDiskError: There is no room; the old file is then untouched and nothing is left beside.
         OSError: The folder cannot be written; the old file is then untouched.
     """
-    with writing(path.parent, len(data)):
-        _replace(path, data, durable=durable)
+    with _replacing(path, len(data), durable=durable) as file:
+        file.write(data)
 
 
-def _replace(path: Path, data: bytes, *, durable: bool) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = _beside(path)
-    try:
-        with open(beside, "wb") as file:
-            file.write(data)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    if durable:
-        sync_folder(path.parent)
+@contextmanager
+def _replacing(path: Path, n_bytes: int, *, durable: bool) -> Iterator[IO[bytes]]:
+    """A new file for the bytes of `path`, which takes its name at the end of the block and is gone where the block fails."""
+    with writing(path.parent, n_bytes):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.{_own_place()}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+        try:
+            with open(beside, "wb") as file:
+                yield file
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            os.replace(beside, path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+        if durable:
+            sync_folder(path.parent)
 
 
 def copy_file(source: Path, path: Path) -> str:
@@ -66,26 +70,11 @@ def copy_file(source: Path, path: Path) -> str:
         FullDiskError: There is no room; nothing is left beside.
         OSError: `source` cannot be read.
     """
-    with writing(path.parent, source.stat().st_size):
-        return _copy(source, path)
-
-
-def _copy(source: Path, path: Path) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = _beside(path)
     hashed = hashlib.sha256()
-    try:
-        with open(source, "rb") as old, open(beside, "wb") as new:
-            while part := old.read(COPY_BYTES):
-                hashed.update(part)
-                new.write(part)
-            new.flush()
-            os.fsync(new.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    with _replacing(path, source.stat().st_size, durable=True) as new, open(source, "rb") as old:
+        while part := old.read(COPY_BYTES):
+            hashed.update(part)
+            new.write(part)
     return hashed.hexdigest()
 
 
@@ -98,10 +87,6 @@ def sweep(folder: Path) -> None:
         ours = found["place"] == _own_place()
         if not is_process(int(found["pid"])) if ours else _age(path) > ABANDONED_S:
             path.unlink(missing_ok=True)
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{_own_place()}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
 
 
 def _own_place() -> str:

@@ -97,9 +97,7 @@ def _merging(paths: CompetitionPaths) -> Iterator[None]:
     lease = paths.root / "merging.json"
     held = claim(lease)
     if held is None:
-        other = holder(lease)
-        who = f"process {other.pid} on {other.host} since {other.started}" if other else "another process"
-        raise UserError(f"a merge into {paths.root.name} is being run by {who}; wait for it")
+        raise UserError(f"a merge into {paths.root.name} is being run by {holder(lease) or 'another process'}; wait for it")
     with held:
         shutil.rmtree(_stage(paths), ignore_errors=True)
         try:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from bundle.answer import answer, cached_test_probs
-from bundle.export import check_target, export
+from bundle.export import CLAIM, check_target, export
 from bundle.gather import gather
 from bundle.members import find_members
 from bundle.opened import Opened
@@ -31,6 +31,7 @@ from ensemble.plan.plan import EnsemblePlan
 from ensemble.plan.task_ensemble import vote_task
 from ledger.predictions import best_predictions
 from ledger.trials import ALL_DATA, TrialFolder
+from system.claims import claim
 from system.errors import UserError
 from system.paths import CompetitionPaths
 from trainables.attach import attach
@@ -333,3 +334,14 @@ def test_shares_told_of_a_task_weigh_it_and_the_label_whoever_answers_it(here: A
         )
         assert [task for task, said in weighed.scores.items() if said["weighed"]] == ["shape", "label"], way
         assert weighed.scores["colour"]["best_single"] == plain.scores["colour"]["best_single"]
+
+
+def test_an_export_into_a_folder_that_another_one_writes_is_refused(here: Any, exported: Any, tmp_path: Path) -> None:
+    prepared, _ = here
+    other = claim(tmp_path / CLAIM)
+    assert other is not None
+    with other, pytest.raises(UserError, match=r"is being written by process \d+ on .*; wait for it, or give another folder"):
+        export(Opened(prepared), exported[0], tmp_path)
+    assert not list(tmp_path.iterdir())
+    export(Opened(prepared), exported[0], tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "submission.csv"]
