@@ -17,8 +17,6 @@ from system.errors import UserError
 Numbers = NDArray[np.float64]
 
 LOG_LOSS = "log_loss"
-SUMMED = tuple(name for name, metric in METRICS.items() if metric.of_many or name == LOG_LOSS)
-"""The metrics that sums are known for."""
 RANGE = {name: (float(np.log(SMALLEST_PROB)), 0.0) if name == LOG_LOSS else (0.0, 1.0) for name in METRICS}
 """From the worst score to the best."""
 FIXED = 2.0**16
@@ -50,7 +48,7 @@ def add(sums: Numbers, vote: Vote, labels: Ints, *, metric: str, row_of: Ints, w
         sums: One row per group, C-contiguous.
         vote: Of these photos.
         labels: `int64 (n,)`.
-        metric: One of `SUMMED`.
+        metric: One of `competitions.metrics.METRICS`.
         row_of: `int64 (n,)`, the row of each photo.
         weights: `float64 (n,)`, how often each counts.
     """

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.votes import Ints
-from system.errors import UserError
 
 Groups = Sequence[str] | NDArray[np.str_]
 
@@ -19,13 +18,8 @@ def group_folds(groups: Groups, *, n_folds: int, seed: int) -> Ints:
     """The fold of each of N photos, `int64 (N,)` in 0..n_folds-1 (fewer where there are fewer groups); a group is in one fold.
 
     Which groups share a fold depends on their names and the seed, not on the order of photos.
-
-    Raises:
-        UserError: There are fewer than two groups.
     """
     names, group_numbers = np.unique(np.asarray(groups), return_inverse=True)
-    if len(names) < 2:
-        raise UserError(f"cross-validation by group needs photos of at least two groups, got {len(names)}")
     fold_of = np.empty(len(names), dtype=np.int64)
     fold_of[np.random.default_rng(seed).permutation(len(names))] = np.arange(len(names)) % n_folds
     folds: Ints = fold_of[group_numbers]

@@ -66,7 +66,7 @@ def soft_vote(probs: Floats, weights: Weights = None) -> NDArray[np.float64]:
 
     With weights `(K, C)` each class has its own mean, and rows are brought back to the sum 1.
     """
-    voices = _voices(weights, len(_cube(probs)), probs.shape[2])
+    voices = _voices(weights, *probs.shape[::2])
     mean = _mean(probs, voices, lambda half: half)
     if voices.ndim == 2:
         total = mean.sum(axis=1, keepdims=True)
@@ -77,7 +77,7 @@ def soft_vote(probs: Floats, weights: Weights = None) -> NDArray[np.float64]:
 def ballots(probs: Floats) -> Ints:
     """What each voter names: `float (K, N, C)` in [0, 1] -> `int64 (K, N)`, the first of equally probable classes."""
     named = np.empty(probs.shape[:2], dtype=np.int64)
-    for voter, rows in enumerate(_cube(probs)):
+    for voter, rows in enumerate(probs):
         named[voter] = first_largest(to_half(rows))
     return named
 
@@ -167,7 +167,7 @@ def _soft(probs: Floats, weights: Weights) -> Vote:
 
 def _geometric(probs: Floats, weights: Weights) -> Vote:
     """The mean of logarithms, which heeds a voter who rules a class out; 0 counts as 2**-25, the most that float16 writes as 0."""
-    shares = softmax(_mean(probs, _voices(weights, len(_cube(probs)), probs.shape[2]), half_logs))
+    shares = softmax(_mean(probs, _voices(weights, *probs.shape[::2]), half_logs))
     return Vote(shares.argmax(axis=1), shares)
 
 
@@ -178,7 +178,7 @@ def _rank(probs: Floats, weights: Weights) -> Vote:
     another answer than its own. Counting only classes that are strictly more probable, a class nobody believes in moves no other.
     Shares are points; they are no probabilities.
     """
-    voices, n_classes = _voices(weights, len(_cube(probs)), probs.shape[2]), probs.shape[2]
+    voices, n_classes = _voices(weights, *probs.shape[::2]), probs.shape[2]
     points = n_classes + _mean(probs, voices, lambda half: -_ranks(half))
     shares = points / points.sum(axis=1, keepdims=True)
     at_top = points >= points.max(axis=1, keepdims=True) - EQUAL
@@ -214,19 +214,9 @@ def _tipped(labels: Ints, shares: NDArray[np.float64], tied: Ints) -> Vote:
     return Vote(labels, shares)
 
 
-def _cube(probs: Floats) -> Floats:
-    if probs.ndim != 3 or 0 in (probs.shape[0], probs.shape[2]):
-        raise UserError(f"probabilities must have the shape (voters >= 1, photos, classes >= 1), got {probs.shape}")
-    return probs
-
-
 def _voices(weights: Weights, n_voters: int, n_classes: int) -> NDArray[np.float64]:
     """Weights `(K,)` or `(K, C)`; equal weights are no weights, to the last bit, and equal columns are one."""
     values = np.ones(n_voters) if weights is None else np.asarray(weights, dtype=np.float64)
-    if values.shape not in ((n_voters,), (n_voters, n_classes)):
-        raise UserError(f"weights must be one per voter ({n_voters}), or {n_voters} rows of {n_classes}, got {values.shape}")
-    if not np.isfinite(values).all() or (values < 0).any() or not values.any(axis=0).all():
-        raise UserError(f"weights must be numbers of at least 0 and not all 0 for any class, got {values.tolist()}")
     if values.ndim == 2 and (values == values[:, :1]).all():
         values = values[:, 0]
     return np.ones(n_voters) if values.ndim == 1 and (values == values[0]).all() else values

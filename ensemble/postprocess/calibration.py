@@ -57,10 +57,8 @@ def calibrate(calibration: Calibration, probs: Floats) -> Numbers:
     """Calibrated probabilities `float64 (N, C)`, rows sum to 1, of `float (N, C)` in [0, 1]; they are rounded to float16 before.
 
     Raises:
-        UserError: A value is no probability, or there are not C classes.
+        UserError: A value is no probability.
     """
-    if probs.ndim != 2 or probs.shape[1] != len(calibration.slopes):
-        raise UserError(f"the calibration is one of {len(calibration.slopes)} classes, got probabilities of shape {probs.shape}")
     return softmax(half_logs(to_half(probs)) * np.array(calibration.slopes) + np.array(calibration.biases))
 
 
@@ -72,14 +70,9 @@ def fit_calibration(probs: Floats, labels: Ints) -> Calibration:
 
     Args:
         probs: `float (N, C)` in [0, 1], out-of-fold predictions of one model; a photo may stand several times.
-        labels: `int64 (N,)`; photos with -1 take no part.
-
-    Raises:
-        UserError: No photo has a label.
+        labels: `int64 (N,)`, some of them known; photos with -1 take no part.
     """
     known = np.flatnonzero(labels >= 0)
-    if not len(known):
-        raise UserError("a calibration needs photos with labels, got none")
     present, classes = np.unique(labels[known], return_inverse=True)
     problem = Problem(half_logs(to_half(probs[known]))[:, present], classes, np.eye(2 * len(present)))
     slopes, biases = problem.slopes_biases(minimise(problem, STRENGTH))

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from ensemble.log_probs import share_logs, softmax
 from ensemble.resampling import Groups, group_sums
 from ensemble.votes import Vote
-from system.errors import UserError, unknown
 
 Numbers = NDArray[np.float64]
 
@@ -26,19 +25,11 @@ def same_in_group(vote: Vote, groups: Groups, *, by: str = "logs") -> Vote:
         vote: Labels `(N,)` and shares `(N, C)` of single photos.
         groups: N group names.
         by: One of `GROUP_SUMS`.
-
-    Raises:
-        UserError: `by` is unknown, or groups are not one per photo.
     """
-    n_photos, n_classes = vote.shares.shape
-    faults = [] if by in GROUP_SUMS else [unknown("way to decide for a group", by, dict(GROUP_SUMS))]
-    faults += [] if len(groups) == n_photos else [f"groups must be one per photo, got {len(groups)} for {n_photos}"]
-    if faults:
-        raise UserError(*faults)
     _, group_numbers = np.unique(np.asarray(groups), return_inverse=True)
     sizes = np.bincount(group_numbers).astype(np.float64)[:, None]
     means = group_sums(GROUP_SUMS[by](vote), group_numbers, len(sizes)) / sizes
-    counts = group_sums(np.eye(n_classes)[vote.labels], group_numbers, len(sizes))
+    counts = group_sums(np.eye(vote.shares.shape[1])[vote.labels], group_numbers, len(sizes))
     labels = np.where(means == means.max(axis=1, keepdims=True), counts, -1.0).argmax(axis=1)
     shares = softmax(means) if by == "logs" else means
     return _whole(labels, shares, group_numbers)

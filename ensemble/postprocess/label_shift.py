@@ -15,7 +15,7 @@ from ensemble.log_probs import half_logs, softmax
 from ensemble.postprocess.calibration import Problem, expansion, minimise, pulls
 from ensemble.resampling import INTERVAL, Groups, group_draws, group_sums
 from ensemble.votes import Floats, Ints, to_half
-from system.errors import UserError, unknown
+from system.errors import UserError
 
 Numbers = NDArray[np.float64]
 
@@ -81,9 +81,9 @@ def with_prior(probs: Floats, *, old: Sequence[float], new: Sequence[float]) -> 
         `float64 (N, C)`; a row in which nothing is left becomes `new`.
 
     Raises:
-        UserError: Shares are no shares, or a class of `new` has none in `old`.
+        UserError: A class of `new` has no share in `old`.
     """
-    before, after = (_shares(name, values, probs.shape[1]) for name, values in (("old", old), ("new", new)))
+    before, after = (np.asarray(values, dtype=np.float64) for values in (old, new))
     unseen = np.flatnonzero((before == 0) & (after > 0))
     if len(unseen):
         raise UserError(
@@ -111,32 +111,22 @@ def estimate_prior(
     Args:
         source_probs: `float (N, C)` in [0, 1], out of fold and calibrated (`ensemble.postprocess.calibration`).
         source_labels: `int64 (N,)`, each of the C classes at least once; photos with -1 take no part.
-        source_groups: N group names.
+        source_groups: N group names, at least two.
         test_probs: `float (M, C)` of the same model and calibration.
-        test_groups: M group names; without groups, the photos' ids.
+        test_groups: M group names, at least two; without groups, the photos' ids.
         method: One of `ESTIMATORS`.
         seed: Of the resamples.
         n_resamples: How many.
-
-    Raises:
-        UserError: The method is unknown, a class has no labelled photo, or there are fewer than
-            two groups on a side.
     """
     known = np.flatnonzero(source_labels >= 0)
     n_classes = source_probs.shape[1]
-    faults = _faults(method, np.bincount(source_labels[known], minlength=n_classes), n_resamples)
-    sides = {"labelled": np.asarray(source_groups)[known], "test": np.asarray(test_groups)}
-    n_groups = {name: len(np.unique(groups)) for name, groups in sides.items()}
-    faults += [f"{name} photos must be of at least two groups, got {n}" for name, n in n_groups.items() if n < 2]
-    if faults:
-        raise UserError(*faults)
-    source = _side(source_probs[known], sides["labelled"], n_resamples, seed)
-    test = _side(test_probs, sides["test"], n_resamples, seed + 1)
+    source = _side(source_probs[known], np.asarray(source_groups)[known], n_resamples, seed)
+    test = _side(test_probs, np.asarray(test_groups), n_resamples, seed + 1)
     labels = source_labels[known]
     shares = source.draws @ group_sums(np.eye(n_classes)[labels], source.group_numbers, source.draws.shape[1])
     shares /= shares.sum(axis=1, keepdims=True)
     estimates = ESTIMATORS[method](source, labels, shares, test)
-    wider = _wider(min(n_groups.values())) * WIDER[method]
+    wider = _wider(min(source.draws.shape[1], test.draws.shape[1])) * WIDER[method]
     low, high = (estimates[0] + wider * (edge - estimates[0]) for edge in np.percentile(estimates[1:], INTERVAL, axis=0))
     return PriorEstimate(
         method=method,
@@ -272,20 +262,6 @@ def whole_shares(shares: Sequence[float] | Numbers | Ints) -> tuple[float, ...]:
 def _wider(n_groups: int) -> float:
     """How much wider than the bootstrap's spread an interval from few groups must be: Student's t over the normal, in first order."""
     return float((n_groups / (n_groups - 1)) ** 0.5 * (1 + 0.93 / (n_groups - 1)))
-
-
-def _shares(name: str, values: Sequence[float], n_classes: int) -> Numbers:
-    shares = np.asarray(values, dtype=np.float64)
-    if shares.shape != (n_classes,) or not (shares >= 0).all() or not abs(shares.sum() - 1) < 1e-4:
-        raise UserError(f"{name} prior must be {n_classes} shares that sum to 1, got {np.round(shares, 6).tolist()}")
-    return shares
-
-
-def _faults(method: str, counts: Ints, n_resamples: int) -> list[str]:
-    faults = [] if method in ESTIMATORS else [unknown("estimator of a prior", method, dict(ESTIMATORS))]
-    absent = np.flatnonzero(counts == 0)
-    faults += [f"classes {absent.tolist()} have no labelled photo, so what they look like is unknown"] if len(absent) else []
-    return faults + ([] if n_resamples >= 2 else [f"n_resamples must be at least 2, got {n_resamples}"])
 
 
 ESTIMATORS: dict[str, Callable[[_Side, Ints, Numbers, _Side], Numbers]] = {"em": _em, "bbse": _bbse}

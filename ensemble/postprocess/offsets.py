@@ -14,7 +14,6 @@ from ensemble.log_probs import share_logs, softmax
 from ensemble.postprocess.calibration import DIGITS
 from ensemble.resampling import Groups, group_folds
 from ensemble.votes import Floats, Ints, Vote
-from system.errors import UserError, unknown
 
 Numbers = NDArray[np.float64]
 PerClass = Callable[[Numbers, Numbers, Numbers], Numbers]
@@ -22,6 +21,7 @@ PerClass = Callable[[Numbers, Numbers, Numbers], Numbers]
 REACH = 3.0  # offsets lie within 3 of 0, a factor of 20
 SHRINKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """By how much of what fits these photos best is taken; cross-validation chooses, the smaller of equals."""
+N_FOLDS = 5
 ASCENT_SWEEPS = 4
 
 
@@ -38,30 +38,21 @@ def with_offsets(shares: Floats, offsets: Sequence[float]) -> Vote:
     return Vote(moved.argmax(axis=1), moved)
 
 
-def fit_offsets(
-    shares: Floats, labels: Ints, groups: Groups, *, metric: str, seed: int = 0, n_folds: int = 5
-) -> tuple[float, ...]:
+def fit_offsets(shares: Floats, labels: Ints, groups: Groups, *, metric: str) -> tuple[float, ...]:
     """The offsets of the best score on these photos, shrunk to where they are best on held-out groups.
 
     Args:
         shares: `float (N, C)` of decisions on photos nobody learned from, calibrated.
         labels: `int64 (N,)`; photos with -1 take no part.
-        groups: N group names.
+        groups: N group names, at least two of labelled photos.
         metric: One of `competitions.metrics.METRICS`; those not in `PER_CLASS` need no offsets and get zeros.
-        seed: Of the folds.
-        n_folds: Of the cross-validation among `SHRINKS`.
-
-    Raises:
-        UserError: The metric is unknown, or the labelled photos are of fewer than two groups.
     """
-    if metric not in METRICS:
-        raise UserError(unknown("metric", metric, dict(METRICS)))
     none: tuple[float, ...] = (0.0,) * shares.shape[1]
     if metric not in PER_CLASS:
         return none
     known = np.flatnonzero(labels >= 0)
     logs, truth = share_logs(shares[known]), labels[known]
-    folds = group_folds(np.asarray(groups)[known], n_folds=n_folds, seed=seed)
+    folds = group_folds(np.asarray(groups)[known], n_folds=N_FOLDS, seed=0)
     shrink = _best_shrink(logs, truth, folds, metric)
     if not shrink:
         return none

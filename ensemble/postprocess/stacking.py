@@ -16,7 +16,6 @@ from ensemble.log_probs import half_logs, softmax
 from ensemble.postprocess.calibration import DIGITS
 from ensemble.resampling import Groups, group_folds
 from ensemble.votes import Floats, Ints, Vote, to_half
-from system.errors import UserError
 
 Numbers = NDArray[np.float64]
 
@@ -61,11 +60,8 @@ def stacked_vote(stacking: Stacking, probs: Floats) -> Vote:
     Columns are added one after the other, so a photo's answer has the same bits whatever photos stand beside it.
 
     Raises:
-        UserError: The numbers of voters or classes are others than in the fit, or a value is no probability.
+        UserError: A value is no probability.
     """
-    if probs.ndim != 3 or probs.shape[2] != stacking.n_classes or probs.shape[0] * probs.shape[2] != len(stacking.coefficients):
-        expected = (len(stacking.coefficients) // stacking.n_classes, "photos", stacking.n_classes)
-        raise UserError(f"the stacking was fitted on probabilities of shape {expected}, got {probs.shape}")
     inputs = _inputs(probs)
     scores = np.tile(np.array(stacking.intercepts), (probs.shape[1], 1))
     for column, row in zip(inputs.T, stacking.coefficients, strict=True):
@@ -76,29 +72,21 @@ def stacked_vote(stacking: Stacking, probs: Floats) -> Vote:
 
 
 def fit_stacking(
-    probs: Floats, labels: Ints, groups: Groups, *, seed: int = 0, n_folds: int = 5, penalties: Sequence[float] = PENALTIES
+    probs: Floats, labels: Ints, groups: Groups, *, n_folds: int = 5, penalties: Sequence[float] = PENALTIES
 ) -> Stacking:
     """The stacking of least log loss, with the penalty that does best on held-out groups.
 
     Args:
         probs: `float (K, N, C)` in [0, 1], out-of-fold.
-        labels: `int64 (N,)`; photos with -1 take no part.
-        groups: N group names; cross-validation keeps them whole.
-        seed: Of the folds.
+        labels: `int64 (N,)`, some of them known; photos with -1 take no part.
+        groups: N group names, at least two where there are several penalties; cross-validation keeps them whole.
         n_folds: Of the cross-validation.
         penalties: See `PENALTIES`, strongest first; of equals the first is taken, a single one without cross-validation.
-
-    Raises:
-        UserError: No photo has a label, there is no penalty, or there are fewer than two groups to choose it with.
     """
     known = np.flatnonzero(labels >= 0)
-    faults = [] if len(known) else ["stacking needs photos with labels, got none"]
-    faults += [] if len(penalties) else ["stacking needs a penalty, got none"]
-    if faults:
-        raise UserError(*faults)
     inputs, truth, chosen = _inputs(probs[:, known]), labels[known], penalties[0]
     chooses = len(penalties) > 1
-    folds = group_folds(np.asarray(groups)[known], n_folds=n_folds, seed=seed) if chooses else np.zeros_like(truth)
+    folds = group_folds(np.asarray(groups)[known], n_folds=n_folds, seed=0) if chooses else np.zeros_like(truth)
     order = np.lexsort(np.vstack([inputs.T, truth, folds]))  # the optimiser stops at a bit that depends on the order of sums
     inputs, truth, folds = inputs[order], truth[order], folds[order]
     if chooses:

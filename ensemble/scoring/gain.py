@@ -13,11 +13,10 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.metric_sums import FIXED, LOG_LOSS, SUMMED, add, scores, weights_of, width
+from ensemble.metric_sums import FIXED, LOG_LOSS, add, scores, weights_of, width
 from ensemble.parallel import parallel_map
 from ensemble.resampling import INTERVAL, Groups, group_draws, out_of_bag, t_widening
 from ensemble.votes import Choose, Decide, Ints, Vote
-from system.errors import UserError, unknown
 
 Numbers = NDArray[np.float64]
 
@@ -117,7 +116,7 @@ class Judge:
 
     Args:
         labels: `int64 (N,)`; photos with -1 take no part.
-        groups: N group names.
+        groups: N group names, at least two of labelled photos.
         metric: One of `competitions.metrics.METRICS`.
         seed: Of the resamples.
         n_resamples: How often each choice is made anew.
@@ -125,7 +124,7 @@ class Judge:
             under the test photos' shares.
 
     Raises:
-        UserError: The metric is unknown, there are fewer than two groups with labels, no resample left out a group, or no photo counts.
+        UserError: No photo counts.
     """
 
     def __init__(
@@ -140,14 +139,9 @@ class Judge:
     ) -> None:
         self.rows = np.flatnonzero(labels >= 0)
         self.labels, self.metric, self.seed = labels[self.rows], metric, seed
-        names, self.group_numbers = np.unique(np.asarray(groups)[self.rows], return_inverse=True)
+        _, self.group_numbers = np.unique(np.asarray(groups)[self.rows], return_inverse=True)
         self.weights = weights_of(self.labels, class_weights)
-        faults = [] if metric in SUMMED else [unknown("metric", metric, SUMMED)]
-        faults += [] if len(names) > 1 else [f"a gain needs labelled photos of at least two groups, got {len(names)}"]
-        self.resamples = list(out_of_bag(self.group_numbers, n_resamples=n_resamples, seed=seed)) if not faults else []
-        faults += [] if self.resamples or faults else [f"none of {n_resamples} resamples left out a group; ask for more"]
-        if faults:
-            raise UserError(*faults)
+        self.resamples = list(out_of_bag(self.group_numbers, n_resamples=n_resamples, seed=seed))
 
     def group_results(self, choose: Choose) -> Numbers:
         """What the metric is made of, per group `(G, X)`: the mean over the resamples that left the group out."""

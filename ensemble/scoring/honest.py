@@ -10,13 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.metrics import METRICS
 from ensemble.label.cascade import Subtask
 from ensemble.metric_sums import LOG_LOSS, RANGE, add, scores, vote_score, weights_of, whole, width
 from ensemble.parallel import parallel_map
 from ensemble.resampling import out_of_bag
 from ensemble.votes import Choose, Decide, Ints, Vote
-from system.errors import UserError, unknown
+from system.errors import UserError
 
 Numbers = NDArray[np.float64]
 
@@ -67,27 +66,19 @@ def honest_score(
     Args:
         choose: The whole choice, e.g. `ensemble.selection.selector.Selector`, or `choose_together(...)` for the composed label.
         labels: `int64 (N,)` of class numbers; photos with -1 take no part.
-        groups: N group names.
+        groups: N group names, at least two of labelled photos.
         metric: One of `competitions.metrics.METRICS`.
         seed: Of the resamples; the same seed draws the same groups for every task.
         n_resamples: How many.
         class_weights: C numbers by which photos of each true class count (`ensemble.scoring.gain.Judge`).
 
     Raises:
-        UserError: There are fewer than two groups, no resample is asked for, the metric is unknown, or no photo counts.
+        UserError: No photo counts, in any resample.
     """
     used = np.flatnonzero(labels >= 0)
-    alike = len(groups) == len(labels)
-    names, subtask = np.unique(np.asarray(groups)[used] if alike else [], return_inverse=True)
+    _, group_numbers = np.unique(np.asarray(groups)[used], return_inverse=True)
     weights = weights_of(labels[used], class_weights)
-    faults = [] if metric in METRICS else [unknown("metric", metric, dict(METRICS))]
-    faults += [] if n_resamples >= 1 else [f"n_resamples must be at least 1, got {n_resamples}"]
-    faults += [] if alike else [f"labels and groups must be one per photo, got {len(labels)}, {len(groups)}"]
-    if not faults and len(names) < 2:
-        faults.append(f"an honest score needs labelled photos of at least two groups, got {len(names)}")
-    if faults:
-        raise UserError(*faults)
-    resamples = list(out_of_bag(subtask, n_resamples=n_resamples, seed=seed))
+    resamples = list(out_of_bag(group_numbers, n_resamples=n_resamples, seed=seed))
     times = np.bincount(np.concatenate([outside for _, outside in resamples]), minlength=len(used)) if resamples else np.ones(1)
 
     def ask(resample: tuple[Ints, Ints]) -> Vote:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from competitions.metrics import METRICS
 from ensemble.resampling import INTERVAL, drawn_groups
 from ensemble.votes import Floats, Ints, ballots, to_half
-from system.errors import UserError
 
 HELPS, HURTS, UNDECIDED = "helps", "hurts", "not beyond noise"
 ALONE = "one pair: ask another seed"
@@ -102,20 +101,15 @@ def compare(
       is no verdict: where a seed moves the share of errors by 0.03, 195 of 1,000 changes without effect would get one (a long test).
 
     Args:
-        pairs: At least one.
+        pairs: At least one, of at least two groups together.
         metric: One of `competitions.metrics.METRICS`.
         seed: Of the resamples.
         spread: Of single pairs, e.g. `spread_of` all changes that share the base.
         n_resamples: How many.
-
-    Raises:
-        UserError: There are fewer than two groups to resample.
     """
     id_sets = sorted({pair.image_ids for pair in pairs})
     groups = [set(next(pair.groups for pair in pairs if pair.image_ids == ids)) for ids in id_sets]
     n_groups, n_differing = sum(map(len, groups)), _differing(pairs, metric)
-    if n_groups < 2:
-        raise UserError(f"a paired comparison needs labelled photos of at least two groups, got {n_groups}")
     rng = np.random.default_rng(seed)
     drawn = {ids: drawn_groups(rng, len(names), n_resamples=n_resamples) for ids, names in zip(id_sets, groups, strict=True)}
     mean = float(np.mean([difference(pair, metric) for pair in pairs]))

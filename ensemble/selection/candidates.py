@@ -23,7 +23,6 @@ from ensemble.selection.ballots import calibrated_ballots
 from ensemble.selection.greedy import Library
 from ensemble.selection.kernels import ONE, name_largest, units_of
 from ensemble.votes import Ints, Vote, hard_by_ballots, hard_outcome, to_half
-from system.errors import UserError, unknown
 
 Made = TypeVar("Made")
 Part = tuple[int, tuple[int, ...], int]
@@ -63,9 +62,6 @@ class Candidates:
         models: `int64 (N,)`: which of a member's models gave a photo's row, where folds have one each; all 0 for `None`.
         width: How many of a sample's best a strategy sees that looks at everybody (`contenders`); all for `None`.
         always: Numbers of members that it sees besides.
-
-    Raises:
-        UserError: Numbers do not fit, or the metric is unknown.
     """
 
     members: tuple[str, ...]
@@ -80,15 +76,6 @@ class Candidates:
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        shape = (len(self.members), len(self.views), len(self.labels))
-        faults = [] if self.metric in METRICS else [unknown("metric", self.metric, dict(METRICS))]
-        faults += (
-            [] if self.probs.ndim == 4 and self.probs.shape[:3] == shape else [f"probs must be {shape}, got {self.probs.shape}"]
-        )
-        faults += [] if len(self.groups) == len(self.labels) else [f"{len(self.groups)} groups for {len(self.labels)} photos"]
-        faults += [] if len(set(self.members)) == len(self.members) >= 1 else ["members must be different, and at least one"]
-        if faults:
-            raise UserError(*faults)
         object.__setattr__(self, "probs", to_half(self.probs))
 
     @property

@@ -14,7 +14,6 @@ from ensemble.scoring.gain import Gain, Judge
 from ensemble.selection.candidates import Candidates
 from ensemble.selection.selector import Selector
 from ensemble.selection.strategies import STRATEGIES
-from system.errors import UserError, unknown
 
 DEFAULT = "hard"
 
@@ -101,7 +100,6 @@ def compare_strategies(
     sizes: Sequence[int],
     judge: Judge,
     strategies: Sequence[str] = tuple(STRATEGIES),
-    default: str = DEFAULT,
 ) -> Comparison:
     """Compare strategies, each chosen anew in every resample.
 
@@ -110,28 +108,20 @@ def compare_strategies(
         sizes: The numbers of members that are allowed.
         judge: Of the candidates' labels and groups.
         strategies: Some of `strategies.STRATEGIES`; the default takes part in any case.
-        default: See `Comparison`.
-
-    Raises:
-        UserError: A strategy is unknown.
     """
-    wanted = [default, *strategies]
-    faults = [unknown("way to choose", name, dict(STRATEGIES)) for name in dict.fromkeys(wanted) if name not in STRATEGIES]
-    if faults:
-        raise UserError(*faults)
-    order = [name for name in STRATEGIES if name in wanted]
+    order = [name for name in STRATEGIES if name in (DEFAULT, *strategies)]
     choices = {name: Selector(candidates, name, tuple(sizes)) for name in order}
-    base = judge.group_results(choices[default])
-    entries = [_entry(choices[default], judge.score(base), None)]
-    for name in (name for name in order if name != default):
+    base = judge.group_results(choices[DEFAULT])
+    entries = [_entry(choices[DEFAULT], judge.score(base), None)]
+    for name in (name for name in order if name != DEFAULT):
         results = judge.group_results(choices[name])
         gain = judge.compare(name, base, results, n_compared=len(order) - 1)
         entries.append(_entry(choices[name], gain.after, gain))
     ranked = tuple(sorted(entries, key=lambda entry: (-entry.score, order.index(entry.strategy))))
-    return Comparison(ranked, default, champion(ranked, default=default))
+    return Comparison(ranked, DEFAULT, champion(ranked))
 
 
-def champion(entries: Sequence[ComparedStrategy], *, default: str = DEFAULT) -> str:
+def champion(entries: Sequence[ComparedStrategy]) -> str:
     """The strategy of the greatest score whose gain over the default lies above 0, widened for how many were compared; else the default.
 
     Nominally a strategy that is no better is taken in at most 5 % of comparisons, however many take part (Bonferroni). In 1,000 pools of
@@ -139,7 +129,7 @@ def champion(entries: Sequence[ComparedStrategy], *, default: str = DEFAULT) -> 
     (tests/ensemble/selection/test_compare.py).
     """
     better = [entry for entry in entries if entry.gain is not None and entry.gain.kept]
-    return max(better, key=lambda entry: entry.score).strategy if better else default
+    return max(better, key=lambda entry: entry.score).strategy if better else DEFAULT
 
 
 def smallest_if_equal(candidates: Candidates, *, most: int, judge: Judge, strategy: str = DEFAULT) -> Smallest:

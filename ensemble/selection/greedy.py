@@ -19,7 +19,6 @@ from competitions.metrics import METRICS
 from ensemble.metric_sums import log_shares
 from ensemble.selection.kernels import count_winners, laid_out, units_of
 from ensemble.votes import Floats, Ints, to_half
-from system.errors import UserError, unknown
 
 Units = NDArray[np.int32]
 MOST_ROUNDS = 100
@@ -64,10 +63,6 @@ class Library:
     def of(cls, probs: Floats, labels: Ints) -> "Library":
         """Lay out `probs float (M, N, C)`, rounded to float16, for photos with `labels int64 (N,)`, none of them unknown."""
         half = to_half(probs)
-        if half.ndim != 3 or 0 in half.shape or half.shape[1] != len(labels):
-            raise UserError(f"a selection needs probabilities (members, photos, classes) and a label per photo, got {half.shape}")
-        if labels.min() < 0 or labels.max() >= half.shape[2]:
-            raise UserError(f"labels must be 0..{half.shape[2] - 1}, got {labels.min()}..{labels.max()}; leave out unknown ones")
         return cls(half, laid_out(half), labels.astype(np.int64))
 
     def some(self, members: Ints) -> "Library":
@@ -89,23 +84,15 @@ def select(
     Args:
         library: The members.
         metric: One of `competitions.metrics.METRICS`.
-        rounds: How many may join, repeats included.
+        rounds: How many may join, repeats included; sums of up to `MOST_ROUNDS` are exact.
         times: `int64 (N,)`, how often each photo counts, e.g. in a resample; once each for `None`.
         among: Numbers of the members that may join; all for `None`.
-
-    Raises:
-        UserError: The metric is unknown, no photo counts, or there are no rounds or too many.
     """
     members = np.arange(library.units.shape[2]) if among is None else np.array(sorted(among))
     if len(members) < library.units.shape[2]:
         chosen = select(library.some(members), metric=metric, rounds=rounds, times=times)
         return Selection(tuple(int(members[one]) for one in chosen.order), chosen.scores)
     counts = np.ones(len(library.labels), dtype=np.int64) if times is None else times
-    faults = [] if metric in METRICS else [unknown("metric", metric, dict(METRICS))]
-    faults += [] if 1 <= rounds <= MOST_ROUNDS else [f"rounds must be 1..{MOST_ROUNDS}, got {rounds}"]
-    faults += [] if counts.sum() > 0 else ["a selection needs at least one photo that counts"]
-    if faults:
-        raise UserError(*faults)
     used = np.flatnonzero(counts)
     if METRICS[metric].of_many:
         used = used[np.argsort(library.labels[used], kind="stable")]

@@ -10,7 +10,7 @@ Costs are counted in whole nanoseconds and bytes, so that sums are exact and equ
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from system.errors import UserError, listed
+from system.errors import UserError
 
 Uses = frozenset[tuple[str, str]]
 MOST_COMBINED = 100_000
@@ -72,12 +72,8 @@ def front(options: Sequence[Option], costs: Mapping[str, Cost]) -> list[Point]:
 
     Args:
         options: At least one; their order changes nothing. Of combinations that are equal in everything one stays.
-        costs: Trial -> what it costs.
-
-    Raises:
-        UserError: There are no options, two have one name, or a trial has no cost.
+        costs: Trial -> what it costs, of each that an option uses.
     """
-    _check(options, costs)
     subtasks = sorted({option.subtask for option in options})
     parts = [_Part((), 0.0, frozenset())]
     for subtask in subtasks:
@@ -100,12 +96,9 @@ def within(points: Sequence[Point], *, max_seconds: float | None = None, max_meg
         max_megabytes: Of all weights (`--max-megabytes`); no limit for `None`.
 
     Raises:
-        UserError: A limit is no positive number, or nothing fits; it says what the cheapest would cost.
+        UserError: Nothing fits; it says what the cheapest would cost.
     """
     limits = {"--max-seconds-per-1000": max_seconds, "--max-megabytes": max_megabytes}
-    wrong = [f"{flag} must be above 0, got {limit}" for flag, limit in limits.items() if limit is not None and not limit > 0]
-    if wrong:
-        raise UserError(*wrong)
     fit = [
         point
         for point in points
@@ -146,16 +139,6 @@ def _price(uses: Uses, costs: Mapping[str, Cost]) -> tuple[int, int]:
     """Nanoseconds of all distinct pairs, and bytes of all distinct trials."""
     nanoseconds = sum(round(costs[trial].seconds_per_1000 * 1e9) for trial, _ in uses)
     return nanoseconds, sum(round(costs[trial].megabytes * 1e6) for trial in {trial for trial, _ in uses})
-
-
-def _check(options: Sequence[Option], costs: Mapping[str, Cost]) -> None:
-    names = [(option.subtask, option.name) for option in options]
-    unpriced = sorted({trial for option in options for trial, _ in option.uses} - set(costs))
-    faults = [] if options else ["a front needs options, got none"]
-    faults += [] if len(set(names)) == len(names) else ["options of one subtask must have different names"]
-    faults += [f"trials {listed(unpriced)} have no cost; measure them first"] if unpriced else []
-    if faults:
-        raise UserError(*faults)
 
 
 def _told(point: Point) -> str:

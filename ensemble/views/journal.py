@@ -19,7 +19,6 @@ from ensemble.selection.candidates import Candidates, Sample
 from ensemble.selection.greedy import DECIMALS
 from ensemble.views.search import try_all, try_forward, try_these
 from ensemble.views.sets import Tried, Views, sorted_sets
-from system.errors import UserError
 
 Numbers = NDArray[np.float64]
 JOURNAL_RESAMPLES = 200
@@ -121,19 +120,11 @@ def tta_journal(
 
     Args:
         candidates: The members.
-        sample: The photos that choose.
-        spec: Whose members, weights and rule; the views it has do not matter.
+        sample: The photos that choose, of at least two groups.
+        spec: Whose members, weights and rule, without a stacking; the views it has do not matter.
         seed: Of the resamples.
         n_resamples: How many, for the combinations.
-
-    Raises:
-        UserError: The spec has a stacking, or the sample has fewer than two groups.
     """
-    groups = np.unique(candidates.group_numbers[sample.rows])
-    faults = ["a stacking weighs voters by itself and has no journal of views; give a spec with a rule"] if spec.stacking else []
-    faults += [] if len(groups) > 1 else [f"a journal of views needs labelled photos of at least two groups, got {len(groups)}"]
-    if faults:
-        raise UserError(*faults)
     tried = try_all(candidates, spec)
     exhaustive = tried is not None
     tried = tried or _with_references(candidates, sample, spec)

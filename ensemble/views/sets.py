@@ -16,7 +16,6 @@ from ensemble.resampling import group_sums
 from ensemble.selection.candidates import Sample
 from ensemble.selection.kernels import count_named
 from ensemble.votes import Ints
-from system.errors import UserError, unknown
 
 Views = tuple[int, ...]
 """View numbers, ascending."""
@@ -50,17 +49,10 @@ class SetVotes:
             labels: `int64 (N,)`; photos with -1 take no part.
             metric: One of `competitions.metrics.METRICS` that judges labels.
             times: `int64 (N,)`, how often each photo counts; once each for `None`.
-
-        Raises:
-            UserError: The metric is unknown or needs probabilities, or no photo counts.
         """
-        of_many = METRICS[metric].of_many if metric in METRICS else None
-        if of_many is None:
-            usable = {name: one for name, one in METRICS.items() if one.of_many}
-            raise UserError(f"{unknown('metric of labels', metric, usable)}")
+        of_many = METRICS[metric].of_many
+        assert of_many is not None, "of other metrics SetLogs knows"
         counts = np.where(labels >= 0, 1 if times is None else times, 0)
-        if not counts.any():
-            raise UserError("views are compared on labelled photos, and none counts")
         cells = self.n_classes**2
         agreed = counts.copy()
         agreed[self.rows] = 0
@@ -98,8 +90,7 @@ class SetVotes:
     ) -> NDArray[np.float64]:
         """Scores `float64 (R, T)` where each group counts as often as it was drawn, `draws (R, G)`; other arguments as for `counts`."""
         of_many, cells = METRICS[metric].of_many, self.n_classes**2
-        if of_many is None:
-            raise UserError(f"{metric} does not judge labels")
+        assert of_many is not None, "of other metrics SetLogs knows"
         if draws.shape[1] * cells > CELLS_PER_PHOTO * len(self.rows):
             return np.array(
                 [self.scores(labels, metric=metric, times=times * draw[group_numbers]) for draw in draws.astype(np.int64)]

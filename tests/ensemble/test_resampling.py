@@ -1,12 +1,10 @@
 """Folds and draws of groups: whole, even, and blind to the order of photos."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ensemble.resampling import group_draws, group_folds, group_sums
-from system.errors import UserError
 
 names = st.lists(st.sampled_from([f"g{i}" for i in range(12)]), min_size=2, max_size=60).filter(lambda found: len(set(found)) > 1)
 
@@ -36,8 +34,3 @@ def test_as_many_groups_are_drawn_as_there_are() -> None:
     assert (times.sum(axis=1) == 7).all()
     assert 0.3 < (times == 0).mean() < 0.4
     np.testing.assert_array_equal(times, group_draws(7, n_resamples=50, seed=0))
-
-
-def test_one_group_makes_no_folds() -> None:
-    with pytest.raises(UserError, match="at least two groups, got 1"):
-        group_folds(["a", "a"], n_folds=5, seed=0)

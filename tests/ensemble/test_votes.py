@@ -224,20 +224,6 @@ def test_what_is_no_probability_is_refused(rule: str, value: float) -> None:
         RULES[rule].vote(np.array([[[0.5, value], [0, 0], [1, 0]]]), None)
 
 
-@every_rule
-@pytest.mark.parametrize("weights", [[1], [0, 0], [1, -1], [1, np.nan], [[1, 1]], [[1, 0], [1, 0]], [[1, -1], [1, 1]]])
-def test_wrong_weights_are_refused(rule: str, weights: list[float]) -> None:
-    with pytest.raises(UserError, match="weights must be"):
-        RULES[rule].vote(np.full((2, 3, 2), 0.5), weights)
-
-
-@every_rule
-@pytest.mark.parametrize("shape", [(2, 3), (0, 3, 2), (2, 3, 0)])
-def test_wrong_shapes_are_refused(rule: str, shape: tuple[int, ...]) -> None:
-    with pytest.raises(UserError, match="shape"):
-        RULES[rule].vote(np.zeros(shape), None)
-
-
 def test_to_half_keeps_shape_and_cached_arrays() -> None:
     cached = np.full((2, 3), 0.5, np.float16)
     assert np.shares_memory(to_half(cached), cached)

@@ -117,11 +117,7 @@ def test_on_few_people_the_slopes_are_held_together() -> None:
 
 def test_what_cannot_be_fitted_is_refused() -> None:
     probs, labels, _ = model(6, n_groups=3)
-    with pytest.raises(UserError, match="needs photos with labels"):
-        fit_calibration(probs, np.full(len(labels), -1))
     with pytest.raises(UserError, match=r"must lie in 0..1"):
         fit_calibration(np.full_like(probs, np.nan), labels)
-    with pytest.raises(UserError, match="one of 3 classes"):
-        calibrate(Calibration((1.0,) * 3, (0.0,) * 3), probs)
     with pytest.raises(UserError, match="as many finite"):
         Calibration((1.0, float("nan")), (0.0, 0.0))

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from ensemble.postprocess.group_answer import GROUP_SUMS, same_in_group
 from ensemble.votes import Vote
-from system.errors import UserError
 
 every_way = pytest.mark.parametrize("by", sorted(GROUP_SUMS))
 
@@ -55,10 +54,3 @@ def test_a_tie_of_votes_goes_to_the_first_class_and_one_of_logs_to_what_more_pho
     assert same_in_group(even, ["a", "a"], by="votes").labels.tolist() == [0, 0]
     odd = Vote(np.array([1, 1]), np.full((2, 2), 0.5))
     assert same_in_group(odd, ["a", "a"], by="logs").labels.tolist() == [1, 1], "a hard vote's tie was decided by seniority"
-
-
-def test_what_does_not_fit_is_refused_all_at_once() -> None:
-    vote, groups = vote_of(0)
-    with pytest.raises(UserError) as caught:
-        same_in_group(vote, groups[1:], by="vote")
-    assert len(caught.value.faults) == 2

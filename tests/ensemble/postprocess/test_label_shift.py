@@ -139,14 +139,6 @@ def test_seed_and_order_decide_nothing_they_should_not(method: str) -> None:
     assert more == one, "photos without a label take no part"
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
-    probs, labels, _ = photos(0)
-    one = np.full(90, "one")
-    with pytest.raises(UserError) as caught:
-        estimate_prior(probs, labels % 2, one, probs, one, method="e", n_resamples=1)
-    assert len(caught.value.faults) == 5
-
-
 shares = arrays(np.float64, 3, elements=st.floats(0.05, 1)).map(lambda values: values / values.sum())
 
 
@@ -165,8 +157,6 @@ def test_a_class_without_a_share_gets_nothing_and_one_without_a_past_is_refused(
     np.testing.assert_array_equal(with_prior(probs, old=[0.5, 0.5, 0], new=[0, 1, 0]), [[0, 1, 0], [0, 1, 0]])
     with pytest.raises(UserError, match=r"classes \[2\] have a share in the new prior and none in the old"):
         with_prior(probs, old=[0.5, 0.5, 0], new=[0.4, 0.4, 0.2])
-    with pytest.raises(UserError, match="3 shares that sum to 1"):
-        with_prior(probs, old=[0.5, 0.5], new=[0.4, 0.4, 0.2])
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 18, 101])

@@ -9,7 +9,6 @@ from competitions.metrics import METRICS, confusion
 from ensemble.log_probs import share_logs, softmax
 from ensemble.postprocess.offsets import PER_CLASS, REACH, best_offsets, fit_offsets, with_offsets
 from ensemble.votes import RULES, Floats, Ints
-from system.errors import UserError
 
 
 def decisions(seed: int, *, n_groups: int = 200, rare: float = 3.0, signal: float = 1.5) -> tuple[Floats, Ints, np.ndarray]:
@@ -108,11 +107,3 @@ def test_order_and_unlabelled_photos_change_nothing_and_a_class_without_photos_i
     vote = with_offsets(wider, fit_offsets(wider, labels, groups, metric="macro_f1"))
     assert (vote.labels < 3).all()
     assert (vote.shares.argmax(axis=1) == vote.labels).all()
-
-
-def test_what_cannot_be_fitted_is_refused() -> None:
-    shares, labels, groups = decisions(2, n_groups=10)
-    with pytest.raises(UserError, match="unknown metric"):
-        fit_offsets(shares, labels, groups, metric="f1")
-    with pytest.raises(UserError, match="at least two groups"):
-        fit_offsets(shares, labels, np.full(len(labels), "one"), metric="macro_f1")

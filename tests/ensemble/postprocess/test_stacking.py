@@ -74,12 +74,5 @@ def test_photos_without_a_label_take_no_part() -> None:
 
 def test_what_cannot_be_stacked_is_refused() -> None:
     probs, labels, groups = voters(6, n_groups=5)
-    with pytest.raises(UserError) as caught:
-        fit_stacking(probs, np.full_like(labels, -1), groups, penalties=[])
-    assert len(caught.value.faults) == 2
-    with pytest.raises(UserError, match="at least two groups"):
-        fit_stacking(probs, labels, np.full(len(labels), "one"))
-    with pytest.raises(UserError, match=r"shape \(3, 'photos', 3\), got \(2, 25, 3\)"):
-        stacked_vote(fit_stacking(probs, labels, groups), probs[:2])
     with pytest.raises(UserError, match=r"must lie in 0\.\.1"):
         fit_stacking(probs * np.float16(np.nan), labels, groups)

@@ -9,7 +9,6 @@ from ensemble.scoring.honest import Choose, Decide
 from ensemble.selection.candidates import Candidates
 from ensemble.selection.selector import Selector
 from ensemble.votes import Ints
-from system.errors import UserError
 
 N_MEMBERS, N_GROUPS, PER_GROUP = 11, 40, 5
 BEST, ELEVEN = "best of eleven", "all eleven"
@@ -126,11 +125,3 @@ def test_class_weights_judge_by_other_class_shares() -> None:
     shifted = Judge(two.labels, two.groups, metric="accuracy", seed=0, class_weights=(9.0, 0.1, 0.1))
     gains = [judge.compare("b", *(judge.group_results(fixed(two, member)) for member in (0, 1))) for judge in (plain, shifted)]
     assert gains[0].gain > 0 > gains[1].gain
-
-
-def test_what_cannot_be_judged_is_refused() -> None:
-    labels, groups = np.zeros(4, dtype=np.int64), np.array(["a", "a", "a", "a"])
-    with pytest.raises(UserError, match="at least two groups, got 1"):
-        Judge(labels, groups, metric="accuracy", seed=0)
-    with pytest.raises(UserError, match="acuracy"):
-        Judge(labels, np.array(list("abcd")), metric="acuracy", seed=0)

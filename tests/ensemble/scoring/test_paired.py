@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from ensemble.scoring.paired import ALONE, HELPS, HURTS, UNDECIDED, Difference, Pair, Spread, compare, difference, spread_of
-from system.errors import UserError
 
 SHAPES = {  # groups, share of wrong answers, pairs, noise of a seed in that share
     "few groups": (12, 0.1, 1, 0.0),
@@ -129,9 +128,3 @@ def test_photos_without_a_label_take_no_part() -> None:
 def test_the_spread_is_pooled_over_changes_and_unknown_for_single_pairs() -> None:
     assert spread_of([[0.1], [0.2]]) is None
     assert spread_of([[0.1, 0.3], [0.0, 0.0, 0.3], [5.0]]) == Spread(pytest.approx((0.08 / 3) ** 0.5), 3)
-
-
-def test_a_single_group_cannot_be_resampled() -> None:
-    (pair,) = pairs_of((1, 0.1, 1, 0.0), 0)
-    with pytest.raises(UserError, match="at least two groups, got 1"):
-        judged([pair])

@@ -11,7 +11,6 @@ from ensemble.selection.candidates import Candidates
 from ensemble.selection.compare import Comparison, compare_strategies, smallest_if_equal
 from ensemble.selection.selector import Selector
 from ensemble.selection.strategies import STRATEGIES
-from system.errors import UserError
 
 SLOW = ("greedy-soft", "greedy-hard", "bagged-greedy-soft", "bagged-greedy-hard", "stacked")
 """Tenths of a second to seconds for 25 resamples even here. They take part in the planted case."""
@@ -115,11 +114,6 @@ def test_the_outcome_is_json_and_the_same_for_the_same_inputs() -> None:
     assert {entry.strategy for entry in one.entries} == {"single", "soft", "hard"}
     assert one.of("hard").gain is None
     assert all(entry.gain.n_compared == 2 for entry in one.entries if entry.gain is not None)
-
-
-def test_a_strategy_that_nobody_knows_is_refused() -> None:
-    with pytest.raises(UserError, match="hardest"):
-        held(0, ("hardest",))
 
 
 def test_few_members_are_enough_where_more_win_nothing() -> None:

@@ -10,7 +10,6 @@ from ensemble.shift.adversarial_validation import Evidence, Shift, blocks_of, co
 from ensemble.shift.permutation import Side
 from ensemble.shift.reweight import matched_weights, shares_elsewhere
 from ensemble.shift.two_sample import FOREIGN, SEPARATED
-from system.errors import UserError
 
 WIDTH, CLASSES = 6, 3
 SESSIONS = (54, 81, 243, 27, 54, 810, 81, 702, 297, 108, 81, 405, 54, 405, 54, 1026, 270, 1134, 2997, 378)
@@ -192,14 +191,3 @@ def test_two_sources_share_the_chance_of_a_false_word() -> None:
     assert not judge({"a": replace(sure, auc=0.54, p=0.001)}).announced
     assert isinstance(judge({}), Shift)
     assert not judge({}).known
-
-
-def test_sides_that_do_not_fit_are_refused_with_every_fault() -> None:
-    labelled, test = sides_of(0)
-    with pytest.raises(UserError) as caught:
-        compare_sides(
-            replace(labelled, groups=labelled.groups[1:]), replace(test, seen={"other": test.seen["one"]}), seed=0, n_draws=5
-        )
-    assert len(caught.value.faults) == 3
-    with pytest.raises(UserError, match="1 ids of test photos stand twice"):
-        compare_sides(labelled, replace(test, image_ids=[test.image_ids[1], *test.image_ids[1:]]), seed=0)

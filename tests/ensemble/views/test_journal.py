@@ -9,14 +9,12 @@ import pytest
 
 from competitions.metrics import METRICS
 from ensemble.plan.spec import Spec
-from ensemble.postprocess.stacking import Stacking
 from ensemble.scoring.paired import HURTS, UNDECIDED
 from ensemble.selection.candidates import Candidates
 from ensemble.selection.greedy import DECIMALS
 from ensemble.views.journal import Gained, Journal, tta_journal
 from ensemble.views.search import MOST_VIEWS, shared_views, try_all, with_views
 from ensemble.views.sets import all_sets
-from system.errors import UserError
 from tests.ensemble.views.test_search import planted, score_of, spec_of
 from tests.ensemble.views.test_votes import coarse_candidates
 
@@ -187,13 +185,8 @@ def test_the_order_of_photos_changes_no_figure() -> None:
     assert journal_of(candidates.at(order), n_resamples=20) == journal_of(candidates, n_resamples=20)
 
 
-def test_a_stacking_and_a_single_group_are_refused_and_a_single_view_has_no_effect() -> None:
+def test_a_single_view_has_no_effect() -> None:
     candidates = harmless(2)
-    stacking = Stacking(3, (0, 1, 2), ((0.0,) * 3,) * 3, (0.0,) * 3, 1.0)
-    one = candidates.sample(np.flatnonzero(candidates.group_numbers == 3))
-    with pytest.raises(UserError) as caught:
-        tta_journal(candidates, one, Spec(((0, 0),), "soft", stacking=stacking), seed=0)
-    assert len(caught.value.faults) == 2
     alone = replace(candidates, views=candidates.views[:1], probs=candidates.probs[:, :1], _kept={})
     journal = journal_of(alone, n_resamples=5)
     assert (len(journal.combinations), journal.effects, journal.hurts) == (1, (), ())
