@@ -167,7 +167,10 @@ def _fill_bundle(opened: Opened, choice: Choice, beside: Path) -> None:
     sources |= {name: asdict(found.source) for name, found in imports.items()}
     _keep_imported(opened, choice, beside)
     replace_json(beside / "plan.json", choice.plan.to_json())
-    replace_json(beside / "models.json", {"schema": BUNDLE_SCHEMA, "models": models})
+    described: dict[str, Any] = {"schema": BUNDLE_SCHEMA, "models": models}
+    if opened.prepared.manifest.ids_without_endings:
+        described["ids_without_endings"] = True  # only where it is so: other bundles are as they were
+    replace_json(beside / "models.json", described)
     replace_json(beside / "provenance.json", sources)
     replace_json(beside / "scores.json", choice.scores)
     replace_json(beside / "forecast.json", choice.forecast)

@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from competitions.csv_tables import parse_table, separator_faults
-from competitions.images.decode import ENDINGS, find_file, split_member
-from competitions.images.photo_files import PhotoListing, list_photos, passed_over
+from competitions.images.decode import ENDINGS, split_member
+from competitions.images.photo_files import PhotoListing, find_files, list_photos, passed_over, several_faults
 from system.errors import UserError, unknown
 
 
@@ -27,20 +27,46 @@ def find_photos(root: Path) -> PhotoListing:
     return listing
 
 
-def check_there(root: Path, places: Sequence[str]) -> None:
-    """Refuse photos that are not there: a prior is for photos that cannot be read, not for a wrong folder.
+def places_below(root: Path, paths: Sequence[str]) -> tuple[str, ...]:
+    """Paths as the file system spells them, with the endings they may lack; refused where a photo is not there.
+
+    A prior is for photos that cannot be read, not for a wrong folder.
 
     Raises:
-        UserError: With how many, and examples.
+        UserError: With how many, examples, and what is there instead.
     """
     if not root.is_dir():
         raise UserError(f"PHOTOS must be a folder, got {root}, which is not there")
-    missing = [place for place in places if not find_file(root, split_member(place)[0]).is_file()]
+    files = [split_member(path)[0] for path in paths]  # an archive's row is found by its archive
+    found = find_files(root, files)
+    missing = found.missing(files)
     if missing:
+        from competitions.images.elsewhere import what_is_there  # here, so that a bundle opens without it
+
         raise UserError(
-            f"{len(missing)} of {len(places)} photos are not below {root}, e.g. {', '.join(missing[:3])}; PHOTOS must be the folder "
-            "that the paths in --ids start from (--path-column names them where they are not the ids)"
+            f"{len(missing)} of {len(paths)} photos are not below {root}, e.g. {', '.join(missing[:3])}; PHOTOS must be the folder "
+            "that the paths in --ids start from (--path-column names them where they are not the ids)",
+            *what_is_there(root, missing),
         )
+    if found.several:
+        raise UserError(*several_faults(found.several))
+    pairs = zip(paths, files, found.paths, strict=True)
+    return tuple(f"{place}{path[len(file) :]}" for path, file, place in pairs)
+
+
+def without_endings(photos: Sequence[str]) -> tuple[str, ...]:
+    """The ids of N photos in a competition whose ids have no ending: their paths without it.
+
+    Raises:
+        UserError: Two photos would have one id.
+    """
+    ids = tuple(photo.removesuffix(PurePosixPath(photo).suffix) for photo in photos)
+    means: dict[str, list[str]] = {}
+    for image_id, photo in zip(ids, photos, strict=True):
+        means.setdefault(image_id, []).append(photo)
+    if faults := several_faults({image_id: some for image_id, some in means.items() if len(some) > 1}):
+        raise UserError(*faults)
+    return ids
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bundle.layout import BUNDLE_SCHEMA, CHECKSUMS, IMPORTED, checksums, set_aside
-from bundle.photos import PhotoTable, check_there, find_photos, read_ids
+from bundle.photos import PhotoTable, find_photos, places_below, read_ids, without_endings
 from competitions.images.decode import BrokenImage, read_image, resize
 from competitions.images.photo_files import passed_over
 from competitions.manifest import LABEL
@@ -90,12 +90,24 @@ class Bundle:
         models: Trial -> its network.
         imported: (import, head, view) -> ids and probabilities of the photos that a file from outside has answers for.
         device: Where the networks are.
+        ids_without_endings: The competition's ids are its photos' paths without the ending.
     """
 
     plan: EnsemblePlan
     models: dict[str, Model]
     device: str
     imported: Mapping[tuple[str, str, str], Rows] = field(default_factory=dict)
+    ids_without_endings: bool = False
+
+    def table_of(self, photos: Sequence[str]) -> PhotoTable:
+        """N photos of a folder, with the ids that the competition gives them.
+
+        Raises:
+            UserError: Two of them would have one id, or a name is no UTF-8.
+        """
+        if faults := id_faults(photos):
+            raise UserError(*faults)
+        return PhotoTable(without_endings(photos) if self.ids_without_endings else tuple(photos), tuple(photos))
 
     def predict(
         self,
@@ -109,8 +121,8 @@ class Bundle:
 
         Args:
             photos: A folder.
-            ids: N ids in the order of the answers; the path of every image file, sorted, for `None`.
-            paths: Where each photo stands below the folder; the ids themselves for `None`.
+            ids: N ids in the order of the answers; for `None` that of every image file, sorted by path.
+            paths: Where each photo stands below the folder, its ending may be left out; the ids themselves for `None`.
             progress: Told (done, total).
             groups: N group names, where the plan gives a group one answer; without them each photo is its own group.
 
@@ -119,13 +131,16 @@ class Bundle:
             or an imported file would have to answer for some that it does not know.
         """
         root = Path(photos)
-        names = tuple(ids) if ids is not None else find_photos(root).photos
+        if ids is None:
+            table = self.table_of(find_photos(root).photos)
+            ids, paths = table.ids, table.paths
+        names = tuple(ids)
         if not names:
             raise UserError("ids must name at least one photo, got none; leave them out for every photo of the folder")
         if faults := id_faults(names):  # a file with such rows is refused when it is written, after all the work
             raise UserError(*faults)
-        path_of = dict(zip(names, paths if paths is not None else names, strict=True))
-        check_there(root, tuple(path_of.values()))
+        places = places_below(root, tuple(paths) if paths is not None else names)
+        path_of = dict(zip(names, places, strict=True))
         known = self._known_to_imports(names)
         if not known.all():
             for ensemble in self.plan.tasks:
@@ -269,7 +284,7 @@ def open_bundle(folder: str | Path, device: str = "cpu") -> Bundle:
         models[trial] = Model(config, network.eval(), wanted, views, _priors(plan, trial, facts))
     keys = [key for key in plan.keys if key[0] in plan.imports]
     imported = {key: Predictions(root / IMPORTED / key[0]).read("test", key[1], key[2]) for key in keys}
-    return Bundle(plan, models, device, imported)
+    return Bundle(plan, models, device, imported, described.get("ids_without_endings", False))
 
 
 def predict_to_file(
@@ -300,7 +315,7 @@ def predict_to_file(
         table = read_ids(ids, bundle.plan.submission.id_column, path_column, group_column)
     else:
         listing = find_photos(photos)
-        table, others = PhotoTable(listing.photos, listing.photos), listing.passed_over
+        table, others = bundle.table_of(listing.photos), listing.passed_over
     answers = bundle.predict(photos, table.ids, table.paths, progress, table.groups)
     if len(answers.broken) == len(answers.image_ids):
         some = "; ".join(f"{name}: {reason}" for name, reason in list(answers.broken.items())[:3])

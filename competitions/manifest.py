@@ -6,6 +6,8 @@ It is the one form in which every reader's data reach splits, cache, training an
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import PurePosixPath
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,3 +55,10 @@ class Manifest:
     def rows(self, role: str) -> NDArray[np.int64]:
         """The row numbers `(n,) int64` of the photos with this role, in manifest order."""
         return np.flatnonzero(np.array([r == role for r in self.roles], dtype=bool))
+
+    @property
+    def ids_without_endings(self) -> bool:
+        """Whether the test photos' ids, or all where none is asked, are their paths from some folder on without the ending."""
+        rows = self.rows("test").tolist() or range(len(self))
+        pairs = [(normalize("NFC", self.image_ids[row]), PurePosixPath(normalize("NFC", self.paths[row]))) for row in rows]
+        return all(path.suffix and f"/{path.with_suffix('')}".endswith(f"/{image_id}") for image_id, path in pairs)

@@ -67,6 +67,13 @@ def utf8_faults(names: Sequence[str], what: str = "file names") -> list[str]:
     ]
 
 
+def old_readings(name: str) -> list[str]:
+    """How a name that is no UTF-8 reads in each of the older encodings that fit; none for a text."""
+    if not any("\ud800" <= sign <= "\udfff" for sign in name):
+        return []
+    return [text for encoding in OLD_ENCODINGS for text in _read_as(encoding, [name])]
+
+
 def _read_as(encoding: str, names: Iterable[str]) -> list[str]:
     """Names as they read in an older encoding, folder by folder; none where one of them does not."""
     try:

@@ -5,9 +5,11 @@ A photo's name ends like one (`decode.ENDINGS`, in any case) and is not hidden: 
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 from competitions.images.decode import ENDINGS
 from system.errors import UserError, listed
@@ -54,6 +56,89 @@ def list_photos(folder: Path) -> PhotoListing:
     photos = tuple(name for name in names if is_photo(PurePosixPath(name).name))
     chosen = set(photos)
     return PhotoListing(photos, tuple(name for name in names if name not in chosen))
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where N paths lead.
+
+    Attributes:
+        paths: N paths as the file system spells them; `None` where nothing, or more than one photo, is meant.
+        several: Path -> the photos that it may mean, where it has no ending and they differ in theirs.
+    """
+
+    paths: tuple[str | None, ...]
+    several: dict[str, tuple[str, ...]]
+
+    def missing(self, given: Sequence[str]) -> list[str]:
+        """Those of the N paths that were given which lead to nothing."""
+        return [path for path, place in zip(given, self.paths, strict=True) if place is None and path not in self.several]
+
+
+def find_files(root: Path, paths: Sequence[str]) -> Found:
+    """Find photos below a folder: by their path in either Unicode form, else as the one photo of that name with any ending.
+
+    Each folder is listed once; 70,000 single look-ups on a network mount take minutes.
+
+    Args:
+        root: The folder.
+        paths: N paths below it, with `/`.
+    """
+
+    @cache
+    def listing(folder: str) -> tuple[frozenset[str], frozenset[str]]:
+        try:
+            entries = [(entry.name, entry.is_dir()) for entry in os.scandir(root / folder)]
+        except OSError:
+            return frozenset(), frozenset()
+        return frozenset(n for n, is_dir in entries if is_dir), frozenset(n for n, is_dir in entries if not is_dir)
+
+    @cache
+    def endings_of(folder: str) -> dict[str, list[str]]:
+        photos: dict[str, list[str]] = {}
+        for name in sorted(filter(is_photo, listing(folder)[1])):
+            photos.setdefault(normalize("NFC", name[: name.rindex(".")]), []).append(name)
+        return photos
+
+    @cache
+    def folder_of(path: str) -> str | None:
+        if not path:
+            return ""
+        above, _, name = path.rpartition("/")
+        folder = folder_of(above)
+        return None if folder is None else _below(folder, _either_form(name, listing(folder)[0]))
+
+    several: dict[str, tuple[str, ...]] = {}
+
+    def place_of(path: str) -> str | None:
+        above, _, name = path.rpartition("/")
+        folder = folder_of(above)
+        if folder is None:
+            return None
+        if found := _either_form(name, listing(folder)[1]):
+            return _below(folder, found)
+        photos = endings_of(folder).get(normalize("NFC", name), [])
+        if len(photos) > 1:
+            several[path] = tuple(photos)
+        return _below(folder, photos[0]) if len(photos) == 1 else None
+
+    return Found(tuple(place_of(path) for path in paths), several)
+
+
+def _either_form(name: str, names: Collection[str]) -> str | None:
+    return name if name in names else next((f for f in (normalize("NFC", name), normalize("NFD", name)) if f in names), None)
+
+
+def _below(folder: str, name: str | None) -> str | None:
+    return f"{folder}/{name}" if folder and name else name
+
+
+def several_faults(several: Mapping[str, Sequence[str]]) -> list[str]:
+    """A sentence where ids without endings mean more than one photo each."""
+    if not several:
+        return []
+    told = listed(f"{path} ({' and '.join(names)})" for path, names in several.items())
+    return [f"each id must mean one photo, these mean more: {told}; remove one, or write the ending"]
 
 
 def passed_over(names: Iterable[str]) -> list[str]:

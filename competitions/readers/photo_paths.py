@@ -9,16 +9,15 @@ import posixpath
 import re
 import zipfile
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import IO
-from unicodedata import normalize
 
 import numpy as np
 from numpy.lib import format as npy
 
 from competitions.competition import Competition
-from competitions.images.photo_files import is_hidden
+from competitions.images.elsewhere import what_is_there
+from competitions.images.photo_files import find_files, is_hidden, several_faults
 from system.errors import UserError, listed, unknown
 
 Place = Callable[[Path, Sequence[str]], tuple[list[str], list[str]]]
@@ -54,40 +53,15 @@ def folders_in(folder: Path) -> list[str]:
 
 
 def place_files(root: Path, paths: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The paths as the file system spells them (a Korean name may be stored decomposed), and the files that are missing.
-
-    Each folder is listed once; 70,000 single look-ups on a network mount take minutes.
-    """
-
-    @cache
-    def listing(folder: str) -> frozenset[str]:
-        try:
-            return frozenset(entry.name for entry in os.scandir(root / folder))
-        except OSError:
-            return frozenset()
-
-    @cache
-    def folder_of(path: str) -> str | None:
-        return spelled(path) if path else ""
-
-    def spelled(path: str) -> str | None:
-        above, _, name = path.rpartition("/")
-        folder = folder_of(above)
-        if folder is None:
-            return None
-        names = listing(folder)
-        found = name if name in names else next((f for f in (normalize("NFC", name), normalize("NFD", name)) if f in names), None)
-        return found and (f"{folder}/{found}" if folder else found)
-
-    places = [spelled(path) for path in paths]
-    missing = [repr(path) for path, place in zip(paths, places, strict=True) if place is None]
-    faults = []
+    """The paths as the file system spells them, with the endings that a table may leave out, and the faults of those that are missing."""
+    found = find_files(root, paths)
+    faults, missing = several_faults(found.several), found.missing(paths)
     if missing:
-        faults.append(
-            f"{len(missing)} of {len(paths)} image files are not below {root}: {listed(missing)}; "
-            f"check `images` and `columns.path` in the competition's YAML, or the upload"
-        )
-    return [place or path for place, path in zip(places, paths, strict=True)], faults
+        there = what_is_there(root, missing)
+        way_out = "" if there else "; check `images` and `columns.path` in the competition's YAML, or the upload"
+        faults.append(f"{len(missing)} of {len(paths)} image files are not below {root}: {listed(map(repr, missing))}{way_out}")
+        faults += there
+    return [place or path for place, path in zip(found.paths, paths, strict=True)], faults
 
 
 def place_members(root: Path, paths: Sequence[str]) -> tuple[list[str], list[str]]:

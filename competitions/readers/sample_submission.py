@@ -16,7 +16,8 @@ import numpy as np
 
 from competitions.competition import Competition, Submission
 from competitions.csv_tables import read_table
-from competitions.images.photo_files import list_photos, passed_over
+from competitions.images.elsewhere import what_is_there
+from competitions.images.photo_files import is_photo, list_photos, passed_over
 from competitions.manifest import Manifest
 from competitions.readers.rows import id_faults
 from system.errors import UserError, listed, unknown
@@ -35,7 +36,8 @@ def with_sample(competition: Competition, manifest: Manifest, root: Path) -> tup
     if not name:
         return competition, manifest
     if not (root / name).is_file():
-        raise UserError(f"there is no sample submission {name!r} in {root}; set submission.sample in the competition's YAML")
+        missing = f"there is no sample submission {name!r} in {root}; set submission.sample in the competition's YAML"
+        raise UserError(missing, *what_is_there(root, [name]))
     table = read_table(root / name, {"submission.id_column": competition.submission.id_column or None}, name=name)
     submission, faults = _resolved(competition, list(table.columns))
     ids = table.columns[next(iter(table.columns))]
@@ -86,19 +88,25 @@ def _in_order(competition: Competition, manifest: Manifest, root: Path, ids: Seq
         ]
     places = manifest.rows("test").tolist()
     row_of = {_key(manifest.image_ids[row]): row for row in places}
+    if not any(_key(i) in row_of for i in ids):
+        row_of = _without_endings(row_of)
     asked = {_key(i) for i in ids}
     faults = _difference(
         [i for i in ids if _key(i) not in row_of], [manifest.image_ids[r] for k, r in row_of.items() if k not in asked]
     )
     if faults:
-        bare = {_key(str(PurePosixPath(manifest.image_ids[row]).with_suffix(""))) for row in places}
-        hint = "; the sample's ids have no ending: take test out of `roles` and name its folder in `test_images`"
-        return manifest, [fault + (hint if asked <= bare else "") for fault in faults]
+        return manifest, faults
     order = np.arange(len(manifest))
     order[places] = [row_of[_key(i)] for i in ids]
     spelled = dict(zip(places, ids, strict=True))
     found = _taken(manifest, order.tolist())
     return replace(found, image_ids=tuple(spelled.get(row, i) for row, i in enumerate(found.image_ids))), []
+
+
+def _without_endings(row_of: dict[str, int]) -> dict[str, int]:
+    """The same rows by ids without their endings, where these differ; as they are where they do not."""
+    bare = {key.removesuffix(PurePosixPath(key).suffix) if is_photo(key) else key: row for key, row in row_of.items()}
+    return bare if len(bare) == len(row_of) else row_of
 
 
 def _added(competition: Competition, manifest: Manifest, root: Path, ids: Sequence[str]) -> tuple[Manifest, list[str]]:
@@ -107,7 +115,8 @@ def _added(competition: Competition, manifest: Manifest, root: Path, ids: Sequen
     if folder is None:
         return manifest, ["no photo has the role test; name the folder that holds the sample's photos in `test_images`"]
     if not (root / folder).is_dir():
-        return manifest, [f"test_images {folder!r} is no folder in {root}; check the YAML, or the upload"]
+        there = what_is_there(root, [f"{folder}/{i}" for i in ids])
+        return manifest, [f"test_images {folder!r} is no folder in {root}; check the YAML, or the upload", *there]
     listing = list_photos(root / folder)
     photos = listing.photos
     whole, bare = {_key(p): p for p in photos}, dict[str, list[str]]()
@@ -121,6 +130,7 @@ def _added(competition: Competition, manifest: Manifest, root: Path, ids: Sequen
     absent = [i for i, some in zip(ids, found, strict=True) if not some]
     faults = _difference(absent, [] if several else extra) + (passed_over(listing.passed_over) if absent else [])
     faults += utf8_faults(photos)
+    faults += what_is_there(root, [posixpath.normpath(f"{folder or '.'}/{i}") for i in absent]) if absent else []
     if several:
         faults.append(
             f"each id must mean one photo in {folder!r}, these mean more: {listed(several)}; remove one, or write the ending"

@@ -9,6 +9,7 @@ from pathlib import Path
 from competitions.competition import Competition
 from competitions.csv_tables import Table, read_table
 from competitions.demo.draw import draw_demo
+from competitions.images.elsewhere import what_is_there
 from competitions.manifest import Manifest
 from competitions.readers.photo_paths import Place, place_files, place_members, require_root
 from competitions.readers.rows import PhotoRows, manifest_of
@@ -62,7 +63,8 @@ def _load_table(competition: Competition, root: Path) -> Table:
         tables = sorted(p.name for p in root.iterdir() if p.suffix in {".csv", ".tsv"})
         raise UserError(
             f"competition {competition.name!r} has no table {competition.table!r} in {root}; "
-            f"tables there: {listed(tables) or 'none'}; set `table` in the competition's YAML"
+            f"tables there: {listed(tables) or 'none'}; set `table` in the competition's YAML",
+            *what_is_there(root, [competition.table]),
         )
     columns = competition.columns
     wanted = {

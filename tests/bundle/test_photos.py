@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle.photos import PhotoTable, read_ids
+from bundle.photos import PhotoTable, places_below, read_ids, without_endings
 from system.errors import UserError
 
 
@@ -34,3 +34,23 @@ def test_what_is_no_table_is_refused(tmp_path: Path, text: bytes, message: str) 
 def test_a_folder_in_place_of_a_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--ids must be a CSV"):
         read_ids(tmp_path, "photo")
+
+
+def test_photos_are_found_without_their_endings_and_in_archives(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    for name in ("a.png", "deep/b.JPG", "c.png", "c.gif", "images.npz"):
+        (tmp_path / name).write_bytes(b"x")
+    asked = ("a", "deep/b", "a.png", "images.npz#test/3")
+    assert places_below(tmp_path, asked) == ("a.png", "deep/b.JPG", "a.png", "images.npz#test/3")
+    with pytest.raises(UserError, match=r"these mean more: c \(c\.gif and c\.png\)"):
+        places_below(tmp_path, ["c"])
+    with pytest.raises(
+        UserError, match=r"2 of 3 photos are not below .*\n2 of them are there in another folder: 'deep/b.JPG' for 'b'"
+    ):
+        places_below(tmp_path, ["a", "b", "b.JPG"])
+
+
+def test_two_photos_of_a_folder_that_would_have_one_id_are_refused(tmp_path: Path) -> None:
+    assert without_endings(["a.png", "deep/v1.2.jpg"]) == ("a", "deep/v1.2")
+    with pytest.raises(UserError, match=r"each id must mean one photo, these mean more: a \(a\.png and a\.jpg\)"):
+        without_endings(["a.png", "a.jpg"])

@@ -121,6 +121,20 @@ def test_photos_whose_names_are_no_utf8_are_named_before_a_network_runs(
         ask(data, open_bundle(exported[1]), ["t00", "t00"])
 
 
+def test_a_bundle_of_ids_without_endings_answers_a_folder_and_a_table_alike(here: Any, exported: Any, tmp_path: Path) -> None:
+    _, data = here
+    (tmp_path / "photos").mkdir()
+    for name in ("t00.png", "t01.png"):
+        shutil.copy(data / "tiny" / name, tmp_path / "photos" / name)
+    bundle = open_bundle(exported[1])
+    assert bundle.ids_without_endings  # its table says t00 of t00.png
+    as_before = replace(bundle, ids_without_endings=False).predict(tmp_path / "photos")
+    assert as_before.image_ids == ("t00.png", "t01.png")
+    for answers in (bundle.predict(tmp_path / "photos"), bundle.predict(tmp_path / "photos", ["t00", "t01"])):
+        assert answers.image_ids == ("t00", "t01")
+        assert answers.labels["label"].tolist() == as_before.labels["label"].tolist()
+
+
 def test_a_broken_photo_votes_with_what_each_fold_s_trial_learned_from_as_in_the_cache(here: Any, tmp_path: Path) -> None:
     prepared, data = here
     choice = choose(prepared, Options(fold="all", top=1, plain=True))

@@ -89,7 +89,7 @@ def test_given_answers_take_the_samples_order_and_a_single_task_needs_none(tmp_p
         ("id,x\na.jpg,0\na.jpg,0\n", "", "these stand more than once: 'a.jpg'"),
         ("id,x\na.jpg,0\nb.jpg,0\n", "", "1 test photos do not stand in the sample: 'c.jpg'"),
         ("id,x\na.jpg,0\nb.jpg,0\nc.jpg,0\n1.jpg,0\n", "", "1 ids of the sample are no test photos: '1.jpg'"),
-        ("id,x\na,0\nb,0\nc,0\n", "", "the sample's ids have no ending"),
+        ("id,x\na,0\nb,0\nd,0\n", "", "1 ids of the sample are no test photos: 'd'"),
     ],
 )
 def test_each_unusable_sample_says_what_is_wrong(tmp_path: Path, sample: str, setting: str, says: str) -> None:
@@ -108,6 +108,27 @@ def test_a_table_without_test_rows_takes_them_from_the_sample_with_or_without_en
     assert manifest.roles == ("train", "train", "test", "test", "test")
     assert manifest.labels["size"].tolist() == [1, 0, -1, -1, -1]
     assert Competition.model_validate(asked.model_dump(mode="json")) == asked
+
+
+def test_a_sample_may_leave_out_the_endings_that_the_table_writes(tmp_path: Path) -> None:
+    lay_out(tmp_path, "ImageID,ans\nc,0\na,0\nb,0\n")
+    _, manifest = read(competition(), tmp_path)
+    assert manifest.image_ids == ("1.jpg", "c", "2.jpg", "a", "b")
+    assert manifest.paths == ("1.jpg", "c.jpg", "2.jpg", "a.jpg", "b.jpg")
+    assert manifest.ids_without_endings
+    assert not read(competition(YAML.replace("submission: {sample: sample.csv}", "submission: {answers: {x: kind}}")), tmp_path)[
+        1
+    ].ids_without_endings
+
+
+def test_photos_of_a_sample_that_stand_elsewhere_are_named(tmp_path: Path) -> None:
+    files = ("train/1.jpg", "train/2.jpg", "test/test/a.jpg")
+    lay_out(tmp_path, "id,label\na,0\n", table=TRAIN_ONLY, files=files)
+    assert any("in another folder: 'test/test/a.jpg' for 'test/a'" in fault for fault in faults_of(tmp_path, KAGGLE))
+    (tmp_path / "test").rename(tmp_path / "Test")
+    assert any("'Test/test/a.jpg' for 'test/a'" in fault for fault in faults_of(tmp_path, KAGGLE))
+    (tmp_path / "sample.csv").rename(tmp_path / "Sample.csv")
+    assert any("in another case: 'Sample.csv' for 'sample.csv'" in fault for fault in faults_of(tmp_path, KAGGLE))
 
 
 def test_photos_of_both_parts_in_one_folder_are_told_apart_by_the_sample(tmp_path: Path) -> None:
