@@ -84,6 +84,8 @@ def read_ids(path: Path, column: str, path_column: str | None = None, group_colu
     Raises:
         UserError: No such file or column, no CSV file, an empty table, an id that stands twice, or a path that leaves the folder.
     """
+    from system.texts import alike, first_spellings, told_alike  # here, so that a bundle opens without it
+
     must = f"--ids must be a CSV in UTF-8 with a column {column!r}"
     try:
         found, torn = parse_table(path)
@@ -104,9 +106,12 @@ def read_ids(path: Path, column: str, path_column: str | None = None, group_colu
     faults = [f"{path.name}: {fault}" for fault in torn] + ([] if ids else [f"{path.name} has no rows"])
     faults += [f"ids must differ, {i!r} stands twice" for i in twice[:10]]
     faults += [f"photos must be paths below PHOTOS, got {place!r}" for place in outside[:10]]
+    same = [told_alike(some) for some in alike(ids)]
+    faults += [f"ids must differ to the eye, {text} do not" for text in same[:10]]
     if faults:
         raise UserError(*faults)
     groups = None
     if group_column:
-        groups = tuple(group or image_id for group, image_id in zip(found.columns[group_column], ids, strict=True))
+        first = first_spellings(found.columns[group_column])
+        groups = tuple(first.get(g, g) or image_id for g, image_id in zip(found.columns[group_column], ids, strict=True))
     return PhotoTable(ids, places, groups)

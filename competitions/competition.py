@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from competitions.manifest import LABEL, composed_names
 from competitions.validation import DEFAULT_SPLIT, setting_faults
-from system.errors import UserError, unknown
+from system.errors import UserError, listed, unknown
+from system.texts import alike, told_alike
 
 FOLDS = 5
 DEFAULT_READER = "csv"
@@ -63,6 +64,9 @@ class Task(_Part):
         twice = sorted({v for v in value if value.count(v) > 1})
         if twice:
             raise ValueError(f"class names must differ, these stand twice: {', '.join(twice)}")
+        same = [told_alike(some) for some in alike(value)]
+        if same:
+            raise ValueError(f"class names must differ to the eye, these do not: {listed(same)}; keep one of each")
         odd = [v for v in value if not v or v != v.strip() or "\n" in v]
         if odd:
             raise ValueError(

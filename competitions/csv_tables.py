@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from system.errors import UserError, listed, unknown
@@ -43,6 +43,7 @@ def read_table(path: Path, wanted: Mapping[str, str | None], *, name: str = "") 
         UserError: Naming every fault: it cannot be read, has no rows, rows of other lengths than the header, or lacks columns.
     """
     table, faults = parse_table(path, name=name)
+    table = _as_wanted(table, [column for column in wanted.values() if column is not None])
     if not table.columns:
         raise UserError(f"{table.name}: the table is empty; it needs a header and one row per photo")
     absent = {place: column for place, column in wanted.items() if column is not None and column not in table.columns}
@@ -53,6 +54,17 @@ def read_table(path: Path, wanted: Mapping[str, str | None], *, name: str = "") 
     if faults:
         raise UserError(*(f"{table.name}: {fault}" for fault in faults))
     return table
+
+
+def _as_wanted(table: Table, wanted: Sequence[str]) -> Table:
+    """The table with headers spelled as they are asked for, where one looks the same and is written with other signs."""
+    if all(column in table.columns for column in wanted):
+        return table
+    from system.texts import recognise  # here, so that a bundle opens without it
+
+    spelled = recognise(table.columns)
+    known = {spelled(column): column for column in wanted}
+    return replace(table, columns={known.get(header, header): texts for header, texts in table.columns.items()})
 
 
 def parse_table(path: Path, *, name: str = "") -> tuple[Table, list[str]]:

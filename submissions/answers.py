@@ -20,6 +20,11 @@ def class_numbers(cells: Sequence[str], classes: Sequence[str], values: str) -> 
     for cell in dict.fromkeys(cells) if values == "index" else ():
         if _NUMBER.fullmatch(cell) and int(cell) <= last:
             known[cell] = int(cell)
+    if values == "name" and (other := {cell for cell in cells if cell not in known}):
+        from system.texts import recognise  # here, so that a bundle opens without it
+
+        spelled = recognise(classes)
+        known |= {cell: known[name] for cell in other if (name := spelled(cell)) is not None}
     strange = Counter(cell for cell in cells if cell not in known)
     faults = []
     for cell, count in strange.most_common(EXAMPLES):

@@ -5,7 +5,7 @@ spaces, direction marks), in the kind of a space, or in spaces at their ends.
 """
 
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from system.errors import listed
@@ -36,18 +36,30 @@ def alike(texts: Iterable[str]) -> list[list[str]]:
     return [list(some) for some in by_looks.values() if len(some) > 1]
 
 
-def first_spellings(texts: Collection[str]) -> dict[str, str]:
+def first_spellings(texts: Iterable[str]) -> dict[str, str]:
     """Each text that looks like an earlier one -> that one, the first; a text that shows nothing is left alone."""
-    return {other: some[0] for some in alike(text for text in texts if looks_of(text)) for other in some[1:]}
+    return {other: some[0] for some in alike(text for text in texts if text and looks_of(text)) for other in some[1:]}
 
 
-def recognised(text: str, known: Iterable[str]) -> str | None:
-    """The known text that this one is, else the first one that it looks like; `None` for neither."""
-    texts = list(known)
-    if text in texts:
-        return text
-    looks = looks_of(text)
-    return next((other for other in texts if looks_of(other) == looks), None)
+def difference(one: str, other: str) -> str:
+    """In what two texts that look equal differ: Unicode form, spaces, or signs that show nothing."""
+    if unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other):
+        return "Unicode form"
+    kinds = {unicodedata.category(sign) for text in (one, other) for sign in text}
+    return "signs that show nothing" if "Cf" in kinds else "spaces"
+
+
+def told_alike(some: Sequence[str]) -> str:
+    """A set of texts that look equal, as messages name it: the first, and in what the others differ from it."""
+    kinds = dict.fromkeys(difference(some[0], other) for other in some[1:])
+    return f"{some[0]!r} in {len(some)} spellings ({', '.join(kinds)})"
+
+
+def recognise(known: Iterable[str]) -> Callable[[str], str | None]:
+    """A function from a text to the known text that it is, else to the first one that it looks like; to `None` for neither."""
+    exact = dict.fromkeys(known)
+    by_looks = {looks_of(text): text for text in reversed(exact)}
+    return lambda text: text if text in exact else by_looks.get(looks_of(text))
 
 
 def utf8_faults(names: Sequence[str], what: str = "file names") -> list[str]:

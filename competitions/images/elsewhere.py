@@ -13,7 +13,7 @@ from unicodedata import normalize
 
 from competitions.images.photo_files import is_hidden, is_photo
 from system.errors import listed
-from system.texts import old_readings
+from system.texts import looks_of, old_readings
 
 MOST_FILES = 200_000
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
@@ -81,7 +81,7 @@ def _files(root: Path) -> Iterator[str]:
 
 
 def _folded(text: str) -> str:
-    return normalize("NFC", text).casefold()
+    return looks_of(text.casefold()).casefold()
 
 
 def _shared(path: str, there: str) -> int:
@@ -105,7 +105,9 @@ def _difference(path: str, there: str) -> str:
     elif ending and _folded(ending) != _folded(found.suffix):
         kinds.append("with another ending")
     same_ending = not ending or _folded(ending) != _folded(found.suffix) or ending == found.suffix
-    if found.stem != stem or not same_ending or (not kinds and asked.parent != found.parent):
+    if looks_of(found.stem) == looks_of(stem) != stem and found.stem != stem:
+        kinds.append("in another spelling that looks the same")
+    elif found.stem != stem or not same_ending or (not kinds and asked.parent != found.parent):
         kinds.append("in another case")
     return " and ".join(kinds)
 

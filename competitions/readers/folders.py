@@ -17,10 +17,10 @@ from unicodedata import normalize
 from competitions.competition import Competition
 from competitions.images.photo_files import is_photo, list_photos, passed_over
 from competitions.manifest import Manifest
-from competitions.readers.photo_paths import folders_in, place_files, require_root
+from competitions.readers.photo_paths import folders_in, place_files, require_root, twin_faults
 from competitions.readers.rows import PhotoRows, manifest_of
 from system.errors import UserError, listed, unknown
-from system.texts import utf8_faults
+from system.texts import looks_of, utf8_faults
 
 Photo = tuple[str, str, str]
 """Path below `images`, role, class (empty but in training)."""
@@ -97,10 +97,13 @@ def _training_photos(top: Path, word: str, classes: Sequence[str], faults: list[
     """The photos in the classes' folders, class by class, and the files passed over there; faults are added to `faults`."""
     folders = folders_in(top / word)
     faults += utf8_faults([f"{word}/{name}" for name in folders], "the classes' folders")
-    spelled = {normalize("NFC", name): name for name in folders if not utf8_faults([name])}
-    known = {normalize("NFC", name): name for name in classes}
+    spelled = {looks_of(name): name for name in folders if not utf8_faults([name])}
+    known = {looks_of(name): name for name in classes}
+    faults += twin_faults(folders, word)
     faults += [
-        f"{word}: {unknown('class', name, classes)}; rename the folder, or add the class" for name in spelled if name not in known
+        f"{word}: {unknown('class', normalize('NFC', name), classes)}; rename the folder, or add the class"
+        for looks, name in spelled.items()
+        if looks not in known
     ]
     photos, others = list[Photo](), list[str]()
     for key, name in known.items():

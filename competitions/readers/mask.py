@@ -22,7 +22,7 @@ from competitions.competition import Competition
 from competitions.csv_tables import Table, read_table
 from competitions.images.photo_files import list_photos, passed_over
 from competitions.manifest import Manifest
-from competitions.readers.photo_paths import folders_in, place_files, require_root
+from competitions.readers.photo_paths import folders_in, place_files, require_root, twin_faults
 from competitions.readers.rows import PhotoRows, manifest_of
 from system.errors import UserError, listed, unknown
 from system.texts import utf8_faults
@@ -76,7 +76,7 @@ def _training_photos(top: Path, people: Table, faults: list[str]) -> tuple[list[
     rows = [dict(zip(PERSON, values, strict=True)) for values in zip(*(people.columns[c] for c in PERSON), strict=True)]
     folders = folders_in(top)
     spelled = {normalize("NFC", name): name for name in folders}
-    faults += utf8_faults(folders, f"folders in {PEOPLE}")
+    faults += utf8_faults(folders, f"folders in {PEOPLE}") + twin_faults(folders, PEOPLE)
     faults += _people_faults(rows, spelled)
     persons, photos = list[Mapping[str, str]](), list[str]()
     lacking, strange, twice, others = list[str](), list[str](), list[str](), list[str]()

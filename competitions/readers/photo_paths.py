@@ -19,6 +19,7 @@ from competitions.competition import Competition
 from competitions.images.elsewhere import what_is_there
 from competitions.images.photo_files import find_files, is_hidden, several_faults
 from system.errors import UserError, listed, unknown
+from system.texts import alike, told_alike
 
 Place = Callable[[Path, Sequence[str]], tuple[list[str], list[str]]]
 
@@ -50,6 +51,14 @@ def relative_paths(images: str, given: Sequence[str]) -> tuple[list[str], list[s
 def folders_in(folder: Path) -> list[str]:
     """The names of the folders in a folder, hidden ones left out, sorted."""
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not is_hidden(entry.name))
+
+
+def twin_faults(folders: Sequence[str], where: str) -> list[str]:
+    """A sentence where names of folders look equal and are not, as after copying from a Mac and from Windows."""
+    same = [told_alike(some) for some in alike(folders)]
+    return (
+        [f"{where}: the names of folders must differ to the eye, these do not: {listed(same)}; put them together"] if same else []
+    )
 
 
 def place_files(root: Path, paths: Sequence[str]) -> tuple[list[str], list[str]]:

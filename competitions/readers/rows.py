@@ -14,7 +14,7 @@ from competitions.competition import Competition, Task
 from competitions.manifest import Manifest
 from competitions.readers.photo_paths import Place, relative_paths
 from system.errors import EXAMPLES, UserError, listed, unknown
-from system.texts import utf8_faults
+from system.texts import alike, difference, first_spellings, looks_of, recognise, told_alike, utf8_faults
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def manifest_of(competition: Competition, rows: PhotoRows, root: Path, place: Pl
         found.append(
             f"no row has the role train (the word {competition.roles['train']!r}); without training photos nothing can be learned"
         )
-    labels = _labels(competition, rows, found)
+    notes = list(rows.notes)
+    labels = _labels(competition, rows, found, notes)
     paths, misplaced = relative_paths(rows.images, rows.paths)
     found += misplaced
     if not misplaced:
@@ -68,12 +69,23 @@ def manifest_of(competition: Competition, rows: PhotoRows, root: Path, place: Pl
         found += missing
     if found:
         raise UserError(*(f"{rows.name}: {fault}" for fault in found))
-    groups = tuple(group or f"~{image_id}" for group, image_id in zip(rows.groups, rows.ids, strict=True))
-    return Manifest(tuple(rows.ids), tuple(paths), groups, tuple(rows.roles), labels, tuple(rows.notes))
+    named = _one_spelling(rows.groups, notes)
+    groups = tuple(group or f"~{image_id}" for group, image_id in zip(named, rows.ids, strict=True))
+    return Manifest(tuple(rows.ids), tuple(paths), groups, tuple(rows.roles), labels, tuple(notes))
+
+
+def _one_spelling(groups: Sequence[str], notes: list[str]) -> list[str]:
+    """The groups, each by the first of the spellings that look equal: a group cut apart would be a leak that nobody sees."""
+    first = first_spellings(dict.fromkeys(groups))
+    if first:
+        told = listed(map(told_alike, alike([*first.values(), *first])))
+        n_groups = len(set(first.values()))
+        notes.append(f"{n_groups} groups are written in more than one way that looks the same, and each is one: {told}")
+    return [first.get(group, group) for group in groups]
 
 
 def id_faults(ids: Sequence[str]) -> list[str]:
-    """What is wrong with ids: empty, more than one line, twice."""
+    """What is wrong with ids: empty, more than one line, twice, or two that look equal."""
     faults = []
     empty = ids.count("")
     if empty:
@@ -84,17 +96,21 @@ def id_faults(ids: Sequence[str]) -> list[str]:
     twice = [repr(i) for i, n in Counter(ids).items() if n > 1 and i]
     if twice:
         faults.append(f"image ids must differ, these stand more than once: {listed(twice)}; keep one row per photo")
+    same = [told_alike(some) for some in alike(i for i in ids if i)]
+    if same:
+        faults.append(f"image ids must differ to the eye, these do not: {listed(same)}; rename photos, or keep one row per photo")
     return faults
 
 
-def _labels(competition: Competition, rows: PhotoRows, faults: list[str]) -> dict[str, NDArray[np.int16]]:
-    """Per task `(N,) int16`, -1 outside the role train and where the field is empty; faults are added to `faults`."""
+def _labels(competition: Competition, rows: PhotoRows, faults: list[str], notes: list[str]) -> dict[str, NDArray[np.int16]]:
+    """Per task `(N,) int16`, -1 outside the role train and where the field is empty; what is wrong or odd is added to the lists."""
     train = np.array([role == "train" for role in rows.roles], dtype=bool)
     filled = np.zeros(len(train), dtype=bool)
     labels = {}
     for name, task in competition.tasks.items():
-        values = rows.fields[name]
-        number = {text: _class_number(task, text) for text in set(values)}
+        values = _class_texts(name, task, rows.fields[name], notes)
+        numbers = {class_name: k for k, class_name in enumerate(task.classes)}
+        number = {text: _class_number(task, text, numbers) for text in set(values)}
         wrong = Counter(value for value, learns in zip(values, train, strict=True) if learns and number[value] is None)
         faults += _class_faults(name, task, wrong)
         labels[name] = np.where(train, np.array([_or_no_label(number[v]) for v in values]), -1).astype(np.int16)
@@ -108,12 +124,25 @@ def _labels(competition: Competition, rows: PhotoRows, faults: list[str]) -> dic
     return labels
 
 
-def _class_number(task: Task, text: str) -> int | None:
+def _class_texts(name: str, task: Task, values: Sequence[str], notes: list[str]) -> list[str]:
+    """The fields of a task with class names spelled as the competition spells them."""
+    if task.cuts is not None:
+        return [looks_of(value) for value in values]
+    spelled = recognise(task.classes)
+    known = {value: spelled(value) or value for value in set(values) if looks_of(value)}
+    other = Counter(value for value in values if known.get(value, value) != value)
+    if other:
+        told = listed(f"{known[value]!r} ({difference(known[value], value)}) in {n} rows" for value, n in other.most_common())
+        notes.append(f"task {name}: classes are written in another way that looks the same, and count as they are: {told}")
+    return [known.get(value, value) for value in values]
+
+
+def _class_number(task: Task, text: str, numbers: Mapping[str, int]) -> int | None:
     """The class a field says: -1 for an empty one, `None` for a text that is no class (or no finite number, where there are cuts)."""
     if not text:
         return -1
     if task.cuts is None:
-        return task.classes.index(text) if text in task.classes else None
+        return numbers.get(text)
     try:
         value = float(text)
     except ValueError:

@@ -10,18 +10,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
-from unicodedata import normalize
 
 import numpy as np
 
 from competitions.competition import Competition, Submission
-from competitions.csv_tables import read_table
+from competitions.csv_tables import parse_table, read_table
 from competitions.images.elsewhere import what_is_there
 from competitions.images.photo_files import is_photo, list_photos, passed_over
 from competitions.manifest import Manifest
 from competitions.readers.rows import id_faults
 from system.errors import UserError, listed, unknown
-from system.texts import utf8_faults
+from system.texts import looks_of, recognise, utf8_faults
 
 
 def with_sample(competition: Competition, manifest: Manifest, root: Path) -> tuple[Competition, Manifest]:
@@ -38,10 +37,13 @@ def with_sample(competition: Competition, manifest: Manifest, root: Path) -> tup
     if not (root / name).is_file():
         missing = f"there is no sample submission {name!r} in {root}; set submission.sample in the competition's YAML"
         raise UserError(missing, *what_is_there(root, [name]))
-    table = read_table(root / name, {"submission.id_column": competition.submission.id_column or None}, name=name)
-    submission, faults = _resolved(competition, list(table.columns))
+    given = competition.submission.id_column
+    header = list(parse_table(root / name, name=name)[0].columns)
+    id_column = recognise(header)(given) or given  # the file handed in has the header as the sample spells it
+    table = read_table(root / name, {"submission.id_column": id_column or None}, name=name)
+    submission, faults = _resolved(competition, list(table.columns), id_column)
     ids = table.columns[next(iter(table.columns))]
-    faults += id_faults([_key(i) for i in ids])
+    faults += id_faults(ids)
     if not faults:
         add = _in_order if len(manifest.rows("test")) else _added
         manifest, faults = add(competition, manifest, root, ids)
@@ -50,13 +52,13 @@ def with_sample(competition: Competition, manifest: Manifest, root: Path) -> tup
     return competition.model_copy(update={"submission": submission, "test_images": None}), manifest
 
 
-def _resolved(competition: Competition, header: Sequence[str]) -> tuple[Submission, list[str]]:
+def _resolved(competition: Competition, header: Sequence[str], id_column: str) -> tuple[Submission, list[str]]:
     """The submission whose columns are the sample's, in its order."""
     given, faults = competition.submission, list[str]()
     first, *others = header
     if not first:
         faults.append("the first header is empty; name the column of the photos' ids")
-    elif given.id_column not in ("", first):
+    elif id_column not in ("", first):
         faults.append(
             f"the ids must stand in the first column, {first!r}, got submission.id_column {given.id_column!r}; leave it out"
         )
@@ -172,5 +174,5 @@ def _difference(missing: Sequence[str], extra: Sequence[str]) -> list[str]:
 
 
 def _key(text: str) -> str:
-    """Ids are compared in one Unicode form; a folder copied from a Mac spells Korean names in the other."""
-    return normalize("NFC", text)
+    """Ids are compared by their looks; a folder copied from a Mac spells Korean names in another Unicode form."""
+    return looks_of(text)

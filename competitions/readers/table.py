@@ -14,6 +14,7 @@ from competitions.manifest import Manifest
 from competitions.readers.photo_paths import Place, place_files, place_members, require_root
 from competitions.readers.rows import PhotoRows, manifest_of
 from system.errors import EXAMPLES, UserError, listed, unknown
+from system.texts import recognise
 
 
 def read_csv(competition: Competition, root: Path) -> Manifest:
@@ -82,6 +83,8 @@ def _roles(competition: Competition, table: Table, faults: list[str]) -> list[st
         return ["train"] * table.n_rows
     meaning: dict[str, str] = {word: role for role, word in competition.roles.items()}
     words = Counter(table.columns[competition.columns.role])
+    spelled = recognise(meaning)
+    meaning |= {word: meaning[known] for word in words if (known := spelled(word)) is not None}
     for word in [w for w in words if w not in meaning][:EXAMPLES]:
         faults.append(f"role: {unknown('word', word, set(meaning))} in {words[word]} rows; add it to `roles` or change the rows")
     return [meaning.get(word, "unlabelled") for word in table.columns[competition.columns.role]]

@@ -18,6 +18,7 @@ from submissions.external.csv_file import read_file
 from submissions.external.heads import FileContent, HeadRows, heads_of
 from system.errors import UserError, listed
 from system.files import file_hash
+from system.texts import recognise
 
 PART_OF_ROLE = dict(zip(("train", "test"), PARTS, strict=True))
 Content = tuple[str, FileContent]
@@ -90,9 +91,18 @@ def _read(prepared: Prepared, files: Sequence[Path], head: str | None) -> tuple[
         except UserError as error:
             faults += error.faults
             continue
+        content = _spelled_as_photos(prepared, content)
         contents.append((path.name, content))
         faults += [f"{path.name}: {fault}" for fault in (*content.faults, *_id_faults(prepared, content.image_ids))]
     return contents, faults
+
+
+def _spelled_as_photos(prepared: Prepared, content: FileContent) -> FileContent:
+    """The content with ids spelled as the competition's, where they only look like them (another Unicode form, spaces)."""
+    spelled = recognise(prepared.manifest.image_ids)
+    ids = {image_id: spelled(image_id) or image_id for image_id in content.image_ids}
+    heads = {head: replace(rows, image_ids=tuple(ids.get(i, i) for i in rows.image_ids)) for head, rows in content.heads.items()}
+    return replace(content, heads=heads, image_ids=tuple(ids[i] for i in content.image_ids))
 
 
 def _id_faults(prepared: Prepared, image_ids: Sequence[str]) -> list[str]:

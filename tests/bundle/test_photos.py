@@ -54,3 +54,12 @@ def test_two_photos_of_a_folder_that_would_have_one_id_are_refused(tmp_path: Pat
     assert without_endings(["a.png", "deep/v1.2.jpg"]) == ("a", "deep/v1.2")
     with pytest.raises(UserError, match=r"each id must mean one photo, these mean more: a \(a\.png and a\.jpg\)"):
         without_endings(["a.png", "a.jpg"])
+
+
+def test_groups_that_look_equal_are_one_and_ids_that_do_are_refused(tmp_path: Path) -> None:
+    table = tmp_path / "ids.csv"
+    table.write_text("photo,person\na,Zoë\nb,Zoe\u0308\nc,Zoë \nd,\n")
+    assert read_ids(table, "photo", group_column="person").groups == ("Zoë", "Zoë", "Zoë", "d")
+    table.write_text("photo\né\ne\u0301\n")
+    with pytest.raises(UserError, match=r"ids must differ to the eye, 'é' in 2 spellings \(Unicode form\) do not"):
+        read_ids(table, "photo")

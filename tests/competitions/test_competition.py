@@ -71,6 +71,11 @@ def test_no_mistake_is_named_twice():
         ("label: [mask, age]", "label: [mask, mask]", "'mask' stands twice"),
         ("[young, old]", "[yes, no]", "class names must be quoted texts, got [True, False]"),
         ("[young, old]", "[young, young]", "class names must differ, these stand twice: young"),
+        (
+            "[young, old]",
+            '[young, "young\\u200b"]',
+            "class names must differ to the eye, these do not: 'young' in 2 spellings (signs",
+        ),
         ("[young, old]", "['{young}', '']", "not empty"),
         ("[young, old]", "[young]", "tasks.age.classes must have at least 2 entries"),
         ("column: age", "colum: age", "tasks.age: unknown setting 'colum'; did you mean column"),

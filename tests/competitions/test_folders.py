@@ -136,3 +136,10 @@ def test_a_class_folder_that_is_no_utf8_is_named_with_its_old_reading(tmp_path):
     [fault] = faults_of(tmp_path)
     assert "the classes' folders must be UTF-8 text" in fault
     assert "as cp949 they read train/개" in fault
+
+
+def test_two_folders_of_one_class_in_two_unicode_forms_are_refused_instead_of_one_being_lost(tmp_path):
+    yaml = YAML.replace("cat", "고양이")
+    for form in ("NFC", "NFD"):
+        lay_out(tmp_path, normalize(form, "train/고양이/1.jpg"), "train/dog/1.jpg", "test/1.jpg")
+    assert any("'고양이' in 2 spellings (Unicode form)" in normalize("NFC", fault) for fault in faults_of(tmp_path, yaml))

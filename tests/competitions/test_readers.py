@@ -11,10 +11,13 @@ from unicodedata import normalize
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from competitions.loading import parse_competition
 from competitions.readers.read import READERS
+from competitions.readers.rows import PhotoRows, manifest_of
 from system.errors import UserError
 
 YAML = """
@@ -73,6 +76,78 @@ def test_every_encoding_and_line_end_reads_the_same(tmp_path, encoding, end):
     rows = [row.replace("p1", "민지 \u00b7").replace("p2", '"a,b"') for row in ROWS]
     write(tmp_path, rows, encoding=encoding, end=end)
     assert read(tmp_path).groups == ("민지 \u00b7", "~1e3", "a,b")
+
+
+def other_spellings(text):
+    forms = [normalize(form, text) for form in ("NFC", "NFD")]
+    return st.tuples(
+        st.sampled_from(("", " ", "\u200b", "\ufeff")), st.sampled_from(forms), st.sampled_from(("", "\u00a0", "\u200e"))
+    )
+
+
+PEOPLE = ("박지민", "김하늘", "Zoë", "Đặng Văn", "p1", "p2")
+
+
+@given(
+    st.lists(
+        st.sampled_from(PEOPLE).flatmap(lambda name: st.tuples(st.just(name), other_spellings(name).map("".join))), min_size=2
+    ),
+    st.data(),
+)
+def test_however_a_group_is_spelled_it_is_never_cut_apart(people, data):
+    n = len(people)
+    ids = [f"{row}.jpg" for row in range(n)]
+    colours = ["고양이" if row % 2 else "강아지" for row in range(n)]
+    rows = PhotoRows(
+        name="table",
+        ids=ids,
+        paths=ids,
+        groups=[spelling for _, spelling in people],
+        roles=("train",) * n,
+        fields={"kind": ["".join(data.draw(other_spellings(colour))) for colour in colours]},
+    )
+    yaml = "columns: {image: id, group: person}\ntasks: {kind: {column: kind, classes: [강아지, 고양이]}}\n"
+    yaml += "submission: {answers: {kind: kind}}\n"
+    manifest = manifest_of(competition(yaml), rows, Path(), lambda root, paths: (list(paths), []))
+    first = {}
+    for name, spelling in people:
+        first.setdefault(name, spelling)
+    assert manifest.groups == tuple(first[name] for name, _ in people)
+    assert manifest.labels["kind"].tolist() == [row % 2 for row in range(n)]
+    several = {name for name, spelling in people if spelling != first[name]}
+    assert bool(several) == any(f"{len(several)} groups are written in more than one way" in note for note in manifest.notes)
+
+
+def test_nothing_is_noted_where_texts_differ_to_the_eye(tmp_path):
+    write(tmp_path, [row.replace("p2", "P1") for row in ROWS])
+    assert read(tmp_path).notes == ()
+    assert read(tmp_path).groups == ("p1", "~1e3", "P1")
+
+
+def test_ids_that_look_equal_are_refused_and_headers_and_words_that_do_are_taken(tmp_path):
+    header, *rows = ROWS
+    write(
+        tmp_path,
+        [header.replace("Mask", "Mask\u200b").replace("split", " split"), *(row.replace(",train,", ",train ,") for row in rows)],
+    )
+    assert read(tmp_path).roles == ("train", "train", "test")
+    write(tmp_path, [header, rows[0].replace("001", "é"), rows[1].replace("1e3", "e\u0301"), rows[2].replace("1000", "é\u00a0")])
+    [fault] = faults(tmp_path)
+    assert "image ids must differ to the eye, these do not: 'é' in 3 spellings (Unicode form, spaces); rename" in fault
+
+
+def test_numbers_to_cut_may_have_signs_that_show_nothing(tmp_path):
+    yaml = YAML.replace("age: {column: age, classes: [young, old]}", "age: {column: age, classes: [young, old], cuts: [30]}")
+    write(tmp_path, [row.replace("young", "\u200b29\u00a0").replace(",1,,", ",1,31,") for row in ROWS])
+    assert read(tmp_path, yaml).labels["age"].tolist() == [0, 1, -1]
+
+
+def test_a_thousand_groups_in_two_spellings_are_one_short_note(tmp_path):
+    rows = [f"{n}-{end!r},train,person number {n}{end},NA,young,a.jpg" for n in range(1000) for end in ("", " ")]
+    write(tmp_path, [ROWS[0], *rows])
+    [note] = read(tmp_path).notes
+    assert note.startswith("1000 groups are written in more than one way")
+    assert len(note) < 700
 
 
 def test_a_tsv_is_cut_at_tabs(tmp_path):

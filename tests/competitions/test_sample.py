@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -119,6 +120,15 @@ def test_a_sample_may_leave_out_the_endings_that_the_table_writes(tmp_path: Path
     assert not read(competition(YAML.replace("submission: {sample: sample.csv}", "submission: {answers: {x: kind}}")), tmp_path)[
         1
     ].ids_without_endings
+
+
+def test_a_sample_in_another_unicode_form_is_answered_in_its_own_spelling(tmp_path: Path) -> None:
+    names = {form: normalize(form, "아이디") for form in ("NFC", "NFD")}
+    lay_out(tmp_path, f"{names['NFD']},label\nc.jpg\u00a0,0\na.jpg,0\nb.jpg,0\n")
+    yaml = YAML.replace("sample: sample.csv", f"sample: sample.csv, id_column: {names['NFC']}")
+    asked, manifest = read(competition(yaml), tmp_path)
+    assert asked.submission.id_column == names["NFD"]
+    assert manifest.image_ids == ("1.jpg", "c.jpg\u00a0", "2.jpg", "a.jpg", "b.jpg")
 
 
 def test_photos_of_a_sample_that_stand_elsewhere_are_named(tmp_path: Path) -> None:

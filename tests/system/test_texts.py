@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from system import verbs
-from system.texts import alike, first_spellings, looks_of, recognised, utf8_faults
+from system.texts import alike, first_spellings, looks_of, recognise, utf8_faults
 
 UNSEEN = ("", " ", "\u00a0", "\u3000", "\u200b", "\ufeff", "\u00ad", "\u200e")
 
@@ -33,9 +33,8 @@ def test_the_first_spelling_counts_and_a_text_of_spaces_alone_is_nobodys_twin() 
     mac, windows = normalize("NFD", "박지민"), normalize("NFC", "박지민")
     assert first_spellings([mac, "Lee", windows, "Lee ", "", " ", "\u200b"]) == {windows: mac, "Lee ": "Lee"}
     assert alike([mac, windows, mac, "a"]) == [[mac, windows]]
-    assert recognised("Lee\u200b", ["Kim", "Lee"]) == "Lee"
-    assert recognised("Lee ", ["Lee", "Lee "]) == "Lee "
-    assert recognised("Le", ["Lee"]) is None
+    spelled = recognise(["Kim", "Lee", "Lee "])
+    assert [spelled(text) for text in ("Lee\u200b", "Lee ", "Lee", "Le", "kim")] == ["Lee", "Lee ", "Lee", None, None]
 
 
 @pytest.mark.parametrize(
