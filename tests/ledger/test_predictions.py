@@ -88,7 +88,7 @@ def test_a_damaged_array_is_named(kept: Predictions) -> None:
 def test_a_flipped_byte_in_the_header_is_a_value_error_or_harmless(
     tmp_path_factory: pytest.TempPathFactory, place: int, byte: int
 ) -> None:
-    kept = Predictions(tmp_path_factory.getbasetemp() / "trials/t0/predictions/flipped")
+    kept = Predictions(tmp_path_factory.mktemp("kept") / "trials/t0/predictions/flipped")
     kept.write("test", "age", "identity", [(name, "") for name in "abc"], probs_of(3))
     content = bytearray(npy_bytes(probs_of(3)))
     content[place] = byte
