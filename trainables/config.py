@@ -324,12 +324,20 @@ def _backbone_faults(chosen: Mapping[str, Any]) -> list[str]:
     if not timm.is_model(base):
         near = _like(base) or ["resnet18"]
         return [f"unknown backbone {name!r}; did you mean {', '.join(near)}? (timm.list_models() has all names)"]
-    published = timm.list_pretrained(f"{base}.*")
+    published = _published(base)
     if tag and name not in published:
         return [unknown("backbone", name, [base, *published])]
     if chosen["pretrained"] is True and not published and name not in WEIGHT_PACKAGES:
         return [f"no published weights for backbone {name!r}; set pretrained=False or give weights_file"]
     return []
+
+
+@lru_cache(256)
+def _published(base: str) -> tuple[str, ...]:
+    """timm's published weights of an architecture, `<base>.<tag>`; kept, for timm walks through all its names for every question."""
+    import timm
+
+    return tuple(timm.list_pretrained(f"{base}.*"))
 
 
 @lru_cache(64)
