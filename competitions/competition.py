@@ -6,7 +6,7 @@ Machine-specific roots come from the environment (`PODIUM_DATA`) or `.env`, neve
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from competitions.manifest import LABEL, composed_names
 from competitions.validation import DEFAULT_SPLIT, setting_faults
@@ -25,6 +25,15 @@ TargetName = Annotated[str, Field(pattern=TARGET_PATTERN)]
 
 Rule = Literal["same_group_at_test", "test_shares"]
 """A question to the competition's rules; what each allows stands in docs/own-competition.md."""
+
+
+def _words(value: Any) -> Any:
+    if isinstance(value, str) or (isinstance(value, (list, tuple)) and value and all(isinstance(word, str) for word in value)):
+        return value
+    raise ValueError(f"must be a word or a list of words (quote them), got {value!r}")
+
+
+RoleWords = Annotated[str | tuple[str, ...], BeforeValidator(_words)]
 
 
 class _Part(BaseModel):
@@ -185,7 +194,7 @@ class Competition(_Part):
         table: The reader's table, relative to `root`.
         images: Folder relative to `root` that the table's paths start from.
         test_images: Folder relative to `root` that holds the photos of `submission.sample`, where no table lists them.
-        roles: Manifest role -> the table's word for it.
+        roles: Manifest role -> the table's word for it, or its words.
         tasks: Task name -> task.
         label: The tasks that compose the label, most significant first (mask*6 + gender*3 + age).
         targets: What models may be asked to learn beside the single tasks.
@@ -209,7 +218,7 @@ class Competition(_Part):
     images: str = ""
     test_images: str | None = None
     columns: Columns = Columns()
-    roles: dict[Literal["train", "test", "unlabelled"], str] = {"train": "train", "test": "test"}
+    roles: dict[Literal["train", "test", "unlabelled"], RoleWords] = {"train": "train", "test": "test"}
     tasks: dict[Name, Task] = Field(min_length=1)
     label: tuple[str, ...] = ()
     targets: dict[TargetName, TargetSpec] = {}
@@ -236,6 +245,11 @@ class Competition(_Part):
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    @property
+    def words(self) -> dict[str, tuple[str, ...]]:
+        """Role -> all of the table's words for it."""
+        return {role: (word,) if isinstance(word, str) else word for role, word in self.roles.items()}
 
     @property
     def composed(self) -> tuple[str, ...]:

@@ -119,6 +119,7 @@ _MESSAGES = {
     "too_short": "must have at least {min_length} entries",
     "string_pattern_mismatch": "must {pattern}",
 }
+ROLE_WAY_OUT = "; a role may have several words: to learn from the photos of {word}, write `train: [train, {word}]`"
 _PATTERNS = {
     NAME_PATTERN: "begin with a letter or digit and hold only letters, digits and _ . -",
     TARGET_PATTERN: "begin with a letter or digit and hold only letters, digits and _ . @ = + -",
@@ -136,7 +137,8 @@ def _sentence(fault: Any) -> str:
     if fault["type"] in _MESSAGES:
         facts = fault.get("ctx", {})
         facts = facts | {"pattern": _PATTERNS.get(facts.get("pattern"), "")}
-        return f"{'.'.join(place)} {_MESSAGES[fault['type']].format(**facts)}{given}"
+        way_out = ROLE_WAY_OUT.format(word=last) if above == ["roles"] and fault["type"] == "literal_error" else ""
+        return f"{'.'.join(place)} {_MESSAGES[fault['type']].format(**facts)}{given}{way_out}"
     return f"{'.'.join(place)}: {fault['msg'].removeprefix('Value error, ')}{given}"
 
 

@@ -190,7 +190,7 @@ def _role_faults(raw: Mapping[str, Any]) -> list[str]:
     faults = []
     if "train" not in roles:
         faults.append(f"roles must give the table's word for train, got {', '.join(map(str, roles)) or 'none'}")
-    words = [str(word) for word in roles.values()]
+    words = [str(word) for some in roles.values() for word in (some if isinstance(some, (list, tuple)) else [some])]
     if len(set(words)) < len(words):
         faults.append(f"roles must have different words, got {', '.join(words)}")
     return faults

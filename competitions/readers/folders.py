@@ -4,9 +4,10 @@
     <root>/<images>/<test>/**.jpg               answered
     <root>/<images>/<unlabelled>/**.jpg         where there are some
 
-The words for train, test and unlabelled are `roles`. A test photo's id, which is handed in, is its path below the test folder; every
-other id is the path below `images`, so it begins with the role's folder and ids stay unique. Ids are NFC, whatever the file system
-says. Hidden files and folders that no role names are passed over, and files without an image ending, which are counted in a note.
+The words for train, test and unlabelled are `roles`; a role may have several folders (`train: [train, val]`). A test photo's id, which
+is handed in, is its path below the test folder; every other id is the path below `images`, so it begins with the role's folder and ids
+stay unique. Ids are NFC, whatever the file system says. Hidden files and folders that no role names are passed over, and files without an
+image ending; a note counts the files, and one names a folder of photos with labels.
 """
 
 import os
@@ -17,6 +18,7 @@ from unicodedata import normalize
 from competitions.competition import Competition
 from competitions.images.photo_files import is_photo, list_photos, passed_over
 from competitions.manifest import Manifest
+from competitions.readers.given_split import folder_notes
 from competitions.readers.photo_paths import folders_in, place_files, require_root, twin_faults
 from competitions.readers.rows import PhotoRows, manifest_of
 from system.errors import UserError, listed, unknown
@@ -40,14 +42,13 @@ def read_folders(competition: Competition, root: Path) -> Manifest:
         raise UserError(*faults)
     [(name, task)] = competition.tasks.items()
     photos, others = _training_photos(top, words["train"], task.classes, faults)
-    for role in (role for role in ("test", "unlabelled") if role in words):
-        listing = list_photos(top / words[role])
-        photos += [(f"{words[role]}/{photo}", role, "") for photo in listing.photos]
+    asked = [(role, word) for role in ("test", "unlabelled") for word in words.get(role, ())]
+    for role, word in asked:
+        listing = list_photos(top / word)
+        photos += [(f"{word}/{photo}", role, "") for photo in listing.photos]
         others += listing.passed_over
         if role == "test" and not listing.photos:
-            faults.append(
-                f"the test folder {words['test']!r} holds no photo; {_way_out(listing.passed_over, 'check the upload')}"
-            )
+            faults.append(f"the test folder {word!r} holds no photo; {_way_out(listing.passed_over, 'check the upload')}")
     if faults:
         raise UserError(*faults)
     rows = PhotoRows(
@@ -58,21 +59,22 @@ def read_folders(competition: Competition, root: Path) -> Manifest:
         roles=tuple(role for _, role, _ in photos),
         fields={name: tuple(label for _, _, label in photos)},
         images=competition.images,
-        notes=passed_over(others),
+        notes=[*folder_notes(top, words, task.classes), *passed_over(others)],
     )
     return manifest_of(competition, rows, root, place_files)
 
 
-def _words(competition: Competition, top: Path) -> dict[str, str]:
-    """Role -> folder; a folder `unlabelled` counts without being named."""
-    named = {role: str(PurePosixPath(word)) for role, word in competition.roles.items()}
-    found = {"unlabelled": "unlabelled"} if (top / "unlabelled").is_dir() and "unlabelled" not in named.values() else {}
+def _words(competition: Competition, top: Path) -> dict[str, tuple[str, ...]]:
+    """Role -> folders; a folder `unlabelled` counts without being named."""
+    named = {role: tuple(str(PurePosixPath(word)) for word in some) for role, some in competition.words.items()}
+    found = {"unlabelled": ("unlabelled",)} if (top / "unlabelled").is_dir() and ("unlabelled",) not in named.values() else {}
     return found | named
 
 
-def _word_faults(words: dict[str, str], top: Path) -> list[str]:
+def _word_faults(words: dict[str, tuple[str, ...]], top: Path) -> list[str]:
     faults = []
-    for role, word in words.items():
+    each = [word for some in words.values() for word in some]
+    for role, word in ((role, word) for role, some in words.items() for word in some):
         if word in ("", ".") or PurePosixPath(word).is_absolute() or ".." in PurePosixPath(word).parts or "\\" in word:
             faults.append(f"roles.{role} must name a folder below {top}, with / between folders, got {word!r}")
         elif not (top / word).is_dir():
@@ -81,11 +83,11 @@ def _word_faults(words: dict[str, str], top: Path) -> list[str]:
                 f"there is no folder {word!r} for the role {role} in {top} (folders there: {listed(known) or 'none'}); "
                 f"name it in `roles`, or leave the role out of `roles` where there are no such photos"
             )
-    twice = sorted({word for word in words.values() if list(words.values()).count(word) > 1})
+    twice = sorted({word for word in each if each.count(word) > 1})
     faults += [
         f"each role must have a folder of its own, {word!r} stands for more than one; name another in `roles`" for word in twice
     ]
-    nested = [f"{a!r} in {b!r}" for a in words.values() for b in words.values() if PurePosixPath(b) in PurePosixPath(a).parents]
+    nested = [f"{a!r} in {b!r}" for a in each for b in each if PurePosixPath(b) in PurePosixPath(a).parents]
     if nested:
         faults.append(
             f"no role's folder may stand in another's, its photos would have two roles: {listed(nested)}; move them apart"
@@ -93,33 +95,42 @@ def _word_faults(words: dict[str, str], top: Path) -> list[str]:
     return faults
 
 
-def _training_photos(top: Path, word: str, classes: Sequence[str], faults: list[str]) -> tuple[list[Photo], list[str]]:
+def _training_photos(top: Path, words: Sequence[str], classes: Sequence[str], faults: list[str]) -> tuple[list[Photo], list[str]]:
     """The photos in the classes' folders, class by class, and the files passed over there; faults are added to `faults`."""
-    folders = folders_in(top / word)
-    faults += utf8_faults([f"{word}/{name}" for name in folders], "the classes' folders")
-    spelled = {looks_of(name): name for name in folders if not utf8_faults([name])}
     known = {looks_of(name): name for name in classes}
-    faults += twin_faults(folders, word)
+    photos, others, there = list[Photo](), list[str](), set[str]()
+    for word in words:
+        spelled = _class_folders(top, word, classes, faults)
+        there |= spelled.keys()
+        for key in (key for key in known if key in spelled):
+            listing = list_photos(top / word / spelled[key])
+            photos += [(f"{word}/{spelled[key]}/{photo}", "train", known[key]) for photo in listing.photos]
+            others += listing.passed_over
+    filled, where = {label for _, _, label in photos}, " and ".join(words)
+    for key, name in known.items():
+        if key not in there:
+            faults.append(f"{where}: the class {name!r} has no folder; check the upload, or take the class out of the YAML")
+        elif name not in filled:
+            way_out = _way_out(others, "check the upload, or take the class out of the YAML")
+            faults.append(f"{where}: the class {name!r} has no photo; {way_out}")
+    return photos, others
+
+
+def _class_folders(top: Path, word: str, classes: Sequence[str], faults: list[str]) -> dict[str, str]:
+    """How the folders in a training folder look -> their names; strange folders and loose photos are added to `faults`."""
+    folders = folders_in(top / word)
+    faults += utf8_faults([f"{word}/{name}" for name in folders], "the classes' folders") + twin_faults(folders, word)
+    spelled = {looks_of(name): name for name in folders if not utf8_faults([name])}
+    known = {looks_of(name) for name in classes}
     faults += [
         f"{word}: {unknown('class', normalize('NFC', name), classes)}; rename the folder, or add the class"
         for looks, name in spelled.items()
         if looks not in known
     ]
-    photos, others = list[Photo](), list[str]()
-    for key, name in known.items():
-        if key not in spelled:
-            faults.append(f"{word}: the class {name!r} has no folder; check the upload, or take the class out of the YAML")
-            continue
-        listing = list_photos(top / word / spelled[key])
-        photos += [(f"{word}/{spelled[key]}/{photo}", "train", name) for photo in listing.photos]
-        others += listing.passed_over
-        if not listing.photos:
-            way_out = _way_out(listing.passed_over, "check the upload, or take the class out of the YAML")
-            faults.append(f"{word}: the class {name!r} has no photo; {way_out}")
     loose = sorted(entry.name for entry in os.scandir(top / word) if entry.is_file() and is_photo(entry.name))
     if loose:
         faults.append(f"{word}: a training photo must stand in its class's folder, these do not: {listed(loose)}; move them")
-    return photos, others
+    return spelled
 
 
 def _way_out(others: Sequence[str], without: str) -> str:
@@ -127,5 +138,6 @@ def _way_out(others: Sequence[str], without: str) -> str:
     return next(iter(passed_over(others)), without)
 
 
-def _image_id(path: str, role: str, words: dict[str, str]) -> str:
-    return normalize("NFC", path.removeprefix(f"{words[role]}/") if role == "test" else path)
+def _image_id(path: str, role: str, words: dict[str, tuple[str, ...]]) -> str:
+    front = next(word for word in words[role] if path.startswith(f"{word}/"))
+    return normalize("NFC", path.removeprefix(f"{front}/") if role == "test" else path)

@@ -57,9 +57,8 @@ def manifest_of(competition: Competition, rows: PhotoRows, root: Path, place: Pl
     """
     found = [*faults, *(utf8_faults(rows.paths) or utf8_faults(rows.ids, "image ids")), *id_faults(rows.ids)]
     if "train" not in rows.roles:
-        found.append(
-            f"no row has the role train (the word {competition.roles['train']!r}); without training photos nothing can be learned"
-        )
+        words = " or ".join(map(repr, competition.words["train"]))
+        found.append(f"no row has the role train (the word {words}); without training photos nothing can be learned")
     notes = list(rows.notes)
     labels = _labels(competition, rows, found, notes)
     paths, misplaced = relative_paths(rows.images, rows.paths)

@@ -11,6 +11,7 @@ from competitions.csv_tables import Table, read_table
 from competitions.demo.draw import draw_demo
 from competitions.images.elsewhere import what_is_there
 from competitions.manifest import Manifest
+from competitions.readers.given_split import column_notes, roles_with, table_notes
 from competitions.readers.photo_paths import Place, place_files, place_members, require_root
 from competitions.readers.rows import PhotoRows, manifest_of
 from system.errors import EXAMPLES, UserError, listed, unknown
@@ -53,8 +54,17 @@ def _read(competition: Competition, root: Path, place: Place) -> Manifest:
         roles=_roles(competition, table, faults),
         fields={name: table.columns[task.column] for name, task in competition.tasks.items()},
         images=competition.images,
+        notes=_given_split(competition, table, root),
     )
     return manifest_of(competition, rows, root, place, faults)
+
+
+def _given_split(competition: Competition, table: Table, root: Path) -> list[str]:
+    columns = competition.columns
+    if columns.role is not None:
+        return []
+    used = [columns.image, columns.path, columns.group, *(task.column for task in competition.tasks.values())]
+    return [*column_notes(table, used), *table_notes(root, competition.table)]
 
 
 def _load_table(competition: Competition, root: Path) -> Table:
@@ -81,10 +91,11 @@ def _roles(competition: Competition, table: Table, faults: list[str]) -> list[st
     """N roles; faults are added to `faults`, and a row with an unknown word counts as unlabelled from here on."""
     if competition.columns.role is None:
         return ["train"] * table.n_rows
-    meaning: dict[str, str] = {word: role for role, word in competition.roles.items()}
+    meaning = {word: role for role, some in competition.words.items() for word in some}
     words = Counter(table.columns[competition.columns.role])
     spelled = recognise(meaning)
     meaning |= {word: meaning[known] for word in words if (known := spelled(word)) is not None}
     for word in [w for w in words if w not in meaning][:EXAMPLES]:
-        faults.append(f"role: {unknown('word', word, set(meaning))} in {words[word]} rows; add it to `roles` or change the rows")
+        way_out = f"change the rows, or learn from them: `{roles_with(competition.words, word)}`"
+        faults.append(f"role: {unknown('word', word, set(meaning))} in {words[word]} rows; {way_out}")
     return [meaning.get(word, "unlabelled") for word in table.columns[competition.columns.role]]

@@ -83,6 +83,17 @@ def test_no_mistake_is_named_twice():
         (", role: split", "", "roles have no effect without columns.role"),
         ("{train: train, test: eval}", "{test: eval}", "roles must give the table's word for train"),
         ("{train: train, test: eval}", "{train: train, trial: eval}", "roles.trial must be 'train', 'test' or 'unlabelled'"),
+        (
+            "{train: train, test: eval}",
+            "{train: train, val: eval}",
+            "to learn from the photos of val, write `train: [train, val]`",
+        ),
+        (
+            "{train: train, test: eval}",
+            "{train: [train, 3], test: eval}",
+            "roles.train: must be a word or a list of words (quote them)",
+        ),
+        ("{train: train, test: eval}", "{train: [a, b], test: b}", "roles must have different words, got a, b, b"),
         ("answers: {ans: label}", "answers: {ans: [label]}", "submission.answers.ans must be a text"),
         ("submission: {id_column: ImageID, answers: {ans: label}}", "", "submission is missing"),
         ("title: Masks", "title: [", "is not YAML"),

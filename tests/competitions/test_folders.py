@@ -43,6 +43,10 @@ def test_ids_begin_with_the_role_but_for_test_photos_whose_ids_are_handed_in(tmp
     }
     assert manifest.labels["kind"].tolist() == [0, 0, 1, -1, -1, -1]
     assert manifest.paths[0] == "photos/train/cat/1.jpg"
+    assert manifest.notes[0] == (
+        "the folder valid holds 1 photos and no role names it, so they are passed over; "
+        "to learn from them as well, write `roles: {unlabelled: unlabelled, train: [train, valid], test: test}`"
+    )
     assert all((tmp_path / path).is_file() for path in manifest.paths)
 
 
@@ -143,3 +147,27 @@ def test_two_folders_of_one_class_in_two_unicode_forms_are_refused_instead_of_on
     for form in ("NFC", "NFD"):
         lay_out(tmp_path, normalize(form, "train/고양이/1.jpg"), "train/dog/1.jpg", "test/1.jpg")
     assert any("'고양이' in 2 spellings (Unicode form)" in normalize("NFC", fault) for fault in faults_of(tmp_path, yaml))
+
+
+@pytest.mark.parametrize("folder", ["val", "Validation", "more", "data/dev"])
+def test_labelled_photos_that_no_role_names_are_noted_and_learned_from_once_they_are_named(tmp_path, folder):
+    train = "data/train" if "/" in folder else "train"
+    lay_out(tmp_path, f"{train}/cat/1.jpg", f"{train}/dog/1.jpg", f"{folder}/cat/2.jpg", "docs/a/1.jpg", "empty/cat/x.txt")
+    roles = f"roles: {{train: {train}}}\n"
+    assert [note.split(" holds ")[0] for note in manifest_of(tmp_path, roles + YAML).notes] == [f"the folder {folder}"]
+    [way_out] = [note.split("`")[1] for note in manifest_of(tmp_path, roles + YAML).notes]
+    manifest = manifest_of(tmp_path, f"{way_out}\n{YAML}")
+    assert manifest.notes == ()
+    assert manifest.image_ids == (f"{train}/cat/1.jpg", f"{train}/dog/1.jpg", f"{folder}/cat/2.jpg")
+    assert (manifest.roles, manifest.labels["kind"].tolist()) == (("train",) * 3, [0, 1, 0])
+
+
+def test_of_several_training_folders_one_must_have_each_class(tmp_path):
+    lay_out(tmp_path, "a/cat/1.jpg", "b/cat/1.jpg", "c/1.jpg", "d/1.jpg")
+    yaml = f"roles: {{train: [a, b], test: [c, d]}}\n{YAML}"
+    assert faults_of(tmp_path, yaml) == (
+        "a and b: the class 'dog' has no folder; check the upload, or take the class out of the YAML",
+    )
+    lay_out(tmp_path, "b/dog/1.jpg")
+    assert any("these stand more than once: '1.jpg'" in fault for fault in faults_of(tmp_path, yaml))
+    assert any("in another's" in fault for fault in faults_of(tmp_path, f"roles: {{train: [a, a/cat]}}\n{YAML}"))

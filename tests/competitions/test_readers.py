@@ -142,6 +142,31 @@ def test_numbers_to_cut_may_have_signs_that_show_nothing(tmp_path):
     assert read(tmp_path, yaml).labels["age"].tolist() == [0, 1, -1]
 
 
+def test_a_role_may_have_several_words_and_an_unknown_one_says_how_to_learn_from_it(tmp_path):
+    write(tmp_path, [row.replace("1e3,train", "1e3,val") for row in ROWS])
+    [fault] = faults(tmp_path)
+    way_out = "roles: {train: [train, val], test: eval, unlabelled: extra}"
+    assert fault.endswith(f"in 1 rows; change the rows, or learn from them: `{way_out}`")
+    yaml = YAML.replace("roles: {train: train, test: eval, unlabelled: extra}", way_out)
+    assert read(tmp_path, yaml).roles == ("train", "train", "test")
+    assert competition(yaml).model_validate(competition(yaml).model_dump(mode="json")) == competition(yaml)
+    assert competition().model_dump(mode="json")["roles"] == {"train": "train", "test": "eval", "unlabelled": "extra"}
+
+
+def test_a_column_and_a_table_of_validation_photos_that_nothing_names_are_noted(tmp_path):
+    yaml = YAML.replace("roles: {train: train, test: eval, unlabelled: extra}\n", "").replace(", role: split", "")
+    rows = [row.replace("eval", "val").replace("odd", "wear").replace("wear,wear", "wear,old") for row in ROWS]
+    write(tmp_path, rows)
+    write(tmp_path, rows, table="Valid.csv")
+    write(tmp_path, rows, table="other.csv")
+    column, table = read(tmp_path, yaml).notes
+    assert column.startswith("the column 'split' says train, val, no setting names it, and all rows are learned from")
+    assert "write `columns: {role: split}`" in column
+    assert table.startswith("the table Valid.csv is there and its rows are passed over")
+    write(tmp_path, ROWS)
+    assert read(tmp_path).notes == ()  # the role's column is named
+
+
 def test_a_thousand_groups_in_two_spellings_are_one_short_note(tmp_path):
     rows = [f"{n}-{end!r},train,person number {n}{end},NA,young,a.jpg" for n in range(1000) for end in ("", " ")]
     write(tmp_path, [ROWS[0], *rows])
