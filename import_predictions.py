@@ -17,19 +17,17 @@ HONESTY = (
 def call(given: argparse.Namespace) -> dict[str, Any]:
     from ledger.imports import drop_import, imports_of
     from system.errors import UserError
-    from system.paths import check_name, competition_paths
+    from system.paths import named_competition
 
     faults = _faults(given)
     if faults:
         raise UserError(*faults)
     if not (given.list or given.drop):
         return _bring(given)
-    name = Path(given.competition).stem if given.competition.endswith((".yaml", ".yml")) else given.competition
-    check_name("competition", name)
-    paths = competition_paths(name, given.storage)
+    paths = named_competition(given.competition, given.storage)
     if given.drop:
-        return {"competition": name, "dropped": drop_import(paths, given.drop).json()}
-    return {"competition": name, "imports": [one.json() for one in imports_of(paths)]}
+        return {"competition": paths.root.name, "dropped": drop_import(paths, given.drop).json()}
+    return {"competition": paths.root.name, "imports": [one.json() for one in imports_of(paths)]}
 
 
 def _faults(given: argparse.Namespace) -> list[str]:

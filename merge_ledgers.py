@@ -3,7 +3,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 from system import verbs
@@ -14,15 +13,13 @@ SHOWN_TRIALS = 10
 def call(given: argparse.Namespace) -> dict[str, Any]:
     from ledger.merge.discovery import find_ledgers
     from ledger.merge.ledgers import merge
-    from system.paths import check_name, check_writable, competition_paths
+    from system.paths import check_writable, named_competition
     from system.progress import Counting
 
-    name = Path(given.competition).stem if given.competition.endswith((".yaml", ".yml")) else given.competition
-    check_name("competition", name)
-    paths = competition_paths(name, given.storage)
+    paths = named_competition(given.competition, given.storage)
     others = find_ledgers(paths, given.others)
     check_writable(paths.root)
-    return {"competition": name, **merge(paths, others, Counting("merging trials")).json()}
+    return {"competition": paths.root.name, **merge(paths, others, Counting("merging trials")).json()}
 
 
 def show(report: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 from ledger.query import SORT_KEYS, Row, leaderboard, scores_by_split
@@ -11,7 +10,7 @@ from ledger.retention import has_weights
 from ledger.trials import ALL_DATA, TrialFolder
 from system import verbs
 from system.errors import UserError
-from system.paths import CompetitionPaths, check_name, competition_paths
+from system.paths import CompetitionPaths, named_competition
 
 NOTHING = "nothing there yet; run_search.py trains trials, and with --base ID --vary SETTING those that differ in one setting"
 LIMIT = 50
@@ -28,14 +27,12 @@ class ShownRows(list[dict[str, Any]]):
 def call(given: argparse.Namespace) -> list[dict[str, Any]]:
     if given.limit is not None and given.limit < 0:
         raise UserError(f"limit must be 0 (all) or more, got {given.limit}; give --limit N")
-    name = Path(given.competition).stem if given.competition.endswith((".yaml", ".yml")) else given.competition
-    check_name("competition", name)
-    paths = competition_paths(name, given.storage)
+    paths = named_competition(given.competition, given.storage)
     if not paths.root.is_dir():
         from system.errors import unknown
 
         there = sorted(path.name for path in paths.root.parent.iterdir()) if paths.root.parent.is_dir() else []
-        raise UserError(unknown("competition in this storage", name, there) + "; run_search.py starts one")
+        raise UserError(unknown("competition in this storage", paths.root.name, there) + "; run_search.py starts one")
     if given.against is not None:
         _check_alone(given)
         from search.effects import effects_of

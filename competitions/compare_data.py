@@ -11,6 +11,7 @@ import numpy as np
 
 from competitions.prepare import Prepared
 from competitions.targets import targets
+from system.errors import listed
 
 COMPARED_SETTINGS = ("metric", "image_size", "label")
 NAMED_PHOTOS = 5
@@ -145,5 +146,4 @@ def _count(ids: Collection[str], what: str) -> str:
 
 
 def _few(ids: Collection[str]) -> str:
-    shown = sorted(ids)[:NAMED_PHOTOS]
-    return ", ".join(shown) + (f" and {len(ids) - len(shown)} more" if len(ids) > len(shown) else "")
+    return listed(sorted(ids), NAMED_PHOTOS)

@@ -116,10 +116,6 @@ def make_folds(
     Raises:
         UserError: There are fewer units than folds, or a task class has a single unit.
     """
-    if holdout is not None and (n_folds != 1 or not 0 < holdout < 1):
-        raise UserError(f"a holdout is a share between 0 and 1 and has 1 fold, got {holdout} and {n_folds} folds")
-    if holdout is None and not 2 <= n_folds <= np.iinfo(np.int8).max:
-        raise UserError(f"folds must be 2..127, got {n_folds}; set split.folds in the competition's YAML")
     weights = (1.0,) * n_folds if holdout is None else (holdout, 1.0 - holdout)
     rows = manifest.rows("train")
     rows = rows[usable[rows]]

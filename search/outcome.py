@@ -1,5 +1,6 @@
 """What a search came to: the study's events and its trials' folders -> per target the trials by status, the best, and what was trained."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,7 +10,6 @@ from ledger.studies import StudyFolder
 from ledger.trials import ALL_DATA, FROM, Record, TrialFolder
 from search.optuna_trials import answers
 from system.paths import CompetitionPaths
-from system.progress import counts
 from trainables.config import Question
 
 
@@ -59,7 +59,7 @@ def outcome_of(study: StudyFolder, paths: CompetitionPaths, questions: Mapping[s
             for folder, record in records.items()
         ]
         by_target[target] = {
-            "trials": counts(trials),
+            "trials": dict(Counter(trials.values())),
             "best": None if best is None else {"trial_id": best[1], "score": best[0]},
             "on_all_data": any(record.fold == ALL_DATA for record in records.values()),
             "epochs": sum(epochs for epochs, _ in shares),

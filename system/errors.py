@@ -34,12 +34,12 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
 EXAMPLES = 10
 
 
-def listed(names: Iterable[str]) -> str:
-    """Up to `EXAMPLES` names, and how many more there are.
+def listed(names: Iterable[str], most: int = EXAMPLES) -> str:
+    """The first names, and how many more there are.
 
     >>> listed(["a", "b"])
     'a, b'
     """
     shown = list(names)
-    more = len(shown) - EXAMPLES
-    return ", ".join(shown[:EXAMPLES]) + (f" and {more} more" if more > 0 else "")
+    more = len(shown) - most
+    return ", ".join(shown[:most]) + (f" and {more} more" if more > 0 else "")

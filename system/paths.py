@@ -52,6 +52,17 @@ def competition_paths(competition: str, storage: str | Path | None) -> Competiti
     return CompetitionPaths(root / competition)
 
 
+def named_competition(given: str, storage: str | Path | None) -> CompetitionPaths:
+    """The folders of the competition that a verb is told: by its name, or by the path of its YAML.
+
+    Raises:
+        UserError: It is no name.
+    """
+    name = Path(given).stem if given.endswith((".yaml", ".yml")) else given
+    check_name("competition", name)
+    return competition_paths(name, storage)
+
+
 def data_root() -> Path:
     """The folder that holds the data sets: `PODIUM_DATA`, else `./data`."""
     return expanded(setting("PODIUM_DATA") or "data").absolute()

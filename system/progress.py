@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Mapping
 from typing import TextIO
 
 QUIET_S = 15.0
@@ -107,11 +106,3 @@ class Counting:
         text = f"{self._what} {done}/{total}, about {left} left"
         self._stream.write((f"\r\x1b[K{text}" + ("\n" if last else "")) if terminal else text + "\n")
         self._stream.flush()
-
-
-def counts(statuses: Mapping[str, str]) -> dict[str, int]:
-    """Status -> how many trials have it."""
-    found: dict[str, int] = {}
-    for status in statuses.values():
-        found[status] = found.get(status, 0) + 1
-    return found

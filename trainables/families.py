@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ledger.reading import readable_config, readable_record
-from ledger.trials import ALL_DATA, Record, TrialFolder, is_trial
-from system.errors import UserError
+from ledger.trials import Record, TrialFolder, is_trial
 from system.files import fingerprint, read_json, replace_sealed
 from system.paths import CompetitionPaths
-from trainables.best_weights import best_is_whole, lost_weights
+from trainables.best_weights import best_is_whole
 from trainables.config import TrialConfig
 
 SHARED = ("competition", "target", "heads", "metric", "data", "split", "fold", "backbone", "image_size", "weights")
@@ -37,29 +36,9 @@ def families(paths: CompetitionPaths, trials: Sequence[str], fold: int) -> list[
     found: dict[str, list[Relative]] = defaultdict(list)
     for trial in sorted(set(trials)):
         one = relative(paths, trial)
-        if one is not None and one.config.fold == fold and not _fault(one):
+        if one is not None and one.config.fold == fold and _shares_its_start(one.config):
             found[fingerprint(_shared(one.config))].append(one)
     return [ranked(family) for _, family in sorted(found.items()) if len(family) > 1]
-
-
-def family_of(paths: CompetitionPaths, trials: Sequence[str]) -> list[Relative]:
-    """These trials, best first, ties by id.
-
-    Raises:
-        UserError: They are no family, or one has lost its weights; with every reason.
-    """
-    ids = sorted(set(trials))
-    found = {trial: relative(paths, trial) for trial in ids}
-    family = [one for one in found.values() if one is not None]
-    faults = [f"trial {trial} is not there or not finished, so it is in no soup" for trial, one in found.items() if one is None]
-    faults += [fault for one in family if (fault := _fault(one))]
-    faults += [] if len(ids) > 1 else [f"a soup needs two trials or more, got {', '.join(ids) or 'none'}"]
-    differ = [name for name in SHARED if len({fingerprint(getattr(one.config, name)) for one in family}) > 1]
-    faults += [f"trials of one soup share {', '.join(SHARED)}; {', '.join(ids)} differ in {', '.join(differ)}"] if differ else []
-    faults = faults or [lost_weights(one.folder) for one in family if not best_is_whole(one.folder)]
-    if faults:
-        raise UserError(*faults)
-    return ranked(family)
 
 
 def relative(paths: CompetitionPaths, trial: str) -> Relative | None:
@@ -115,18 +94,9 @@ class TriedFamily:
         replace_sealed(self.path, {"trials": self.trials, "soup": list(chosen)}, durable=False)
 
 
-def _fault(trial: Relative) -> str | None:
-    """Why a finished trial belongs to no family."""
-    name, config = trial.folder.id, trial.config
-    if config.soup:
-        return f"trial {name} is a soup itself; give its ingredients {', '.join(config.soup)}"
-    if config.fold == ALL_DATA:
-        return f"trial {name} learned from all photos and has no score that could choose; give trials of a fold"
-    if not config.weights:
-        return (
-            f"trial {name} began from random weights, which it shares with none; give trials of one start (init_from, published)"
-        )
-    return None
+def _shares_its_start(config: TrialConfig) -> bool:
+    """Whether others may have begun as this trial did: not from random weights, and it is no soup itself."""
+    return bool(config.weights) and not config.soup
 
 
 def _shared(config: TrialConfig) -> list[Any]:

@@ -31,9 +31,9 @@ from system.errors import UserError
 from system.quarantine import quarantine_copy
 from trainables import backbones, checkpoint
 from trainables.attach import attach, photos
-from trainables.best_weights import best_header, best_is_whole
+from trainables.best_weights import best_header, best_is_whole, lost_weights
 from trainables.config import TrialConfig, name_of
-from trainables.families import Relative, TriedFamily, families, family_of, ingredient_faults, ranked, relative
+from trainables.families import Relative, TriedFamily, families, ingredient_faults, ranked, relative
 from trainables.prediction import predict_photos
 from trainables.provenance import author, host, provenance
 from trainables.training import score_of
@@ -81,21 +81,21 @@ def soups(
     """
     found = {}
     for target, ids in sorted(trials.items()):
-        tried = [[one.folder.id for one in family[:MOST_TRIALS]] for family in families(prepared.paths, ids, fold)]
+        tried = [family[:MOST_TRIALS] for family in families(prepared.paths, ids, fold)]
         made = [folder.id for family in tried if (folder := make_soup(prepared, family, device=device)) is not None]
         if made:
             found[target] = tuple(sorted(made))
     return found
 
 
-def make_soup(prepared: Prepared, trials: Sequence[str], *, device: str = "cpu") -> TrialFolder | None:
-    """The greedy soup of these trials, as a finished trial of the ledger.
+def make_soup(prepared: Prepared, family: Sequence[Relative], *, device: str = "cpu") -> TrialFolder | None:
+    """The greedy soup of a family, as a finished trial of the ledger.
 
-    What came of them is kept beside the data (`data/soups/`), so that the same trials with the same weights are tried once.
+    What came of it is kept beside the data (`data/soups/`), so that the same trials with the same weights are tried once.
 
     Args:
         prepared: The competition's data.
-        trials: Two or more ids of one family (`families.SHARED`); their order changes nothing.
+        family: Two trials or more that share a start (`families.SHARED`), best first.
         device: Where forward passes run.
 
     Returns:
@@ -103,9 +103,10 @@ def make_soup(prepared: Prepared, trials: Sequence[str], *, device: str = "cpu")
 
     Raises:
         FullDiskError: There is no room for it.
-        UserError: They are no family, or one is not finished or has lost its weights; all are named.
+        UserError: Some have lost their weights; all are named.
     """
-    family = family_of(prepared.paths, trials)
+    if lost := [lost_weights(one.folder) for one in family if not best_is_whole(one.folder)]:
+        raise UserError(*lost)
     tried, mean = TriedFamily.of(prepared.paths, family), None
     chosen = tried.chosen()
     if chosen is None:

@@ -29,6 +29,7 @@ from search.searchers import SEARCHERS
 from search.tune.disk_stop import DISK_FULL, DiskStop
 from search.warm_start import EarlierTrial
 from system.claims import holder, works_here
+from system.errors import listed
 from trainables.config import Question, TrialConfig, resolve
 
 log = logging.getLogger("podium.search")
@@ -203,7 +204,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
 
     def _wait(self, whom: str, trials: Sequence[str]) -> Any:
         """Nothing to do now: `None`, or `FINISHED` where waiting has no use any more and nothing runs."""
-        self._note(f"waiting for {whom} {', '.join(trials[:3])}{f' and {len(trials) - 3} more' if len(trials) > 3 else ''}")
+        self._note(f"waiting for {whom} {listed(trials, 3)}")
         return Searcher.FINISHED if self._give_up() and not self._running else None
 
     def _holds_an_orphan(self, name: str) -> bool:

@@ -2,7 +2,7 @@
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,16 +27,25 @@ from system.claims import claim
 from system.errors import UserError
 from system.files import file_hash
 from system.paths import CompetitionPaths
+from trainables import soup as soups_of
 from trainables.attach import attach, complete_trial, is_complete, start_of, weights_store
 from trainables.best_weights import best_header
 from trainables.checkpoint import read_tensors, write_tensors
 from trainables.config import DEFAULTS, Question, TrialConfig, check_parameters, name_of, resolve
-from trainables.families import TriedFamily, family_of, relative
+from trainables.families import Relative, TriedFamily, ranked, relative
 from trainables.reproduce.retrain import reproduce
-from trainables.soup import average, greedy, make_soup, mean_of, soups
+from trainables.soup import average, greedy, mean_of, soups
 from trainables.training import TrialRun, run_trial
 
 TARGET = "colour"
+
+
+def family_of(paths: CompetitionPaths, trials: Sequence[str]) -> list[Relative]:
+    return ranked([one for trial in sorted(set(trials)) if (one := relative(paths, trial)) is not None])
+
+
+def make_soup(prepared: Prepared, trials: Sequence[str]) -> TrialFolder | None:
+    return soups_of.make_soup(prepared, family_of(prepared.paths, trials))
 
 
 @dataclass(frozen=True)
@@ -237,21 +246,7 @@ def test_families_are_found_and_what_belongs_to_none_is_passed_over(kitchen: Kit
     assert soups(kitchen.prepared, {TARGET: [kitchen.alone, kitchen.pair[0]]}, fold=0) == {}
 
 
-def test_what_is_no_family_is_refused_with_every_reason(kitchen: Kitchen) -> None:
-    soup = make_soup(kitchen.prepared, kitchen.pair)
-    assert soup is not None
-    with pytest.raises(UserError) as caught:
-        make_soup(kitchen.prepared, [kitchen.alone, soup.id, "0123456789ab", *kitchen.pair])
-    text = str(caught.value)
-    for part in (
-        f"{kitchen.alone} began from random weights",
-        f"{soup.id} is a soup itself",
-        "0123456789ab is not there",
-        "in weights",
-    ):
-        assert part in text
-    with pytest.raises(UserError, match="needs two trials or more"):
-        make_soup(kitchen.prepared, [kitchen.pair[0]] * 2)
+def test_a_trial_that_lost_its_weights_is_named(kitchen: Kitchen) -> None:
     kitchen.folder(kitchen.bad).best.unlink()
     with pytest.raises(UserError, match=rf"trial {kitchen.bad} is left out.*--restore"):
         make_soup(kitchen.prepared, [*kitchen.pair, kitchen.bad])
