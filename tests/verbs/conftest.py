@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from system.files import read_json, read_lines
+from tests.fixtures.make import WITH_SPACES
 
 ROOT = Path(__file__).parents[2]
 SECRET = "planted-key-0123456789abcdef"
@@ -40,18 +41,6 @@ image_size: 32
 split: {name: persons, folds: 4}
 views: [identity, hflip]
 submission: {id_column: photo, answers: {answer: label}, values: index}
-"""
-# A verb as it is, with spaces from another folder than search_spaces/.
-WITH_SPACES = """
-import runpy, sys
-from pathlib import Path
-verb = Path(sys.argv[2])
-sys.path.insert(0, str(verb.parent))
-import search_spaces
-search_spaces.FOLDER = Path(sys.argv[1])
-search_spaces.__path__.append(sys.argv[1])
-sys.argv = sys.argv[2:]
-runpy.run_path(str(verb), run_name="__main__")
 """
 
 

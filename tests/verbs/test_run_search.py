@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.faults.harness.studies import session as in_session
 from tests.verbs.conftest import Desk, Done, eventually
 
 pytestmark = pytest.mark.long
@@ -183,7 +184,7 @@ def test_nothing_is_left_running_or_claimed(shaken: Seen) -> None:
     assert claims == []
     assert shaken.final["targets"]["colour"]["trials"].keys() <= {"finished", "pruned"}
     sessions = [child.pid for child in shaken.desk.started]
-    eventually(lambda: not any(_in_session(session) for session in sessions), what="the end of every process", timeout=30)
+    eventually(lambda: not any(in_session(session) for session in sessions), what="the end of every process", timeout=30)
 
 
 def test_a_study_does_not_go_on_with_other_photos(shaken: Seen) -> None:
@@ -226,16 +227,3 @@ def test_a_diverging_trial_is_marked_is_never_best_and_never_votes(desk: Desk, t
 
 def _decisions(desk: Desk) -> list[tuple[str, str, int]]:
     return [(e["event"], e["trial_id"], e["epoch"]) for e in desk.events("s") if e["event"] in ("finished", "pruned", "diverged")]
-
-
-def _in_session(session: int) -> list[int]:
-    """Processes of a session that are not zombies."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == session and fields[0] != "Z":
-            found.append(int(path.parent.name))
-    return found
