@@ -32,14 +32,13 @@ FEW, REPEATS = 4, 5
 Family = tuple[str, tuple[tuple[str, int], ...], int, int]
 
 
-def measure_costs(prepared: Prepared, trials: Sequence[OpenedTrial], *, device: str = "cpu", seed: int = 0) -> dict[str, Cost]:
+def measure_costs(prepared: Prepared, trials: Sequence[OpenedTrial], *, device: str = "cpu") -> dict[str, Cost]:
     """What each trial costs at prediction.
 
     Args:
         prepared: The competition's data; its views are timed in turn.
         trials: Finished, with their weights.
         device: Where the networks run.
-        seed: Of pixels and weights.
 
     Returns:
         Trial id -> cost; equal seconds for trials of one architecture. Threads and random states are left as they were.
@@ -50,9 +49,7 @@ def measure_costs(prepared: Prepared, trials: Sequence[OpenedTrial], *, device: 
     of = {trial.folder.id: _family(trial.config) for trial in trials}
     threads = torch.get_num_threads()
     try:
-        seconds = {
-            family: _seconds_per_1000(family, prepared.competition.views, device, seed) for family in sorted(set(of.values()))
-        }
+        seconds = {family: _seconds_per_1000(family, prepared.competition.views, device) for family in sorted(set(of.values()))}
     finally:
         torch.set_num_threads(threads)
     folders = [trial.folder for trial in trials]
@@ -63,13 +60,13 @@ def _family(config: TrialConfig) -> Family:
     return config.backbone, tuple(config.heads.items()), config.image_size, config.threads
 
 
-def _seconds_per_1000(family: Family, views: Sequence[str], device: str, seed: int) -> float:
+def _seconds_per_1000(family: Family, views: Sequence[str], device: str) -> float:
     """The median over a few batches, each through another view."""
     backbone, heads, image_size, threads = family
     torch.set_num_threads(threads)
-    pixels = np.random.default_rng(seed).integers(0, 256, (BATCH, image_size, image_size, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (BATCH, image_size, image_size, 3), dtype=np.uint8)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(0)
         model: Any = backbones.build(backbone, dict(heads), image_size).to(device).eval()
     wanted = backbones.preprocessing(model, image_size)
 

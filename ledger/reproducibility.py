@@ -60,7 +60,7 @@ def promise(sessions: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str,
     kinds = [_kind(session, precision) for session in (*sessions, *others)]
     if not sessions or not others or any(kind["device"] != "cpu" for kind in kinds):
         return "tolerance"
-    return "bits" if all(_alike(kinds[0], kind) for kind in kinds) else "tolerance"
+    return "tolerance" if any(differing(kinds[0], kind) for kind in kinds) else "bits"
 
 
 def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -71,10 +71,6 @@ def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def _kind(session: Mapping[str, Any], precision: str) -> dict[str, Any]:
     facts = {**computing(session.get("packages") or {}), **hardware_of(session, precision)}
     return facts | {key: session[key] for key in ("python", "threads") if key in session}
-
-
-def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return not differing(one, other)
 
 
 def trace(

@@ -164,16 +164,8 @@ class TrialFolder:
 
     def remove_leftovers(self) -> None:
         """Remove what a write that was killed left beside these files. Only the trial's one writer may call this."""
-        for name in (
-            self.last.name,
-            self.previous.name,
-            self.best.name,
-            "record.json",
-            "metrics.jsonl",
-            "config.json",
-            "provenance.json",
-        ):
-            for beside in self.path.glob(f".{name}.*.tmp"):
+        for beside in self.path.glob(".*.tmp"):
+            if not beside.name.startswith(f".{self.claim.name}."):
                 beside.unlink(missing_ok=True)
 
     def add_provenance(self, session: Mapping[str, Any]) -> None:

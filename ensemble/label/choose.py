@@ -13,7 +13,7 @@ from ensemble.label.cascade import Subtask
 from ensemble.label.decode import LabelDecoder, default_decoder, label_decoders, needs_joint, route_votes
 from ensemble.label.decoders import LABEL_DECODERS, SubtaskVotes, fit_joint, routes
 from ensemble.resampling import Groups
-from ensemble.scoring.gain import Gain, Judge
+from ensemble.scoring.gain import Judge
 from ensemble.votes import Choose, Ints, Vote
 
 N_RESAMPLES = 50
@@ -87,8 +87,8 @@ def choose_decoder(
     best = max((gain for gain in gains if gain.kept), key=lambda gain: gain.after, default=None)
     chosen = default if best is None else best.step
     first = DecoderAccount(default, gains[0].before, 0.0, 0.0, 0.0, chosen == default)
-    accounts = (first, *(_account(gain, chosen) for gain in gains))
-    return LabelDecoder(chosen, _joint(chosen, choices, table, labels, joint)), accounts
+    rest = [DecoderAccount(one.step, one.after, one.gain, one.low, one.high, one.step == chosen) for one in gains]
+    return LabelDecoder(chosen, _joint(chosen, choices, table, labels, joint)), (first, *rest)
 
 
 def _all_decoders(
@@ -123,7 +123,3 @@ def _joint(
     if not needs_joint(decoder, list(subtasks), table):
         return None
     return fit_joint(table, labels) if joint is None else tuple(joint)
-
-
-def _account(gain: Gain, chosen: str) -> DecoderAccount:
-    return DecoderAccount(gain.step, gain.after, gain.gain, gain.low, gain.high, gain.step == chosen)

@@ -17,7 +17,7 @@ SEEN_BY_TRIALS, LOOKS = "what the trials see", "light, colour and sharpness"
 NO_PHOTOS = "the places that answer share no labelled photo"
 
 
-def look_elsewhere(pools: Pools, seed: int = 0) -> Shift:
+def look_elsewhere(pools: Pools) -> Shift:
     """Compare labelled photos with test photos by two sources; no test photo has a label here.
 
     The trials are asked about photos that they did not learn from; looks need no network, so all labelled photos count.
@@ -30,8 +30,8 @@ def look_elsewhere(pools: Pools, seed: int = 0) -> Shift:
     if of_looks := {task: pools.labels_of(looks[0].image_ids, task) for task in shares if task != LABEL}:
         looks = replace(looks[0], weights=matched_weights(of_looks, {task: shares[task] for task in of_looks})), looks[1]
     evidence = {
-        SEEN_BY_TRIALS: compare_sides(*seen, seed=seed) if len(seen[0].image_ids) else Evidence(0, 0, unknown=NO_PHOTOS),
-        LOOKS: compare_sides(*looks, seed=seed),
+        SEEN_BY_TRIALS: compare_sides(*seen, seed=0) if len(seen[0].image_ids) else Evidence(0, 0, unknown=NO_PHOTOS),
+        LOOKS: compare_sides(*looks, seed=0),
     }
     return judge(evidence)
 

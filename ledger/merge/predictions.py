@@ -45,7 +45,7 @@ def _unite_part(target: Path, source: Path, part: str, damaged: Damaged) -> int:
     written = 0
     for file, data in arrays.items():
         present = (target / file).read_bytes() if (target / file).is_file() else None
-        if present == data or (present is not None and _order(present) < _order(data) and _is_whole(target, file)):
+        if present == data or (present is not None and _order(present) < _order(data) and not _fault(target, file)):
             continue
         replace_bytes(target / file, data)
         written += 1
@@ -56,32 +56,18 @@ def _whole_arrays(folder: Path, part: str, damaged: Damaged) -> dict[str, bytes]
     """File name -> bytes of the arrays that can be read and fit their photos."""
     whole = {}
     for path in sorted(folder.glob(f"{part}.*.npy")):
-        try:
-            _check(folder, path.name)
-        except ValueError as error:
-            damaged(path, str(error))
+        if fault := _fault(folder, path.name):
+            damaged(path, fault)
         else:
             whole[path.name] = path.read_bytes()
     return whole
 
 
-def _is_whole(folder: Path, file: str) -> bool:
-    try:
-        _check(folder, file)
-    except ValueError:
-        return False
-    return True
-
-
-def _check(folder: Path, file: str) -> None:
-    """Read an array by its name `<part>.<head>.<view>.npy`.
-
-    Raises:
-        ValueError: It is damaged or does not fit its photos.
-    """
+def _fault(folder: Path, file: str) -> str | None:
+    """What is wrong with an array, by its name `<part>.<head>.<view>.npy`; `None` where it is whole and fits its photos."""
     part, _, rest = file.removesuffix(".npy").partition(".")
     head, _, view = rest.rpartition(".")
-    Predictions(folder).read(part, head, view)
+    return Predictions(folder).fault(part, head, view)
 
 
 def _order(data: bytes) -> str:
