@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ledger.index.rows import OF_A_SPLIT
+from ledger.index.rows import OF_A_RECORD, OF_A_SPLIT
 from ledger.index.sqlite import ask
 from ledger.reading import readable_record
 from ledger.studies import study_folder
@@ -74,9 +74,6 @@ COLUMNS = (
     "trial.trial_id, config_id, asked.study, target, fold, seed, "
     f"{STATUS}, score, best_epoch, epochs, seconds, host, author, trial.weights, settings.config"
 )
-SAME_NAME = ("trial_id", "config_id", "target", "fold", "seed", "score", "best_epoch", "weights", "seconds", "author", "host")
-OF_A_RECORD = {"epochs_planned": "planned", "epochs_done": "epochs", **{name: name for name in SAME_NAME}}
-"""Field of a finished trial's `Record` -> column; its curve is JSON."""
 
 
 @dataclass(frozen=True)

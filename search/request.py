@@ -42,10 +42,10 @@ class Flag:
     kind: type
     default: Any
     text: str
-    metavar: str | None
-    when: When
-    fixed: bool
-    recorded: bool
+    when: When = "start"
+    metavar: str | None = None
+    fixed: bool = False
+    recorded: bool = True
 
     def parser_arguments(self) -> dict[str, Any]:
         """For `add_argument`; what is not said is `None`."""
@@ -59,19 +59,9 @@ class Flag:
         return [self.option] if self.kind is bool else [self.option, str(value)]
 
 
-def flag(
-    default: Any,
-    text: str,
-    *,
-    when: When = "start",
-    metavar: str | None = None,
-    fixed: bool = False,
-    recorded: bool = True,
-    option: str | None = None,
-) -> Any:
+def flag(default: Any, text: str, **facts: Any) -> Any:
     """A field of `Request`: its default, its help, and else what `Flag` says."""
-    facts = {"text": text, "when": when, "metavar": metavar, "fixed": fixed, "recorded": recorded and when != "call"}
-    return field(default=default, metadata={**facts, "option": option})
+    return field(default=default, metadata={"text": text, **facts})
 
 
 @dataclass(frozen=True)
@@ -118,7 +108,7 @@ class Request:
         option="--track",
     )
     study: str | None = flag(None, "name of the new study (default: space and time)", metavar="NAME")
-    resume: bool = flag(False, "go on with this study", when="call", metavar="STUDY")
+    resume: bool = flag(False, "go on with this study", when="call", metavar="STUDY", recorded=False)
     retry_failed: bool = flag(False, "with --resume: only the trials that failed for good", when="run", recorded=False)
     accept_change: bool = flag(False, "with --resume: go on with changed code, space, data or split", when="anew", recorded=False)
     warm_start: bool = flag(False, "the sampler knows every earlier trial that answers the question")
@@ -131,7 +121,7 @@ class Request:
         when="anew",
         metavar="N|SIZE",
     )
-    dry_run: bool = flag(False, "check everything, train nothing", when="call")
+    dry_run: bool = flag(False, "check everything, train nothing", when="call", recorded=False)
     base: str | None = flag(None, "search around this finished trial, with --vary", metavar="TRIAL_ID")
     vary: tuple[str, ...] = flag((), "settings to change one at a time, as the space draws them", metavar="A,B")
     all_data: bool = flag(False, "train --base, or the best --trials N (1), on all photos: no score")
@@ -157,9 +147,9 @@ def _flags() -> tuple[Flag, ...]:
     flags = []
     for one in fields(Request)[1:]:
         facts, kind = dict(one.metadata), _kind(one.type)
-        option = facts.pop("option") or "--" + one.name.replace("_", "-")
-        kind = str if kind is bool and facts["metavar"] else kind  # --resume STUDY
-        flags.append(Flag(name=one.name, option=option, kind=kind, default=one.default, **facts))
+        kind = str if kind is bool and "metavar" in facts else kind  # --resume STUDY
+        made: dict[str, Any] = {"option": "--" + one.name.replace("_", "-"), "kind": kind, "default": one.default}
+        flags.append(Flag(name=one.name, **{**made, **facts}))
     return tuple(flags)
 
 

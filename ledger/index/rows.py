@@ -73,6 +73,9 @@ class Entry(NamedTuple):
 
 
 FROM_CONFIG = ("data", "metric", "split")
+SAME_NAME = ("trial_id", "config_id", "target", "fold", "seed", "score", "best_epoch", "weights", "seconds", "author", "host")
+OF_A_RECORD = {"epochs_planned": "planned", "epochs_done": "epochs", **{name: name for name in SAME_NAME}}
+"""Field of a `Record` -> column; its curve is JSON."""
 FIELD_TYPES: dict[str, Any] = {
     **dict.fromkeys(("fold", "seed", "epochs_planned", "epochs_done"), int),
     **dict.fromkeys(("weights", *FROM_CONFIG), (str, NoneType)),
@@ -127,22 +130,11 @@ def entry_of(trial_id: str, config: Mapping[str, Any], record: Record | None) ->
     wrong = [f"{name} is {value!r}" for name, value in values.items() if not _fits(value, FIELD_TYPES.get(name, str))]
     if wrong:
         raise ValueError(f"{', '.join(wrong)}, which it cannot be")
+    kept: dict[str, Any] = {column: values[name] for name, column in OF_A_RECORD.items()}
+    kept |= {name: values[name] for name in FROM_CONFIG} | {"trial_id": trial_id, "score": None if done.diverged else done.score}
     return Entry(
-        trial_id=trial_id,
-        config_id=done.config_id,
-        target=done.target,
-        fold=done.fold,
-        seed=done.seed,
+        **kept,
         own_status="running" if record is None or not done.ended else "diverged" if done.diverged else "finished",
-        score=None if done.diverged else done.score,
-        best_epoch=done.best_epoch,
-        epochs=done.epochs_done,
-        seconds=done.seconds,
-        host=done.host,
-        author=done.author,
-        planned=done.epochs_planned,
-        weights=done.weights,
-        **{name: config.get(name) for name in FROM_CONFIG},
         same=fingerprint({key: value for key, value in config.items() if key not in OF_A_SPLIT}),
         config=json.dumps(config),
         curve=json.dumps(done.curve),
