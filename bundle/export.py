@@ -1,9 +1,9 @@
 """Export: a choice to a folder that anyone can run: submission, plan, weights, preprocessing, provenance, checksums."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from ensemble.choose import Choice
 from ledger.predictions import Predictions
 from ledger.reading import readable_sessions
 from submissions.format import write_submission
-from system.claims import claim, holder
+from system.claims import claim_or_refuse
 from system.disk import FullDiskError, writing
 from system.errors import UserError
 from system.files import copy_file, replace_bytes, replace_json, sweep
@@ -23,6 +23,7 @@ from trainables.attach import OpenedTrial, priors
 from trainables.best_weights import lost_weights
 
 CLAIM = ".bundle.claim"
+"""Of the export that writes into a folder: two at once would fill the same half bundle."""
 README = """This folder predicts for competition {competition}. With Podium installed:
 
     python predict.py {name} PHOTOS --out submission.csv
@@ -62,7 +63,8 @@ def export(
     answers = answer(opened, plan, choice.image_ids, device)
     submission = to / "submission.csv" if choice.image_ids else None
     try:
-        with _alone(to):
+        busy = "an export into {} is being written by {}; wait for it, or give another folder"
+        with claim_or_refuse(to / CLAIM, partial(busy.format, to)):
             bundle = _write_bundle(opened, choice, to)
             if submission is not None:
                 write_submission(submission, plan, choice.image_ids, answers)
@@ -113,17 +115,6 @@ def check_target(to: Path) -> None:
         raise UserError(f"--to must be a folder, and {to} is a file; give another name")
     if there.exists() and not (there / CHECKSUMS).is_file():
         raise UserError(f"--to must be a folder for exports, and {there} is there and is not a bundle; give another folder")
-
-
-@contextmanager
-def _alone(to: Path) -> Iterator[None]:
-    """One export at a time writes into a folder: two would fill the same half bundle."""
-    held = claim(to / CLAIM)
-    if held is None:
-        other = holder(to / CLAIM) or "another process"
-        raise UserError(f"an export into {to} is being written by {other}; wait for it, or give another folder")
-    with held:
-        yield
 
 
 def _write_bundle(opened: Opened, choice: Choice, to: Path) -> Path:

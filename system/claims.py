@@ -31,6 +31,7 @@ from types import TracebackType
 from typing import Self
 
 from system.disk import writing
+from system.errors import UserError
 
 LENGTH = 512  # every version of a claim file has this many bytes, so that a beat is one write in place
 POLL = 0.05  # seconds between two looks at somebody else's claim
@@ -148,6 +149,22 @@ def claim(path: Path, *, beat: float = 1.0, patience: float = 5.0) -> Claim | No
             if _succeed(path, seen, mine, patience):
                 break
     return Claim(path, mine)
+
+
+def claim_or_refuse(path: Path, refusal: Callable[[object], str]) -> Claim:
+    """As `claim`, for work that does not wait.
+
+    Args:
+        path: The claim file.
+        refusal: From who holds it to what is said then.
+
+    Raises:
+        UserError: Another one holds it.
+    """
+    held = claim(path)
+    if held is None:
+        raise UserError(refusal(holder(path) or "another process"))
+    return held
 
 
 def holder(path: Path) -> Holder | None:

@@ -25,8 +25,7 @@ from ledger.predictions import EPOCHS, WEIGHTS_LENGTH
 from ledger.studies import study_folders
 from ledger.trials import TrialFolder
 from system import sealed_tensors
-from system.claims import Claim, claim, held_elsewhere, holder
-from system.errors import UserError
+from system.claims import Claim, claim, claim_or_refuse, held_elsewhere
 from system.files import copy_file, file_hash, fingerprint, read_json, replace_json, replace_sealed
 from system.paths import CompetitionPaths
 
@@ -94,11 +93,8 @@ def merge(
 @contextmanager
 def _merging(paths: CompetitionPaths) -> Iterator[None]:
     """One merge at a time; what a killed one assembled is taken away."""
-    lease = paths.root / "merging.json"
-    held = claim(lease)
-    if held is None:
-        raise UserError(f"a merge into {paths.root.name} is being run by {holder(lease) or 'another process'}; wait for it")
-    with held:
+    name = paths.root.name
+    with claim_or_refuse(paths.root / "merging.json", lambda who: f"a merge into {name} is being run by {who}; wait for it"):
         shutil.rmtree(_stage(paths), ignore_errors=True)
         try:
             yield

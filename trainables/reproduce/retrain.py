@@ -20,7 +20,7 @@ from competitions.targets import targets
 from ledger.reading import DAMAGE, newest_checkpoint, read_sessions, readable_losses
 from ledger.reproducibility import device_of, promise
 from ledger.trials import ALL_DATA, Record, TrialFolder, is_trial, trial_folders
-from system.claims import claim, gone, holder
+from system.claims import claim, claim_or_refuse, gone, holder
 from system.errors import UserError, unknown
 from system.files import copy_file, file_hash
 from system.paths import NAME, CompetitionPaths
@@ -184,10 +184,7 @@ def _restore(folder: TrialFolder, then: Record, again: TrialFolder) -> bool:
     Raises:
         UserError: Somebody trains this trial.
     """
-    held = claim(folder.claim)
-    if held is None:
-        raise UserError(f"trial {folder.id} is being trained; it gets its weights from that")
-    with held:
+    with claim_or_refuse(folder.claim, lambda who: f"trial {folder.id} is being trained; it gets its weights from that"):
         return again.best.is_file() and file_hash(again.best) == then.weights == copy_file(again.best, folder.best)
 
 
