@@ -168,10 +168,10 @@ class ReadOnce(Predictions):
         super()._drop_others(part, listing)
 
     def _photos(self, part: str) -> bytes | None:
-        found = self.listings.get(part)
-        if found is None and (found := super()._photos(part)) is not None:
-            self.listings[part] = found
-        return found
+        listing = self.listings.get(part)
+        if listing is None and (listing := super()._photos(part)) is not None:
+            self.listings[part] = listing
+        return listing
 
 
 def _listing(photos: Photos) -> bytes:

@@ -72,10 +72,10 @@ def check_disk_budget(plan: Plan) -> None:
             max(1, keep.trials // 3),
         )
     sizes = {name: _sizes(plan, name) for name, n in waiting.items() if n}
-    first, free = min(found[0] for found in sizes.values()), free_bytes(plan.paths.root)
+    first, free = min(bytes_each[0] for bytes_each in sizes.values()), free_bytes(plan.paths.root)
     if first > free:
         raise full_disk(plan.paths.root, first)
-    most = _most(keep, {name: (waiting[name], max(found)) for name, found in sizes.items()})
+    most = _most(keep, {name: (waiting[name], max(bytes_each)) for name, bytes_each in sizes.items()})
     if most > TIGHT * free:
         way_out = (
             "" if not keep.everything else f"; --keep {POOL} keeps those of the {POOL} best of each target (docs/storage.md)"

@@ -71,8 +71,8 @@ def by_fold(prepared: Prepared, members: Members, statuses: Mapping[str, str]) -
         In the order of `members`, for each `config_id` and `seed`: `folds`, each with `fold`, `trial_id`, `status` and `score`, in
         order, and the mean `score` of those that have one; `None` where none has.
     """
-    each = {target: {(one.config_id, one.seed): one for one in own} for target, own in members.items()}
-    return {target: [_member_json(prepared, one, statuses) for one in own.values()] for target, own in each.items()}
+    each = {target: {(one.config_id, one.seed): one for one in configs} for target, configs in members.items()}
+    return {target: [_member_json(prepared, one, statuses) for one in configs.values()] for target, configs in each.items()}
 
 
 def _member_json(prepared: Prepared, member: TrialConfig, statuses: Mapping[str, str]) -> dict[str, Any]:

@@ -88,8 +88,8 @@ def _run(plan: Plan, tidy: Callable[[], None]) -> bool:
         repair_study(plan.study, plan.paths.trials, name_of)
         key = plan.prepared.save()
         today = plan_json(plan, key)  # before the changes are recorded: it says what they were
-        asked = plan.study.suggestions()
-        record(plan.study, plan.changes, {suggestion.trial_id: plan.compares(suggestion) for suggestion in asked})
+        suggestions = plan.study.suggestions()
+        record(plan.study, plan.changes, {suggestion.trial_id: plan.compares(suggestion) for suggestion in suggestions})
         plan.study.write_plan(today)
         if plan.members:
             from search.refit import write_members
@@ -177,8 +177,8 @@ def _complete_best(plan: Plan, key: str) -> None:
     while waiting:
         log.info("computing %d views of the best trials: %d/%d", len(views), total - len(waiting), total)
         done, waiting = ray.wait(waiting, num_returns=min(len(waiting), 4))
-        for full, said in ray.get(done):
-            for line in said:
+        for full, warnings in ray.get(done):
+            for line in warnings:
                 log.warning("%s", line)
             if full:
                 raise FullDiskError(errno.ENOSPC, full)
@@ -189,19 +189,19 @@ def _check_resources(request: Request) -> None:
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     most = {kind: max((node.get(kind, 0.0) for node in nodes), default=0.0) for kind in ("CPU", "GPU")}
-    asked = {"CPU": request.cpus_per_trial, "GPU": request.gpus_per_trial}
+    wanted = {"CPU": request.cpus_per_trial, "GPU": request.gpus_per_trial}
     way_out = f"go on with study {request.study} where there is more, or start a new one" if request.resume else "ask for less"
     whose = dict.fromkeys(most, "what the largest machine of this Ray has")
     if request.address is None:
         whose["CPU"] = f"as {usable_cores().why}"
     faults = [
-        f"{kind.lower()}s-per-trial must be at most {most[kind]:g}, {whose[kind]}, got {asked[kind]:g}; {way_out}"
+        f"{kind.lower()}s-per-trial must be at most {most[kind]:g}, {whose[kind]}, got {wanted[kind]:g}; {way_out}"
         for kind in most
-        if asked[kind] > most[kind]
+        if wanted[kind] > most[kind]
     ]
-    if not faults and not any(all(node.get(kind, 0) >= asked[kind] for kind in asked) for node in nodes):
+    if not faults and not any(all(node.get(kind, 0) >= wanted[kind] for kind in wanted) for node in nodes):
         faults.append(
-            f"no machine of this Ray has {asked['CPU']:g} CPUs and {asked['GPU']:g} GPUs together; ask for less per trial"
+            f"no machine of this Ray has {wanted['CPU']:g} CPUs and {wanted['GPU']:g} GPUs together; ask for less per trial"
         )
     if faults:
         raise UserError(*faults)

@@ -45,14 +45,14 @@ class _Target:
     """One target's part of the search.
 
     Attributes:
-        asked: Suggestions so far, repeats included.
+        n_asked: Suggestions so far, repeats included.
         new: Distinct new trials among them, those that wait included and those that are trained elsewhere not.
         waiting: Unfinished trials, and their numbers in the Optuna study where they have one; they go first.
     """
 
     question: Question
     study: optuna.Study
-    asked: int = 0
+    n_asked: int = 0
     new: int = 0
     repeats: int = 0
     waiting: list[tuple[Suggestion, int | None]] = field(default_factory=list)
@@ -239,10 +239,10 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
     def _ask(self, name: str) -> tuple[Suggestion, TrialConfig, int] | None:
         """A new suggestion; `None` when it was answered from the ledger."""
         target = self._targets[name]
-        target.study.sampler = SEARCHERS[self._searcher](_seed_of(self._seed, name, target.asked))
-        if target.asked < len(self._first):
-            target.study.enqueue_trial(dict(self._first[target.asked]))
-        target.asked += 1
+        target.study.sampler = SEARCHERS[self._searcher](_seed_of(self._seed, name, target.n_asked))
+        if target.n_asked < len(self._first):
+            target.study.enqueue_trial(dict(self._first[target.n_asked]))
+        target.n_asked += 1
         trial = target.study.ask()
         parameters = self._space(trial)
         self._prepare(parameters)
@@ -299,7 +299,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]  # ray ships no types
             self._number = max(self._number, suggestion.number)
             if target is None or not answers(suggestion.settings, target.question):
                 continue
-            target.asked += 1
+            target.n_asked += 1
             first = suggestion.trial_id not in self._seen
             self._seen.add(suggestion.trial_id)
             record = TrialFolder(self._trials / suggestion.trial_id).record()
