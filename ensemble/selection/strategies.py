@@ -4,7 +4,7 @@ A strategy sees nothing but the sample it is given, and ranks members anew by it
 `ensemble.selection.compare` compares them on groups that did not choose.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -97,9 +97,7 @@ def greedy(candidates: Candidates, sample: Sample, sizes: Sizes, *, rule: str) -
     library, rows = candidates.library(views)
     among = candidates.contenders(sample)
     chosen = select(library, metric=candidates.metric, rounds=ROUNDS, times=_times(rows, sample), among=among).weights
-    order = sorted(chosen, key=lambda member: (-chosen[member], list(chosen).index(member)))
-    voters = tuple((member, view) for member in order for view in views)
-    return Spec(voters, rule, tuple(float(chosen[member]) for member, _ in voters))
+    return _joined(chosen, views, rule)
 
 
 def bagged(candidates: Candidates, sample: Sample, sizes: Sizes, *, rule: str) -> Spec:
@@ -118,9 +116,7 @@ def bagged(candidates: Candidates, sample: Sample, sizes: Sizes, *, rule: str) -
         chosen = select(library, metric=candidates.metric, rounds=ROUNDS, times=times, among=bag).weights
         for member, weight in chosen.items():
             joined[member] += weight
-    order = sorted((member for member in ranked if joined[member]), key=lambda member: -joined[member])
-    voters = tuple((member, view) for member in order for view in views)
-    return Spec(voters, rule, tuple(float(joined[member]) for member, _ in voters))
+    return _joined(joined, views, rule)
 
 
 def subset(candidates: Candidates, sample: Sample, sizes: Sizes) -> Spec:
@@ -176,6 +172,13 @@ def _best(candidates: Candidates, sample: Sample, specs: Sequence[Spec]) -> Spec
         return specs[0]
     scores = [candidates.score(vote, sample) for vote in candidates.votes_of(specs, sample.rows)]
     return specs[int(np.argmax(scores))]
+
+
+def _joined(weights: Mapping[int, int], views: Sequence[int], rule: str) -> Spec:
+    """Those who joined, the most frequent first, of equals as they stand; each weighs how often it joined."""
+    order = sorted((member for member in weights if weights[member]), key=lambda member: -weights[member])
+    voters = tuple((member, view) for member in order for view in views)
+    return Spec(voters, rule, tuple(float(weights[member]) for member, _ in voters))
 
 
 def _all_views(candidates: Candidates, members: Sequence[int], rule: str) -> Spec:
