@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competitions.manifest import composed_names
-from system.errors import UserError
 
 if TYPE_CHECKING:  # whoever opens a bundle reads no competition
     from competitions.competition import Competition
@@ -60,16 +59,8 @@ class Composition:
 
 
 def compose(table: Composition, answers: Mapping[str, NDArray[np.integer[Any]]]) -> Ints:
-    """The composed label `int64 (N,)` of the tasks' labels `int (N,)`; -1 where a task's label is -1.
-
-    Raises:
-        UserError: A task is missing, has another length, or a label that is not one of its classes.
-    """
-    columns = [_checked(name, answers.get(name), size) for name, size in zip(table.tasks, table.sizes, strict=True)]
-    lengths = [len(column) for column in columns]
-    if len(set(lengths)) > 1:
-        raise UserError(f"tasks must answer the same photos, got {lengths} labels for {list(table.tasks)}")
-    return compose_numbers(columns, table.sizes)
+    """The composed label `int64 (N,)` of the tasks' labels `int (N,)`; -1 where a task's label is -1."""
+    return compose_numbers([answers[name] for name in table.tasks], table.sizes)
 
 
 def compose_numbers(columns: Sequence[NDArray[np.integer[Any]]], sizes: Sequence[int]) -> Ints:
@@ -86,9 +77,8 @@ def compose_numbers(columns: Sequence[NDArray[np.integer[Any]]], sizes: Sequence
 
 def decompose(table: Composition, labels: NDArray[np.integer[Any]]) -> dict[str, Ints]:
     """The tasks' labels `int64 (N,)` of composed labels `int (N,)`; -1 for -1."""
-    column = _checked("label", labels, table.n_classes)
-    parts = np.unravel_index(np.maximum(column, 0), table.sizes)
-    return {task: np.where(column >= 0, part, -1) for task, part in zip(table.tasks, parts, strict=True)}
+    parts = np.unravel_index(np.maximum(labels, 0), table.sizes)
+    return {task: np.where(labels >= 0, part, -1) for task, part in zip(table.tasks, parts, strict=True)}
 
 
 def compose_probs(table: Composition, probs: Mapping[str, Floats]) -> NDArray[np.float64]:
@@ -112,13 +102,3 @@ def decompose_probs(table: Composition, probs: Floats) -> dict[str, NDArray[np.f
     cube = probs.astype(np.float64).reshape(len(probs), *table.sizes)
     axes = range(1, cube.ndim)
     return {task: cube.sum(axis=tuple(a for a in axes if a != axis)) for axis, task in zip(axes, table.tasks, strict=True)}
-
-
-def _checked(name: str, labels: NDArray[np.integer[Any]] | None, size: int) -> Ints:
-    if labels is None:
-        raise UserError(f"task {name} has no labels; the composed label needs all of its tasks")
-    if labels.dtype.kind not in "iu" or labels.ndim != 1:
-        raise UserError(f"labels of {name} must be integers of shape (photos,), got {labels.dtype} {labels.shape}")
-    if len(labels) and (labels.min() < -1 or labels.max() >= size):
-        raise UserError(f"labels of {name} must be 0..{size - 1} (-1: none), got {labels.min()}..{labels.max()}")
-    return labels.astype(np.int64)

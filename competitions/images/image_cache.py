@@ -81,7 +81,7 @@ def open_or_build(
     """The cache of all photos of `manifest` at `size`, built first where there is none.
 
     Args:
-        manifest: N photos of any role.
+        manifest: N photos of any role, at least one.
         root: The folder its paths start from.
         size: Side S in pixels.
         folder: Where caches stand, on the node's own disk; made where it is missing.
@@ -90,10 +90,8 @@ def open_or_build(
 
     Raises:
         FullDiskError: There is no room for it; PODIUM_CACHE names another disk.
-        UserError: There are no photos, not one can be decoded, or the folder cannot be written.
+        UserError: Not one photo can be decoded, or the folder cannot be written.
     """
-    if not len(manifest):
-        raise UserError("there are no photos to decode: the table has no rows")
     path = folder / f"{cache_name(manifest, root, size)}.json"
     while (cache := _attach_current(path, manifest, root)) is None:
         with _writing_to(folder, len(manifest) * size * size * 3):

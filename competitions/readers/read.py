@@ -15,7 +15,6 @@ from competitions.readers.idx import read_idx
 from competitions.readers.mask import read_mask
 from competitions.readers.sample_submission import with_sample
 from competitions.readers.table import read_csv, read_demo, read_npz
-from system.errors import UserError, unknown
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,4 @@ def read(competition: Competition, root: Path) -> tuple[Competition, Manifest]:
     Raises:
         UserError: With every fault of the data, then with every fault of the sample.
     """
-    if competition.reader not in READERS:
-        raise UserError(unknown("reader", competition.reader, READERS))
     return with_sample(competition, READERS[competition.reader](competition, root), root)

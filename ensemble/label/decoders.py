@@ -104,9 +104,6 @@ def fit_joint(table: Composition, labels: Ints) -> tuple[float, ...]:
 
     Returns:
         C shares above 0, multiples of 2**-32 that sum to exactly 1, in the order of `label_classes`.
-
-    Raises:
-        UserError: A label is not one of the composed classes.
     """
     parts = decompose(table, labels)
     known = labels >= 0
