@@ -11,6 +11,7 @@ from bundle.answer import answer
 from bundle.layout import BUNDLE_SCHEMA, CHECKSUMS, IMPORTED, checksums, set_aside
 from bundle.licences import licence_notes
 from bundle.opened import TEST, Opened
+from competitions.images.decode import CONTAINER_BITS
 from ensemble.choose import Choice
 from ledger.predictions import Predictions
 from ledger.reading import readable_sessions
@@ -161,6 +162,8 @@ def _fill_bundle(opened: Opened, choice: Choice, beside: Path) -> None:
     described: dict[str, Any] = {"schema": BUNDLE_SCHEMA, "models": models}
     if opened.prepared.manifest.ids_without_endings:
         described["ids_without_endings"] = True  # only where it is so: other bundles are as they were
+    if opened.prepared.bits != CONTAINER_BITS:
+        described["bits"] = opened.prepared.bits
     replace_json(beside / "models.json", described)
     replace_json(beside / "provenance.json", sources)
     replace_json(beside / "scores.json", choice.scores)

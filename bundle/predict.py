@@ -19,7 +19,7 @@ from torch import nn
 
 from bundle.layout import BUNDLE_SCHEMA, CHECKSUMS, IMPORTED, checksums, set_aside
 from bundle.photos import PhotoTable, find_photos, places_below, read_ids, without_endings
-from competitions.images.decode import BrokenImage, read_image, resize
+from competitions.images.decode import CONTAINER_BITS, BrokenImage, read_image, resize
 from competitions.images.photo_files import passed_over
 from competitions.manifest import LABEL
 from ensemble.align import Rows
@@ -91,6 +91,7 @@ class Bundle:
         imported: (import, head, view) -> ids and probabilities of the photos that a file from outside has answers for.
         device: Where the networks are.
         ids_without_endings: The competition's ids are its photos' paths without the ending.
+        bits: How many bits of 16-bit grey values are used, as in training.
     """
 
     plan: EnsemblePlan
@@ -98,6 +99,7 @@ class Bundle:
     device: str
     imported: Mapping[tuple[str, str, str], Rows] = field(default_factory=dict)
     ids_without_endings: bool = False
+    bits: int = CONTAINER_BITS
 
     def table_of(self, photos: Sequence[str]) -> PhotoTable:
         """N photos of a folder, with the ids that the competition gives them.
@@ -202,7 +204,7 @@ class Bundle:
     ) -> tuple[list[Vote], dict[str, str], Bools]:
         """The P subtasks' votes on n photos, which of these are broken, and `(P, n)` whether a photo's own answer may turn."""
         sizes = {model.config.image_size for model in self.models.values()}
-        images, reasons = _decode(root, paths, sizes)
+        images, reasons = _decode(root, paths, sizes, self.bits)
         broken = {name: reasons[path] for name, path in zip(names, paths, strict=True) if path in reasons}
         lost = np.array([row for row, name in enumerate(names) if name in broken], dtype=np.int64)
         probs: dict[tuple[str, str, str], Rows] = {}
@@ -284,7 +286,8 @@ def open_bundle(folder: str | Path, device: str = "cpu") -> Bundle:
         models[trial] = Model(config, network.eval(), wanted, views, _priors(plan, trial, facts))
     keys = [key for key in plan.keys if key[0] in plan.imports]
     imported = {key: Predictions(root / IMPORTED / key[0]).read("test", key[1], key[2]) for key in keys}
-    return Bundle(plan, models, device, imported, described.get("ids_without_endings", False))
+    bare, bits = described.get("ids_without_endings", False), described.get("bits", CONTAINER_BITS)
+    return Bundle(plan, models, device, imported, bare, bits)
 
 
 def predict_to_file(
@@ -374,14 +377,14 @@ def _check(root: Path) -> None:
         raise UserError(*(f"bundle {root.name} is damaged: {fault}; copy it again, or export it again" for fault in faults))
 
 
-def _decode(root: Path, paths: Sequence[str], sizes: set[int]) -> tuple[dict[int, NDArray[np.uint8]], dict[str, str]]:
+def _decode(root: Path, paths: Sequence[str], sizes: set[int], bits: int) -> tuple[dict[int, NDArray[np.uint8]], dict[str, str]]:
     """Per size the photos `(n, S, S, 3) uint8`, zero where broken, and why."""
     images = {size: np.zeros((len(paths), size, size, 3), np.uint8) for size in sizes}
     broken: dict[str, str] = {}
 
     def one(row: int) -> None:
         try:
-            image = read_image(root, paths[row])
+            image = read_image(root, paths[row], bits)
         except BrokenImage as error:
             broken[paths[row]] = error.reason
             return

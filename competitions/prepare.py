@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competitions.competition import Competition, Split, with_split
+from competitions.images.decode import CONTAINER_BITS
 from competitions.images.image_cache import ImageCache, open_or_build
 from competitions.images.near_duplicates import NearDuplicates, near_findings, open_or_find
 from competitions.manifest import Manifest
@@ -43,6 +44,7 @@ class Prepared:
         findings: Leaks, near-duplicates and contradictions; none of them stops a study.
         paths: The competition's folders in the storage.
         near: Near-duplicates, wherever they stand; `None` in what a trial attaches to.
+        bits: How many bits of 16-bit grey values are used, in all photos alike.
     """
 
     competition: Competition
@@ -53,6 +55,7 @@ class Prepared:
     findings: tuple[Finding, ...]
     paths: CompetitionPaths
     near: NearDuplicates | None = None
+    bits: int = CONTAINER_BITS
     _caches: dict[int, ImageCache] = field(default_factory=dict, compare=False, repr=False)
     _made: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False, init=False)
 
@@ -181,7 +184,7 @@ def prepare(competition: Competition, paths: CompetitionPaths, *, progress: Prog
     folds = cut(competition, competition.split, manifest, usable, pixels)
     near = open_or_find(cache, manifest)
     findings = (*leaks(manifest, pixels), *near_findings(near, manifest, folds), *contradictions(manifest, pixels))
-    return Prepared(competition, manifest, folds, pixels, dict(cache.broken), findings, paths, near)
+    return Prepared(competition, manifest, folds, pixels, dict(cache.broken), findings, paths, near, cache.bits)
 
 
 def _require_photos(manifest: Manifest, broken: Mapping[str, str]) -> None:
@@ -230,7 +233,8 @@ def load_prepared(paths: CompetitionPaths, key: str) -> Prepared:
     manifest = Manifest(**{name: tuple(texts) for name, texts in given.items()}, labels=labels)
     folds = Folds(np.array(value["fold"], dtype=np.int8), tuple(value["pinned"]), tuple(value["reasons"]), tuple(value["notes"]))
     competition = Competition.model_validate(value["competition"])
-    return Prepared(competition, manifest, folds, tuple(value["pixels"]), value["broken"], (), paths)
+    bits = value.get("bits", CONTAINER_BITS)
+    return Prepared(competition, manifest, folds, tuple(value["pixels"]), value["broken"], (), paths, bits=bits)
 
 
 def _few(faults: list[str], most: int = 10) -> list[str]:
@@ -266,4 +270,5 @@ def _to_json(prepared: Prepared) -> dict[str, Any]:
         "notes": list(folds.notes),
         "pixels": list(prepared.pixels),
         "broken": prepared.broken,
+        **({} if prepared.bits == CONTAINER_BITS else {"bits": prepared.bits}),  # only where it is so: other names stay
     }

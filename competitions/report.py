@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from competitions.images.decode import CONTAINER_BITS
 from competitions.images.image_cache import ImageCache
 from competitions.images.near_duplicates import standing
 from competitions.manifest import Manifest
@@ -80,9 +81,16 @@ def _oddities(prepared: Prepared) -> list[str]:
     manifest, tasks = prepared.manifest, prepared.competition.tasks
     declared = [name for name, task in tasks.items() if task.same_in_group]
     return [
+        *_depth(prepared.bits),
         *mixed_groups(manifest, {name: task.classes for name, task in tasks.items()}),
         *disagreeing_groups(manifest, declared),
     ]
+
+
+def _depth(bits: int) -> list[str]:
+    if bits == CONTAINER_BITS:
+        return []
+    return [f"16-bit grey photos use {bits} of their 16 bits (values up to {2**bits - 1}) and are read so, all by one scale"]
 
 
 def _duplicates(prepared: Prepared) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The one decoder: the bytes of a photo become `uint8 (H, W, 3)` RGB pixels, or a `BrokenImage` with a one-line reason.
 
 The image cache is built with it and an exported bundle predicts with it, so both see the same pixels. What is decided here:
-EXIF orientation is applied; 16-bit grey keeps its high byte (as Pillow does for 16-bit colour) instead of turning white;
+EXIF orientation is applied; 16-bit grey keeps the eight highest of the bits that are used (12 in most radiographs, so not the high byte);
 transparency is laid over white; of an animation or a multi-page file the first picture counts; colour profiles are not applied;
 a photo that is cut short is refused, never half grey. `DECODER` is raised by hand whenever any of this changes the pixels.
 """
@@ -37,7 +37,9 @@ from PIL import (
     WebPImagePlugin,
 )
 
-DECODER = 1
+DECODER = 2
+CONTAINER_BITS = 16
+"""Bits of a grey value that is stored in two bytes; all of them are used unless a competition's brightest photo says otherwise."""
 MAX_PIXELS = 64_000_000
 MAX_FILE_BYTES = 1 << 29
 MAX_MEMBER_BYTES = 1 << 34
@@ -83,14 +85,28 @@ class BrokenImage(Exception):  # noqa: N818 - the state of a photo, listed with 
         super().__init__(self.reason)
 
 
-def read_image(root: Path, path: str) -> NDArray[np.uint8]:
+def read_image(root: Path, path: str, bits: int | None = None) -> NDArray[np.uint8]:
     """The photo at a manifest's `path` below `root`, whole: `uint8 (H, W, 3)` RGB.
+
+    Args:
+        root: The competition's folder.
+        path: Relative, with `/`.
+        bits: How many bits of 16-bit grey values are used, one number for a whole competition; for `None` as this photo.
+
+    Raises:
+        BrokenImage: It is missing or cannot be decoded.
+    """
+    return read_measured(root, path, bits)[0]
+
+
+def read_measured(root: Path, path: str, bits: int | None) -> tuple[NDArray[np.uint8], int]:
+    """As `read_image`, and the bit depth that the photo itself needs where it is 16-bit grey; 0 for any other.
 
     Raises:
         BrokenImage: It is missing or cannot be decoded.
     """
     found = read_bytes_of(root, path)
-    return decode(found) if isinstance(found, bytes) else from_array(found)
+    return _decoded(found, bits) if isinstance(found, bytes) else (from_array(found), 0)
 
 
 def read_bytes_of(root: Path, path: str) -> bytes | NDArray[np.uint8]:
@@ -188,11 +204,12 @@ def idx_array(file: Path) -> NDArray[np.uint8] | str:
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
-def decode(data: bytes) -> NDArray[np.uint8]:
+def decode(data: bytes, bits: int | None = None) -> NDArray[np.uint8]:
     """The pixels of an encoded photo.
 
     Args:
         data: A whole file of one of `FORMATS`.
+        bits: As in `read_image`.
 
     Returns:
         `uint8 (H, W, 3)` RGB, upright, contiguous; it may be read-only.
@@ -200,9 +217,13 @@ def decode(data: bytes) -> NDArray[np.uint8]:
     Raises:
         BrokenImage: For any fault of the data whatever; nothing else is raised.
     """
+    return _decoded(data, bits)[0]
+
+
+def _decoded(data: bytes, bits: int | None) -> tuple[NDArray[np.uint8], int]:
     _same_rules_everywhere()
     try:
-        return _decode(data)
+        return _decode(data, bits)
     except BrokenImage:
         raise
     except Image.DecompressionBombError as error:
@@ -271,7 +292,7 @@ def _same_rules_everywhere() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def _decode(data: bytes) -> NDArray[np.uint8]:
+def _decode(data: bytes, bits: int | None) -> tuple[NDArray[np.uint8], int]:
     if not data:
         raise BrokenImage("the file is empty")
     with Image.open(io.BytesIO(data), formats=_OPENERS) as image:
@@ -281,12 +302,21 @@ def _decode(data: bytes) -> NDArray[np.uint8]:
         if width * height == 0:
             raise BrokenImage("it has no pixels")
         image.load()
-        return np.ascontiguousarray(_upright(_rgb(image), _orientation(image)))
+        used = _bits_used(image)
+        return np.ascontiguousarray(_upright(_rgb(image, bits or used), _orientation(image))), used
 
 
-def _rgb(image: Image.Image) -> NDArray[np.uint8]:
-    if image.mode.startswith("I;16"):
-        return from_array((np.asarray(image) >> 8).astype(np.uint8))
+def _bits_used(image: Image.Image) -> int:
+    """The bit depth of 16-bit grey: the least of 8, 10, 12, 14 and 16 that holds its brightest value; 0 for any other photo."""
+    if not image.mode.startswith("I;16"):
+        return 0
+    bits = int(np.asarray(image).max()).bit_length()
+    return max(8, bits + bits % 2)  # devices have even depths, and a photo to come may be a little brighter
+
+
+def _rgb(image: Image.Image, bits: int) -> NDArray[np.uint8]:
+    if image.mode.startswith("I;16"):  # a photo brighter than all that its scale was made from is white there
+        return from_array(np.minimum(np.asarray(image) >> (bits - 8), 255).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise BrokenImage("its pixels are 32-bit numbers without a stated range; save it with 8 or 16 bits")
     if image.has_transparency_data:

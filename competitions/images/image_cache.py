@@ -3,7 +3,7 @@
 Two files, named by what went into them (decoder, size, and each photo's id, path, bytes and time of change):
 
     <fingerprint>-<size>.u8      the pixels, one row per manifest row, whatever its role; zeros for a broken photo
-    <fingerprint>-<size>.json    ids, pixel hashes of the full photos, broken photos with their reasons, checksum
+    <fingerprint>-<size>.json    ids, pixel hashes of the full photos, broken photos with their reasons, bits of 16-bit grey, checksum
 
 The .json is written last: where it stands, the cache is whole. One process builds (`system.claims`), the others wait and attach.
 To attach is to read the .json and map the .u8. The length is compared every time; the checksum when the .u8 was touched since it
@@ -12,7 +12,7 @@ was built, or when `verify()` is called. A cache that fails is built again, neve
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,7 +24,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.images.decode import DECODER, BrokenImage, find_file, pixel_hash, read_image, resize, split_member
+from competitions.images.decode import (
+    CONTAINER_BITS,
+    DECODER,
+    BrokenImage,
+    find_file,
+    pixel_hash,
+    read_image,
+    read_measured,
+    resize,
+    split_member,
+)
 from competitions.manifest import Manifest
 from system.claims import Claim, claim, gone, holder, wait_for
 from system.disk import FullDiskError, writing
@@ -49,6 +59,7 @@ class ImageCache:
         passing: The broken ids where the machine was at fault (permission, memory); tried again by `open_or_build`.
         hashes: N pixel hashes of the full decoded photos in row order, empty for broken ones.
         checksum: SHA-256 of the .u8.
+        bits: How many bits of 16-bit grey values are used: as many as the brightest of these photos has, and all where none is 16-bit.
     """
 
     path: Path
@@ -58,6 +69,7 @@ class ImageCache:
     passing: tuple[str, ...]
     hashes: tuple[str, ...]
     checksum: str
+    bits: int = CONTAINER_BITS
 
     @property
     def size(self) -> int:
@@ -123,7 +135,8 @@ def attach(path: Path) -> ImageCache | None:
             return None
         images = np.memmap(pixels, dtype=np.uint8, mode="r", shape=shape)
         known = {name: tuple(facts[name]) for name in ("ids", "passing", "hashes")}
-        cache = ImageCache(path=path, images=images, broken=facts["broken"], checksum=facts["checksum"], **known)
+        bits = facts.get("bits", CONTAINER_BITS)
+        cache = ImageCache(path=path, images=images, broken=facts["broken"], checksum=facts["checksum"], bits=bits, **known)
         if status.st_mtime_ns != facts["mtime_ns"] and not _verify_once(cache, facts["mtime_ns"]):
             return None
         return cache
@@ -195,11 +208,17 @@ def _build(
     try:
         shape = (len(manifest), size, size, 3)
         images = _allocated(part, shape)
-        outcomes = _fill(images, manifest, root, workers, progress or (lambda done, total: None))
+        progress = progress or (lambda done, total: None)
+        outcomes = _fill(images, manifest, root, range(len(manifest)), CONTAINER_BITS, workers, progress)
         _refuse_all_broken(manifest, root, outcomes)
+        bits = max(outcome.bits for outcome in outcomes) or CONTAINER_BITS
+        if bits < CONTAINER_BITS:  # known only now: radiographs of 12 bits would keep 16 levels of grey
+            deep = [row for row, outcome in enumerate(outcomes) if outcome.bits]
+            for row, outcome in zip(deep, _fill(images, manifest, root, deep, bits, workers, progress), strict=True):
+                outcomes[row] = outcome
         images.flush()
         del images
-        replace_bytes(path, _facts(manifest, shape, outcomes, _settle(part, path.with_suffix(".u8"))))
+        replace_bytes(path, _facts(manifest, shape, outcomes, {"bits": bits, **_settle(part, path.with_suffix(".u8"))}))
     except BaseException:
         part.unlink(missing_ok=True)
         if not path.exists():
@@ -232,14 +251,23 @@ class _Outcome:
     hashed: str = ""
     reason: str = ""
     passing: bool = False
+    bits: int = 0
 
 
-def _fill(images: NDArray[np.uint8], manifest: Manifest, root: Path, workers: int | None, progress: Progress) -> list[_Outcome]:
-    """Decode every photo into its row of `images (N, S, S, 3) uint8`; one outcome per row."""
-    total, outcomes = len(manifest), list[_Outcome]()
+def _fill(
+    images: NDArray[np.uint8],
+    manifest: Manifest,
+    root: Path,
+    rows: Sequence[int],
+    bits: int,
+    workers: int | None,
+    progress: Progress,
+) -> list[_Outcome]:
+    """Decode photos into their rows of `images (N, S, S, 3) uint8`, with this many bits of 16-bit grey; one outcome per row asked for."""
+    total, outcomes = len(rows), list[_Outcome]()
 
     def work(start: int) -> list[_Outcome]:
-        return [_fill_row(images[row], root, manifest.paths[row]) for row in range(start, min(start + PHOTOS_PER_TASK, total))]
+        return [_fill_row(images[row], root, manifest.paths[row], bits) for row in rows[start : start + PHOTOS_PER_TASK]]
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     pool = ThreadPoolExecutor(workers or cores, thread_name_prefix="decode")
@@ -252,13 +280,13 @@ def _fill(images: NDArray[np.uint8], manifest: Manifest, root: Path, workers: in
     return outcomes
 
 
-def _fill_row(row: NDArray[np.uint8], root: Path, path: str) -> _Outcome:
+def _fill_row(row: NDArray[np.uint8], root: Path, path: str, bits: int) -> _Outcome:
     try:
-        image = read_image(root, path)
+        image, used = read_measured(root, path, bits)
     except BrokenImage as broken:
         return _Outcome(reason=broken.reason, passing=broken.passing)
     row[:] = resize(image, row.shape[0])
-    return _Outcome(hashed=pixel_hash(image))
+    return _Outcome(hashed=pixel_hash(image), bits=used)
 
 
 def _refuse_all_broken(manifest: Manifest, root: Path, outcomes: list[_Outcome]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import predict
 from bundle.answer import cached_test_probs
@@ -133,6 +134,29 @@ def test_a_bundle_of_ids_without_endings_answers_a_folder_and_a_table_alike(here
     for answers in (bundle.predict(tmp_path / "photos"), bundle.predict(tmp_path / "photos", ["t00", "t01"])):
         assert answers.image_ids == ("t00", "t01")
         assert answers.labels["label"].tolist() == as_before.labels["label"].tolist()
+
+
+def test_a_bundle_reads_photos_with_the_bits_it_was_trained_with(
+    here: Any, exported: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared, data = here
+    run_model = Bundle._run
+    choice, folder = exported
+    assert "bits" not in read_json(folder / "models.json")
+    export(Opened(replace(prepared, bits=12)), choice, tmp_path)
+    bundle = open_bundle(tmp_path / "bundle")
+    assert (open_bundle(folder).bits, bundle.bits) == (16, 12)
+    photo = np.asarray(Image.open(data / "tiny/t00.png").convert("L")).astype(np.uint16)
+    (tmp_path / "photos").mkdir()
+    for name, shift in (("grey", 0), ("deep", 4), ("whole", 8)):
+        Image.fromarray(photo << shift if shift else photo.astype(np.uint8)).save(tmp_path / f"photos/{name}.png")
+    shown: list[Any] = []
+    monkeypatch.setattr(Bundle, "_run", lambda self, model, images: shown.append(images.copy()) or run_model(self, model, images))
+    bundle.predict(tmp_path / "photos", ["grey", "deep"])
+    open_bundle(folder).predict(tmp_path / "photos", ["grey", "whole"])
+    assert shown
+    for images in shown:  # (2, S, S, 3)
+        np.testing.assert_array_equal(images[0], images[1])
 
 
 def test_a_broken_photo_votes_with_what_each_fold_s_trial_learned_from_as_in_the_cache(here: Any, tmp_path: Path) -> None:

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
-from competitions.images.decode import BrokenImage, decode, from_array, pixel_hash, read_bytes_of, read_image, resize
+from competitions.images.decode import (
+    BrokenImage,
+    decode,
+    from_array,
+    pixel_hash,
+    read_bytes_of,
+    read_image,
+    read_measured,
+    resize,
+)
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -104,6 +113,27 @@ def test_mid_grey_of_16_bits_stays_mid_grey() -> None:
     grey = np.full((8, 8), 32768, np.uint16)
     assert np.unique(decode(encoded(Image.fromarray(grey), "PNG"))).tolist() == [128]
     assert np.unique(decode(encoded(Image.fromarray(grey), "TIFF"))).tolist() == [128]
+
+
+@pytest.mark.parametrize(("used", "depth"), [(1, 8), (8, 8), (9, 10), (10, 10), (11, 12), (12, 12), (13, 14), (15, 16), (16, 16)])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_the_bits_that_16_bit_grey_uses_become_256_levels(used: int, depth: int, kind: str, tmp_path: Path) -> None:
+    values = np.linspace(0, 2**used - 1, 64 * 64).astype(np.uint16).reshape(64, 64)
+    (tmp_path / "a").write_bytes(encoded(Image.fromarray(values), kind))
+    pixels, bits = read_measured(tmp_path, "a", None)
+    assert bits == depth
+    np.testing.assert_array_equal(pixels[:, :, 0], values >> (depth - 8))
+    np.testing.assert_array_equal(
+        read_image(tmp_path, "a", 16)[:, :, 0], values >> 8
+    )  # as before, where the competition needs all
+    np.testing.assert_array_equal(read_image(tmp_path, "a", 10)[:, :, 0], np.minimum(values >> 2, 255))
+
+
+def test_bits_mean_nothing_to_photos_of_eight_bits(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(Image.fromarray(photo()), "PNG"))
+    pixels, bits = read_measured(tmp_path, "a.png", 12)
+    assert bits == 0
+    np.testing.assert_array_equal(pixels, photo())
 
 
 def test_16_bits_give_the_same_pixels_as_grey_and_as_colour() -> None:

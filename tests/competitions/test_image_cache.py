@@ -73,7 +73,7 @@ def test_every_row_is_its_photo_decoded_and_resized(root: Path, tmp_path: Path) 
     assert cache.images.shape == (N, 24, 24, 3)
     assert cache.images.dtype == np.uint8
     assert not cache.images.flags.writeable
-    assert cache.size == 24
+    assert (cache.size, cache.bits) == (24, 16)
     assert cache.broken == {}
     assert told[-1] == N
     ids = ("017.png", "003.png")
@@ -84,6 +84,25 @@ def test_every_row_is_its_photo_decoded_and_resized(root: Path, tmp_path: Path) 
         assert cache.hashes[row] == pixel_hash(image)
     assert cache.verify()
     assert names(tmp_path / "cache") == [".json", ".u8"]
+
+
+def test_all_photos_of_a_competition_have_the_scale_of_the_brightest(root: Path, tmp_path: Path) -> None:
+    chance = np.random.default_rng(0)
+    for name, brightest in (("a.png", 4000), ("b.png", 900), ("c.tif", 200)):
+        Image.fromarray(chance.integers(0, brightest, (24, 24)).astype(np.uint16)).save(root / name)
+    cache, told = build(root, tmp_path / "cache")
+    assert (cache.bits, told[-1]) == (12, 3)
+    for row, name in enumerate(cache.ids):
+        image = read_image(root, name, 12)
+        np.testing.assert_array_equal(cache.images[row], resize(image, 24))
+        assert cache.hashes[row] == pixel_hash(image)
+    assert [int(cache.images[cache.ids.index(name)].max()) for name in ("a.png", "b.png", "c.tif")] == [249, 56, 12]
+    attached, nothing = build(root, tmp_path / "cache")
+    assert (attached.bits, nothing) == (12, [])
+    assert build(root, tmp_path / "cache", 16)[0].hashes == cache.hashes
+    Image.fromarray(np.full((24, 24), 40_000, np.uint16)).save(root / "d.png")
+    whole, _ = build(root, tmp_path / "cache")
+    assert (whole.bits, int(whole.images[whole.ids.index("a.png")].max())) == (16, 15)
 
 
 def test_the_facts_hold_no_absolute_path(root: Path, tmp_path: Path) -> None:
@@ -110,7 +129,7 @@ def test_broken_photos_are_named_with_their_reason(root: Path, tmp_path: Path) -
 def test_the_second_time_nothing_is_decoded(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, _ = build(root, tmp_path / "cache")
     before = first.path.with_suffix(".u8").stat()
-    monkeypatch.setattr(module, "read_image", lambda *args: pytest.fail("a photo was decoded"))
+    monkeypatch.setattr(module, "read_measured", lambda *args: pytest.fail("a photo was decoded"))
     monkeypatch.setattr(ImageCache, "verify", lambda self: pytest.fail("the whole file was read"))
     second, told = build(root, tmp_path / "cache")
     after = second.path.with_suffix(".u8").stat()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from competitions.competition import Competition
 from competitions.prepare import Prepared, load_prepared, prepare
@@ -59,6 +60,22 @@ def test_what_is_kept_is_what_was_prepared(tiny: Prepared) -> None:
     assert again.key() == tiny.key()
     for name, target in targets(tiny.competition).items():
         assert again.data_fingerprint(target) == tiny.data_fingerprint(target), name
+
+
+def test_photos_of_twelve_bits_have_one_scale_that_is_kept_and_noted(
+    copied: Path, tiny_competition: Competition, tiny: Prepared, tmp_path: Path
+) -> None:
+    path = copied / "g03-2.png"
+    Image.fromarray(np.asarray(Image.open(path).convert("L")).astype(np.uint16) << 4).save(path)
+    prepared = prepare(tiny_competition, CompetitionPaths(tmp_path / "a"))
+    assert (tiny.bits, prepared.bits) == (16, 12)
+    again = load_prepared(prepared.paths, prepared.save())
+    assert (again.bits, again.key()) == (12, prepared.key())
+    assert again.cache(48).bits == 12
+    kept = [json.loads((one.paths.data / f"prepared/{one.save()}.json").read_text()) for one in (tiny, prepared)]
+    assert ["bits" in value for value in kept] == [False, True]
+    [note] = [note for note in report(prepared, prepared.cache(32))["notes"] if "16-bit" in note]
+    assert note.startswith("16-bit grey photos use 12 of their 16 bits (values up to 4095)")
 
 
 def test_the_report_has_every_field_of_the_contract_and_lists_twins(
