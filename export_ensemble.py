@@ -47,9 +47,10 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
         device=given.device,
     )
     opened = Opened(prepared)
-    pools = gather(opened, options, tell=_tell)
-    choice = choose(pools, options, tell=_tell, processes=len(os.sched_getaffinity(0)))
-    return export(opened, choice, Path(given.to), device=options.device, tell=_tell)
+    with opened.unchanged():
+        pools = gather(opened, options, tell=_tell)
+        choice = choose(pools, options, tell=_tell, processes=len(os.sched_getaffinity(0)))
+        return export(opened, choice, Path(given.to), device=options.device, tell=_tell)
 
 
 def show(value: dict[str, Any]) -> None:
@@ -74,6 +75,10 @@ def show(value: dict[str, Any]) -> None:
     print(value["forecast"]["words"])
     voters = ", ".join(f"{task} {n}" for task, n in value["voters"].items())
     print(f"voters: {voters}")
+    if value["stopped"]:
+        members = {member for task in value["plan"]["tasks"] for member, _ in task["voters"]}
+        cut = ", ".join(f"{one['trial_id']} epoch {one['epochs_done']} of {one['epochs_planned']}" for one in value["stopped"])
+        print(f"{len(value['stopped'])} of {len(members)} members that vote were cut off by time ({cut})")
     print(f"submission: {value['submission'] or 'none, there are no test photos'}\nbundle: {value['bundle']}")
 
 

@@ -37,7 +37,7 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
             f"{outcome.full}; study {outcome.study} stopped and lost nothing; {where_bytes_are(plan.paths)}; free some space and go on "
             f"with: {_resume_command(given, plan)}"
         )
-    if outcome.failures and not any(facts["trials"].get("finished") for facts in outcome.targets.values()):
+    if outcome.failures and not any({"finished", "stopped"} & facts["trials"].keys() for facts in outcome.targets.values()):
         causes = "; ".join(outcome.failures)
         raise verbs.FailedWorkError(f"no trial of study {outcome.study} came to a result: {causes}")
     return {**outcome.json(), **_effects(plan)}

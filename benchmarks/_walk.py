@@ -46,13 +46,24 @@ def _mean_of(rows: list[Row], split: str) -> dict[str, Any]:
 
 
 def best_trials(
-    paths: CompetitionPaths, target: str, data: str, fold: int, metric: str, *, study: str | None = None
+    paths: CompetitionPaths,
+    target: str,
+    data: str,
+    fold: int,
+    metric: str,
+    *,
+    study: str | None = None,
+    stopped: bool = False,
 ) -> list[tuple[str, float]]:
     asked = set(study_folder(paths.studies, study).statuses()) if study else None
+    said = {(row["trial_id"], row["status"]) for row in list_trials(paths)} if stopped else set()
     found = []
     for folder in trial_folders(paths.trials):
         record = readable_record(folder)
-        if record is None or record.score is None or not record.finished or (asked is not None and folder.id not in asked):
+        votes = record is not None and (
+            record.finished or (record.can_vote and (folder.id, "stopped") in said and (folder.id, "pruned") not in said)
+        )
+        if record is None or record.score is None or not votes or (asked is not None and folder.id not in asked):
             continue
         config = (readable_config(folder) if (record.target, record.fold) == (target, fold) else None) or {}
         if (config.get("data"), config.get("metric")) == (data, metric):
@@ -96,7 +107,9 @@ def _rows(paths: CompetitionPaths, studies: list[StudyFolder], *, strays: bool) 
     for study in studies:
         for trial, status in study.statuses().items():
             if trial in folders:
-                rows.append(_row(folders[trial], study.name, status))
+                row = _row(folders[trial], study.name, status)
+                cut = row and status == "running" and study.lease.exists() and row["score"] is not None and row["weights"]
+                rows.append({**row, "status": "stopped"} if row and cut else row)
                 seen.add(trial)
     if strays:
         rows += [_row(folder, None, _own_status(folder)) for trial, folder in folders.items() if trial not in seen]

@@ -15,6 +15,7 @@ from competitions.images.decode import CONTAINER_BITS
 from ensemble.choose import Choice
 from ledger.predictions import Predictions
 from ledger.reading import readable_sessions
+from ledger.trials import Record
 from submissions.format import write_submission
 from system.claims import claim_or_refuse
 from system.disk import FullDiskError, writing
@@ -84,6 +85,7 @@ def export(
     return {
         "ensemble": plan.plan_id,
         "plan": plan.to_json(),
+        "stopped": [_stopped(record) for record in opened.cut_off(plan.trials)],
         "voters": {str(ensemble.subtask): len(ensemble.voters) for ensemble in plan.tasks},
         "scores": choice.scores,
         "forecast": choice.forecast,
@@ -92,6 +94,12 @@ def export(
         "submission": None if submission is None else str(submission),
         "bundle": str(bundle),
     }
+
+
+def _stopped(record: Record) -> dict[str, Any]:
+    """What is said of a trial that votes and was cut off."""
+    done = {"epochs_done": record.epochs_done, "epochs_planned": record.epochs_planned, "best_epoch": record.best_epoch}
+    return {"trial_id": record.trial_id, "target": record.target, **done, "score": record.score}
 
 
 def _compared(journal: Mapping[str, Any]) -> dict[str, Any]:

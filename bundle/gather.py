@@ -155,7 +155,8 @@ def _members(own: _Gathering) -> dict[Subtask, list[OpenedMember]]:
     """The members of each subtask: its trials, soups of them where asked for, and files from outside."""
     opened, options = own.opened, own.options
     folds = options.folds(own.prepared.competition.split.n_folds)
-    members = find_members(opened, own.targets, folds=folds, study=options.study)
+    stopped = len(folds) == 1 and not (options.all_data or options.soup)  # the others need what ended
+    members = find_members(opened, own.targets, folds=folds, study=options.study, stopped=stopped)
     if options.all_data:
         members = without_soups(members)
     elif options.soup:

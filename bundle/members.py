@@ -1,4 +1,4 @@
-"""Members: from the ledger's finished trials to those that may vote, one trial each, or one per fold of the same configuration and seed."""
+"""Members: from the ledger's trials to those that may vote, one trial each, or one per fold of the same configuration and seed."""
 
 import logging
 import os
@@ -52,7 +52,7 @@ def open_member(opened: Opened, member: Member) -> OpenedMember:
 
 
 def find_members(
-    opened: Opened, targets: Sequence[Target], *, folds: Sequence[int], study: str | None
+    opened: Opened, targets: Sequence[Target], *, folds: Sequence[int], study: str | None, stopped: bool = False
 ) -> dict[str, list[OpenedMember]]:
     """Per target its members whose weights are there, best on the first fold first.
 
@@ -63,14 +63,15 @@ def find_members(
         targets: Whose trials.
         folds: Those that a member needs a trial of.
         study: Only trials that this study asked for on the first fold; the whole ledger for `None`.
+        stopped: Trials that were cut off are members too.
 
     Raises:
         UserError: Targets without a member; all are named.
     """
     prepared, faults, found = opened.prepared, [], {}
     for target in targets:
-        data = prepared.data_fingerprint(target)
-        trials = [t for t, _ in best_trials(prepared.paths, target.name, data, folds[0], target.metric, study=study)]
+        asked = target.name, prepared.data_fingerprint(target), folds[0], target.metric
+        trials = [trial for trial, _ in best_trials(prepared.paths, *asked, study=study, stopped=stopped)]
         whole = _over_folds(prepared.paths, trials, folds)
         if trials and not whole:
             listed = ", ".join(map(str, folds))

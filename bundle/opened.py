@@ -1,6 +1,7 @@
 """What one export has opened: each trial and each import once, from `bundle.gather` to `bundle.export`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,8 +14,13 @@ from competitions.prepare import Prepared
 from ensemble.align import Rows
 from ledger.imports import Import, imports_of
 from ledger.predictions import PARTS
-from ledger.trials import TrialFolder
+from ledger.reading import readable_record
+from ledger.stopped import is_gone
+from ledger.trials import Record, TrialFolder
+from system.disk import FullDiskError
+from system.errors import UserError
 from trainables.attach import OpenedTrial
+from trainables.best_weights import went_on
 
 VALIDATION, TEST = PARTS
 
@@ -34,6 +40,30 @@ class Opened:
     def trial(self, name: str) -> OpenedTrial:
         """The trial of this id."""
         return self._trials.setdefault(name, OpenedTrial(TrialFolder(self.prepared.paths.trials / name)))
+
+    def cut_off(self, names: Iterable[str]) -> list[Record]:
+        """The records of those among these trials that were stopped before their last epoch, by id."""
+        records = [self.trial(name).record for name in sorted(names)]
+        return [record for record in records if record is not None and not record.finished]
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Whatever goes wrong in this block because a stopped trial is trained on, one sentence says so.
+
+        Raises:
+            UserError: Naming the trials.
+        """
+        try:
+            yield
+        except FullDiskError:
+            raise
+        except (OSError, ValueError, UserError) as error:
+            moved = [
+                record.trial_id for record in self.cut_off(self._trials) if _goes_on(self.trial(record.trial_id).folder, record)
+            ]
+            if not moved:
+                raise
+            raise UserError(went_on(moved)) from error
 
     @cached_property
     def imports(self) -> dict[str, Import]:
@@ -69,3 +99,8 @@ class Opened:
         there = [image_id for image_id in test if image_id in seat or image_id in self.prepared.broken]
         filled = np.concatenate([probs, np.array([prior]).astype(np.float16)])
         return there, filled[[seat.get(image_id, len(ids)) for image_id in there]]
+
+
+def _goes_on(folder: TrialFolder, record: Record) -> bool:
+    """Whether somebody trains this trial now, or has since its record was read."""
+    return not is_gone(folder.claim) or readable_record(folder) != record

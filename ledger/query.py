@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from ledger.index.rows import OF_A_RECORD, OF_A_SPLIT
 from ledger.index.sqlite import ask
 from ledger.reading import readable_record
-from ledger.studies import study_folder
+from ledger.stopped import stopped_trials, undriven
+from ledger.studies import STOPPED, study_folder
 from ledger.trials import ALL_DATA, Record, TrialFolder
 from system.errors import UserError, unknown
 from system.files import fingerprint
@@ -103,7 +104,14 @@ def leaderboard(
         raise UserError(unknown("sort key", sort, SORT_KEYS))
     if study is not None:
         study_folder(paths.studies, study)
-    return ask(paths, lambda database: _leaderboard(database, study, target, sort, limit))
+    board, dead = ask(paths, lambda database: _leaderboard(database, study, target, sort, limit)), undriven(paths, patient=False)
+    return Leaderboard([_as_cut_off(row) if row.study in dead else row for row in board.rows], board.total)
+
+
+def _as_cut_off(row: Row) -> Row:
+    """A row of a study whose driver was killed: what it trained is stopped, where it has something to vote with."""
+    votes = row.status == "running" and row.weights is not None and row.score is not None
+    return row._replace(status=STOPPED) if votes else row
 
 
 def _leaderboard(
@@ -179,7 +187,14 @@ def _mean_of(rows: list[tuple[Row, dict[str, Any]]], split: str) -> dict[str, An
 
 
 def best_trials(
-    paths: CompetitionPaths, target: str, data: str, fold: int, metric: str, *, study: str | None = None
+    paths: CompetitionPaths,
+    target: str,
+    data: str,
+    fold: int,
+    metric: str,
+    *,
+    study: str | None = None,
+    stopped: bool = False,
 ) -> list[tuple[str, float]]:
     """The finished trials (id, score) of one target that learned from these data and this fold; best first, ties by id.
 
@@ -190,6 +205,7 @@ def best_trials(
         fold: The validation fold.
         metric: What the scores are in: those of another metric do not compare either.
         study: Only what this study asked for.
+        stopped: Trials that were cut off stand among them with their best score so far (`ledger.stopped`).
 
     Raises:
         UserError: Unknown study.
@@ -202,7 +218,15 @@ def best_trials(
         f"AND score IS NOT NULL {of_study} ORDER BY score DESC, trial_id"
     )
     values = (target, data, metric, fold, *([] if study is None else [study]))
-    return ask(paths, lambda database: database.execute(query, values).fetchall())
+    dead = undriven(paths, patient=True) if stopped else set()
+
+    def answer(database: sqlite3.Connection) -> list[tuple[str, float]]:
+        found = database.execute(query, values).fetchall()
+        if stopped:
+            found += stopped_trials(database, paths.trials, (target, data, metric, fold), dead, study)
+        return sorted(found, key=lambda one: (-one[1], one[0])) if stopped else found
+
+    return ask(paths, answer)
 
 
 def finished_trials(paths: CompetitionPaths, target: str, data: str, metric: str) -> list[tuple[Record, dict[str, Any]]]:

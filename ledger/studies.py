@@ -27,7 +27,11 @@ END_EVENTS = {
     "answered": "finished",
     "superseded": "superseded",
 }
-OPEN = ("running", "elsewhere", "superseded")
+STOPPED = "stopped"
+"""The event after which a trial that time or Ctrl-C cut off votes with its best weights, until it goes on."""
+WAITING = ("running", STOPPED)
+"""What a trial is to its study that is to be trained on by it."""
+OPEN = (*WAITING, "elsewhere", "superseded")
 """What a trial without an end is to its study: `elsewhere` while another study trains it, `superseded` when the data have changed."""
 RETRYING = "retrying"
 """The event after which a trial that failed for good is one that waits."""
@@ -176,7 +180,7 @@ class StudyFolder:
         return tuple(dict.fromkeys(reason for trial, reason in reasons.items() if trial in failed))
 
     def statuses(self) -> dict[str, str]:
-        """Per trial id what the study last decided: running, elsewhere, finished, pruned, diverged, failed or superseded."""
+        """Per trial id what the study last decided: running, stopped, elsewhere, finished, pruned, diverged, failed or superseded."""
         return statuses_of((suggestion.trial_id for suggestion in self.suggestions()), self.events())
 
     def check_not_driven(self) -> None:
@@ -226,6 +230,6 @@ def statuses_of(suggested: Iterable[str], events: Iterable[Mapping[str, Any]]) -
     status = {trial: "running" for trial in suggested if trial}
     for event in events:
         if "trial_id" in event:
-            still_open = "elsewhere" if event["event"] == "elsewhere" else "running"
+            still_open = event["event"] if event["event"] in ("elsewhere", STOPPED) else "running"
             status[event["trial_id"]] = END_EVENTS.get(event["event"], still_open)
     return status

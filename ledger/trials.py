@@ -77,6 +77,11 @@ class Record:
         return not self.diverged and self.epochs_done >= self.epochs_planned
 
     @property
+    def can_vote(self) -> bool:
+        """There are best weights to vote with: a finished trial's, or those of one that was cut off before its last epoch."""
+        return self.finished or (not self.diverged and self.weights is not None)
+
+    @property
     def ended(self) -> bool:
         """Nothing is left to train: the trial finished or diverged."""
         return self.finished or self.diverged

@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from ledger.retention import EVERYTHING, POOL, Keep, enforce, parse_keep, trials_with_weights
+from ledger.studies import WAITING
 from search.plan import Plan
 from search.space_check import drawn as draws_of
 from system.disk import bytes_text, free_bytes, full_disk
@@ -109,7 +110,7 @@ def _remaining(plan: Plan) -> dict[str, int]:
     for name in plan.questions:
         begun = [trial for trial in started if of.get(trial) == name]
         wanted = len(plan.members[name]) if plan.members else plan.request.n_trials
-        left[name] = max(0, wanted - len(begun)) + sum(statuses[trial] == "running" for trial in begun)
+        left[name] = max(0, wanted - len(begun)) + sum(statuses[trial] in WAITING for trial in begun)
     return left
 
 
@@ -128,7 +129,7 @@ def _sizes(plan: Plan, target: str) -> list[int]:
 
 def _unfinished(plan: Plan, target: str) -> list[Any]:
     statuses = plan.study.statuses()
-    return [s for s in plan.study.suggestions() if s.target == target and s.settings and statuses[s.trial_id] == "running"]
+    return [s for s in plan.study.suggestions() if s.target == target and s.settings and statuses[s.trial_id] in WAITING]
 
 
 def _most(keep: Keep, waiting: dict[str, tuple[int, int]]) -> int:

@@ -1,5 +1,6 @@
 """From a prepared competition and a configuration to what one trial needs: its photos, labels and folder on this machine."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,9 +17,10 @@ from ledger.predictions import OUTSIDE, PARTS, ReadOnce, best_predictions
 from ledger.reading import readable_config, readable_record
 from ledger.trials import ALL_DATA, Record, TrialFolder
 from system.errors import UserError
+from system.files import file_hash
 from trainables.backbones import keep_weights
 from trainables.batches import TrainingRows
-from trainables.best_weights import best_is_whole, lost_weights
+from trainables.best_weights import best_is_whole, lost_weights, went_on
 from trainables.config import TrialConfig
 from trainables.prediction import PhotoBatches, complete, missing_views
 from trainables.start.initial_weights import is_trial_start
@@ -136,18 +138,18 @@ def complete_trial(
 def complete_opened(
     prepared: Prepared, trial: OpenedTrial, views: Sequence[str], *, parts: Sequence[str] | None = None, device: str = "cpu"
 ) -> None:
-    """Compute and keep what is missing of a finished trial's predictions, for these views and parts (`parts_of` for `None`).
+    """Compute and keep what is missing of a trial's predictions, for these views and parts (`parts_of` for `None`).
 
     What is damaged is missing: it goes to quarantine and is computed again.
 
     Raises:
         FullDiskError: There is no room for them.
-        UserError: Some are missing, and the trial's best weights are lost.
-        ValueError: The trial is not finished.
+        UserError: Some are missing, and the trial's best weights are lost, or others by now because it went on.
+        ValueError: The trial has no weights to vote with.
     """
     folder, config = trial.folder, trial.config
-    if trial.record is None or not trial.record.finished:
-        raise ValueError(f"trial {folder.id} is not finished, so it has no predictions to complete")
+    if trial.record is None or not trial.record.can_vote:
+        raise ValueError(f"trial {folder.id} has no best weights, so it has no predictions to complete")
     if has_all(prepared, trial, views, parts=parts):
         return
     if not best_is_whole(folder):
@@ -161,6 +163,9 @@ def complete_opened(
         if folder.best.is_file():
             raise
         raise UserError(lost_weights(folder)) from error  # dropped by somebody's quota a moment ago
+    if not trial.record.finished and file_hash(folder.best) != trial.record.weights:  # so may be what was computed
+        shutil.rmtree(trial.predictions.folder, ignore_errors=True)
+        raise UserError(went_on([folder.id]))
 
 
 def is_complete(prepared: Prepared, folder: TrialFolder, views: Sequence[str], *, parts: Sequence[str] | None = None) -> bool:
@@ -169,8 +174,8 @@ def is_complete(prepared: Prepared, folder: TrialFolder, views: Sequence[str], *
 
 
 def has_all(prepared: Prepared, trial: OpenedTrial, views: Sequence[str], *, parts: Sequence[str] | None = None) -> bool:
-    """Whether nothing is missing of a finished trial's predictions for these views and parts (`parts_of` for `None`)."""
-    if trial.record is None or not trial.record.finished:
+    """Whether nothing is missing of a trial's predictions for these views and parts (`parts_of` for `None`)."""
+    if trial.record is None or not trial.record.can_vote:
         return False
     return not any(
         missing_views(trial.predictions, trial.config, part, views, photos(prepared, trial.config, part))

@@ -1,6 +1,7 @@
 """The best weights of a trial: whole by the hash in its record, or made again from a checkpoint that still holds that epoch."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,14 @@ def lost_weights(folder: TrialFolder) -> str:
     return (
         f"trial {folder.id} is left out: {folder.best.name} is damaged or gone (--keep drops it), and its checkpoints are of other epochs; "
         f"get it back with: python reproduce_trial.py {folder.root.name} {folder.id} --restore"
+    )
+
+
+def went_on(trials: Iterable[str]) -> str:
+    """The sentence for stopped trials that are trained on while somebody exports them."""
+    return (
+        f"trial {', '.join(trials)} was stopped and went on during this export, so its best weights may be others now; run the same "
+        "command again, it chooses among the trials as they are then"
     )
 
 

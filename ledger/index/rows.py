@@ -35,7 +35,7 @@ CREATE INDEX trial_by_config ON trial(config_id, seed, fold, own_status);
 CREATE INDEX trial_by_settings ON trial(same, split);
 CREATE INDEX asked_by_study ON asked(study);
 """
-INDEX_SCHEMA = 1
+INDEX_SCHEMA = 2
 """Raised with every change of the tables, or of what stands in them."""
 
 

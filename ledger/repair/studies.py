@@ -17,7 +17,7 @@ from typing import Any
 
 from ledger.reading import DAMAGE
 from ledger.repair.trials import NameOf, needs_repair, repair_trial
-from ledger.studies import END_EVENTS, StudyFolder, Suggestion
+from ledger.studies import END_EVENTS, STOPPED, StudyFolder, Suggestion
 from ledger.trials import TrialFolder
 from system.claims import claim, holder, wait_for
 from system.errors import UserError, listed
@@ -27,7 +27,7 @@ from system.quarantine import quarantine_bytes, quarantine_copy
 log = logging.getLogger("podium.ledger")
 CLAIM_PATIENCE_S = 30.0
 """How long to wait for somebody who trains a damaged trial: a killed driver's workers live on for some seconds."""
-BY_TRAINING = ("pruned", "failed", "retried")
+BY_TRAINING = ("pruned", "failed", "retried", STOPPED)
 """Events of trials that this study itself trained; "finished" and "diverged" are, where they say an epoch."""
 LOST = "lost"
 """The event after which a trial that had ended is one that waits: nothing of it is left."""

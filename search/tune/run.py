@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 from ledger.repair.studies import repair_study
+from ledger.stopped import mark_stopped
 from ledger.studies import LEASE_PATIENCE_S, RETRYING, StudyFolder
 from ledger.trials import TrialFolder
 from search.disk_budget import Tidy, check_disk_budget
@@ -51,7 +52,10 @@ def run_study(plan: Plan) -> Outcome:
             if not plan.request.resume:
                 check_new(plan.study)  # again: it may have begun and ended while this driver started
             check_disk_budget(plan)
-            interrupted = _run(plan, tidy)
+            try:
+                interrupted = _run(plan, tidy)
+            finally:
+                mark_stopped(plan.study, plan.paths.trials)
             tidy(last=not interrupted)
     except KeyboardInterrupt:
         if not plan.study.planned:

@@ -1,5 +1,6 @@
 """What may happen to a ledger and to its index, one change at a time; for tests, and for the processes that they start."""
 
+import json
 import os
 import random
 import shutil
@@ -14,12 +15,13 @@ from ledger.index.sqlite import index_file
 from ledger.query import leaderboard
 from ledger.studies import StudyFolder, Suggestion
 from ledger.trials import ALL_DATA, Record, TrialFolder
+from system.claims import Holder, place
 from system.files import replace_bytes, replace_json
 from system.paths import CompetitionPaths
 
 NAMES = [f"{number:012x}" for number in range(6)]
 TARGETS, SPLITS, STUDIES = ("age", "mask"), ("people", "random"), ("day", "night")
-EVENTS = ("started", "rung", "pruned", "finished", "diverged", "failed")
+EVENTS = ("started", "rung", "pruned", "stopped", "finished", "diverged", "failed")
 Step = Callable[[CompetitionPaths, random.Random], None]
 
 
@@ -129,6 +131,21 @@ def log_event(paths: CompetitionPaths, rng: random.Random) -> None:
         study.log(rng.choice(EVENTS), rng.choice(NAMES), epoch=1)
 
 
+def kill_driver(paths: CompetitionPaths, rng: random.Random) -> None:
+    """A study is left as by a driver that was killed, or its lease is taken away by the next one."""
+    study = StudyFolder(paths.studies / rng.choice(STUDIES))
+    if study.lease.exists():
+        study.lease.unlink()
+    elif study.planned:
+        leave_lease(study)
+
+
+def leave_lease(study: StudyFolder) -> None:
+    """What a driver of this machine that was killed leaves behind."""
+    dead = Holder("node", 2**22 + 1, "2026-11-29", 3, "token", place(), 1.0)
+    study.lease.write_bytes(json.dumps(asdict(dead)).encode())
+
+
 def spoil_study(paths: CompetitionPaths, rng: random.Random) -> None:
     """An event is damaged in its place, or a suggestion replaced by a damaged one."""
     study = paths.studies / rng.choice(STUDIES)
@@ -173,7 +190,8 @@ def remove_index(paths: CompetitionPaths, rng: random.Random) -> None:
 
 STEPS: list[Step] = [
     write_trial, write_trial, write_trial, edit_in_place, put_an_older_one_back, remove_trial, remove_record, spoil_record,
-    rename_trial, suggest, suggest, log_event, log_event, spoil_study, remove_study, garble_index, truncate_index, edit_index, remove_index,
+    rename_trial, suggest, suggest, log_event, log_event, kill_driver, spoil_study, remove_study, garble_index, truncate_index,
+    edit_index, remove_index,
 ]  # fmt: skip
 
 

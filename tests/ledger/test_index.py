@@ -57,7 +57,9 @@ def assert_same(paths: CompetitionPaths) -> None:
         assert [row.json() for row in leaderboard(paths, study=study).rows] == _walk.list_trials(paths, study=study)
     for target in {row["target"] for row in there}:
         assert [row.json() for row in leaderboard(paths, target=target).rows] == _walk.list_trials(paths, target=target)
-        assert best_trials(paths, target, "d people", 0, "f1") == _walk.best_trials(paths, target, "d people", 0, "f1")
+        asked = (paths, target, "d people", 0, "f1")
+        assert best_trials(*asked) == _walk.best_trials(*asked)
+        assert best_trials(*asked, stopped=True) == _walk.best_trials(*asked, stopped=True)
         records = {record.trial_id: record for record, _ in finished_trials(paths, target, "d people", "f1")}
         for name, record in records.items():
             there_is = TrialFolder(paths.trials / name).record()
