@@ -22,10 +22,10 @@ demo: $(STAMP)
 	$(BIN)/python -m benchmarks.journey demo --space quick --trials 8 --seed 0 --to exported/demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -m "not long" -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -m "not long" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -17,7 +17,10 @@ from competitions.loading import parse_competition
 from competitions.prepare import Prepared, prepare
 from system.paths import CompetitionPaths
 
-SLOWEST = ("tests/benchmarks/test_faults.py", "journey", "tests/trainables/test_training.py", "tests/bundle/test_bundle.py")
+SLOWEST = tuple(
+    f"tests/{name}.py"
+    for name in ("benchmarks/test_faults", "verbs/test_journey", "bundle/test_bundle", "trainables/test_training")
+)
 """What takes longest goes first, so that no process is left with it alone at the end."""
 
 # Time limits of single examples fail on a busy machine and say nothing about the code.
@@ -47,15 +50,9 @@ PAINT = {"red": (190, 60, 60), "green": (60, 190, 60), "blue": (60, 60, 190)}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one process, and in another all that read the one journey, whatever their files."""
-    groups = {item: "journey" if "journey" in _fixtures(item) else item.nodeid.partition("::")[0] for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: SLOWEST.index(groups[item]) if groups[item] in SLOWEST else len(SLOWEST))
-
-
-def _fixtures(item: pytest.Item) -> tuple[str, ...]:
-    return tuple(getattr(item, "fixturenames", ()))
+    """Put the slowest files first (`--dist loadfile --no-loadscope-reorder` keeps a file's tests in one process and this order)."""
+    files = {item: item.nodeid.partition("::")[0] for item in items}
+    items.sort(key=lambda item: SLOWEST.index(files[item]) if files[item] in SLOWEST else len(SLOWEST))
 
 
 @pytest.fixture(scope="session")

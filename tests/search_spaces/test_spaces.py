@@ -60,7 +60,8 @@ def test_every_network_that_is_drawn_is_built_and_takes_its_photos(name: str) ->
     drawn = draws(name)
     for backbone, size, published in sorted({(c.backbone, c.image_size, c.weights.startswith("timm:")) for c in drawn}):
         check_size(backbone, size, published=published)
-    for backbone, size, drop_rate in sorted({(c.backbone, c.image_size, c.drop_rate) for c in drawn}):
+    rates = {(c.backbone, c.image_size, c.drop_rate > 0): c.drop_rate for c in drawn}  # how much is dropped changes no shape
+    for (backbone, size, _), drop_rate in sorted(rates.items()):
         with torch.device("meta"):
             model = build(backbone, QUESTION.heads, size, drop_rate=drop_rate).train()
             assert model(torch.zeros(2, 3, size, size)).shape == (2, 3), (backbone, size, drop_rate)

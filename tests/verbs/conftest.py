@@ -1,6 +1,7 @@
 """A small competition of our own, and the verbs run on it as people run them: by their command lines, in processes of their own."""
 
 import contextlib
+import importlib
 import json
 import os
 import shutil
@@ -266,3 +267,40 @@ def journey(new_desk: Callable[[], Desk]) -> Journey:
         desk.run("show_trials.py", "tiny", "--json").json,
         desk.run("export_ensemble.py", desk.yaml, "--top", 2, "--to", desk.root / "exported", "--json").json,
     )
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a verb's own `main` in this process, which has torch loaded already; returns code, stdout and stderr."""
+
+    def call(desk: Desk, verb: str, *arguments: object) -> tuple[int, str, str]:
+        monkeypatch.chdir(desk.root)
+        for name in ("PODIUM_DATA", "PODIUM_STORAGE", "HOME"):
+            monkeypatch.setenv(name, desk.environment[name])
+        filled = [str(argument).format(root=desk.root, yaml=desk.yaml, photos=desk.photos) for argument in arguments]
+        monkeypatch.setattr(sys, "argv", [f"{verb}.py", *filled])
+        capsys.readouterr()
+        code = importlib.import_module(verb).main()
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+def everything(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Every file with its time and size."""
+    return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*") if path.is_file()}
+
+
+def refused(run: Run, desk: Desk, verb: str, arguments: tuple[object, ...], texts: tuple[str, ...]) -> None:
+    before = everything(desk.root)
+    code, out, err = run(desk, verb, *arguments)
+    assert (code, out) == (2, ""), err
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].startswith(f"{verb}.py: "), err
+    missing = [text for text in texts if text not in err]
+    assert not missing, err
+    assert everything(desk.root) == before

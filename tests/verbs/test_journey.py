@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import predict
-from tests.verbs.conftest import BROKEN_TEST, BROKEN_TRAIN, PHOTOS_EACH, ROOT, SECRET, TEST_PHOTOS, Desk, Journey
+from system.files import read_json
+from tests.verbs.conftest import BROKEN_TEST, BROKEN_TRAIN, PHOTOS_EACH, ROOT, SECRET, TEST_PHOTOS, Desk, Journey, Run, refused
 
 FRESH = """
 import sys
@@ -198,3 +199,101 @@ def test_the_same_search_again_trains_only_what_is_new(journey: Journey, new_des
 
 def _of(events: list[dict[str, Any]], kind: str) -> list[str]:
     return [event["trial_id"] for event in events if event["event"] == kind]
+
+
+# ---- wrong input, with a ledger and a bundle
+
+
+def test_unknown_names_are_answered_with_those_in_the_ledger(run: Run, journey: Journey) -> None:
+    desk, study = journey.desk, journey.study
+    refused(run, desk, "show_trials", ("tiny", "--target", "color"), ("unknown target 'color'", "did you mean colour?"))
+    refused(run, desk, "show_trials", ("tiny", "--study", "smoke-1"), ("unknown study 'smoke-1'", study))
+    refused(run, desk, "run_search", ("{yaml}", "--resume", study, "--trials", "0"), ("trials must be 1 or more, got 0",))
+    one = next(row for row in journey.shown if row["target"] == "shape")["trial_id"]
+    refused(run, desk, "show_trials", ("tiny", "--against", "abc"), ("unknown trial 'abc'", "show_trials.py tiny lists them"))
+    refused(run, desk, "show_trials", ("tiny", "--against", one, "--target", "shape"), ("--target would have no effect",))
+    around = ("{yaml}", "--space", "smoke", "--base", one)
+    refused(
+        run, desk, "run_search", (*around, "--vary", "los,batch_size"), ("did you mean loss", "never draws another batch_size")
+    )
+    refused(
+        run,
+        desk,
+        "run_search",
+        (*around, "--vary", "lr", "--targets", "colour", "--trials", "0"),
+        ("--targets must be the base's own with --base, shape, got colour", "trials must be 1 or more"),
+    )
+    refused(run, desk, "run_search", ("{yaml}", "--all-data", "--base", one, "--trials", "2"), ("leave one out",))
+    refused(run, desk, "run_search", ("{yaml}", "--study", study), ("study names must be new", f"--resume {study}"))
+    refused(
+        run,
+        desk,
+        "export_ensemble",
+        ("{yaml}", "--to", "{root}/o", "--fold", "1"),
+        ("no finished trial of colour, shape on fold 1",),
+    )
+
+
+def test_an_export_into_a_place_that_cannot_be_written_is_refused(run: Run, journey: Journey) -> None:
+    refused(run, journey.desk, "export_ensemble", ("{yaml}", "--to", "{yaml}/below"), ("--to must be writable",))
+
+
+def test_a_changed_byte_anywhere_in_a_bundle_is_found(run: Run, journey: Journey, tmp_path: Path) -> None:
+    whole = tmp_path / "b"
+    shutil.copytree(journey.bundle, whole)
+    names = sorted(path.relative_to(whole).as_posix() for path in whole.rglob("*") if path.is_file())
+    assert len(names) >= 9
+    for name in names:
+        path, content = whole / name, (whole / name).read_bytes()
+        for place in (0, len(content) // 2, len(content) - 2):
+            path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+            told = "bundle b is damaged" if name == "checksums.json" else f"{name} has changed"
+            refused(run, journey.desk, "predict", (whole, "{photos}", "--out", tmp_path / "a.csv"), (told, "copy it again"))
+        path.write_bytes(content)
+    (whole / "plan.json").rename(whole / "plan.txt")
+    texts = ("plan.json is missing", "plan.txt does not belong to it")
+    refused(run, journey.desk, "predict", (whole, "{photos}", "--out", tmp_path / "a.csv"), texts)
+    assert not (tmp_path / "a.csv").exists()
+
+
+def test_photos_and_ids_that_cannot_be_answered_are_refused(run: Run, journey: Journey, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "column.csv").write_text("foto\nt00.png\n")
+    (tmp_path / "twice.csv").write_text("photo\nt00.png\nt00.png\n../secret.png\n")
+    (tmp_path / "none.csv").write_text("photo\n")
+    bundle, out = journey.bundle, ("--out", tmp_path / "a.csv")
+    cases: list[tuple[tuple[object, ...], tuple[str, ...]]] = [
+        ((bundle, tmp_path / "empty", *out), ("PHOTOS must hold image files", "has none")),
+        ((bundle, tmp_path / "nope", *out), ("PHOTOS must be a folder", "not there")),
+        ((bundle, "{photos}", *out, "--ids", tmp_path / "column.csv"), ("column 'photo'", "did you mean foto?")),
+        ((bundle, "{photos}", *out, "--ids", tmp_path / "twice.csv"), ("'t00.png' stands twice", "paths below PHOTOS")),
+        ((bundle, "{photos}", *out, "--ids", tmp_path / "none.csv"), ("has no rows",)),
+        ((bundle, "{photos}", *out, "--ids", tmp_path / "gone.csv"), ("--ids must be a CSV", "gone.csv")),
+        ((bundle, "{photos}", "--out", tmp_path / "none.csv/a.csv"), ("--out must be writable",)),
+    ]
+    for arguments, texts in cases:
+        refused(run, journey.desk, "predict", arguments, texts)
+
+
+def test_the_leaderboard_of_300_trials_is_whole_and_ordered(run: Run, journey: Journey, new_desk: Callable[[], Desk]) -> None:
+    desk = new_desk()
+    model = journey.desk.kept / "trials" / journey.shown[0]["trial_id"]
+    config, record = (read_json(model / name) for name in ("config.json", "record.json"))
+    for number in range(300):
+        folder = desk.kept / "trials" / f"{number:012x}"
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps(config | {"seed": number}))
+        told = {"trial_id": folder.name, "score": number % 7 / 10 if number % 10 else None, "seed": number}
+        (folder / "record.json").write_text(json.dumps(record | told))
+    code, out, _ = run(desk, "show_trials", "tiny", "--json")
+    rows = json.loads(out)
+    assert (code, len(rows)) == (0, 300)
+    keys = [(row["score"] is None, -(row["score"] or 0), row["trial_id"]) for row in rows]
+    assert keys == sorted(keys)
+    code, out, _ = run(desk, "show_trials", "tiny", "--json", "--limit", "7")
+    assert (code, json.loads(out)) == (0, rows[:7])
+    code, out, _ = run(desk, "show_trials", "tiny", "--sort", "epochs", "--limit", "0")
+    assert (code, len(out.splitlines())) == (0, 301)
+    code, out, _ = run(desk, "show_trials", "tiny")
+    assert (code, len(out.splitlines())) == (0, 52)
+    assert out.splitlines()[-1] == "and 250 more; --limit 0 shows all"

@@ -31,7 +31,11 @@ def whole(seed: int) -> Trials:
 
 def kill_at(moment: float, epochs: int, child: Child, where: Place, chance: random.Random) -> None:
     """Kill a study's whole session somewhere in the epoch that begins at this share of the study's epochs."""
-    wanted = max(1, math.ceil(moment * epochs))
-    eventually(lambda: len(truth.begun(where.truth())) >= wanted, f"epoch {wanted}", child=child)
+    kill_in(max(1, math.ceil(moment * epochs)), child, where, chance)
+
+
+def kill_in(epoch: int, child: Child, where: Place, chance: random.Random) -> None:
+    """Kill a study's whole session somewhere in the epoch of which this is the number, over all its trials."""
+    eventually(lambda: len(truth.begun(where.truth())) >= epoch, f"epoch {epoch}", child=child)
     time.sleep(chance.uniform(0, 0.2))
     child.kill_all()

@@ -25,10 +25,10 @@ def suggest(trial):
 TRIALS = 8
 
 
-def start(here: Place, seed: int, *arguments: object) -> Any:
-    """Start the study of this space, one trial at a time."""
+def start(here: Place, seed: int, *arguments: object, study: str = "s") -> Any:
+    """Start a study of this space, one trial at a time."""
     here.space("wild", SPACE)
-    fixed = ("--space", "wild", "--targets", "kind", "--study", "s", "--trials", TRIALS, "--seed", seed, "--json")
+    fixed = ("--space", "wild", "--targets", "kind", "--study", study, "--trials", TRIALS, "--seed", seed, "--json")
     return here.start("run_search.py", here.yaml, *fixed, *arguments)
 
 
