@@ -120,6 +120,11 @@ class TrialFolder:
         return self.path / "claim.json"
 
     @property
+    def progress(self) -> Path:
+        """How far the epoch is that is being trained (`ledger.progress`); left behind it is swept like a write that was killed."""
+        return self.path / ".progress.tmp"
+
+    @property
     def predictions(self) -> Path:
         return self.path / "predictions"
 

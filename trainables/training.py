@@ -57,6 +57,7 @@ class TrialContext:
         device: `cpu` or `cuda`.
         loader_workers: Threads that prepare batches.
         study: The name of the study that trains it, for the record of who trained which epochs; `""` outside of one.
+        on_batch: Told the epoch, how many of its batches are done, and how many it has.
     """
 
     folder: TrialFolder
@@ -67,6 +68,7 @@ class TrialContext:
     device: str = "cpu"
     loader_workers: int = 0
     study: str = ""
+    on_batch: Callable[[int, int, int], object] = lambda epoch, done, total: None
 
 
 def run_trial(
@@ -210,6 +212,7 @@ class TrialRun:
                 group["lr"] = learning_rate(number, steps, lr=config.lr, epochs=config.epochs, warmup_epochs=config.warmup_epochs)
             total += self._step(context.training.rows[chosen], images)
             count += 1
+            context.on_batch(epoch, count, steps)
             if self.averaged is not None:
                 self.averaged.update(self.model, step=number)
         return float(total) / max(1, count)

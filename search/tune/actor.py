@@ -5,6 +5,7 @@ Process start and imports cost seconds, a reset costs milliseconds; a trial afte
 
 import gc
 import logging
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from ray import tune
 
 from competitions.prepare import Prepared, load_prepared
+from ledger.progress import teller
+from ledger.trials import TrialFolder
 from search.tune.disk_stop import DISK_FULL
 from search.tune.worker_log import hearing
 from system.claims import Claim, claim
@@ -93,6 +96,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
         self._next = None
         settings = TrialConfig.from_json(config["settings"])
         context = attach(self._data, settings, device=self._device, loader_workers=self._loader_workers, study=self._study)
+        context = replace(context, on_batch=teller(context.folder))
         context.folder.path.mkdir(parents=True, exist_ok=True)
         self._claim = claim(context.folder.claim)
         if self._claim is None:
@@ -104,7 +108,9 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
         self._untold = self._run.record.epochs_done > 0
 
     def _close(self) -> None:
-        self._run = None
+        if self._run is not None:
+            self._run.folder.progress.unlink(missing_ok=True)
+            self._run = None
         if self._claim is not None:
             self._claim.release()
             self._claim = None
@@ -125,8 +131,6 @@ def complete_remotely(
         The sentence about a full disk, if it met one; and what the driver should say.
     """
     data = prepared_for(root, prepared)
-    from ledger.trials import TrialFolder
-
     with hearing() as heard:
         try:
             complete_trial(data, TrialFolder(data.paths.trials / trial_id), views, device=device)

@@ -9,10 +9,11 @@ from typing import Any
 
 from ray import tune
 
+from ledger.progress import progress_of
 from ledger.studies import StudyFolder
 from ledger.trials import TrialFolder
 from search.tune.disk_stop import DISK_FULL, DiskStop
-from system.progress import StatusLine
+from system.progress import Running, StatusLine
 
 log = logging.getLogger("podium.search")
 
@@ -47,6 +48,19 @@ class StudyCallback(tune.Callback):  # type: ignore[misc]  # ray ships no types
         if not (result.get("elsewhere") or DISK_FULL in result):
             share = result["epoch"] / trial.config["epochs"]
             self._status.epoch(trial.config["trial_id"], trial.config["target"], share, result["best_score"])
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Tune's loop turns about ten times a second, whatever the trials do."""
+        if self._status.due:
+            running = {trial.config["trial_id"]: self._running(trial) for trial in trials if trial.status == "RUNNING"}
+            self._status.look({name: one for name, one in running.items() if one is not None})
+
+    def _running(self, trial: Any) -> Running | None:
+        now = progress_of(TrialFolder(self._trials / trial.config["trial_id"]))
+        if now is None:
+            return None
+        whole = now.seconds / now.share if now.share > 0 else 0.0
+        return Running(now.epoch, trial.config["epochs"], now.share, whole, now.memory)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         name, result = trial.config["trial_id"], trial.last_result or {}

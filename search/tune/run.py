@@ -87,6 +87,8 @@ def _run(plan: Plan, tidy: Callable[[], None]) -> bool:
     from search.tune.ray_session import ray_session
     from trainables.config import name_of
 
+    where = "starting Ray" if plan.request.address is None else "joining the running Ray"
+    log.info("study %s over %s: %s", plan.study.name, ", ".join(plan.questions), where)
     with ray_session(plan.request.address), _mirror(plan) as push:
         _check_resources(plan.request)
         repair_study(plan.study, plan.paths.trials, name_of)
