@@ -74,7 +74,7 @@ def gather(opened: Opened, options: Options | None = None, *, tell: Report = lam
         tell: Told what is being done.
 
     Raises:
-        UserError: A number or name is out of range, the targets do not answer everything, or one has no finished trial.
+        UserError: A number or name is out of range, the targets do not answer everything, or one has no trial that may vote.
     """
     prepared, options = opened.prepared, Options() if options is None else options
     _check(prepared, options)
@@ -155,7 +155,7 @@ def _members(own: _Gathering) -> dict[Subtask, list[OpenedMember]]:
     """The members of each subtask: its trials, soups of them where asked for, and files from outside."""
     opened, options = own.opened, own.options
     folds = options.folds(own.prepared.competition.split.n_folds)
-    stopped = len(folds) == 1 and not (options.all_data or options.soup)  # the others need what ended
+    stopped = len(folds) == 1 and not (options.all_data or options.soup)  # folds, siblings and soups are of finished trials
     members = find_members(opened, own.targets, folds=folds, study=options.study, stopped=stopped)
     if options.all_data:
         members = without_soups(members)

@@ -1,4 +1,4 @@
-"""The pool: from the ledger's finished trials to candidates of cached probabilities that a choice can be made on.
+"""The pool: from trials that may vote to candidates of cached probabilities that a choice can be made on.
 
 Targets of every kind fill it alike: each head of a trial is a candidate for the subtask it answers (a task, the composed label, a task
 for some answers of another), and candidates of one subtask are compared on the photos they share. A member is one trial, or with all
