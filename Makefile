@@ -2,7 +2,7 @@
 # make test       the test suite in two processes, the longest file first;   make test-all: the long parts too
 # make check      linter, formatter and strict type checker, the versions that pre-commit and CI use
 # make setup      only the .venv
-# make bench      every benchmark, both sides in one run
+# make bench      every benchmark of speed, both sides in one run
 
 PYTHON ?= python3
 BIN := .venv/bin
