@@ -130,7 +130,7 @@ class Bundle:
 
         Raises:
             UserError: The folder is missing or has no photos, photos that are asked for are not there, ids are empty, twice or no UTF-8,
-            or an imported file would have to answer for some that it does not know.
+                or an imported file would have to answer for some that it does not know.
         """
         root = Path(photos)
         if ids is None:
