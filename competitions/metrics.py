@@ -30,12 +30,15 @@ class Metric:
         of_counts: The same score from a confusion matrix `(C, C) int64` (truth down, prediction across); None where the
             score needs probabilities.
         of_many: The same from many at once: `(S, C, C) int64` -> `float64 (S,)`; None where `of_counts` is.
+        of_margins: The same from what a confusion matrix has in its diagonal and in its sums, `(S, 3, C) int64` (`margins`): memory
+            grows with the classes and not with their square.
     """
 
     name: str
     function: Callable[[Probs, Labels], float]
     of_counts: Callable[[Counts], float] | None = None
     of_many: Callable[[Counts], NDArray[np.float64]] | None = None
+    of_margins: Callable[[Counts], NDArray[np.float64]] | None = None
 
     def __call__(self, probs: Probs, labels: Labels) -> float:
         """The score of `probs (N, C) float` against `labels (N,) int` in 0..C-1.
@@ -65,26 +68,44 @@ def confusion(predicted: Labels, labels: Labels, n_classes: int) -> Counts:
     return np.bincount(pairs, minlength=n_classes * n_classes).reshape(n_classes, n_classes)
 
 
-def accuracy(counts: Counts) -> NDArray[np.float64]:
-    """The share of right photos, from confusion matrices `(..., C, C)`."""
-    right: NDArray[np.float64] = _right(counts).sum(axis=-1) / counts.sum(axis=(-2, -1))
-    return right
+def margins(counts: Counts) -> Counts:
+    """Confusion matrices `(..., C, C)` -> `(..., 3, C)`: how many photos of each class are right, are there, and are named so."""
+    return np.stack([np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1), counts.sum(axis=-2)], axis=-2)
 
 
-def balanced_accuracy(counts: Counts) -> NDArray[np.float64]:
-    """The mean recall over the classes that occur in the truth, from confusion matrices `(..., C, C)`."""
-    truth = counts.sum(axis=-1)
-    return _mean_where(truth > 0, _right(counts) / np.maximum(truth, 1))
+def label_margins(predicted: Labels, labels: Labels, n_classes: int, times: Labels | None = None) -> Counts:
+    """The `margins` of one confusion matrix, `(3, C) int64`, which is never made.
+
+    Args:
+        predicted: `(N,) int` in 0..C-1.
+        labels: `(N,) int` in 0..C-1.
+        n_classes: C.
+        times: `(N,) int`, how often each photo counts; once each for `None`.
+    """
+    hit = predicted == labels
+    counted = [(labels[hit], hit), (labels, slice(None)), (predicted, slice(None))]
+    return np.stack(
+        [np.bincount(which, None if times is None else times[rows], n_classes).astype(np.int64) for which, rows in counted]
+    )
 
 
-def macro_f1(counts: Counts) -> NDArray[np.float64]:
-    """The mean F1 = 2 TP / (truth + predicted) over the classes that occur in the truth, from confusion matrices `(..., C, C)`."""
-    truth = counts.sum(axis=-1)
-    return _mean_where(truth > 0, 2 * _right(counts) / np.maximum(truth + counts.sum(axis=-2), 1))
+def accuracy(sums: Counts) -> NDArray[np.float64]:
+    """The share of right photos, from `margins` `(..., 3, C)`."""
+    right, truth, _ = np.moveaxis(sums, -2, 0)
+    share: NDArray[np.float64] = right.sum(axis=-1) / truth.sum(axis=-1)
+    return share
 
 
-def _right(counts: Counts) -> Counts:
-    return np.diagonal(counts, axis1=-2, axis2=-1)
+def balanced_accuracy(sums: Counts) -> NDArray[np.float64]:
+    """The mean recall over the classes that occur in the truth, from `margins` `(..., 3, C)`."""
+    right, truth, _ = np.moveaxis(sums, -2, 0)
+    return _mean_where(truth > 0, right / np.maximum(truth, 1))
+
+
+def macro_f1(sums: Counts) -> NDArray[np.float64]:
+    """The mean F1 = 2 TP / (truth + predicted) over the classes that occur in the truth, from `margins` `(..., 3, C)`."""
+    right, truth, named = np.moveaxis(sums, -2, 0)
+    return _mean_where(truth > 0, 2 * right / np.maximum(truth + named, 1))
 
 
 def _mean_where(occurs: NDArray[np.bool_], values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -119,14 +140,17 @@ def _check_classes(what: str, values: Labels, n_classes: int) -> None:
         raise ValueError(f"{what} must be 0..{n_classes - 1}, got {low if low < 0 else high}")
 
 
-def _counting(name: str, of_many: Callable[[Counts], NDArray[np.float64]]) -> Metric:
+def _counting(name: str, of_margins: Callable[[Counts], NDArray[np.float64]]) -> Metric:
+    def of_many(counts: Counts) -> NDArray[np.float64]:
+        return of_margins(margins(counts))
+
     def of_counts(counts: Counts) -> float:
         return float(of_many(counts))
 
     def function(probs: Probs, labels: Labels) -> float:
-        return of_counts(confusion(probs.argmax(axis=1), labels, probs.shape[1]))
+        return float(of_margins(label_margins(probs.argmax(axis=1), labels, probs.shape[1])))
 
-    return Metric(name, function, of_counts, of_many)
+    return Metric(name, function, of_counts, of_many, of_margins)
 
 
 METRICS: dict[str, Metric] = {

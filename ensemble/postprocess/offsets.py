@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.metrics import METRICS, Counts, confusion
+from competitions.metrics import METRICS, label_margins
 from ensemble.log_probs import share_logs, softmax
 from ensemble.postprocess.calibration import DIGITS
 from ensemble.resampling import Groups, group_folds
@@ -129,19 +129,15 @@ def _place(needed: Numbers, score: Numbers, current: float) -> float:
 def _best_shrink(logs: Numbers, labels: Ints, folds: Ints, metric: str) -> float:
     """The shrinkage of the best score on held-out groups; the smaller of equals."""
     n_classes = logs.shape[1]
-    counts = np.zeros((len(SHRINKS), n_classes, n_classes), dtype=np.int64)
+    sums = np.zeros((len(SHRINKS), 3, n_classes), dtype=np.int64)
     for fold in range(folds.max() + 1):
         inside, outside = folds != fold, folds == fold
         best = best_offsets(logs[inside], labels[inside], metric=metric)
         for position, shrink in enumerate(SHRINKS):
-            counts[position] += confusion((logs[outside] + shrink * best).argmax(axis=1), labels[outside], n_classes)
-    return SHRINKS[int(np.argmax([_score(metric, matrix) for matrix in counts]))]
-
-
-def _score(metric: str, counts: Counts) -> float:
-    of_counts = METRICS[metric].of_counts
-    assert of_counts is not None, "the metrics of PER_CLASS are of counts"
-    return of_counts(counts)
+            sums[position] += label_margins((logs[outside] + shrink * best).argmax(axis=1), labels[outside], n_classes)
+    of_margins = METRICS[metric].of_margins
+    assert of_margins is not None, "the metrics of PER_CLASS are of counts"
+    return SHRINKS[int(np.argmax(of_margins(sums)))]
 
 
 def _f1(hits: Numbers, named: Numbers, truth: Numbers) -> Numbers:

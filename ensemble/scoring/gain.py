@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.metric_sums import FIXED, LOG_LOSS, add, scores, weights_of, width
+from ensemble.metric_sums import LOG_LOSS, GroupSums, SumsToCome, weights_of
 from ensemble.parallel import parallel_map
 from ensemble.resampling import INTERVAL, Groups, group_draws, out_of_bag, t_widening
 from ensemble.votes import Choose, Decide, Ints, Vote
@@ -143,15 +143,14 @@ class Judge:
         self.weights = weights_of(self.labels, class_weights)
         self.resamples = list(out_of_bag(self.group_numbers, n_resamples=n_resamples, seed=seed))
 
-    def group_results(self, choose: Choose) -> Numbers:
-        """What the metric is made of, per group `(G, X)`: the mean over the resamples that left the group out."""
+    def group_results(self, choose: Choose) -> GroupSums:
+        """What the metric is made of, per group: the mean over the resamples that left the group out."""
         return self.results_of_several(lambda rows: _alone(choose(rows)))[0]
 
-    def results_of_several(self, choose: Callable[[Ints], Callable[[Ints], Sequence[Vote]]]) -> list[Numbers]:
+    def results_of_several(self, choose: Callable[[Ints], Callable[[Ints], Sequence[Vote]]]) -> list[GroupSums]:
         """Like `group_results`, of several choices that share their work: in-bag rows -> rows -> one vote of each choice."""
-        n_groups = int(self.group_numbers.max()) + 1
-        totals: list[Numbers] = []
-        times = np.zeros((n_groups, 1))
+        totals: list[SumsToCome] = []
+        times = np.zeros(self.n_groups)
 
         def ask(resample: tuple[Ints, Ints]) -> list[Vote]:
             votes = choose(self.rows[resample[0]])(self.rows[resample[1]])
@@ -159,39 +158,37 @@ class Judge:
 
         answers = parallel_map(ask, self.resamples)
         for (_, outside), votes in zip(self.resamples, answers, strict=True):
-            totals = totals or [self._zeros(vote) for vote in votes]
+            totals = totals or [self._to_come(vote) for vote in votes]
             for total, vote in zip(totals, votes, strict=True):
                 self._add(total, vote, outside)
             times[np.unique(self.group_numbers[outside])] += 1
-        return [np.rint(total / np.maximum(times, 1) * FIXED) for total in totals]
+        return [total.done().divided(np.maximum(times, 1)).whole() for total in totals]
 
     def apparent(self, choose: Choose) -> float:
         """The score of a choice on all the photos that it was made on."""
         vote = choose(self.rows)(self.rows)
-        total = self._zeros(vote)
+        total = self._to_come(vote)
         self._add(total, vote, np.arange(len(self.rows)))
-        return self.score(np.rint(total * FIXED))
+        return self.score(total.done().whole())
 
     @cached_property
     def draws(self) -> Numbers:
         """How often each group counts: each once, then as the bootstrap drew it; `(1 + N_DRAWS, G)`."""
-        n_groups = int(self.group_numbers.max()) + 1
-        return np.vstack([np.ones(n_groups), group_draws(n_groups, n_resamples=N_DRAWS, seed=self.seed + 1)])
+        return np.vstack([np.ones(self.n_groups), group_draws(self.n_groups, n_resamples=N_DRAWS, seed=self.seed + 1)])
 
-    def compare(self, name: str, before: Numbers, after: Numbers, *, n_compared: int = 1) -> Gain:
-        """The account of one step, from the groups' results `(G, X)` of both choices.
+    def compare(self, name: str, before: GroupSums, after: GroupSums, *, n_compared: int = 1) -> Gain:
+        """The account of one step, from the groups' results of both choices.
 
         Of `n_compared` steps compared with the same choice at once, the best is kept by chance more often than each alone. So
         `kept` asks for Bonferroni's level: 5 % divided by their number stays above the interval, the wider one by Student's t.
         """
-        n_groups = len(before)
-        scored = [scores(self.draws @ results, metric=self.metric) for results in (before, after)]
+        scored = [results.scores(self.draws) for results in (before, after)]
         gain, *drawn = scored[1] - scored[0]
         gains = np.array([gain, *(one for one in drawn if np.isfinite(one))])  # a draw may have none of the photos that count
-        n_differing = int((before != after).any(axis=1).sum())
+        n_differing = before.n_differing(after)
         spread = np.percentile(gains[1:], INTERVAL) - gains[0]
-        low, high = gains[0] + t_widening(n_groups, n_differing, sure=SURE) * spread * ANEW
-        least = gains[0] + t_widening(n_groups, n_differing, sure=SURE, n_compared=n_compared) * spread[0] * ANEW[0]
+        low, high = gains[0] + t_widening(self.n_groups, n_differing, sure=SURE) * spread * ANEW
+        least = gains[0] + t_widening(self.n_groups, n_differing, sure=SURE, n_compared=n_compared) * spread[0] * ANEW[0]
         return Gain(
             step=name,
             before=float(scored[0][0]),
@@ -205,18 +202,21 @@ class Judge:
             n_compared=n_compared,
         )
 
-    def score(self, results: Numbers) -> float:
-        """The out-of-bag score of a choice, from its groups' results `(G, X)`."""
-        return float(scores(results.sum(axis=0, keepdims=True), metric=self.metric)[0])
+    def score(self, results: GroupSums) -> float:
+        """The out-of-bag score of a choice, from its groups' results."""
+        return float(results.scores()[0])
 
-    def _zeros(self, vote: Vote) -> Numbers:
-        """No sums yet, `(G, X)`."""
-        return np.zeros((int(self.group_numbers.max()) + 1, width(self.metric, vote.shares.shape[1])))
+    @property
+    def n_groups(self) -> int:
+        """G."""
+        return int(self.group_numbers.max()) + 1
 
-    def _add(self, total: Numbers, vote: Vote, outside: Ints) -> None:
+    def _to_come(self, vote: Vote) -> SumsToCome:
+        return SumsToCome(self.metric, vote.shares.shape[1], self.n_groups)
+
+    def _add(self, total: SumsToCome, vote: Vote, outside: Ints) -> None:
         """Count one decision into its groups."""
-        labels, group_numbers, weights = self.labels[outside], self.group_numbers[outside], self.weights[outside]
-        add(total, vote, labels, metric=self.metric, row_of=group_numbers, weights=weights)
+        total.add(vote, self.labels[outside], groups=self.group_numbers[outside], weights=self.weights[outside])
 
 
 def _alone(decide: Decide) -> Callable[[Ints], Sequence[Vote]]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble.label.cascade import Subtask
-from ensemble.metric_sums import LOG_LOSS, RANGE, add, scores, vote_score, weights_of, whole, width
+from ensemble.metric_sums import LOG_LOSS, RANGE, GroupSums, SumsToCome, score_of_all, vote_score, weights_of
 from ensemble.parallel import parallel_map
 from ensemble.resampling import out_of_bag
 from ensemble.votes import Choose, Decide, Ints, Vote
@@ -85,26 +85,22 @@ def honest_score(
         vote = choose(used[resample[0]])(used[resample[1]])
         return vote if metric == LOG_LOSS else Vote(vote.labels, vote.shares[:0])
 
-    def sums_of(vote: Vote, outside: Ints, counted: Numbers) -> Numbers:
-        sums = np.zeros((1, width(metric, vote.shares.shape[1])))
-        add(sums, vote, labels[used[outside]], metric=metric, row_of=np.zeros_like(outside), weights=counted[outside])
-        return sums
+    def sums_of(vote: Vote, outside: Ints, counted: Numbers) -> GroupSums:
+        sums = SumsToCome(metric, vote.shares.shape[1])
+        sums.add(vote, labels[used[outside]], groups=np.zeros_like(outside), weights=counted[outside])
+        return sums.done()
 
     votes = parallel_map(ask, resamples)
-    alone = np.array([_score(sums_of(vote, out, weights), metric) for (_, out), vote in zip(resamples, votes, strict=True)])
+    alone = np.array([score_of_all(sums_of(vote, out, weights)) for (_, out), vote in zip(resamples, votes, strict=True)])
     alone = alone[np.isfinite(alone)]
     if not len(alone):
         raise UserError(f"none of {n_resamples} resamples left out a photo that counts: too few groups or resamples for a score")
-    shared, together = weights / np.maximum(times, 1), np.zeros(1)
+    shared, together = weights / np.maximum(times, 1), SumsToCome(metric, votes[0].shares.shape[1])
     for (_, outside), vote in zip(resamples, votes, strict=True):
-        together = together + sums_of(vote, outside, shared)
-    mean = _score(together, metric)
+        together.add_sums(sums_of(vote, outside, shared))
+    mean = score_of_all(together.done())
     low, high = np.clip(mean + np.percentile(alone, [5, 95]) - alone.mean(), *RANGE[metric])
     return Honest(mean, float(low), float(high), len(alone))
-
-
-def _score(sums: Numbers, metric: str) -> float:
-    return float(scores(whole(sums, metric=metric), metric=metric)[0])
 
 
 def optimistic_score(choose: Choose, labels: Ints, *, metric: str, class_weights: Sequence[float] | None = None) -> float:

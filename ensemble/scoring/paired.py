@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competitions.metrics import METRICS
+from ensemble.metric_sums import SumsToCome
 from ensemble.resampling import INTERVAL, drawn_groups
-from ensemble.votes import Floats, Ints, ballots, to_half
+from ensemble.votes import Floats, Ints, Vote, ballots, to_half
 
 HELPS, HURTS, UNDECIDED = "helps", "hurts", "not beyond noise"
 ALONE = "one pair: ask another seed"
@@ -145,16 +146,16 @@ def _differences(pair: Pair, metric: str, times: Numbers) -> Numbers:
 
 
 def _scores(probs: NDArray[np.float16], labels: Ints, group_numbers: NDArray[np.integer], times: Numbers, metric: str) -> Numbers:
-    """`(R,)` scores of one head; confusion matrices of all resamples come from one product where the metric is one of counts."""
-    of_counts, n_classes = METRICS[metric].of_counts, probs.shape[1]
-    if of_counts is None:
+    """`(R,)` scores of one head; those of all resamples come from one product where the metric is one of counts."""
+    n_classes = probs.shape[1]
+    if METRICS[metric].of_counts is None:
         rows = [np.repeat(np.arange(len(labels)), drawn[group_numbers].astype(np.int64)) for drawn in times]
         return np.array([METRICS[metric](probs[row], labels[row]) if len(row) else np.nan for row in rows])
-    cells = n_classes * n_classes
-    at = group_numbers * cells + labels * n_classes + ballots(probs[None])[0]
-    by_group = np.bincount(at, minlength=times.shape[1] * cells).reshape(times.shape[1], cells)
-    counts = (times @ by_group.astype(np.float64)).astype(np.int64).reshape(-1, n_classes, n_classes)  # exact below 2**53
-    return np.array([of_counts(count) if count.any() else np.nan for count in counts])
+    named = ballots(probs[None])[0]
+    sums = SumsToCome(metric, n_classes, times.shape[1])
+    vote = Vote(named, probs[:0].astype(np.float64))
+    sums.add(vote, labels, groups=group_numbers.astype(np.int64), weights=np.ones(len(labels)))
+    return sums.done().scores(times)
 
 
 def _differing(pairs: Sequence[Pair], metric: str) -> int:

@@ -10,8 +10,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.metrics import METRICS
-from ensemble.metric_sums import tally
+from competitions.metrics import METRICS, label_margins
+from ensemble.metric_sums import margins_of_many
 from ensemble.plan.spec import Spec
 from ensemble.selection.candidates import Candidates, Sample
 from ensemble.selection.kernels import count_member_sets
@@ -47,14 +47,14 @@ def best_subset(candidates: Candidates, sample: Sample, *, sizes: Sequence[int],
 
 def _scores(candidates: Candidates, sample: Sample, among: Sequence[int], subsets: Sequence[Ranks]) -> NDArray[np.float64]:
     """The score of each subset's hard vote, `float64 (S,)`."""
-    of_many, n_classes = METRICS[candidates.metric].of_many, candidates.n_classes
-    assert of_many is not None, "other metrics are voted on"
+    of_margins, n_classes = METRICS[candidates.metric].of_margins, candidates.n_classes
+    assert of_margins is not None, "other metrics are voted on"
     named, labels = candidates.named[list(among)][:, :, sample.rows], candidates.labels[sample.rows]
     apart = (named != named[0, 0]).any(axis=(0, 1))
-    agreed = tally(labels[~apart] * n_classes + named[0, 0, ~apart], sample.times[~apart], n_classes**2)
+    agreed = label_margins(named[0, 0, ~apart], labels[~apart], n_classes, sample.times[~apart])
     sets = np.full((len(subsets), max(map(len, subsets))), -1)
     for row, ranks in zip(sets, subsets, strict=True):
         row[: len(ranks)] = ranks
-    counts = np.repeat(agreed.reshape(1, n_classes, n_classes), len(subsets), axis=0)
+    counts = np.zeros((2, len(subsets), n_classes), dtype=np.int64)
     count_member_sets(np.ascontiguousarray(named[:, :, apart]), sets, labels[apart], sample.times[apart], counts)
-    return of_many(counts)
+    return of_margins(agreed + margins_of_many(counts, labels[apart], sample.times[apart]))

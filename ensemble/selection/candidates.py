@@ -12,9 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.metrics import METRICS
+from competitions.metrics import METRICS, label_margins
 from ensemble.log_probs import share_logs
-from ensemble.metric_sums import tally
 from ensemble.plan.spec import Spec, decide_by, decide_together, mean_of_models, prepare_rows
 from ensemble.postprocess.assignment import prices_at
 from ensemble.postprocess.calibration import Calibration
@@ -128,16 +127,14 @@ class Candidates:
     def score(self, vote: Vote, sample: Sample) -> float:
         """The metric of a vote on the sample's photos."""
         metric, labels = METRICS[self.metric], self.labels[sample.rows]
-        if metric.of_counts is None:
+        if metric.of_margins is None:
             return metric(np.repeat(vote.shares, sample.times, axis=0), np.repeat(labels, sample.times))
-        cells = self.n_classes**2
-        counts = tally(labels * self.n_classes + vote.labels, sample.times, cells)
-        return metric.of_counts(counts.reshape(self.n_classes, -1))
+        return float(metric.of_margins(label_margins(vote.labels, labels, self.n_classes, sample.times)))
 
     def member_scores(self, sample: Sample) -> NDArray[np.float64]:
         """Each member's score alone, through the first view: `float64 (M,)`."""
         metric, labels = METRICS[self.metric], self.labels[sample.rows]
-        if metric.of_many is None:
+        if metric.of_margins is None or metric.of_many is None:
             rows, labels = np.repeat(sample.rows, sample.times), np.repeat(labels, sample.times)
             return np.array([metric(member[0][rows], labels) for member in self.probs])
         n, cells = len(self.members), self.n_classes**2
@@ -145,8 +142,8 @@ class Candidates:
         if drawn is not None and n * cells * len(drawn) <= MOST_CELLS:
             counts = drawn @ self._once("of groups", self._of_groups)
             return metric.of_many(np.rint(counts).astype(np.int64).reshape(n, self.n_classes, -1))
-        pairs = self._once("pairs", self._pairs)[sample.rows]
-        return metric.of_many(tally(pairs, sample.times[:, None], n * cells).reshape(n, self.n_classes, -1))
+        each = [label_margins(named[sample.rows], labels, self.n_classes, sample.times) for named in self.named[:, 0]]
+        return metric.of_margins(np.stack(each))
 
     def ranked(self, sample: Sample) -> list[int]:
         """The member numbers, best first; of equal scores the smaller name goes first. All as they stand where the sample is empty."""
@@ -313,12 +310,6 @@ class Candidates:
         for probs, own in zip(self.probs, named, strict=True):
             name_largest(np.ascontiguousarray(probs).view(np.uint16), own)
         return named
-
-    def _pairs(self) -> Ints:
-        """`int64 (N, M)`: the cell of each photo in each member's confusion matrix; only photos with a label mean anything."""
-        cells = np.arange(len(self.members)) * self.n_classes**2
-        pairs: Ints = cells + self.labels[:, None] * self.n_classes + self.named[:, 0].T
-        return pairs
 
     def _drawn(self, sample: Sample) -> NDArray[np.float32] | None:
         """How often each group was drawn, `float32 (G,)`, where the sample is of whole groups; else `None`."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competitions.metrics import METRICS
-from ensemble.metric_sums import log_shares
+from ensemble.metric_sums import log_shares, margins_of_many
 from ensemble.selection.kernels import count_winners, laid_out, units_of
 from ensemble.votes import Floats, Ints, to_half
 
@@ -94,8 +94,6 @@ def select(
         return Selection(tuple(int(members[one]) for one in chosen.order), chosen.scores)
     counts = np.ones(len(library.labels), dtype=np.int64) if times is None else times
     used = np.flatnonzero(counts)
-    if METRICS[metric].of_many:
-        used = used[np.argsort(library.labels[used], kind="stable")]
     total = np.zeros(library.units.shape[:2], dtype=np.int32)
     order: list[int] = []
     scores: list[float] = []
@@ -113,19 +111,19 @@ def select(
 
 def _scores(library: Library, total: Units, used: Ints, counts: Ints, metric: str) -> NDArray[np.float64]:
     """The score of (the chosen + member m) for every m: `float64 (M,)`."""
-    of_many = METRICS[metric].of_many
-    if of_many is None:
+    of_margins = METRICS[metric].of_margins
+    if of_margins is None:
         return _log_losses(library, total, used, counts)
-    return of_many(_confusions(library, total, used, counts))
+    return of_margins(_margins(library, total, used, counts))
 
 
-def _confusions(library: Library, total: Units, used: Ints, counts: Ints) -> NDArray[np.int64]:
-    """The confusion matrices of (total + member m) for every m: `int64 (M, C, C)`; photos of one label stand together in `used`."""
+def _margins(library: Library, total: Units, used: Ints, counts: Ints) -> NDArray[np.int64]:
+    """The margins of (total + member m) for every m: `int64 (M, 3, C)`."""
     _, n_classes, n_members = library.units.shape
-    cells = np.zeros((n_classes, n_members, n_classes), dtype=np.int64)
-    settled = np.zeros((n_classes, n_classes), dtype=np.int64)
-    count_winners(library.units, total, used, library.labels, counts, cells, settled)
-    return (cells + settled[:, None]).transpose(1, 0, 2)
+    named = np.zeros((2, n_members, n_classes), dtype=np.int64)
+    settled = np.zeros((2, n_classes), dtype=np.int64)
+    count_winners(library.units, total, used, library.labels, counts, named, settled)
+    return margins_of_many(named + settled[:, None], library.labels[used], counts[used])
 
 
 def _log_losses(library: Library, total: Units, used: Ints, counts: Ints) -> NDArray[np.float64]:

@@ -102,16 +102,16 @@ def count_winners(
     counts: NDArray[np.int64],
     settled: NDArray[np.int64],
 ) -> None:
-    """Add to `counts (C, M, C)` (truth, member, named) what each member, added to the total, names; the first of equal classes.
+    """Add to `counts (2, M, C)` what each member, added to the total, names, the first of equal classes: where right, and at all.
 
     Args:
         units: `(N, C, M)`.
         total: `(N, C)`, sums of those that have joined.
-        rows: `(n,)`, photos that count, those of one label together: their counts then stay in the cache.
+        rows: `(n,)`, photos that count.
         labels: `(N,)`.
         times: `(N,)`, how often each counts.
         counts: Written to.
-        settled: `(C, C)`, written to: photos on which no member can change what is named, the same for all of them.
+        settled: `(2, C)`, written to in the same way: photos on which no member can change what is named, the same for all of them.
     """
     n_classes, n_members = units.shape[1:]
     best, named = np.empty(n_members, np.int32), np.empty(n_members, np.int32)
@@ -123,9 +123,10 @@ def count_winners(
                 top, second, first = value, top, number
             elif value > second:
                 second = value
-        mine, often = counts[labels[photo]], times[photo]
+        label, often = labels[photo], times[photo]
         if second < top - ONE:
-            settled[labels[photo], first] += often
+            settled[0, first] += often if first == label else 0
+            settled[1, first] += often
             continue
         best[:] = -1
         for number in range(n_classes):
@@ -138,7 +139,8 @@ def count_winners(
                 best[member] = max(value, before)
                 named[member] = this if value > before else was
         for member in range(n_members):
-            mine[member, named[member]] += often
+            counts[0, member, named[member]] += often if named[member] == label else 0
+            counts[1, member, named[member]] += often
 
 
 @compiled
@@ -195,21 +197,18 @@ def name_view_sets(units: NDArray[np.signedinteger[Any]], ranks: NDArray[np.int3
 @compiled
 def count_named(
     named: NDArray[np.int16],
-    rows: NDArray[np.int64],
     labels: NDArray[np.int64],
     times: NDArray[np.int64],
     counts: NDArray[np.int64],
 ) -> None:
-    """Add to `counts (C, T, C)` (truth, set, named) the answers `named (n, T)` of photos that count `times (n,)`.
-
-    `rows (n,)` is the order to go through them: those of one label together, so that its counts stay in the cache.
-    """
-    for photo in rows:
+    """Add to `counts (2, T, C)` the answers `named (n, T)` of photos that count `times (n,)`: where right, and at all."""
+    for photo in range(len(named)):
         often = times[photo]
         if often > 0:
-            mine = counts[labels[photo]]
             for one in range(named.shape[1]):
-                mine[one, named[photo, one]] += often
+                number = named[photo, one]
+                counts[0, one, number] += often if number == labels[photo] else 0
+                counts[1, one, number] += often
 
 
 @compiled
@@ -220,7 +219,7 @@ def count_member_sets(
     times: NDArray[np.int64],
     counts: NDArray[np.int64],
 ) -> None:
-    """Add to `counts (S, C, C)` (set, truth, named) the hard votes of S sets of members.
+    """Add to `counts (2, S, C)` the hard votes of S sets of members: where right, and at all.
 
     Args:
         named: `(P, V, n)`, what each member names through each view, most senior member and view first.
@@ -231,7 +230,7 @@ def count_member_sets(
     """
     n_members, n_views, n_photos = named.shape
     n_sets, largest = sets.shape
-    n_classes, weight = counts.shape[1], np.int64(n_members * n_views + 1)  # of a vote: seniority then only decides ties
+    n_classes, weight = counts.shape[2], np.int64(n_members * n_views + 1)  # of a vote: seniority then only decides ties
     votes, senior = np.empty((n_classes, n_members), np.int64), np.empty((n_classes, n_members), np.int64)
     slot, classes = np.empty(n_classes, np.int64), np.empty(n_classes, np.int64)
     for photo in range(n_photos):
@@ -260,4 +259,5 @@ def count_member_sets(
                     first = max(first, senior[at, member])
                 if total + first > most:
                     most, winner = total + first, classes[at]
-            counts[one, labels[photo], winner] += times[photo]
+            counts[0, one, winner] += times[photo] if winner == labels[photo] else 0
+            counts[1, one, winner] += times[photo]

@@ -10,8 +10,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.metrics import METRICS
-from ensemble.metric_sums import tally
+from competitions.metrics import METRICS, label_margins
+from ensemble.metric_sums import margins_of_many, tally
 from ensemble.resampling import group_sums
 from ensemble.selection.candidates import Sample
 from ensemble.selection.kernels import count_named
@@ -50,22 +50,17 @@ class SetVotes:
             metric: One of `competitions.metrics.METRICS` that judges labels.
             times: `int64 (N,)`, how often each photo counts; once each for `None`.
         """
-        of_many = METRICS[metric].of_many
-        assert of_many is not None, "of other metrics SetLogs knows"
+        of_margins = METRICS[metric].of_margins
+        assert of_margins is not None, "of other metrics SetLogs knows"
         counts = np.where(labels >= 0, 1 if times is None else times, 0)
-        cells = self.n_classes**2
         agreed = counts.copy()
         agreed[self.rows] = 0
         rows = np.flatnonzero(agreed)
-        fixed = tally(labels[rows] * self.n_classes + self.constant[rows], agreed[rows], cells)
-        split = self._split(labels[self.rows], counts[self.rows])
-        return of_many(fixed.reshape(self.n_classes, -1) + split)
-
-    def _split(self, labels: Ints, counts: Ints) -> Ints:
-        """Each set's confusion matrix over the photos on which views do not agree: `int64 (T, C, C)`."""
-        cells = np.zeros((self.n_classes, self.named.shape[1], self.n_classes), dtype=np.int64)
-        count_named(self.named, np.argsort(labels, kind="stable"), labels, counts, cells)
-        return cells.transpose(1, 0, 2)
+        fixed = label_margins(self.constant[rows], labels[rows], self.n_classes, agreed[rows])
+        named = np.zeros((2, self.named.shape[1], self.n_classes), dtype=np.int64)
+        count_named(self.named, labels[self.rows], counts[self.rows], named)
+        here = np.flatnonzero(counts[self.rows])
+        return of_margins(fixed + margins_of_many(named, labels[self.rows][here], counts[self.rows][here]))
 
     def counts(self, labels: Ints, group_numbers: Ints, times: Ints) -> NDArray[np.float32]:
         """Each group's confusion matrices of all sets: `float32 (G, T, C, C)`, whole numbers.

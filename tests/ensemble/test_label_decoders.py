@@ -477,8 +477,9 @@ def test_comparing_more_ways_asks_for_more() -> None:
     truth = fixed(np.eye(6)[labels])
     several = judge.results_of_several(lambda rows: lambda others: [choices[Subtask("label")](rows)(others), truth(rows)(others)])
     after = judge.group_results(truth)
-    np.testing.assert_array_equal(several[0], before)
-    np.testing.assert_array_equal(several[1], after)
+    for found, alone in zip(several, (before, after), strict=True):
+        np.testing.assert_array_equal(found.keys, alone.keys)
+        np.testing.assert_array_equal(found.values, alone.values)
     one, many = (judge.compare("truth", before, after, n_compared=n) for n in (1, 10**9))
     assert (one.low, one.gain, one.high) == (many.low, many.gain, many.high)
     assert one.kept
