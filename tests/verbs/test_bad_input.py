@@ -212,6 +212,18 @@ DATA: dict[str, tuple[Callable[[Desk], object], tuple[str, ...]]] = {
     ),
     "not_yaml": (lambda desk: desk.yaml.write_text("tasks: [a, b"), ("tiny.yaml is not YAML",)),
     "missing_image": (lambda desk: (desk.photos / "t05.png").unlink(), ("1 of 100 image files", "test/t05.png")),
+    "image_in_another_case": (
+        lambda desk: (desk.photos / "t05.png").rename(desk.photos / "T05.PNG"),
+        ("1 of 100 image files", "in another case: 'test/T05.PNG' for 'test/t05.png'; write the paths as the files are called"),
+    ),
+    "one_person_in_two_spellings_on_both_sides": (
+        lambda desk: _row(desk, 90, lambda row: row.__setitem__(2, "p01\u200b")),
+        ("group 'p01' stands in train and in test",),
+    ),
+    "unknown_role": (
+        lambda desk: _row(desk, 1, lambda row: row.__setitem__(3, "val")),
+        ("unknown word 'val'", "`roles: {train: [train, val], test: test}`"),
+    ),
     "duplicate_id": (
         lambda desk: _row(desk, 2, lambda row: row.__setitem__(0, "p00/0.png")),
         ("image ids must differ", "'p00/0.png'", "keep one row per photo"),
