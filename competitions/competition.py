@@ -23,7 +23,7 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 TargetName = Annotated[str, Field(pattern=TARGET_PATTERN)]
 
 
-Rule = Literal["same_group_at_test", "test_shares"]
+Allowance = Literal["same_group_at_test", "test_shares"]
 """A question to the competition's rules; what each allows stands in docs/own-competition.md."""
 
 
@@ -204,7 +204,7 @@ class Competition(_Part):
         splits: Name -> another way to cut them; `with_split` takes one.
         views: TTA views that leave the answer unchanged, of `trainables.views.VIEWS`; the identity comes first. Their names are
             checked where they are used: this folder does not import training.
-        allows: What the competition's rules allow; everything else of `Rule` is off. Left out of records where it is empty, as is
+        allows: What the competition's rules allow; everything else of `Allowance` is off. Left out of records where it is empty, as is
             `test_shares`: neither changes what is learned.
         test_shares: Task -> class -> its known share of the test photos; only where `allows` has `test_shares`.
         seed: For drawn competitions, the seed of the drawing.
@@ -228,7 +228,7 @@ class Competition(_Part):
     splits: dict[Name, Split] = {}
     views: tuple[str, ...] = ("identity",)
     submission: Submission
-    allows: tuple[Rule, ...] = Field(default=(), exclude_if=lambda rules: not rules)
+    allows: tuple[Allowance, ...] = Field(default=(), exclude_if=lambda rules: not rules)
     test_shares: dict[str, dict[str, _Share]] = Field(default={}, exclude_if=lambda shares: not shares)
     seed: int = Field(default=0, ge=0)
 

@@ -18,7 +18,7 @@ from ensemble.scoring.gain import Gain
 from ensemble.votes import RULES, Weights
 from system.errors import UserError
 
-Row = tuple[float, ...]
+VoterWeights = tuple[float, ...]
 
 
 def make_plan(
@@ -126,10 +126,10 @@ def named(
     )
 
 
-def _voters(pool: Pool, spec: Spec) -> tuple[list[tuple[str, str]], tuple[float, ...] | tuple[Row, ...] | None]:
+def _voters(pool: Pool, spec: Spec) -> tuple[list[tuple[str, str]], tuple[float, ...] | tuple[VoterWeights, ...] | None]:
     """The voters by name, and their weights; `None` where all are alike."""
     given: Weights = spec.weights
-    rows: dict[tuple[str, str], Row] = {}
+    rows: dict[tuple[str, str], VoterWeights] = {}
     for at, (member, view) in enumerate(spec.voters):
         weight = 1.0 if given is None else given[at]
         row = tuple(map(float, weight)) if isinstance(weight, Sequence) else (float(weight),)

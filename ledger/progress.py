@@ -17,7 +17,7 @@ TOLD_EVERY_S = 2.0
 
 
 @dataclass(frozen=True)
-class Progress:
+class EpochProgress:
     """A look at a trial in training.
 
     Attributes:
@@ -48,7 +48,7 @@ def teller(folder: TrialFolder) -> Callable[[int, int, int], None]:
         if now - told < TOLD_EVERY_S and done < total:
             return
         told = now
-        value = Progress(epoch, round(done / max(1, total), 4), round(now - began[1], 1), _resident_bytes())
+        value = EpochProgress(epoch, round(done / max(1, total), 4), round(now - began[1], 1), _resident_bytes())
         beside = folder.progress.with_name(f".progress.{os.getpid()}.tmp")
         with suppress(OSError):
             beside.write_text(json.dumps(asdict(value)))
@@ -57,10 +57,10 @@ def teller(folder: TrialFolder) -> Callable[[int, int, int], None]:
     return tell
 
 
-def progress_of(folder: TrialFolder) -> Progress | None:
+def progress_of(folder: TrialFolder) -> EpochProgress | None:
     """What the trial's process told last; `None` where nobody trains it, or has told anything yet."""
     try:
-        return Progress(**json.loads(folder.progress.read_text()))
+        return EpochProgress(**json.loads(folder.progress.read_text()))
     except (OSError, ValueError, TypeError):  # not there, or another version's
         return None
 

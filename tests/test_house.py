@@ -94,5 +94,12 @@ def test_no_class_has_the_name_of_another() -> None:
     assert classes_twice() == {}
 
 
+def test_no_type_of_the_product_has_the_name_of_one_of_its_classes() -> None:
+    product = {path: tree for path, tree in TREES.items() if path.parts[0] not in ("tests", *SCRIPTS)}
+    classes = {node.name: path for path, tree in product.items() for node in tree.body if isinstance(node, ast.ClassDef)}
+    named = ((name, path) for path, tree in product.items() for name, _ in assigned(tree) if name in classes)
+    assert [(name, str(path), str(classes[name])) for name, path in named] == []
+
+
 def test_every_name_in_capitals_means_one_thing() -> None:
     assert capitals_twice() == {}
