@@ -37,6 +37,7 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
         imports=() if given.imports == "none" else _names(given.imports),
         unjudged=_names(given.unjudged) or (),
         together=given.together,
+        views=_names(given.views),
         thorough=given.thorough,
         plain=given.plain,
         soup=given.soup,
@@ -160,6 +161,11 @@ def main() -> int:
     made.add_argument("--split", metavar="NAME", help="one of the competition's splits (default: its `split`)")
     made.add_argument(
         "--all-data", action="store_true", help="the chosen trials' siblings that learned from all photos vote on the test photos"
+    )
+    made.add_argument(
+        "--views",
+        metavar="A,B",
+        help="the competition's views that voters may look through (default: all; identity alone is fastest)",
     )
     made.add_argument("--thorough", action="store_true", help="compare every way to choose, over a wider pool: minutes")
     made.add_argument("--plain", action="store_true", help="votes as they are: no views left out, no calibration, no offsets")

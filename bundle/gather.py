@@ -35,7 +35,7 @@ from ensemble.shift.permutation import PHOTOS_COMPARED, Side
 from ensemble.votes import Floats, Ints
 from ledger.query import count_looks
 from ledger.trials import ALL_DATA
-from system.errors import UserError
+from system.errors import UserError, unknown
 from trainables.devices import device_faults
 from trainables.prediction import FEATURES
 from trainables.views import check_views
@@ -108,9 +108,19 @@ def gather(opened: Opened, options: Options | None = None, *, tell: Report = lam
 def _check(prepared: Prepared, options: Options) -> None:
     split = prepared.competition.split
     faults = option_faults(options, n_folds=split.n_folds, split=split.name) + device_faults(options.device)
+    faults += _view_faults(options.views, prepared.competition.views)
     if faults:
         raise UserError(*faults)
     check_views(prepared.competition.views)
+
+
+def _view_faults(asked: Sequence[str] | None, there: Sequence[str]) -> list[str]:
+    """What is wrong with the views that voters may look through, in words."""
+    if asked is None:
+        return []
+    faults = [f"--views: {unknown('view of this competition', name, there)}" for name in asked if name not in there]
+    faults += [] if IDENTITY in asked else [f"--views must have {IDENTITY}, the photo as it is, got {','.join(asked)}"]
+    return faults
 
 
 def _facts(prepared: Prepared, subtasks: Mapping[Subtask, Sequence[Target]]) -> CompetitionFacts:
@@ -183,7 +193,7 @@ def _pool(own: _Gathering, subtask: Subtask, members: Sequence[OpenedMember]) ->
         targets,
         members,
         folds=options.folds(prepared.competition.split.n_folds),
-        views=prepared.competition.views_for(subtask.task),
+        views=tuple(view for view in prepared.competition.views_for(subtask.task) if view in (options.views or (view,))),
         n_whole=(WIDE if options.thorough else WIDTH) * max(options.sizes),
         device=options.device,
     )

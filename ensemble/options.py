@@ -38,6 +38,7 @@ class Options:
             of one member, and no score knows them.
         together: One of `LABEL_DECODERS`: how the tasks' answers become the label; for `None` by the default, unless
             another decoder wins.
+        views: Those of the competition's views that voters may look through; all for `None`.
         thorough: Compare every strategy, over a wider pool.
         plain: No refinements: the votes as they are.
         soup: Average the weights of trials that share backbone and start.
@@ -57,6 +58,7 @@ class Options:
     imports: tuple[str, ...] | None = None
     unjudged: tuple[str, ...] = ()
     together: str | None = None
+    views: tuple[str, ...] | None = None
     thorough: bool = False
     plain: bool = False
     soup: bool = False

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,7 @@ class Predictions:
         """
         if probs.shape[0] != len(photos):
             raise ValueError(f"{part} has {len(photos)} photos and {probs.shape[0]} rows")
-        listing = _listing(photos)
+        listing = photo_list(photos)
         if self._photos(part) != listing:
             self._drop_others(part, listing)
             replace_bytes(self._listing_path(part), listing, durable=False)
@@ -73,7 +73,7 @@ class Predictions:
     def missing(self, part: str, heads: Iterable[str], views: Iterable[str], photos: Photos) -> list[str]:
         """The views that are not there, whole, for every head and exactly these photos with these pixels. Reads what it finds."""
         views, heads = list(views), list(heads)
-        if self._photos(part) != _listing(photos):
+        if self._photos(part) != photo_list(photos):
             return views
         return [view for view in views if any(self.fault(part, head, view) for head in heads)]
 
@@ -174,7 +174,8 @@ class ReadOnce(Predictions):
         return listing
 
 
-def _listing(photos: Photos) -> bytes:
+def photo_list(photos: Photos) -> bytes:
+    """The bytes that a list of photos is kept as, and that seals are made over."""
     return _listed(tuple(photos))
 
 
@@ -233,7 +234,20 @@ def sealed_npy(array: NDArray[np.generic], listing: bytes) -> bytes:
     return data + SEAL_MARK + _digest(data) + _digest(listing)
 
 
-def _opened(path: Path) -> tuple[NDArray[np.float16], bytes | None]:
+def read_sealed_npy(path: Path, listing: bytes) -> NDArray[Any]:
+    """The array that `sealed_npy` wrote for these rows.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged, or its rows are of other photos.
+    """
+    array, rows_of = _opened(path)
+    if rows_of != _digest_of(listing):
+        raise ValueError(f"the rows of {path.name} are of other photos")
+    return array
+
+
+def _opened(path: Path) -> tuple[NDArray[Any], bytes | None]:
     """The array in a file, and the hash of the list of photos that its rows belong to, where the file says so."""
     data, rows_of = path.read_bytes(), None
     try:
@@ -243,7 +257,7 @@ def _opened(path: Path) -> tuple[NDArray[np.float16], bytes | None]:
                 raise ValueError("it is not what was sealed")
             rows_of = seal[SEAL_BYTES:]
         file = io.BytesIO(data)
-        array: NDArray[np.float16] = np.lib.format.read_array(file, allow_pickle=False)
+        array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
         if file.tell() != len(data):
             raise ValueError("something stands behind the array")
     except Exception as error:  # numpy parses the header as Python, so a flipped byte may raise nearly anything

@@ -145,7 +145,8 @@ def _comparable(paths: CompetitionPaths, base: TrialConfig) -> dict[str, dict[tu
 
 def _differing(base: TrialConfig, other: TrialConfig) -> dict[str, tuple[Any, Any]]:
     then, now = base.json(), other.json()
-    return {name: (then[name], now[name]) for name in then if name not in TWINS and then[name] != now[name]}
+    names = [name for name in {**then, **now} if name not in TWINS]  # some are written only where they say something
+    return {name: (then.get(name), now.get(name)) for name in names if then.get(name) != now.get(name)}
 
 
 def _pair(prepared: Prepared, before: _Trial, after: _Trial) -> Pair | None:

@@ -39,7 +39,7 @@ class StartWeights:
 
     def __init__(self, prepared: Prepared) -> None:
         self._prepared = prepared
-        self._tried: set[tuple[str, str, int]] = set()
+        self._tried: set[tuple[str, str, int, bool]] = set()
 
     def __call__(self, parameters: Mapping[str, Any]) -> None:
         """Copy the weights file that a draw names, or the one in the package that it means, into the storage.
@@ -62,12 +62,13 @@ class StartWeights:
         Raises:
             UserError: The network does not take the size, or the weights cannot be had or do not fit it.
         """
-        key = (config.backbone, config.weights, config.image_size)
+        key = (config.backbone, config.weights, config.image_size, config.is_probe)
         if key in self._tried:
             return
         self._tried.add(key)
         from trainables.attach import weights_store
         from trainables.backbones import build, check_published
+        from trainables.probes.features import frozen
         from trainables.sizes import check_size
 
         check_size(config.backbone, config.image_size, published=config.weights.startswith("timm:"))
@@ -76,9 +77,11 @@ class StartWeights:
         _refuse_a_trial_s_best(parameters, weights_store(self._prepared))
         if config.weights.startswith("timm:"):
             check_published(config.backbone)
-            return
-        self(parameters)
-        build(config.backbone, config.heads, config.image_size, weights=config.weights, store=weights_store(self._prepared))
+        else:
+            self(parameters)
+            build(config.backbone, config.heads, config.image_size, weights=config.weights, store=weights_store(self._prepared))
+        if config.is_probe:
+            frozen(config.backbone, config.weights, config.image_size, weights_store(self._prepared), "cpu")
 
 
 def _refuse_a_trial_s_best(parameters: Mapping[str, Any], store: Path) -> None:

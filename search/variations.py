@@ -21,7 +21,7 @@ from system.errors import UserError, unknown
 from system.paths import CompetitionPaths, competition_paths
 from trainables.attach import weights_store
 from trainables.backbones import kept_weights
-from trainables.config import DEFAULTS, Question, TrialConfig, only_with, resolve
+from trainables.config import DEFAULTS, OF_A_PROBE, Question, TrialConfig, only_with, resolve
 from trainables.start.initial_weights import is_trial_start
 from trainables.start.published import WEIGHT_PACKAGES
 
@@ -36,6 +36,7 @@ BELONGS = {
 }
 """Setting -> the one it goes with: changing both is one change, that of the owner."""
 START = ("pretrained", "weights_file")
+TRAINED = DEFAULTS["probe"]
 VARIATION_DRAWS = 60
 Parameters = dict[str, Any]
 
@@ -123,7 +124,9 @@ def parameters_of(config: TrialConfig, store: Path) -> Parameters:
         UserError: The file of its start weights is not there.
     """
     parameters = {name: value for name, value in config.json().items() if name in DEFAULTS and value is not None}
-    if config.micro_batch == config.batch_size:
+    if config.is_probe:
+        parameters = {name: value for name, value in parameters.items() if name not in OF_A_PROBE}
+    elif config.micro_batch == config.batch_size:
         del parameters["micro_batch"]  # it goes along where the batch changes
     package = WEIGHT_PACKAGES.get(config.backbone)
     packaged = package is not None and package.sha256 == config.weights
@@ -154,7 +157,7 @@ def around(space: Space, base: TrialConfig, vary: Sequence[str], question: Quest
     again = resolve(parameters, question_then)
     if again.trial_id != base.trial_id:
         now, then = again.json(), base.json()
-        other = ", ".join(f"{key} {then[key]!r} then, {now[key]!r} now" for key in now if now[key] != then[key])
+        other = ", ".join(f"{key} {then.get(key)!r} then, {now[key]!r} now" for key in now if now[key] != then.get(key))
         raise UserError(f"trial {base.trial_id} cannot be trained today as it was ({other}); choose another base")
     _check_vary(space, parameters, vary)
 
@@ -175,7 +178,9 @@ def changed(base: Mapping[str, Any], name: str, drawn: Mapping[str, Any]) -> Par
     A setting that was drawn for another owner (a learning rate for another optimizer) leaves the base as it is.
     """
     owner = BELONGS.get(name)
-    if name not in drawn or (owner and name not in START and drawn.get(owner, DEFAULTS[owner]) != base[owner]):
+    if (base.get("probe", TRAINED) == TRAINED) != (drawn.get("probe", TRAINED) == TRAINED):
+        return dict(base)  # what is trained and what is fitted differ in more than one setting
+    if name not in drawn or (owner and name not in START and drawn.get(owner, DEFAULTS[owner]) != base.get(owner)):
         return dict(base)
     new = {**base, name: drawn[name]}
     other_value = drawn[name] != base.get(name)

@@ -23,6 +23,8 @@ from trainables.batches import TrainingRows
 from trainables.best_weights import best_is_whole, lost_weights, went_on
 from trainables.config import TrialConfig
 from trainables.prediction import PhotoBatches, complete, missing_views
+from trainables.probes.features import PhotoFeatures
+from trainables.probes.run import complete_probe
 from trainables.start.initial_weights import is_trial_start
 from trainables.training import TrialContext
 
@@ -66,6 +68,24 @@ def attach(
         device=device,
         loader_workers=loader_workers,
         study=study,
+        features=features_of(prepared, config, place=trials, device=device) if config.is_probe else None,
+    )
+
+
+def features_of(prepared: Prepared, config: TrialConfig, *, place: Path | None = None, device: str = "cpu") -> PhotoFeatures:
+    """The features that a probe is fitted on: the competition's own, or with a `place` those of a storage apart."""
+    return PhotoFeatures(
+        folder=(place or prepared.paths.data) / "features",
+        store=weights_store(prepared),
+        images=prepared.cache(config.image_size).images,
+        names=prepared.once("names", lambda: tuple(zip(prepared.manifest.image_ids, prepared.pixels, strict=True))),
+        groups=prepared.manifest.groups,
+        order=np.lexsort((prepared.folds.fold, np.array(prepared.manifest.roles))),
+        backbone=config.backbone,
+        weights=config.weights,
+        image_size=config.image_size,
+        threads=config.threads,
+        device=device,
     )
 
 
@@ -158,7 +178,10 @@ def complete_opened(
     torch.set_num_threads(config.threads)
     asked = {part: photos(prepared, config, part) for part in parts_of(config, prepared, parts)}
     try:
-        complete(config, folder.best, trial.predictions, asked, views, device)
+        if config.is_probe:
+            complete_probe(config, folder.best, trial.predictions, asked, views, features_of(prepared, config, device=device))
+        else:
+            complete(config, folder.best, trial.predictions, asked, views, device)
     except FileNotFoundError as error:
         if folder.best.is_file():
             raise

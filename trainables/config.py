@@ -20,8 +20,11 @@ from trainables.start.published import WEIGHT_PACKAGES
 RECIPE = 1
 """Raised by hand when the meaning of training changes; tests/trainables/test_recipe.py fails when losses move and this did not."""
 
-BEFORE: dict[str, Any] = {"sampler": "none", "soup": ()}
+BEFORE: dict[str, Any] = {"sampler": "none", "soup": (), "probe": "none", "probe_c": None, "probe_scaling": None}
 """Settings added after the first release -> the value that stands for "as it was before"."""
+
+WRITTEN_WHERE_SET = ("soup", "probe", "probe_c", "probe_scaling")
+"""Settings that `config.json` has only where they say something, so that the files of trained trials stay what they were."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,9 @@ class TrialConfig:
         threads: Compute threads; they change the order of sums and so the bits.
         soup: Of a trial whose weights are the mean of others' (`trainables.soup`) the ids of those, sorted; the other settings are
             then those of the best of them. Empty for a trial that was trained.
+        probe: How the last layer is fitted on features of the frozen backbone (`trainables.probes.heads`), or `none`: it is trained.
+        probe_c: How little the probe is regularised; only with those that have it.
+        probe_scaling: What is done to each feature before the fit, one of `SCALINGS`; only with a probe.
     """
 
     competition: str
@@ -80,11 +86,14 @@ class TrialConfig:
     engine: str
     threads: int
     soup: tuple[str, ...] = ()
+    probe: str = "none"
+    probe_c: float | None = None
+    probe_scaling: str | None = None
 
     def json(self) -> dict[str, Any]:
-        """All fields as plain values; `soup` only where there is one, so that the files of trained trials stay what they were."""
-        value = asdict(self)
-        return value | {"soup": list(self.soup)} if self.soup else {name: value[name] for name in value if name != "soup"}
+        """All fields as plain values; those of `WRITTEN_WHERE_SET` only where they are not as before."""
+        value = {**asdict(self), "soup": list(self.soup)}
+        return {name: value[name] for name in value if name not in WRITTEN_WHERE_SET or getattr(self, name) != BEFORE[name]}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "TrialConfig":
@@ -108,6 +117,11 @@ class TrialConfig:
     def settings_of(self, entry: Callable[..., Any]) -> dict[str, Any]:
         """What this entry of a CAPITAL dict takes of the configuration: its keyword parameters are settings by name."""
         return {name: getattr(self, name) for name in _keywords(entry)}
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether its backbone stays as it begins and the last layer is fitted, not trained."""
+        return bool(self.probe != DEFAULTS["probe"])
 
     @cached_property
     def trial_id(self) -> str:
@@ -150,8 +164,31 @@ DEFAULTS: dict[str, Any] = {
     "ema_decay": 0.0,
     "drop_rate": 0.0,
     "precision": "auto",
+    "probe": "none",
+    "probe_c": None,
+    "probe_scaling": None,
 }
 """What a search space may set, and what it gets where it is silent."""
+
+OF_A_PROBE: dict[str, Any] = {
+    "epochs": 1,
+    "batch_size": 64,
+    "micro_batch": 64,
+    "optimizer": "adamw",
+    "lr": 1e-3,
+    "momentum": None,
+    "weight_decay": 0.0,
+    "warmup_epochs": 0.0,
+    "loss": "cross_entropy",
+    "label_smoothing": None,
+    "focal_gamma": None,
+    "sampler": "none",
+    "augmentation": "none",
+    "ema_decay": 0.0,
+    "drop_rate": 0.0,
+    "precision": "fp32",
+}
+"""Settings that mean nothing to a probe, which is fitted in one step -> what its configuration has there."""
 
 RANGES: dict[str, tuple[type, float, float]] = {
     "epochs": (int, 1, 10_000),
@@ -166,6 +203,7 @@ RANGES: dict[str, tuple[type, float, float]] = {
     "focal_gamma": (float, 0.0, 20.0),
     "ema_decay": (float, 0.0, 0.99999),
     "drop_rate": (float, 0.0, 0.95),
+    "probe_c": (float, 1e-8, 1e8),
 }
 PRECISIONS = ("fp32", "bf16", "fp16")
 
@@ -176,6 +214,7 @@ def named() -> dict[str, tuple[str, ...]]:
     from trainables.augmentations import AUGMENTATIONS
     from trainables.losses import CLASS_WEIGHTS, LOSSES
     from trainables.optimizers import OPTIMIZERS
+    from trainables.probes.heads import PROBES, SCALINGS
     from trainables.samplers import SAMPLERS
 
     return {
@@ -185,11 +224,13 @@ def named() -> dict[str, tuple[str, ...]]:
         "sampler": tuple(SAMPLERS),
         "augmentation": tuple(AUGMENTATIONS),
         "precision": ("auto", *PRECISIONS),
+        "probe": ("none", *PROBES),
+        "probe_scaling": tuple(SCALINGS),
     }
 
 
 @lru_cache(1)
-def only_with() -> dict[str, tuple[str, dict[str, float]]]:
+def only_with() -> dict[str, tuple[str, dict[str, Any]]]:
     """Setting -> the setting it belongs to, and of each name there that takes it the default: a keyword parameter that has one.
 
     Raises:
@@ -197,9 +238,10 @@ def only_with() -> dict[str, tuple[str, dict[str, float]]]:
     """
     from trainables.losses import LOSSES
     from trainables.optimizers import OPTIMIZERS
+    from trainables.probes.heads import PROBES, USUAL_SCALING
 
-    found: dict[str, tuple[str, dict[str, float]]] = {}
-    for owner, entries in (("loss", LOSSES), ("optimizer", OPTIMIZERS)):
+    found: dict[str, tuple[str, dict[str, Any]]] = {"probe_scaling": ("probe", dict.fromkeys(PROBES, USUAL_SCALING))}
+    for owner, entries in (("loss", LOSSES), ("optimizer", OPTIMIZERS), ("probe", PROBES)):
         for name, entry in entries.items():
             for setting, parameter in _keywords(entry).items():
                 if setting not in DEFAULTS:
@@ -258,6 +300,8 @@ def resolve(parameters: Mapping[str, Any], question: Question) -> TrialConfig:
     if faults:
         raise UserError(*faults)
     chosen = {**DEFAULTS, **parameters}
+    is_probe = chosen["probe"] != DEFAULTS["probe"]
+    chosen |= OF_A_PROBE if is_probe else {}
     for name, (owner, defaults) in only_with().items():
         if chosen[name] is None:
             chosen[name] = defaults.get(chosen[owner])
@@ -267,6 +311,11 @@ def resolve(parameters: Mapping[str, Any], question: Question) -> TrialConfig:
         if question.start_weights
         else _start(chosen["backbone"], pretrained, weights_file)
     )
+    if is_probe and not chosen["weights"]:
+        raise UserError(
+            f"probe={chosen['probe']} needs start weights, which it leaves as they are; set pretrained=True, give weights_file, or search "
+            "with --init-from"
+        )
     chosen["image_size"] = chosen["image_size"] or question.image_size
     chosen["warmup_epochs"] = min(chosen["warmup_epochs"], chosen["epochs"] / 2)
     chosen["micro_batch"] = min(chosen["micro_batch"] or chosen["batch_size"], chosen["batch_size"])
@@ -283,7 +332,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> list[str]:
     faults = [unknown("setting", name, DEFAULTS) for name in parameters if name not in DEFAULTS]
     chosen = {**DEFAULTS, **parameters}
     for name, names in named().items():
-        if chosen[name] not in names:
+        if chosen[name] not in names and (chosen[name] is not None or DEFAULTS[name] is not None):
             faults.append(unknown(name, chosen[name], names))
     for name, (kind, low, high) in RANGES.items():
         value = chosen[name]
@@ -298,6 +347,12 @@ def check_parameters(parameters: Mapping[str, Any]) -> list[str]:
         if chosen[name] is not None and chosen[owner] not in list(defaults):
             needed = " or ".join(defaults)
             faults.append(f"{name} has an effect only with {owner}={needed}, got {owner}={chosen[owner]}; leave it out")
+    if chosen["probe"] != DEFAULTS["probe"]:
+        faults += [
+            f"{name} has no effect on a probe, which is fitted in one step on features as they are; leave it out, or the probe"
+            for name in parameters
+            if name in OF_A_PROBE
+        ]
     return faults + _weights_faults(chosen["pretrained"], chosen["weights_file"]) + _backbone_faults(chosen)
 
 

@@ -95,8 +95,8 @@ class TriedFamily:
 
 
 def _shares_its_start(config: TrialConfig) -> bool:
-    """Whether others may have begun as this trial did: not from random weights, and it is no soup itself."""
-    return bool(config.weights) and not config.soup
+    """Whether others may have begun as this trial did: not from random weights, and it is no soup or probe itself."""
+    return bool(config.weights) and not config.soup and not config.is_probe
 
 
 def _shared(config: TrialConfig) -> list[Any]:

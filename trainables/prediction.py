@@ -78,7 +78,7 @@ def predict(
     with torch.inference_mode():
         for start in range(0, n, BATCH):
             stop = min(start + BATCH, n)
-            unit = to_unit(_filled(load(start, stop)), device)
+            unit = to_unit(filled(load(start, stop)), device)
             for view in views:
                 seen = normalise(VIEWS[view](unit), wanted)
                 if features and view == "identity":
@@ -168,6 +168,12 @@ def project(deep: Tensor) -> Tensor:
     return deep @ torch.from_numpy(drawn / np.float32(FEATURE_WIDTH**0.5)).to(deep.device)
 
 
+def deep_features(model: Any, seen: Tensor) -> Tensor:
+    """What the last layer sees of a batch, `(B, D)`."""
+    deep: Tensor = model.forward_head(model.forward_features(seen), pre_logits=True)
+    return deep.flatten(1)
+
+
 def _with_features(model: Any, seen: Tensor) -> tuple[Tensor, Tensor]:
     """Logits `(B, C)` and what the last layer sees `(B, D)`, from one pass: timm's own two halves of `forward`."""
     maps = model.forward_features(seen)
@@ -181,7 +187,8 @@ def autocast(precision: str, device: torch.device | str) -> torch.autocast:
     return torch.autocast(kind, dtype=torch.float16 if precision == "fp16" else torch.bfloat16, enabled=precision != "fp32")
 
 
-def _filled(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def filled(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Up to `BATCH` photos as exactly so many, black ones behind them."""
     if len(images) == BATCH:
         return images
     return np.concatenate([images, np.zeros((BATCH - len(images), *images.shape[1:]), np.uint8)])

@@ -44,6 +44,8 @@ def check_size(backbone: str, image_size: int, *, published: bool = False) -> No
 def weights_bytes(config: TrialConfig) -> tuple[int, int]:
     """What a trial's `best` and `last` take, headers left out: the weights; these, their average and the optimizer's state."""
     whole, learned = _tensor_bytes(config.backbone, sum(config.heads.values()), config.image_size)
+    if config.is_probe:
+        return whole, 0
     copies = state_copies(config.optimizer, **config.settings_of(OPTIMIZERS[config.optimizer]))
     return whole, whole * (2 if config.ema_decay else 1) + learned * copies
 

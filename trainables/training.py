@@ -38,6 +38,7 @@ from trainables.config import TrialConfig, name_of
 from trainables.losses import LOSSES, Loss, class_weights, joint_loss
 from trainables.optimizers import OPTIMIZERS, learning_rate, make_optimizer
 from trainables.prediction import PhotoBatches, autocast, predict_photos
+from trainables.probes.features import PhotoFeatures
 from trainables.provenance import author, host, provenance
 from trainables.samplers import chances
 
@@ -58,6 +59,7 @@ class TrialContext:
         loader_workers: Threads that prepare batches.
         study: The name of the study that trains it, for the record of who trained which epochs; `""` outside of one.
         on_batch: Told the epoch, how many of its batches are done, and how many it has.
+        features: What a probe is fitted on; `None` for a trial that is trained.
     """
 
     folder: TrialFolder
@@ -69,6 +71,7 @@ class TrialContext:
     loader_workers: int = 0
     study: str = ""
     on_batch: Callable[[int, int, int], object] = lambda epoch, done, total: None
+    features: PhotoFeatures | None = None
 
 
 def run_trial(
@@ -147,7 +150,7 @@ class TrialRun:
         }
         self.chances = chances(config.sampler, {head: context.labels[head][context.training.rows] for head in config.heads})
         self.metrics: list[dict[str, Any]] = []
-        self.record = self._restore(*restored) if restored else _new_record(config)
+        self.record = self._restore(*restored) if restored else new_record(config)
         self._stay_ended()
         self.folder.remove_leftovers()
         for kept in self.folder.predictions.glob("*/"):
@@ -378,7 +381,8 @@ def score_of(config: TrialConfig, context: TrialContext, probs: Mapping[str, NDA
     return float(np.mean(scores))
 
 
-def _new_record(config: TrialConfig) -> Record:
+def new_record(config: TrialConfig) -> Record:
+    """The record of a trial of which nothing is done yet."""
     return Record(
         config.trial_id, config.config_id, config.target, config.fold, config.seed, config.epochs, author=author(), host=host()
     )

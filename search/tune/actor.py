@@ -23,6 +23,7 @@ from system.errors import UserError
 from system.paths import CompetitionPaths
 from trainables.attach import attach, complete_trial
 from trainables.config import TrialConfig
+from trainables.probes.run import ProbeRun, open_run
 from trainables.training import TrialRun
 
 log = logging.getLogger("podium.actor")
@@ -46,7 +47,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
         self._data = prepared_for(root, prepared)
         self._study, self._device, self._loader_workers = study, device, loader_workers
         self._next: dict[str, Any] | None = config
-        self._run: TrialRun | None = None
+        self._run: TrialRun | ProbeRun | None = None
         self._claim: Claim | None = None
         self._untold = False
         self._said: list[str] = []
@@ -103,7 +104,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray ships no types
             log.warning("trial %s is being trained by another study", settings.trial_id)
             return
         with hearing() as heard:
-            self._run = TrialRun(settings, context)
+            self._run = open_run(settings, context)
         self._said = heard.said()
         self._untold = self._run.record.epochs_done > 0
 

@@ -115,6 +115,7 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None], tidy: Cal
     """
     from search.tune.callback import StudyCallback
     from search.tune.disk_stop import DiskStop
+    from search.tune.feature_watch import watching
     from search.tune.tuner import make_searcher, make_tuner
 
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -125,7 +126,8 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None], tidy: Cal
     callback = StudyCallback(plan.study, plan.paths.trials, status, push, stop, tidy)
     started = time.monotonic()
     if not searcher.exhausted:
-        with _own_interrupt(), stop.last_word(), writing(plan.study.path):  # Tune keeps a state of its own there
+        watch = watching(plan.paths.data / "features", status.note)
+        with watch, _own_interrupt(), stop.last_word(), writing(plan.study.path):  # Tune keeps a state of its own there
             make_tuner(plan, key, searcher, callback, stop).fit()
     status.close()
     _drop_ray_state(plan.study)
@@ -165,6 +167,7 @@ def _complete_best(plan: Plan, key: str) -> None:
     from search.tune.actor import complete_remotely
     from search.tune.tuner import RETRIES, device_of
     from trainables.attach import is_complete
+    from trainables.config import TrialConfig
 
     request, views = plan.request, plan.prepared.competition.views
     wanted = [
@@ -174,14 +177,16 @@ def _complete_best(plan: Plan, key: str) -> None:
     ]
     wanted += [name for name, status in plan.study.statuses().items() if plan.members and status == "finished"]
     folders = [TrialFolder(plan.paths.trials / trial) for trial in wanted]
-    missing = [folder.id for folder in folders if has_weights(folder) and not is_complete(plan.prepared, folder, views)]
+    settings = {folder.id: TrialConfig.from_json(folder.config()) for folder in folders if has_weights(folder)}
+    asked = {name: views[:1] if one.is_probe else views for name, one in settings.items()}  # a probe is there in less time
+    missing = [one.id for one in folders if one.id in asked and not is_complete(plan.prepared, one, asked[one.id])]
     if not missing:
         return
     task = ray.remote(num_cpus=request.cpus_per_trial, num_gpus=request.gpus_per_trial, max_retries=RETRIES)(complete_remotely)
-    waiting = [task.remote(str(plan.paths.root), key, trial, views, device_of(request)) for trial in missing]
+    waiting = [task.remote(str(plan.paths.root), key, trial, asked[trial], device_of(request)) for trial in missing]
     total = len(waiting)
     while waiting:
-        log.info("computing %d views of the best trials: %d/%d", len(views), total - len(waiting), total)
+        log.info("computing the views of the best trials: %d/%d", total - len(waiting), total)
         done, waiting = ray.wait(waiting, num_returns=min(len(waiting), 4))
         for full, warnings in ray.get(done):
             for line in warnings:

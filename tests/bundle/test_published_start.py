@@ -1,7 +1,8 @@
-"""Fine-tuning for real: from a package's weights to finished trials, trained again, merged by a team-mate, exported and predicted."""
+"""Published weights for real, fine-tuned and probed: trained again, merged by a team-mate, exported, and they predict."""
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,16 +23,20 @@ from system.files import read_json
 from system.paths import CompetitionPaths
 from trainables.attach import attach
 from trainables.config import Question, resolve
+from trainables.probes.run import open_run
 from trainables.reproduce.retrain import reproduce
 from trainables.start.published import WEIGHT_PACKAGES
-from trainables.training import run_trial
 
 LITE = "tf_efficientnet_lite0"
-DRAWN = {"backbone": LITE, "pretrained": True, "epochs": 2, "batch_size": 16, "augmentation": "none", "lr": 1e-3}
+DRAWN: dict[str, dict[str, Any]] = {
+    "fine-tuned": {"backbone": LITE, "pretrained": True, "epochs": 2, "batch_size": 16, "augmentation": "none", "lr": 1e-3},
+    "probe": {"backbone": LITE, "pretrained": True, "probe": "logistic", "class_weights": "sqrt"},
+}
 
 
-def test_a_fine_tuned_network_is_reproduced_merged_exported_and_predicts(
-    tiny_data: Path, tiny_competition: Competition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", DRAWN)
+def test_a_trial_on_published_weights_is_reproduced_merged_exported_and_predicts(
+    kind: str, tiny_data: Path, tiny_competition: Competition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PODIUM_DATA", str(tiny_data))
     monkeypatch.delenv("PODIUM_CACHE", raising=False)
@@ -39,9 +44,12 @@ def test_a_fine_tuned_network_is_reproduced_merged_exported_and_predicts(
     prepared.save()
     (target,) = choose_targets(tiny_competition, ["both"])
     question = Question("tiny", "both", target.heads, target.metric, prepared.data_fingerprint(target), "groups", 0, 0, 64)
-    config = resolve(DRAWN, question)
-    StartWeights(prepared).check(config, DRAWN)
-    record = run_trial(config, attach(prepared, config))
+    config = resolve(DRAWN[kind], question)
+    StartWeights(prepared).check(config, DRAWN[kind])
+    run = open_run(config, attach(prepared, config))
+    while not run.record.ended:
+        run.step()
+    record = run.record
     assert record.finished
     assert record.score is not None
     assert np.isfinite(record.score)

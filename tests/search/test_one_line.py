@@ -26,6 +26,7 @@ SETTINGS = {
 }
 CONTRACTS = (
     *(f"tests/trainables/test_{name}.py" for name in ("losses", "optimizers", "samplers", "augmentations", "views")),
+    "tests/trainables/probes/test_heads.py",
     "tests/competitions/test_layouts.py",
     "tests/competitions/test_metrics.py",
     "tests/competitions/test_readers.py",
@@ -34,8 +35,8 @@ CONTRACTS = (
     "tests/search/test_request.py",
     "tests/search/test_trackers.py",
 )
-ELSEWHERE = ("READERS", "LAYOUTS", "RULES", "STRATEGIES")
-"""Dicts of which a search of the tiny competition needs nothing."""
+ELSEWHERE = ("PROBES", "READERS", "LAYOUTS", "RULES", "STRATEGIES")
+"""Dicts of which a search of the tiny competition needs nothing, or whose settings go with no others."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ def test_the_verb_knows_every_new_name(extended: Copy) -> None:
     assert {setting: config[setting] for setting in chosen} == chosen
     helped = extended.run("run_search.py", "--help").stdout
     assert all(names[of] in helped for of in ("SEARCHERS", "SCHEDULERS", "TRACKERS"))
+    probe = f"from trainables.config import named; assert {names['PROBES']!r} in named()['probe']"
+    assert extended.run("-c", probe).returncode == 0
     assert extended.run("-c", "from search_spaces import load_space; load_space('mine')").returncode == 0
 
 

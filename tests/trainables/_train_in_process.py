@@ -14,7 +14,7 @@ from competitions.prepare import load_prepared
 from system.paths import CompetitionPaths
 from trainables.attach import attach
 from trainables.config import TrialConfig
-from trainables.training import TrialRun
+from trainables.probes.run import open_run
 
 TOLD: dict[str, Any] = globals()["TOLD"]
 
@@ -47,7 +47,7 @@ if moment in ("before", "after"):
     os.replace = killing(os.replace, moment, number)
 for settings in TOLD["configs"]:
     config = TrialConfig.from_json(settings)
-    run = TrialRun(config, attach(prepared, config, trials=Path(TOLD["trials"])))
+    run = open_run(config, attach(prepared, config, trials=Path(TOLD["trials"])))
     if moment == "seconds":
         timer = threading.Timer(number, die)
         timer.daemon = True

@@ -13,6 +13,7 @@ from trainables import config as module
 from trainables.config import DEFAULTS, RANGES, Question, TrialConfig, check_parameters, named, only_with, resolve
 from trainables.losses import LOSSES
 from trainables.optimizers import OPTIMIZERS
+from trainables.probes.heads import PROBES
 
 QUESTION = Question("tiny", "colour", {"colour": 3}, "macro_f1", "0123456789abcdef", "groups", 0, 0, 32)
 BASE = {"backbone": "test_vit"}
@@ -40,9 +41,11 @@ OTHER: dict[str, Any] = {
 def test_every_setting_changes_the_name_and_the_member() -> None:
     base = resolve(BASE, QUESTION)
     weights = {"pretrained", "weights_file"}  # test_backbones.py
-    assert set(OTHER) | set(only_with()) | weights == set(DEFAULTS)
+    assert set(OTHER) | set(only_with()) | weights | {"probe"} == set(DEFAULTS)
     changed = {name: resolve({**BASE, name: value}, QUESTION) for name, value in OTHER.items()}
     for name, (owner, defaults) in only_with().items():
+        if owner == "probe":  # tests/trainables/probes/test_run.py
+            continue
         value, default = next(iter(defaults.items()))
         changed[name] = resolve({**BASE, owner: value, name: default / 2}, QUESTION)
     for kind in ("trial_id", "config_id"):
@@ -207,7 +210,8 @@ def test_a_weights_file_must_be_a_file(value: Any) -> None:
 def test_every_name_of_a_dict_is_taken() -> None:
     for name, values in named().items():
         for value in values:
-            assert not check_parameters({**BASE, name: value})
+            owner = {"probe": "logistic"} if name == "probe_scaling" else {}
+            assert not check_parameters({**BASE, **owner, name: value})
 
 
 def test_every_setting_is_checked_by_a_rule() -> None:
@@ -219,13 +223,15 @@ def test_what_belongs_to_one_entry_is_read_from_its_keyword_parameters() -> None
         "label_smoothing": ("loss", {"label_smoothing": 0.1}),
         "focal_gamma": ("loss", {"focal": 2.0}),
         "momentum": ("optimizer", {"sgd": 0.9}),
+        "probe_c": ("probe", {"logistic": 1e-2, "ridge": 1e-3, "svm": 1e-4}),
+        "probe_scaling": ("probe", dict.fromkeys(PROBES, "standard")),
     }
     config = resolve({**BASE, "optimizer": "sgd", "loss": "focal"}, QUESTION)
     assert config.settings_of(OPTIMIZERS["sgd"]) == {"lr": config.lr, "weight_decay": config.weight_decay, "momentum": 0.9}
     assert config.settings_of(LOSSES["focal"]) == {"focal_gamma": 2.0}
 
 
-@pytest.mark.parametrize("entry", [*LOSSES.values(), *OPTIMIZERS.values()])
+@pytest.mark.parametrize("entry", [*LOSSES.values(), *OPTIMIZERS.values(), *PROBES.values()])
 def test_every_keyword_parameter_of_an_entry_is_a_setting(entry: Any) -> None:
     assert set(resolve(BASE, QUESTION).settings_of(entry)) <= set(DEFAULTS)
 

@@ -25,9 +25,11 @@ BASE = {
     "weight_decay": 0.5,
     "augmentation": "none",
 }
+ELSEWHERE = ("precision", "probe", "probe_scaling")
+"""Settings without steps of their own: what probes learn is frozen in probes/test_heads.py."""
 CASES: dict[str, dict[str, Any]] = {
     "base": {},
-    **{f"{setting} {name}": {setting: name} for setting, names in named().items() for name in names if setting != "precision"},
+    **{f"{setting} {name}": {setting: name} for setting, names in named().items() for name in names if setting not in ELSEWHERE},
     "optimizer sgd": {"optimizer": "sgd", "lr": 0.1},
     "ema": {"ema_decay": 0.9},
     "dropout": {"drop_rate": 0.5},

@@ -166,12 +166,12 @@ def _device(sessions: list[dict[str, Any]], config: TrialConfig) -> str:
 
 def _train(prepared: Any, config: TrialConfig, place: Path, epochs: int, device: str, progress: Progress) -> Record:
     from trainables.attach import attach
+    from trainables.probes.run import open_run
     from trainables.soup import average_again
-    from trainables.training import TrialRun
 
     if config.soup:
         return average_again(prepared, config, place, device)
-    run = TrialRun(config, attach(prepared, config, trials=place, device=device))
+    run = open_run(config, attach(prepared, config, trials=place, device=device))
     while run.record.epochs_done < epochs and not run.record.ended:
         run.step()
         progress(run.record.epochs_done, epochs)

@@ -44,7 +44,7 @@ def load_trial(model: nn.Module, path: Path, backbone: str, heads: Mapping[str, 
             f"start weights of trial {trial} belong to backbone {header['backbone']!r}, not to {backbone!r}; set that backbone"
         )
     own = model.state_dict()
-    last = _last_layer(model, own)
+    last = last_layer(model, own)
     if not last:
         raise UserError(
             f"timm does not name the last layer of {backbone!r}, so its trials can start from no other; give another backbone"
@@ -76,7 +76,7 @@ def load_in_order(model: nn.Module, path: Path, backbone: str) -> None:
     """
     given: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     own = model.state_dict()
-    last = _last_layer(model, own)
+    last = last_layer(model, own)
     if len(own) != len(given):
         raise UserError(
             f"start weights {path.name[:12]} do not fit {backbone!r}: they are {len(given)} tensors, the network has {len(own)}; "
@@ -92,7 +92,7 @@ def load_in_order(model: nn.Module, path: Path, backbone: str) -> None:
     model.load_state_dict(taken)
 
 
-def _last_layer(model: Any, tensors: Mapping[str, Tensor]) -> set[str]:
+def last_layer(model: Any, tensors: Mapping[str, Tensor]) -> set[str]:
     """The names of the tensors with one row per class; some networks have two such layers."""
     layers = model.pretrained_cfg["classifier"] or ()
     layers = [layers] if isinstance(layers, str) else list(layers)
