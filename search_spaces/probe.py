@@ -3,8 +3,8 @@
     python run_search.py COMPETITION --space probe --trials 12
 
 Features are computed once per network and size, for all tasks, folds and trials (docs/probes.md). About 70 photos a second on a CPU core
-at 128 px: clothing (5,096 photos of training and test) takes 71 s of one core, and a fit one to five. With --trials 4 --seed 0 and
-`export_ensemble.py clothing --views identity`, macro-F1 on its 1,280 test photos: garment 0.486, kids 0.646, composed 0.299.
+at 128 px: clothing (5,096 photos of training and test) takes 71 s of one core, and a fit 0.4 to five. With --trials 4 --seed 0 and
+`export_ensemble.py clothing --views identity`, macro-F1 on its 1,280 test photos: garment 0.530, kids 0.654, composed 0.333.
 """
 
 from typing import Any
