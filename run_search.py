@@ -5,6 +5,7 @@ import argparse
 import json
 import shlex
 import sys
+import time
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import Any
 from search.request import FLAGS, Request, check_flags
 from system import verbs
 from system.disk import bytes_text
+
+BEGUN = time.monotonic()
+"""When this command began: its hours are counted from here."""
 
 
 def call(given: argparse.Namespace) -> dict[str, Any]:
@@ -28,7 +32,7 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
     plan = make_plan(request, given.storage)
     if request.dry_run:
         return dry_run(plan)
-    outcome = run_study(plan)
+    outcome = run_study(plan, begun=BEGUN)
     if outcome.interrupted:
         raise verbs.InterruptedWorkError(f"study {outcome.study} stopped; go on with: {_resume_command(given, plan)}")
     if outcome.full:
@@ -63,6 +67,10 @@ def show(value: dict[str, Any]) -> None:
         print(f"  {target}: {trials}; {facts['epochs']} epochs; {score}")
         for member in facts.get("members", ()):
             print(f"    {_over_folds(member)}")
+    if latest := value["latest"]:
+        print(
+            f"latest export: {latest['submission'] or latest['bundle']} (score {latest['score']:.4f}, honest where that can be measured)"
+        )
     if value["freed_bytes"]:
         print(f"  --keep dropped weights of {bytes_text(value['freed_bytes'])}")
     for reason in value["failures"]:

@@ -41,7 +41,7 @@ def our_seconds(data: Prepared, n: int, seed: int) -> float:
         request, space, data, questions_of(request, data, data.competition), StudyFolder(data.paths.studies / str(request.study))
     )
     started = time.monotonic()
-    _search(plan, data.save(), lambda folder: None, lambda: None)
+    _search(plan, data.save(), lambda folder: None, lambda: None, lambda: False, None)
     return time.monotonic() - started
 
 

@@ -24,6 +24,7 @@ class Outcome:
         failures: Why trials failed, one sentence each.
         full: The sentence about a full disk that ended it, else `None`.
         freed_bytes: What weights took that the quota dropped.
+        latest: The export that is kept at `ensembles/latest`; `None` where the search has no deadline, or nothing to hand in.
     """
 
     study: str
@@ -33,6 +34,7 @@ class Outcome:
     failures: tuple[str, ...]
     full: str | None = None
     freed_bytes: int = 0
+    latest: dict[str, Any] | None = None
 
     def json(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if name != "full"}

@@ -322,4 +322,5 @@ def _recorded(request: Request, study: StudyFolder) -> Request:
     changed = {
         flag.name: value for flag in FLAGS if flag.when == "anew" and (value := getattr(request, flag.name)) != flag.default
     }
-    return Request(**{**recorded, **anew, **changed, "study": study.name})
+    again = {"competition": request.competition, "study": study.name}  # a competition may be a file, as it was typed
+    return Request(**{**recorded, **anew, **changed, **again})

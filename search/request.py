@@ -91,7 +91,10 @@ class Request:
     seed: int = flag(0, "seeds suggestions and trials (default: 0)", metavar="K", fixed=True)
     fold: int = flag(0, "the validation fold (default: 0)")
     split: str | None = flag(None, "one of the competition's splits (default: its `split`)", metavar="NAME")
-    hours: float | None = flag(None, "stop after this time", when="run", metavar="H")
+    hours: float | None = flag(
+        None, "end after this time, with the best so far exported to ensembles/latest", when="run", metavar="H"
+    )
+    no_export: bool = flag(False, "with --hours: trials alone, no ensembles/latest", when="run", recorded=False)
     gpus_per_trial: float = flag(0.0, "0.5: two trials share a GPU (default: 0)", when="anew", metavar="G")
     cpus_per_trial: int = flag(1, "compute threads of a trial (default: 1)", metavar="C", fixed=True)
     loader_workers: int = flag(0, "threads that prepare batches (default: 0)", when="run", metavar="W")
@@ -192,6 +195,8 @@ def check_flags(given: Mapping[str, Any]) -> None:
         )
     if "accept_change" in given and "resume" not in given:
         faults.append("--accept-change goes on with a study that stopped at a change; give it with --resume STUDY")
+    if "no_export" in given and "hours" not in given:
+        faults.append("--no-export would have no effect without --hours, which alone exports by itself; leave it out")
     if refit and fixed:
         faults.append(
             f"{_options(fixed)} would have no effect with {refit}: what is trained has its trial's own settings; leave it out"

@@ -12,6 +12,7 @@ from ray import tune
 from ledger.progress import progress_of
 from ledger.studies import StudyFolder
 from ledger.trials import TrialFolder
+from search.latest import LatestExport
 from search.tune.disk_stop import DISK_FULL, DiskStop
 from system.progress import Running, StatusLine
 
@@ -33,8 +34,13 @@ class StudyCallback(tune.Callback):  # type: ignore[misc]  # ray ships no types
         push: Callable[[TrialFolder], None],
         stop: DiskStop,
         tidy: Callable[[], object] = lambda: None,
+        latest: LatestExport | None = None,
     ) -> None:
-        """Events go to `study`, progress to `status`, ended trials to `push`, full disks to `stop`; `tidy` is called after each end."""
+        """Events go to `study`, progress to `status`, ended trials to `push` and `latest`, full disks to `stop`.
+
+        `tidy` is called after each end.
+        """
+        self._latest = latest
         self._study, self._trials, self._status, self._push, self._stop = study, trials, status, push, stop
         self._tidy, self._tidied = tidy, 0.0
 
@@ -54,6 +60,8 @@ class StudyCallback(tune.Callback):  # type: ignore[misc]  # ray ships no types
         if self._status.due:
             running = {trial.config["trial_id"]: self._running(trial) for trial in trials if trial.status == "RUNNING"}
             self._status.look({name: one for name, one in running.items() if one is not None})
+        if self._latest is not None:
+            self._latest.tick()
 
     def _running(self, trial: Any) -> Running | None:
         now = progress_of(TrialFolder(self._trials / trial.config["trial_id"]))
@@ -73,6 +81,8 @@ class StudyCallback(tune.Callback):  # type: ignore[misc]  # ray ships no types
                 self._study.log("diverged" if record.diverged else "finished", name, epoch=record.epochs_done, score=record.score)
         self._status.ended(name)
         self._push(folder)
+        if self._latest is not None:
+            self._latest.ended()
         self._tidy_now_and_then()
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

@@ -11,12 +11,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any
 
 from ledger.repair.studies import repair_study
 from ledger.stopped import mark_stopped
 from ledger.studies import LEASE_PATIENCE_S, RETRYING, StudyFolder
 from ledger.trials import TrialFolder
+from search.deadline import Deadline, TrialsEnd, deadline_of, spoken
 from search.disk_budget import Tidy, check_disk_budget
+from search.latest import LatestExport
 from search.outcome import Outcome, outcome_of
 from search.plan import Plan, check_new, plan_json
 from search.request import NO_TRACKER, Request
@@ -32,8 +35,12 @@ COMPLETED = 5
 """Per target, how many of the best trials get all views as soon as the search ends."""
 
 
-def run_study(plan: Plan) -> Outcome:
+def run_study(plan: Plan, *, begun: float | None = None) -> Outcome:
     """Run the search to its end, or until time or Ctrl-C ends it.
+
+    Args:
+        plan: The study.
+        begun: When the command began, of `time.monotonic`, for its deadline; now for `None`.
 
     Raises:
         UserError: Another driver runs this study, Ray cannot be reached, or has too little for one trial; nothing of a new
@@ -41,6 +48,7 @@ def run_study(plan: Plan) -> Outcome:
         FullDiskError: There is no room for a new study; nothing of it is kept.
         KeyboardInterrupt: Before there was a plan to go on with.
     """
+    kept: dict[str, Any] | None = None
     started, full, tidy = time.monotonic(), None, Tidy(plan.paths, plan.request.keep)
     if plan.request.retry_failed and not plan.failed():
         log.info("study %s has no failed trial, so there is nothing to retry", plan.study.name)
@@ -48,14 +56,18 @@ def run_study(plan: Plan) -> Outcome:
     try:
         if plan.request.resume:
             tidy()  # before the lease: on a full disk there may be no room for one
-        with _lease(plan.study):
+        deadline = deadline_of(plan.study, plan.request.hours, started if begun is None else begun)
+        with _lease(plan.study), _latest(plan, deadline) as latest:
             if not plan.request.resume:
                 check_new(plan.study)  # again: it may have begun and ended while this driver started
             check_disk_budget(plan)
             try:
-                interrupted = _run(plan, tidy)
+                interrupted = _run(plan, tidy, deadline, latest)
             finally:
                 mark_stopped(plan.study, plan.paths.trials)
+            if latest is not None and not interrupted:
+                latest.last()
+                kept = latest.json()
             tidy(last=not interrupted)
     except KeyboardInterrupt:
         if not plan.study.planned:
@@ -65,20 +77,28 @@ def run_study(plan: Plan) -> Outcome:
         if not (is_full(error) and plan.study.planned):
             raise
         interrupted, full = False, sentence(error)
-    return _outcome(plan, started, interrupted=interrupted, full=full, freed=tidy.freed)
+    return _outcome(plan, started, interrupted=interrupted, full=full, freed=tidy.freed, latest=kept)
 
 
-def _outcome(plan: Plan, started: float, *, interrupted: bool, full: str | None = None, freed: int = 0) -> Outcome:
+def _outcome(
+    plan: Plan,
+    started: float,
+    *,
+    interrupted: bool,
+    full: str | None = None,
+    freed: int = 0,
+    latest: dict[str, Any] | None = None,
+) -> Outcome:
     targets = outcome_of(plan.study, plan.paths, plan.questions)
     if plan.request.all_folds:
         from search.refit import by_fold
 
         members = by_fold(plan.prepared, plan.members, plan.study.statuses())
         targets = {target: {**facts, "best": None, "members": members[target]} for target, facts in targets.items()}
-    return Outcome(plan.study.name, targets, _rounded(started), interrupted, plan.study.failures(), full, freed)
+    return Outcome(plan.study.name, targets, _rounded(started), interrupted, plan.study.failures(), full, freed, latest)
 
 
-def _run(plan: Plan, tidy: Callable[[], None]) -> bool:
+def _run(plan: Plan, tidy: Callable[[], None], deadline: Deadline | None, latest: LatestExport | None) -> bool:
     """The study inside its lease; returns whether Ctrl-C ended it.
 
     Raises:
@@ -97,17 +117,60 @@ def _run(plan: Plan, tidy: Callable[[], None]) -> bool:
         suggestions = plan.study.suggestions()
         record(plan.study, plan.changes, {suggestion.trial_id: plan.compares(suggestion) for suggestion in suggestions})
         plan.study.write_plan(today)
+        if deadline is not None:
+            deadline.log(plan.study)
         if plan.members:
             from search.refit import write_members
 
             write_members(plan.study, plan.members)
-        interrupted = _search(plan, key, push, tidy)
-        if not interrupted:
+        over = _trials_end(deadline, latest)
+        interrupted = True
+        try:
+            interrupted = _search(plan, key, push, tidy, over, latest)
+        finally:
+            if deadline is not None:
+                with suppress(OSError):
+                    deadline.log(plan.study, over=not interrupted)
+        if not interrupted and not (latest is not None and over()):
             _complete_best(plan, key)
     return interrupted
 
 
-def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None], tidy: Callable[[], None]) -> bool:
+def _latest(plan: Plan, deadline: Deadline | None) -> AbstractContextManager[LatestExport | None]:
+    """What keeps an export while trials run, where there is a deadline and trials that vote."""
+    wanted = deadline is not None and not (plan.request.no_export or plan.request.is_refit)
+    return LatestExport(plan, deadline) if wanted and deadline is not None else nullcontext(None)
+
+
+def _trials_end(deadline: Deadline | None, latest: LatestExport | None) -> Callable[[], bool]:
+    """Whether the time for trials is over; says once when that will be."""
+    if deadline is None:
+        return lambda: False
+    ends = time.strftime("%H:%M", time.localtime(time.time() + deadline.left))
+    used = f" ({spoken(deadline.used)} of its time were used before)" if deadline.used else ""
+    if latest is None:
+        log.info("ends at %s%s", ends, used)
+        return TrialsEnd(deadline, lambda: 0.0, lambda: True)
+    reserve = latest.reserve()
+    log.info(
+        "ends at %s%s: %s of trials, then %s for the last export to %s",
+        ends,
+        used,
+        spoken(deadline.left - reserve),
+        spoken(reserve),
+        latest.name,
+    )
+    return TrialsEnd(deadline, latest.reserve, latest.answered)
+
+
+def _search(
+    plan: Plan,
+    key: str,
+    push: Callable[[TrialFolder], None],
+    tidy: Callable[[], None],
+    over: Callable[[], bool],
+    latest: LatestExport | None,
+) -> bool:
     """The Tune run; returns whether Ctrl-C ended it.
 
     Raises:
@@ -120,21 +183,19 @@ def _search(plan: Plan, key: str, push: Callable[[TrialFolder], None], tidy: Cal
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails in a trial is told by the callback, once
-    hours, stop, status = plan.request.hours, DiskStop(), StatusLine(0, list(plan.questions))
-    searcher = make_searcher(plan, stop, status, only=_retried(plan))
+    stop, status = DiskStop(), StatusLine(0, list(plan.questions))
+    searcher = make_searcher(plan, stop, status, only=_retried(plan), over=over)
     status.expect(searcher.remaining())
-    callback = StudyCallback(plan.study, plan.paths.trials, status, push, stop, tidy)
-    started = time.monotonic()
+    callback = StudyCallback(plan.study, plan.paths.trials, status, push, stop, tidy, latest)
     if not searcher.exhausted:
         watch = watching(plan.paths.data / "features", status.note)
         with watch, _own_interrupt(), stop.last_word(), writing(plan.study.path):  # Tune keeps a state of its own there
-            make_tuner(plan, key, searcher, callback, stop).fit()
+            make_tuner(plan, key, searcher, callback, stop, over).fit()
     status.close()
     _drop_ray_state(plan.study)
     if stop.reason:
         raise FullDiskError(errno.ENOSPC, stop.reason)
-    out_of_time = hours is not None and time.monotonic() - started >= hours * 3600
-    return not searcher.exhausted and not out_of_time
+    return not searcher.exhausted and not over()
 
 
 def _retried(plan: Plan) -> set[str] | None:

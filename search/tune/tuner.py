@@ -1,10 +1,11 @@
 """A plan -> the parts that Tune runs it with: the searcher that asks, the scheduler that stops, the processes that train."""
 
 import signal
-import time
+from collections.abc import Callable
 from typing import Any
 
 from ray import tune
+from ray.tune.stopper import CombinedStopper
 
 from search.optuna_trials import distributions
 from search.plan import Plan
@@ -27,17 +28,36 @@ RETRIES = 2
 class TimeIsUp:
     """Whether the time is over or Ctrl-C was pressed: Tune's own handler is in force until it hears one (2.60)."""
 
-    def __init__(self, hours: float | None) -> None:
-        self._end = None if hours is None else time.monotonic() + hours * 3600
+    def __init__(self, over: Callable[[], bool]) -> None:
+        self._over = over
         self._handler_of_tune: Any = None
 
     def __call__(self) -> bool:
         now = signal.getsignal(signal.SIGINT)
         self._handler_of_tune = self._handler_of_tune or now
-        return now is not self._handler_of_tune or (self._end is not None and time.monotonic() >= self._end)
+        return now is not self._handler_of_tune or self._over()
 
 
-def make_searcher(plan: Plan, stop: DiskStop, status: StatusLine, *, only: set[str] | None) -> LedgerSearcher:
+class TimeStop(tune.Stopper):  # type: ignore[misc]  # ray ships no types
+    """Tune's stopper contract: all trials end when the time that is theirs is over."""
+
+    def __init__(self, over: Callable[[], bool]) -> None:
+        self._over = over
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles it for a restore of its own, which is never used."""
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._over()
+
+
+def make_searcher(
+    plan: Plan, stop: DiskStop, status: StatusLine, *, only: set[str] | None, over: Callable[[], bool]
+) -> LedgerSearcher:
     """The study's searcher, rebuilt from its folder.
 
     Args:
@@ -45,6 +65,7 @@ def make_searcher(plan: Plan, stop: DiskStop, status: StatusLine, *, only: set[s
         stop: Told when the disk is full.
         status: Says what is waited for.
         only: The trials that alone run; all for `None`.
+        over: Whether the time for trials is over.
     """
     request = plan.request
     last = refit(plan.former, plan.changes, plan.study)
@@ -65,11 +86,13 @@ def make_searcher(plan: Plan, stop: DiskStop, status: StatusLine, *, only: set[s
         only=only,
         one_at_a_time=request.address is None and at_once(request.cpus_per_trial, request.gpus_per_trial) == 1,
         note=status.note,
-        give_up=TimeIsUp(request.hours),
+        give_up=TimeIsUp(over),
     )
 
 
-def make_tuner(plan: Plan, key: str, searcher: LedgerSearcher, callback: StudyCallback, stop: DiskStop) -> tune.Tuner:
+def make_tuner(
+    plan: Plan, key: str, searcher: LedgerSearcher, callback: StudyCallback, stop: DiskStop, over: Callable[[], bool]
+) -> tune.Tuner:
     """Tune with the study's own parts in it.
 
     Args:
@@ -78,6 +101,7 @@ def make_tuner(plan: Plan, key: str, searcher: LedgerSearcher, callback: StudyCa
         searcher: Of `make_searcher`.
         callback: Writes the study's events.
         stop: Ends the run on a full disk.
+        over: Whether the time for trials is over.
     """
     request = plan.request
     trainable = tune.with_parameters(
@@ -95,7 +119,6 @@ def make_tuner(plan: Plan, key: str, searcher: LedgerSearcher, callback: StudyCa
             scheduler=_scheduler(plan, stop),
             num_samples=-1,
             reuse_actors=True,
-            time_budget_s=request.hours * 3600 if request.hours else None,
         ),
         run_config=tune.RunConfig(
             name="tune",
@@ -103,7 +126,7 @@ def make_tuner(plan: Plan, key: str, searcher: LedgerSearcher, callback: StudyCa
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             callbacks=[callback],
-            stop=stop,
+            stop=CombinedStopper(stop, TimeStop(over)),
             verbose=0,
         ),
     )

@@ -143,6 +143,7 @@ def test_what_a_study_came_to_is_told_before_anybody_mended_it(yaml: Path, tmp_p
     folder.path.mkdir(parents=True)
     (folder.path / "record.json").write_bytes(b"")
     resumed = make_plan(Request(str(yaml), study="s", resume=True, retry_failed=True), tmp_path / "runs")
+    assert resumed.request.competition == str(yaml), "who exports for it has to find the file"
     assert run_study(resumed).targets["colour"]["trials"] == {"finished": 1}
 
 

@@ -18,11 +18,18 @@ from system.errors import UserError
 def test_what_a_plan_remembers_and_what_is_said_again_follow_from_the_table() -> None:
     by_when = {when: [flag.option for flag in FLAGS if flag.when == when] for when in ("run", "anew", "call")}
     assert by_when == {
-        "run": ["--hours", "--loader-workers", "--address", "--track", "--retry-failed"],
+        "run": ["--hours", "--no-export", "--loader-workers", "--address", "--track", "--retry-failed"],
         "anew": ["--trials", "--gpus-per-trial", "--accept-change", "--keep"],
         "call": ["--resume", "--dry-run"],
     }
-    assert [flag.name for flag in FLAGS if not flag.recorded] == ["address", "resume", "retry_failed", "accept_change", "dry_run"]
+    assert [flag.name for flag in FLAGS if not flag.recorded] == [
+        "no_export",
+        "address",
+        "resume",
+        "retry_failed",
+        "accept_change",
+        "dry_run",
+    ]
     assert {
         flag.name: flag.kind for flag in FLAGS if flag.name in ("trials", "hours", "targets", "vary", "resume", "all_data")
     } == {
