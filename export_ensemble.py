@@ -79,7 +79,7 @@ def show(value: dict[str, Any]) -> None:
     if value["stopped"]:
         members = {member for task in value["plan"]["tasks"] for member, _ in task["voters"]}
         cut = ", ".join(f"{one['trial_id']} epoch {one['epochs_done']} of {one['epochs_planned']}" for one in value["stopped"])
-        print(f"{len(value['stopped'])} of {len(members)} members that vote were cut off by time ({cut})")
+        print(f"{len(value['stopped'])} of {len(members)} members that vote were cut off before their last epoch ({cut})")
     print(f"submission: {value['submission'] or 'none, there are no test photos'}\nbundle: {value['bundle']}")
 
 

@@ -46,7 +46,7 @@ def test_what_was_cut_off_votes_is_named_and_goes_on(slow: Desk, way: str) -> No
     assert len((slow.root / "exported/submission.csv").read_text().splitlines()) == TEST_PHOTOS + 1
     if way == "hours":
         printed = slow.run("export_ensemble.py", slow.yaml, "--to", slow.root / "again")
-        assert "2 of 2 members that vote were cut off by time" in printed.out
+        assert "2 of 2 members that vote were cut off before their last epoch" in printed.out
     before = slow.epochs_done()
     child = slow.start("run_search.py", slow.yaml, "--resume", "s")
     eventually(lambda: all(done > before[trial] for trial, done in slow.epochs_done().items()), timeout=300, what="going on")
