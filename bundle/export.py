@@ -22,7 +22,9 @@ from system.disk import FullDiskError, writing
 from system.errors import UserError
 from system.files import copy_file, replace_bytes, replace_json, sweep
 from trainables.attach import OpenedTrial, priors
+from trainables.backbones import expected_by
 from trainables.best_weights import lost_weights
+from trainables.config import TrialConfig
 
 CLAIM = ".bundle.claim"
 """Of the export that writes into a folder: two at once would fill the same half bundle."""
@@ -161,7 +163,7 @@ def _fill_bundle(opened: Opened, choice: Choice, beside: Path) -> None:
         if trial.record is None or copied != trial.record.weights:
             raise UserError(lost_weights(trial.folder))
         shares = {head: prior.tolist() for head, prior in priors(opened.prepared, config).items()}
-        models[name] = {"config": trial.settings, "preprocessing": _preprocessing(trial), "priors": shares}
+        models[name] = {"config": trial.settings, "preprocessing": _preprocessing(config), "priors": shares}
         sources[name] = _source(trial)
     imports = {name: opened.imports[name] for name in sorted(choice.plan.imports)}
     sources |= {name: asdict(found.source) for name, found in imports.items()}
@@ -194,11 +196,8 @@ def _keep_imported(opened: Opened, choice: Choice, beside: Path) -> None:
                 Predictions(beside / IMPORTED / name).write(TEST, head, view, [(image_id, "") for image_id in ids], probs)
 
 
-def _preprocessing(trial: OpenedTrial) -> dict[str, Any]:
-    from trainables.prediction import load_network
-
-    _, wanted = load_network(trial.config, trial.folder.best)
-    return {"resize": "stretch", **asdict(wanted)}
+def _preprocessing(config: TrialConfig) -> dict[str, Any]:
+    return {"resize": "stretch", **asdict(expected_by(config.backbone, config.image_size))}
 
 
 def _source(trial: OpenedTrial) -> Mapping[str, Any]:

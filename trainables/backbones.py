@@ -154,6 +154,15 @@ def preprocessing(model: nn.Module, image_size: int) -> Preprocessing:
     return Preprocessing(image_size, mean, std)  # type: ignore[arg-type]  # timm keeps three channels each
 
 
+def expected_by(backbone: str, image_size: int) -> Preprocessing:
+    """As `preprocessing` of the network of this name, without building one."""
+    import timm
+
+    config = timm.get_pretrained_cfg(backbone)
+    mean, std = (tuple(float(v) for v in values) for values in (config.mean, config.std))
+    return Preprocessing(image_size, mean, std)  # type: ignore[arg-type]  # timm keeps three channels each
+
+
 def keep_weights(file: str, store: Path) -> str:
     """Copy a weights file into the storage under its SHA-256, so that every node and every later run finds it.
 
