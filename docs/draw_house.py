@@ -40,7 +40,7 @@ FLOORS: tuple[tuple[int, tuple[Room, ...]], ...] = (
                 "trainables",
                 "HOW ONE TRIAL IS TRAINED",
                 "networks, losses, views",
-                {"reproduce": "PASS or differs", "start": "start weights"},
+                {"reproduce": "", "start": "", "probes": ""},
                 0.24,
             ),
             Room(
