@@ -25,7 +25,6 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
     if "resume" in said and "dry_run" not in said:
         _check_not_driven(given)
     request = _request(given, said)
-    print(f"{request.competition}: checking data, space and code", file=sys.stderr, flush=True)  # the imports below take seconds
     from search.plan import dry_run, make_plan
     from search.tune.run import run_study
 

@@ -75,6 +75,7 @@ def make_plan(request: Request, storage: str | Path | None) -> Plan:
     from trainables.views import check_views
 
     competition = load_competition(request.competition)
+    log.info("%s: checking data, space and code", competition.name)
     paths = competition_paths(competition.name, storage)
     if request.resume:
         request = _recorded(request, study_folder(paths.studies, request.study or ""))
