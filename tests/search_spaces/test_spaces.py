@@ -21,6 +21,8 @@ from trainables.training import loss_for
 
 QUESTION = Question("any", "age", {"age": 3}, "macro_f1", "0123456789abcdef", "groups", 0, 0, 64)
 N_DRAWS, SIDE = 200, 16
+MANY = ("baseline",)
+"""Spaces of so many networks that building each takes long."""
 LABELS = np.repeat(np.array([0, 1, 2], np.int16), (12, 6, 2))
 PHOTOS = TrainingRows(
     np.random.default_rng(0).integers(0, 256, (20, SIDE, SIDE, 3), dtype=np.uint8),
@@ -54,7 +56,7 @@ def test_every_draw_resolves(name: str) -> None:
     assert len(ids) > N_DRAWS / 2, "a space that draws the same again and again searches nothing"
 
 
-@pytest.mark.parametrize("name", known_spaces())
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.long if name in MANY else ()) for name in known_spaces()])
 def test_every_network_that_is_drawn_is_built_and_takes_its_photos(name: str) -> None:
     """On the meta device: shapes alone, no weights are fetched."""
     drawn = draws(name)

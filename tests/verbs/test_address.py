@@ -64,10 +64,8 @@ def _answers(port: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["127.0.0.1:{port}", *(pytest.param(there, marks=pytest.mark.long) for there in ("nowhere.invalid:6379", "6379", "auto"))],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("address", ["127.0.0.1:{port}", "nowhere.invalid:6379", "6379", "auto"])
 def test_an_address_where_no_ray_answers_is_refused_soon_and_leaves_no_study(address: str, desk: Desk) -> None:
     if address == "auto" and _gcs_here():
         pytest.skip("a Ray head of somebody else runs on this machine; auto would find it")
