@@ -16,14 +16,14 @@ from benchmarks.faults.harness.truth import Line
 ROOT = Path(__file__).parents[2]
 
 
-TWO_AT_ONCE = ("R3", "R9", "R10")
-"""Rules of two studies that run at once; what trials and searchers do of them is tested without Ray in each `make test`."""
+LATER = ("R3", "R6", "R7", "R9", "R10")
+"""Rules of two studies that run at once, of damage and of full disks: in `make test` the folders' own tests try these without Ray."""
 
 
 @pytest.mark.parametrize(
     "rules",
-    [[rule for rule in SCENARIOS if rule not in TWO_AT_ONCE], pytest.param([*TWO_AT_ONCE], marks=pytest.mark.long)],
-    ids=["one study", "two studies"],
+    [[rule for rule in SCENARIOS if rule not in LATER], pytest.param([*LATER], marks=pytest.mark.long)],
+    ids=["at once", "later"],
 )
 def test_every_rule_holds_in_the_short_form(rules: list[str]) -> None:
     command = [sys.executable, "-m", "benchmarks.faults", *rules, "--short", "--json"]

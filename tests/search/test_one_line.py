@@ -96,6 +96,7 @@ def test_the_verb_knows_every_new_name(extended: Copy) -> None:
     assert extended.run("-c", "from search_spaces import load_space; load_space('mine')").returncode == 0
 
 
+@pytest.mark.long
 def test_the_contract_tests_run_over_every_new_line_and_pass(extended: Copy) -> None:
     chosen = sorted(set(extended.names.values()))
     wanted = " or ".join([*chosen, "test_every_reader_is_laid_out_here"])

@@ -58,6 +58,7 @@ def test_less_than_a_core_is_one_and_the_reason_is_said(tmp_path: Path) -> None:
     assert usable_cores(half) == Cores(1, f"a control group grants this process 0.5 of the machine's {os.cpu_count()} cores")
 
 
+@pytest.mark.long
 def test_our_own_ray_on_one_core_runs_one_trial_at_a_time_and_refuses_two_threads() -> None:
     code = (
         f"{ON_ONE_CORE}from types import SimpleNamespace\n"

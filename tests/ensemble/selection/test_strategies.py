@@ -33,6 +33,7 @@ def test_each_says_what_it_does_and_how_many_members_it_takes(name: str) -> None
     assert (strategy.most is None) == (not strategy.takes), "who does not heed every number says how many it takes"
 
 
+@pytest.mark.long
 def test_a_line_is_enough_for_the_verb_and_the_comparison(tmp_path: Path) -> None:
     ignored = shutil.ignore_patterns("__pycache__")
     folders = ("bundle", "competitions", "ensemble", "ledger", "search", "submissions", "system", "trainables")
