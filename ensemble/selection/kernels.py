@@ -115,6 +115,7 @@ def count_winners(
     """
     n_classes, n_members = units.shape[1:]
     best, named = np.empty(n_members, np.int32), np.empty(n_members, np.int32)
+    right = np.zeros((n_classes, n_members), np.int64)
     for photo in rows:
         top, second, first = -1, -1, 0
         for number in range(n_classes):
@@ -138,9 +139,12 @@ def count_winners(
                 value, before, was = np.int32(row[member] + own), best[member], named[member]
                 best[member] = max(value, before)
                 named[member] = this if value > before else was
+        mine = right[label]
         for member in range(n_members):
-            counts[0, member, named[member]] += often if named[member] == label else 0
+            mine[member] += often * (named[member] == label)
+        for member in range(n_members):
             counts[1, member, named[member]] += often
+    counts[0] += right.T
 
 
 @compiled
@@ -202,13 +206,18 @@ def count_named(
     counts: NDArray[np.int64],
 ) -> None:
     """Add to `counts (2, T, C)` the answers `named (n, T)` of photos that count `times (n,)`: where right, and at all."""
+    n_sets, n_classes = counts.shape[1:]
+    right = np.zeros((n_classes, n_sets), np.int64)
     for photo in range(len(named)):
         often = times[photo]
         if often > 0:
-            for one in range(named.shape[1]):
-                number = named[photo, one]
-                counts[0, one, number] += often if number == labels[photo] else 0
-                counts[1, one, number] += often
+            label = labels[photo]
+            mine = right[label]
+            for one in range(n_sets):
+                mine[one] += often * (named[photo, one] == label)
+            for one in range(n_sets):
+                counts[1, one, named[photo, one]] += often
+    counts[0] += right.T
 
 
 @compiled
