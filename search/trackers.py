@@ -4,6 +4,7 @@ A tracker mirrors what the ledger has. Only the driver of a search calls it, on 
 goes wrong with it is one line in the log. What was not mirrored is mirrored by the next search.
 """
 
+import itertools
 import logging
 import os
 import queue
@@ -95,14 +96,19 @@ class MirrorQueue:
 
     def _work(self) -> None:
         try:
-            for folder in _ended_trials(self._paths):
-                self.push(folder)
-            while (next_folder := self._waiting.get()) is not None and not self._late.is_set():
-                outcome = self._tracker.mirror(next_folder, self._paths)
+            older = list(_ended_trials(self._paths))
+            self._left.update(folder.id for folder in older)
+            unreadable: set[str] = set()  # each is named once
+            for folder in itertools.chain(older, iter(self._waiting.get, None)):
+                if self._late.is_set():
+                    return
+                outcome = "unreadable" if folder.id in unreadable else self._tracker.mirror(folder, self._paths)
                 self._off = outcome == "off"
                 if outcome in ("off", "failed"):
                     return
-                self._left.discard(next_folder.id)
+                if outcome == "unreadable":
+                    unreadable.add(folder.id)
+                self._left.discard(folder.id)
         finally:
             self._tracker.close()
 
