@@ -16,7 +16,7 @@ from system.errors import UserError
 from system.paths import CompetitionPaths
 from system.progress import Counting
 from trainables.attach import OpenedTrial, complete_opened, has_all
-from trainables.best_weights import best_is_whole, lost_weights
+from trainables.best_weights import lost_weights
 
 log = logging.getLogger("podium.bundle")
 MOST_MEMBERS = 200
@@ -159,7 +159,7 @@ def _with_weights(members: Sequence[OpenedMember]) -> list[OpenedMember]:
 
 
 def _damaged(member: OpenedMember) -> list[OpenedTrial]:
-    return [trial for trial in member.opened if not best_is_whole(trial.folder)]
+    return [trial for trial in member.opened if not trial.has_whole_best()]
 
 
 def _nobody(prepared: Prepared, empty: Sequence[str], fold: int, study: str | None) -> str:

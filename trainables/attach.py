@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from competitions.prepare import Prepared
 from competitions.targets import Target, targets
 from ledger.predictions import OUTSIDE, PARTS, ReadOnce, best_predictions
-from ledger.reading import readable_config, readable_record
+from ledger.reading import DAMAGE, readable_config, readable_record
 from ledger.trials import ALL_DATA, Record, TrialFolder
 from system.errors import UserError
 from system.files import file_hash
 from trainables.backbones import keep_weights
 from trainables.batches import TrainingRows
-from trainables.best_weights import best_is_whole, lost_weights, went_on
+from trainables.best_weights import best_is_whole, fault_of_best, lost_weights, went_on
 from trainables.config import TrialConfig
 from trainables.prediction import PhotoBatches, complete, missing_views
 from trainables.probes.features import PhotoFeatures
@@ -147,6 +147,16 @@ class OpenedTrial:
         assert self.record is not None, f"trial {self.folder.id} has no record"
         return ReadOnce(best_predictions(self.folder, self.record).folder)
 
+    def has_whole_best(self) -> bool:
+        """As `best_is_whole`; record and settings are read again only where something is wrong, for the trial may have gone on."""
+        try:
+            readable = self.settings and self.record is not None and self.record.weights is not None
+        except (OSError, *DAMAGE):
+            readable = False  # named by `best_is_whole`
+        if readable and self.record is not None and fault_of_best(self.folder, self.record) is None:
+            return True
+        return best_is_whole(self.folder)
+
 
 def complete_trial(
     prepared: Prepared, folder: TrialFolder, views: Sequence[str], *, parts: Sequence[str] | None = None, device: str = "cpu"
@@ -172,7 +182,7 @@ def complete_opened(
         raise ValueError(f"trial {folder.id} has no best weights, so it has no predictions to complete")
     if has_all(prepared, trial, views, parts=parts):
         return
-    if not best_is_whole(folder):
+    if not trial.has_whole_best():
         raise UserError(lost_weights(folder))
     trial.predictions.sweep()
     torch.set_num_threads(config.threads)

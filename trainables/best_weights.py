@@ -19,7 +19,7 @@ def best_is_whole(folder: TrialFolder) -> bool:
     record, settings = readable_record(folder), readable_config(folder)
     if record is None or settings is None or record.weights is None:
         return False
-    fault = _fault(folder, record)
+    fault = fault_of_best(folder, record)
     return fault is None or _made_again(folder, TrialConfig.from_json(settings), record, fault)
 
 
@@ -45,7 +45,8 @@ def best_header(config: TrialConfig, epoch: int) -> dict[str, Any]:
     return {"trial_id": config.trial_id, "epoch": epoch, "backbone": config.backbone, "heads": heads}
 
 
-def _fault(folder: TrialFolder, record: Record) -> str | None:
+def fault_of_best(folder: TrialFolder, record: Record) -> str | None:
+    """What is wrong with the best weights on disk; `None` where they are those of the record. Reads all of them."""
     if not folder.best.is_file():
         return "it is not there"
     return None if file_hash(folder.best) == record.weights else "its bytes are not those of the record's weights"
