@@ -1,7 +1,8 @@
 """A current export while a search runs: `export_ensemble.py` in a process of its own, kept at `ensembles/latest` where it is better.
 
 It begins as soon as every target has an answer, then whenever a trial has ended since, at most every tenth of the time, and once more at
-the end. An export that is no better by its honest score is thrown away. Nothing that goes wrong in one ends the search.
+the end. The first looks through the identity view alone, for there is nothing to hand in yet. An export that is no better by its honest
+score is thrown away. Nothing that goes wrong in one ends the search.
 """
 
 import logging
@@ -18,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from competitions.manifest import LABEL
+from competitions.manifest import IDENTITY, LABEL
 from competitions.targets import choose_targets
 from ledger.query import best_trials
 from ledger.reading import readable_record
@@ -69,6 +70,8 @@ class LatestExport:
         self._child: subprocess.Popen[bytes] | None = None
         self._started, self._earliest, self._ids = 0.0, 0.0, set[str]()
         self._took: list[float] = []
+        self._one_view = False
+        self._took_one_view: list[float] = []
         self._news = True
         self._answered = False
 
@@ -111,7 +114,8 @@ class LatestExport:
         """Seconds that ending the trials and the last export are given."""
         low, high = RESERVE_S
         first = min(max(FIRST_RESERVE * self._deadline.total, low, self._to_begin), high)
-        return STOPPING_S + min(LONGER * max(self._took) if self._took else first, self._deadline.total / 2)
+        expected = LONGER * max(self._took) if self._took else max([first, *(LONGER * took for took in self._took_one_view)])
+        return STOPPING_S + min(expected, self._deadline.total / 2)
 
     def ended(self) -> None:
         """A trial has ended, so another choice may be better."""
@@ -143,8 +147,8 @@ class LatestExport:
         elif self._news and now >= self._earliest:
             room = self._deadline.left - self.reserve()
             if room > max(self._took, default=0.0) and all(self._best(name) for name in self._targets):
-                self._news = False
-                self._start()
+                self._news = self._one_view = self.facts is None
+                self._start(*(["--views", IDENTITY] if self._one_view else []))
             self._earliest = now + max(1.0, LOOK_SHARE * (time.monotonic() - now))
 
     def last(self) -> None:
@@ -160,7 +164,7 @@ class LatestExport:
         cut_off = STOPPED in self._plan.study.statuses().values()
         if self.facts is not None and not self._news and not cut_off:
             return
-        quick = self.facts is None and self._deadline.left < QUICK_S
+        quick, self._one_view = self.facts is None and self._deadline.left < QUICK_S, False
         self._start(*(["--plain"] if quick else []))
         assert self._child is not None
         limit = None if self.facts is None else max(1.0, self._deadline.left + self._deadline.slack - ENDING_S)
@@ -222,7 +226,7 @@ class LatestExport:
         if code != 0:
             log.warning("an export to %s failed (%s); its log: %s", self.name, self._last_words(), self.log)
         else:
-            self._took.append(took)
+            (self._took_one_view if self._one_view else self._took).append(took)
             try:
                 self._keep(read_json(self._said), took)
             except (OSError, ValueError) as error:
