@@ -140,7 +140,10 @@ def main() -> int:
     made.add_argument("--to", required=True, metavar="DIR", help="folder for submission.csv and bundle/")
     made.add_argument("--top", type=int, metavar="K", help="trials per task that vote (default: 1 to 5, as many as vote best)")
     made.add_argument(
-        "--vote", default="hard", metavar="WAY", help="hard, soft, another of docs/ensemble.md, or best: the tournament's winner"
+        "--vote",
+        metavar="WAY",
+        help="hard, soft, another of docs/ensemble.md, or best: the tournament's winner (default: hard, soft where probabilities or "
+        "rankings are handed in; the best trial alone where that is better)",
     )
     made.add_argument(
         "--targets", metavar="A,B", help="whose trials vote, together answering the label (default: one target per task)"

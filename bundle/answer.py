@@ -1,19 +1,17 @@
-"""What a plan answers for the test photos: cached probabilities, those that are missing computed first -> class numbers `(N,)` per task."""
+"""What a plan answers for the test photos: cached probabilities, those that are missing computed first -> a vote per task."""
 
 from collections.abc import Sequence
-
-import numpy as np
-from numpy.typing import NDArray
 
 from bundle.members import complete
 from bundle.opened import TEST, Opened
 from ensemble.align import Rows
-from ensemble.plan.plan import EnsemblePlan, decide
+from ensemble.plan.plan import EnsemblePlan, vote_all
 from ensemble.plan.task_ensemble import Probs
+from ensemble.votes import Ints, Vote
 
 
-def answer(opened: Opened, plan: EnsemblePlan, ids: Sequence[str], device: str = "cpu") -> dict[str, NDArray[np.int64]]:
-    """What a plan answers for test photos `ids`: task -> class numbers `(N,)`. What is not cached is computed."""
+def vote_on_test(opened: Opened, plan: EnsemblePlan, ids: Sequence[str], device: str = "cpu") -> dict[str, Vote]:
+    """What a plan answers for test photos `ids`: task -> labels `(N,)` and shares `(N, C)`. What is not cached is computed."""
     if not ids:
         return {}
     views: dict[str, list[str]] = {}
@@ -23,7 +21,12 @@ def answer(opened: Opened, plan: EnsemblePlan, ids: Sequence[str], device: str =
     complete(opened, views, (TEST,), device)
     manifest = opened.prepared.manifest
     groups = dict(zip(manifest.image_ids, manifest.groups, strict=True))
-    return decide(plan, cached_test_probs(opened, plan), ids, [groups[image_id] for image_id in ids])
+    return vote_all(plan, cached_test_probs(opened, plan), ids, [groups[image_id] for image_id in ids])
+
+
+def answer(opened: Opened, plan: EnsemblePlan, ids: Sequence[str], device: str = "cpu") -> dict[str, Ints]:
+    """As `vote_on_test`: task -> labels `(N,)` alone."""
+    return {task: vote.labels for task, vote in vote_on_test(opened, plan, ids, device).items()}
 
 
 def cached_test_probs(opened: Opened, plan: EnsemblePlan) -> Probs:

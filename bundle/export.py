@@ -1,13 +1,13 @@
 """Export: a choice to a folder that anyone can run: submission, plan, weights, preprocessing, provenance, checksums."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bundle.answer import answer
+from bundle.answer import vote_on_test
 from bundle.layout import BUNDLE_SCHEMA, CHECKSUMS, IMPORTED, checksums, set_aside
 from bundle.licences import licence_notes
 from bundle.opened import TEST, Opened
@@ -64,14 +64,16 @@ def export(
     """
     plan, paths = choice.plan, opened.prepared.paths
     tell("answering the test photos")
-    answers = answer(opened, plan, choice.image_ids, device)
+    votes = vote_on_test(opened, plan, choice.image_ids, device)
     submission = to / "submission.csv" if choice.image_ids else None
     try:
         busy = "an export into {} is being written by {}; wait for it, or give another folder"
         with claim_or_refuse(to / CLAIM, partial(busy.format, to)):
             bundle = _write_bundle(opened, choice, to)
             if submission is not None:
-                write_submission(submission, plan, choice.image_ids, answers)
+                labels = {task: vote.labels for task, vote in votes.items()}
+                shares = {task: votes[task].shares for task in plan.submission.written_by_shares}
+                write_submission(submission, plan, choice.image_ids, labels, shares, _units(opened, choice.image_ids))
             sweep(to)
         sweep(paths.ensembles / plan.plan_id)
         replace_json(paths.ensembles / plan.plan_id / "plan.json", plan.to_json())
@@ -96,6 +98,13 @@ def export(
         "submission": None if submission is None else str(submission),
         "bundle": str(bundle),
     }
+
+
+def _units(opened: Opened, ids: Sequence[str]) -> list[str] | None:
+    """What test photos of one row have in common, where they have."""
+    manifest = opened.prepared.manifest
+    unit_of = dict(zip(manifest.image_ids, manifest.units, strict=False))
+    return [unit_of[image_id] for image_id in ids] if manifest.units else None
 
 
 def _stopped(record: Record) -> dict[str, Any]:

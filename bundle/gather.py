@@ -16,6 +16,8 @@ from bundle.members import OpenedMember, complete, find_members, siblings_on_all
 from bundle.opened import TEST, VALIDATION, Opened
 from bundle.pool import load_pool, subtasks_of
 from bundle.soups import with_soups, without_soups
+from competitions.answers import CLASS
+from competitions.competition import Competition
 from competitions.images.statistics import looks
 from competitions.labels import Composition
 from competitions.manifest import IDENTITY, LABEL
@@ -25,8 +27,8 @@ from ensemble.align import align
 from ensemble.fit_subtask import known_unestimated
 from ensemble.label.cascade import Subtask
 from ensemble.label.decoders import fit_joint
-from ensemble.options import ALL_FOLDS, Options, check_subtasks, option_faults
-from ensemble.plan.plan import SubmissionForm
+from ensemble.options import ALL_FOLDS, Options, check_subtasks, check_vote, option_faults
+from ensemble.plan.plan import SubmissionForm, WrittenAs
 from ensemble.pool import AllData, AskedPhotos, ClassShares, CompetitionFacts, LabelledPhotos, Pool, Pools
 from ensemble.selection.pareto import Cost
 from ensemble.shift.adversarial_validation import blocks_of
@@ -82,6 +84,7 @@ def gather(opened: Opened, options: Options | None = None, *, tell: Report = lam
     subtasks = subtasks_of(prepared, targets)
     facts = _facts(prepared, subtasks)
     check_subtasks(list(subtasks), list(prepared.competition.submission.answers.values()), facts, options.together)
+    check_vote(options, list(subtasks), facts)
     check_unjudged(opened, list(subtasks), options.unjudged)
     own = _Gathering(opened, options, targets, subtasks, facts, _asked_photos(prepared), tell)
     members = _members(own)
@@ -125,17 +128,27 @@ def _view_faults(asked: Sequence[str] | None, there: Sequence[str]) -> list[str]
 
 def _facts(prepared: Prepared, subtasks: Mapping[Subtask, Sequence[Target]]) -> CompetitionFacts:
     competition = prepared.competition
-    form, alike = competition.submission, "same_group_at_test" in competition.allows
+    alike = "same_group_at_test" in competition.allows
     return CompetitionFacts(
         name=competition.name,
         metric=competition.metric,
         classes={task: competition.classes(task) for task in (*competition.tasks, LABEL)},
         table=Composition.of(competition),
-        submission=SubmissionForm(form.id_column, tuple(form.answers.items()), form.values),
+        submission=_form(competition),
         test_shares={
             task: tuple(told[name] for name in competition.classes(task)) for task, told in competition.test_shares.items()
         },
         one_per_group=frozenset(task for task, one in competition.tasks.items() if alike and one.same_in_group),
+    )
+
+
+def _form(competition: Competition) -> SubmissionForm:
+    """The form of the file as a plan keeps it."""
+    form = competition.submission
+    unit = None if form.unit is None else replace(form.unit, image=competition.columns.image)
+    forms = {one.header: WrittenAs(one.form, one.of or None) for one in form.columns if one.form != CLASS}
+    return SubmissionForm(
+        form.id_column, tuple(form.answers.items()), form.values, forms, form.k, form.separator, form.rows, unit
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from competitions.answers import RowPattern
 from competitions.csv_tables import parse_table, separator_faults
 from competitions.images.decode import ENDINGS, split_member
 from competitions.images.photo_files import PhotoListing, find_files, list_photos, passed_over, several_faults
@@ -71,14 +72,17 @@ def without_endings(photos: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class PhotoTable:
-    """Which photos are asked for: ids in their order, their paths, and their groups where a column names them."""
+    """Which photos are asked for: ids in their order, their paths, and where a column names them their groups, and what has one row."""
 
     ids: tuple[str, ...]
     paths: tuple[str, ...]
     groups: tuple[str, ...] | None = None
+    units: tuple[str, ...] | None = None
 
 
-def read_ids(path: Path, column: str, path_column: str | None = None, group_column: str | None = None) -> PhotoTable:
+def read_ids(
+    path: Path, column: str, path_column: str | None = None, group_column: str | None = None, unit_column: str | None = None
+) -> PhotoTable:
     """The photos in a table, in its order; paths are the ids where no column is named.
 
     Raises:
@@ -95,7 +99,7 @@ def read_ids(path: Path, column: str, path_column: str | None = None, group_colu
         raise UserError(*(f"{must}, got {path}: {fault}" for fault in error.faults)) from error
     absent = [
         unknown("column", name, found.columns) + f"; {path.name} needs it"
-        for name in (column, path_column, group_column)
+        for name in (column, path_column, group_column, unit_column)
         if name and name not in found.columns
     ]
     if absent:
@@ -114,4 +118,18 @@ def read_ids(path: Path, column: str, path_column: str | None = None, group_colu
     if group_column:
         first = first_spellings(found.columns[group_column])
         groups = tuple(first.get(g, g) or image_id for g, image_id in zip(found.columns[group_column], ids, strict=True))
-    return PhotoTable(ids, places, groups)
+    return PhotoTable(ids, places, groups, found.columns[unit_column] if unit_column else None)
+
+
+def one_row_each(table: PhotoTable, rows: RowPattern, headers: Sequence[str]) -> PhotoTable:
+    """A table that may have a photo's several rows as one with a row for each; of a photo the first row counts."""
+    parted = rows.apart(table.ids, headers)
+    if any(part is None for part in parted):
+        return table
+    plain = table.paths == table.ids
+    first: dict[str, int] = {}
+    for row, part in enumerate(parted):
+        first.setdefault(part[0] if part else "", row)
+    ids, kept = tuple(first), list(first.values())
+    groups = None if table.groups is None else tuple(table.groups[row] for row in kept)
+    return PhotoTable(ids, ids if plain else tuple(table.paths[row] for row in kept), groups, table.units)

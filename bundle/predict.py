@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bundle.layout import BUNDLE_SCHEMA, CHECKSUMS, IMPORTED, checksums, set_aside
-from bundle.photos import PhotoTable, find_photos, places_below, read_ids, without_endings
+from bundle.photos import PhotoTable, find_photos, one_row_each, places_below, read_ids, without_endings
+from competitions.answers import id_faults
 from competitions.images.decode import CONTAINER_BITS, BrokenImage, read_image, resize
 from competitions.images.photo_files import passed_over
 from competitions.manifest import LABEL
@@ -29,7 +30,6 @@ from ensemble.plan.spec import decide_by, decide_together
 from ensemble.plan.task_ensemble import TaskEnsemble, voter_rows, without
 from ensemble.votes import Vote
 from ledger.predictions import Predictions
-from submissions.answers import id_faults
 from system.disk import FullDiskError
 from system.errors import UserError
 from system.files import read_json
@@ -48,6 +48,7 @@ class Answers:
     Attributes:
         image_ids: N ids in the order asked for.
         labels: Task -> class numbers `int64 (N,)`; the composed one is called `label`.
+        shares: Task -> class shares `float64 (N, C)`, of those tasks whose shares are handed in.
         broken: Id -> why the photo could not be decoded; it was answered from the prior.
         close: How many photos have a voter, or a decision, whose two best classes are nearer than `ensemble.plan.near_ties.MARGIN`: between
             kinds of device only their answers may differ.
@@ -63,6 +64,7 @@ class Answers:
     without_imports: int = 0
     without_quota: tuple[str, ...] = ()
     without_groups: tuple[str, ...] = ()
+    shares: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -158,20 +160,24 @@ class Bundle:
             near.append(close)
             if progress:
                 progress(start + len(chunk), len(names))
-        labels, turning = self._answer(parts, np.concatenate(near, axis=1), names, groups)
+        answers, turning = self._answer(parts, np.concatenate(near, axis=1), names, groups)
         others = tuple(e.task for e in self.plan.tasks if e.spec.quota is not None and e.quota_for(names) is None)
         alone = tuple(dict.fromkeys(e.task for e in self.plan.tasks if _lacks_groups(e, names, groups)))
-        return Answers(names, labels, broken, int(turning.sum()), int((~known).sum()), others, alone)
+        labels = {task: vote.labels for task, vote in answers.items()}
+        shares = {task: answers[task].shares for task in self.plan.submission.written_by_shares}
+        return Answers(names, labels, broken, int(turning.sum()), int((~known).sum()), others, alone, shares)
 
     @property
     def _keeps_shares(self) -> bool:
         """Whether an answer needs the shares of all photos, and not their labels alone."""
-        return not self.plan.decodes_by_default or any(ensemble.decides_together for ensemble in self.plan.tasks)
+        if self.plan.submission.written_by_shares or not self.plan.decodes_by_default:
+            return True
+        return any(ensemble.decides_together for ensemble in self.plan.tasks)
 
     def _answer(
         self, parts: Sequence[Sequence[Vote]], near: Bools, names: Sequence[str], groups: Sequence[str] | None
-    ) -> tuple[dict[str, NDArray[np.int64]], Bools]:
-        """Task -> labels, and which of them may turn: where a photo's own answer may, `near` `(P, N)`, and what that brings with it."""
+    ) -> tuple[dict[str, Vote], Bools]:
+        """Task -> its vote, and which labels may turn: where a photo's own answer may, `near` `(P, N)`, and what that brings with it."""
         votes: list[Vote] = []
         turning: Bools = np.any(near, axis=0)
         for number, ensemble in enumerate(self.plan.tasks):
@@ -190,7 +196,7 @@ class Bundle:
         if not self.plan.decodes_by_default and not all(counts(ensemble.spec) for ensemble in self.plan.tasks):
             plan = self.plan
             turning |= label_may_turn(plan.decoder, plan.composition, plan.subtasks, votes, plan.known_classes, answers[LABEL])
-        return {task: vote.labels for task, vote in answers.items()}, turning
+        return answers, turning
 
     def _known_to_imports(self, names: Sequence[str]) -> NDArray[np.bool_]:
         """`(N,) bool`: photos that every import has an answer for."""
@@ -314,8 +320,16 @@ def predict_to_file(
     if group_column and not any(ensemble.spec.same_group for ensemble in bundle.plan.tasks):
         raise UserError("--group-column would have no effect: this bundle answers photo by photo; leave it out")
     others: tuple[str, ...] = ()
+    form, unit = bundle.plan.submission, bundle.plan.submission.unit
+    if unit and not ids:
+        raise UserError(
+            f"a row of the file is one for all photos of a {unit.column}; give --ids, a table with the columns {unit.image} and "
+            f"{unit.column}"
+        )
     if ids:
-        table = read_ids(ids, bundle.plan.submission.id_column, path_column, group_column)
+        id_column = form.id_column if unit is None else unit.image or form.id_column
+        table = read_ids(ids, id_column, path_column, group_column, None if unit is None else unit.column)
+        table = table if form.rows is None else one_row_each(table, form.rows, [column.header for column in form.columns])
     else:
         listing = find_photos(photos)
         table, others = bundle.table_of(listing.photos), listing.passed_over
@@ -324,7 +338,7 @@ def predict_to_file(
         some = "; ".join(f"{name}: {reason}" for name, reason in list(answers.broken.items())[:3])
         raise UserError(f"not one of {len(answers.image_ids)} photos can be decoded ({some}); is PHOTOS the right folder?")
     try:
-        write_submission(out, bundle.plan, answers.image_ids, answers.labels)
+        write_submission(out, bundle.plan, answers.image_ids, answers.labels, answers.shares, table.units)
     except FullDiskError:
         raise
     except OSError as error:

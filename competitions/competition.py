@@ -3,13 +3,15 @@
 Machine-specific roots come from the environment (`PODIUM_DATA`) or `.env`, never from here. `competitions.loading` reads the files.
 """
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from competitions.answers import CLASS, AnswerColumn, ColumnAnswer, RowPattern, Unit
 from competitions.manifest import LABEL, composed_names
-from competitions.validation import DEFAULT_SPLIT, setting_faults
+from competitions.validation import DEFAULT_SPLIT, setting_faults, split_answers
 from system.errors import UserError, listed, unknown
 from system.texts import alike, told_alike
 
@@ -157,31 +159,82 @@ class Split(_Part):
         return 1 if self.holdout is not None else self.folds or FOLDS
 
 
+class ColumnForm(_Part):
+    """How one column is written, where it says more than whose answer it holds.
+
+    Attributes:
+        form: One of `competitions.answers.ANSWERS`; empty where it is the file's.
+        of: The class whose probability it holds.
+    """
+
+    form: str = ""
+    of: str = ""
+
+
 class Submission(_Part):
-    """The file that is handed in. With a `sample` it is complete only in `Prepared.competition`: its columns are read from there.
+    """The file that is handed in. It is complete only in `Prepared.competition`: a sample may give its columns, classes those of a pattern.
 
     Attributes:
         id_column: The header of the photo's id; empty where it is the first of the sample.
-        answers: Header -> task name, or `label` for the composed label; in this order. Empty where the sample's headers say it.
+        answers: Header -> task name, or `label` for the composed label; in this order. Empty where the sample's headers say it. In a file
+            a task may have its `ColumnForm` beside it: `{task: cactus, form: probability, of: "1"}`.
         values: Whether a class is written as its name or its number.
         sample: The organisers' sample submission, relative to the root; empty where there is none.
+        form: One of `competitions.answers.ANSWERS`, of every column that says none; empty for classes, or what the headers say.
+        forms: Header -> how that column is written. As the other settings below, left out of records where it says nothing.
+        k: How many classes a ranking names; 0 where the sample says it.
+        separator: What stands between them.
+        rows: How rows are called, where a photo has several.
+        unit: What several photos of one row have in common.
     """
 
     id_column: str = "image_id"
     answers: dict[str, str] = {}
     values: Literal["name", "index"] = "name"
     sample: str = ""
+    form: str = Field(default="", exclude_if=lambda form: not form)
+    forms: dict[str, ColumnForm] = Field(default={}, exclude_if=lambda forms: not forms)
+    k: int = Field(default=0, ge=0, exclude_if=lambda k: not k)
+    separator: str = Field(default=" ", min_length=1, exclude_if=lambda text: text == " ")
+    rows: RowPattern | None = Field(default=None, exclude_if=lambda rows: rows is None)
+    unit: Unit | None = Field(default=None, exclude_if=lambda unit: unit is None)
 
     @model_validator(mode="before")
     @classmethod
     def _first_column_of_the_sample(cls, value: Any) -> Any:
-        return {"id_column": "", **value} if isinstance(value, dict) and value.get("sample") else value
+        if not isinstance(value, dict):
+            return value
+        first = {"id_column": ""} if value.get("sample") else {}
+        return first | value | split_answers(value)
 
     @model_validator(mode="after")
     def _says_its_columns(self) -> Self:
         if not self.sample and not (self.id_column and self.answers):
             raise ValueError("id_column must not be empty, and answers must have at least 1 entry, unless there is a sample")
         return self
+
+    @property
+    def asked(self) -> dict[str, ColumnAnswer]:
+        """Header, or pattern -> what is asked of its column."""
+        forms = {header: one.model_dump() for header, one in self.forms.items()}
+        return {header: ColumnAnswer(task, **forms.get(header, {})) for header, task in self.answers.items()}
+
+    @property
+    def columns(self) -> tuple[AnswerColumn, ...]:
+        """Its columns beside that of the ids; for a submission that is complete."""
+        how: dict[str, Any] = {"values": self.values, "k": self.k, "separator": self.separator}
+        return tuple(
+            AnswerColumn(header, one.task, one.form or self.form or CLASS, one.of, **how) for header, one in self.asked.items()
+        )
+
+    def with_columns(self, answers: Mapping[str, ColumnAnswer]) -> Self:
+        """The same file with these columns; one that holds a class, as the file does else, says nothing of its form."""
+        said = {h: ColumnForm(form="" if one.form == (self.form or CLASS) else one.form, of=one.of) for h, one in answers.items()}
+        update = {
+            "answers": {h: one.task for h, one in answers.items()},
+            "forms": {h: f for h, f in said.items() if f != ColumnForm()},
+        }
+        return self.model_copy(update=update)
 
 
 class Competition(_Part):

@@ -12,6 +12,7 @@ from competitions.competition import (
     NAME_PATTERN,
     TARGET_PATTERN,
     TRIAL_PATTERN,
+    ColumnForm,
     Columns,
     Competition,
     Split,
@@ -115,6 +116,7 @@ _MESSAGES = {
     "tuple_type": "must be a list",
     "dict_type": "must be a mapping",
     "model_type": "must be a mapping",
+    "dataclass_type": "must be a mapping",
     "model_attributes_type": "must be a mapping",
     "too_short": "must have at least {min_length} entries",
     "string_pattern_mismatch": "must {pattern}",
@@ -130,7 +132,10 @@ _PATTERNS = {
 def _sentence(fault: Any) -> str:
     """One mistake of a single setting, from pydantic's record of it."""
     *above, last = place = [str(part) for part in fault["loc"] if part != "[key]"] or ["the file"]
-    if fault["type"] == "extra_forbidden":
+    if place[:2] == ["submission", "forms"]:  # a column's form is written beside its task
+        place[1] = "answers"
+        *above, last = place
+    if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         at = ".".join(above)
         return (f"{at}: " if at else "") + unknown("setting", last, list(_settings_at(tuple(above))))
     given = "" if fault["type"] in {"value_error", "missing"} else f", got {fault['input']!r}"
@@ -152,4 +157,8 @@ def _settings_at(place: tuple[str, ...]) -> tuple[str, ...]:
         "tasks": Task,
     }
     parts["targets"] = TargetSpec
+    if place[:2] == ("submission", "answers"):
+        return ("task", *ColumnForm.model_fields)
+    if place[:2] in (("submission", "rows"), ("submission", "unit")):
+        return ("id", "value") if place[1] == "rows" else ("column", "how")
     return tuple((parts[place[0]] if place else Competition).model_fields)

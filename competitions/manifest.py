@@ -40,6 +40,7 @@ class Manifest:
         roles: N of `ROLES`.
         labels: Per task an `int16 (N,)` of class numbers, -1 where the photo has no label.
         notes: What the reader passed over, one sentence each; said once and not kept with the photos.
+        units: N texts, what photos that get one answer have in common; none where each photo gets its own.
     """
 
     image_ids: tuple[str, ...]
@@ -48,6 +49,7 @@ class Manifest:
     roles: tuple[str, ...]
     labels: dict[str, NDArray[np.int16]]
     notes: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.image_ids)

@@ -262,6 +262,7 @@ def _to_json(prepared: Prepared) -> dict[str, Any]:
             "paths": list(manifest.paths),
             "groups": list(manifest.groups),
             "roles": list(manifest.roles),
+            **({"units": list(manifest.units)} if manifest.units else {}),
             "labels": {task: numbers.tolist() for task, numbers in manifest.labels.items()},
         },
         "fold": folds.fold.tolist(),

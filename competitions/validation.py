@@ -7,6 +7,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from competitions.answers import ANSWERS, RANKING, AnswerColumn, ColumnAnswer, RowPattern, column_faults, expanded
 from competitions.manifest import IDENTITY, LABEL, RESERVED, SEPARATOR, composed_names
 from competitions.metrics import METRICS
 from system.errors import unknown
@@ -32,8 +33,7 @@ def setting_faults(raw: Mapping[str, Any]) -> list[str]:
     faults += _label_faults(tasks, _texts(raw.get("label")))
     for name, target in _mapping(raw.get("targets")).items():
         faults += _target_faults(str(name), _mapping(target), tasks, _texts(raw.get("label")) or list(tasks))
-    answers = _mapping(_mapping(raw.get("submission")).get("answers")).values()
-    faults += [unknown("answer in submission", a, [*tasks, LABEL]) for a in answers if a not in [*tasks, LABEL]]
+    faults += _submission_faults(_mapping(raw.get("submission")), tasks, _texts(raw.get("label")) or list(tasks))
     faults += _role_faults(raw)
     faults += [_outside(key, raw[key]) for key in ("root", "table", "images", "test_images") if _leaves(raw.get(key))]
     sample = _mapping(raw.get("submission")).get("sample")
@@ -48,6 +48,17 @@ def setting_faults(raw: Mapping[str, Any]) -> list[str]:
     if isinstance(raw.get("metric"), str) and raw["metric"] not in METRICS:
         faults.append(unknown("metric", raw["metric"], METRICS))
     return faults + _split_faults(raw)
+
+
+def split_answers(submission: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings `answers` and `forms` of a submission whose answers say a task, or a mapping of `task` and how it is written."""
+    answers = submission.get("answers")
+    if not isinstance(answers, dict):
+        return {}
+    tasks = {h: given.get("task", "") if isinstance(given, dict) else given for h, given in answers.items()}
+    more = {h: {k: v for k, v in given.items() if k != "task"} for h, given in answers.items() if isinstance(given, dict)}
+    forms = {**_mapping(submission.get("forms")), **{h: form for h, form in more.items() if form}}
+    return {"answers": tasks} | ({"forms": forms} if forms else {})
 
 
 def reader_faults(raw: Mapping[str, Any], reader: str, *, unused: Collection[str], one_task: bool) -> list[str]:
@@ -78,6 +89,11 @@ def reader_faults(raw: Mapping[str, Any], reader: str, *, unused: Collection[str
     columns, roles = _mapping(raw.get("columns")), _mapping(raw.get("roles", DEFAULT_ROLES))
     if "columns" not in unused and columns.get("role") is None and roles not in ({}, DEFAULT_ROLES):
         faults.append("roles have no effect without columns.role (every photo is train); name the column or drop `roles`")
+    unit = _mapping(raw.get("submission")).get("unit")
+    if unit and "columns" in unused:
+        faults.append(
+            f"submission.unit names a column of a table, and the reader {reader} has none; leave it out, or use a table"
+        )
     if one_task or ("columns" not in unused and columns.get("group") is None):
         way_out = f"the reader {reader} knows none" if "columns" in unused else "name the column (columns.group)"
         faults += [
@@ -181,6 +197,39 @@ def _target_faults(
         if not named or set(classes) <= set(named) or len(set(named)) < len(named):
             faults.append(f"where.{task} must name some of the classes, not none, not all and none twice, got {named}")
     return [f"targets.{name}: {fault}" for fault in faults]
+
+
+def _submission_faults(given: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]], label: Sequence[str]) -> list[str]:
+    """The mistakes of the columns that are handed in; those that hang on a sample's headers are found where it is read."""
+    form, k, separator, rows = given.get("form", ""), given.get("k", 0), given.get("separator", " "), given.get("rows")
+    split = split_answers(given)
+    answers, faults = dict[str, ColumnAnswer](), list[str]()
+    if isinstance(rows, dict) and isinstance(rows.get("id"), str):
+        faults += RowPattern(rows["id"], str(rows.get("value"))).faults
+    for header, task in split.get("answers", {}).items():
+        how = _mapping(split.get("forms", {}).get(header))
+        if task == "":
+            faults.append(f"submission.answers.{header} must say its task, one of {', '.join([*tasks, LABEL])}")
+        elif task not in [*tasks, LABEL]:
+            faults.append(unknown("answer in submission", task, [*tasks, LABEL]))
+        elif all(isinstance(how.get(key, ""), str) for key in ("form", "of")):
+            answers[str(header)] = ColumnAnswer(task, how.get("form", ""), how.get("of", ""))
+    if isinstance(form, str) and form and form not in ANSWERS:
+        return [*faults, unknown("form of answer in submission", form, ANSWERS)]
+    known = {name: names for name, task in tasks.items() if (names := _texts(task.get("classes")))}
+    if any(answer.task == LABEL for answer in answers.values()) and all(name in known for name in label):
+        known[LABEL] = list(composed_names(known[name] for name in label))
+    columns, wrong = expanded(answers, form if isinstance(form, str) else "", known)
+    faults += [f"submission.answers: {fault}" for fault in wrong]
+    if RANKING not in {form, *(answer.form for answer in answers.values())}:
+        faults += ["submission.k has no effect without a ranking; say form: ranking, or leave it out"] if k else []
+        faults += ["submission.separator has no effect without a ranking; leave it out"] if separator != " " else []
+    elif isinstance(k, int) and k and isinstance(separator, str) and separator:
+        values = given.get("values", "name")
+        for header, answer in columns.items():
+            column = AnswerColumn(header, answer.task, answer.form, k=k, separator=separator, values=values)
+            faults += column_faults(column, known[answer.task])
+    return faults
 
 
 def _role_faults(raw: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,7 @@
 """The choice: pools of all subtasks, as arrays with their ids -> a plan, and what is known of it. No file is read and no network runs."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from competitions.labels import Composition
 from competitions.manifest import LABEL
 from ensemble.budget import Budget, within_budget
-from ensemble.fit_subtask import Decided, Shares, decide_subtask, known_shares, shares_json, told_shares
+from ensemble.fit_subtask import SINGLE, Decided, Shares, decide_subtask, known_shares, shares_json, told_shares
 from ensemble.label.cascade import Subtask
 from ensemble.label.choose import DecoderAccount, choose_decoder
 from ensemble.label.decode import LabelDecoder, default_decoder, needs_joint
@@ -19,7 +19,7 @@ from ensemble.parallel import in_processes
 from ensemble.plan.plan import EnsemblePlan
 from ensemble.plan.spec import Spec
 from ensemble.pool import Pools
-from ensemble.report import HONEST_SEED, answer_report, judged_photos, needed, unseen, verdict, weighing
+from ensemble.report import HONEST_SEED, answer_report, is_worse, judged_photos, needed, set_aside, unseen, verdict, weighing
 from ensemble.shift.adversarial_validation import Shift
 from ensemble.shift.check import look_elsewhere
 from ensemble.views.journal import tta_journal
@@ -70,7 +70,10 @@ def choose(pools: Pools, options: Options | None = None, *, tell: Report = lambd
     shift = in_processes(processes, lambda: look_elsewhere(pools))
     shares = {subtask: _shares(pools, subtask, shift, settings) for subtask in pools.pools}
     decided, budget = in_processes(processes, lambda: _decide(pools, shares, settings, tell))
-    decoder, default, accounts, scores = in_processes(processes, lambda: _score(pools, decided, settings, tell))
+    scored = in_processes(processes, lambda: _score(pools, decided, settings, tell))
+    if settings.may_follow_verdict:
+        decided, scored = in_processes(processes, lambda: _follow_verdicts(pools, decided, scored, settings, tell))
+    decoder, default, accounts, scores = scored
     return Choice(
         plan=make_plan(pools, decided, decoder, all_data=pools.all_data, unjudged=True),
         scores=scores,
@@ -110,6 +113,35 @@ def _score(
     )
 
 
+Scored = tuple[LabelDecoder, LabelDecoder, tuple[DecoderAccount, ...], dict[str, dict[str, Any]]]
+
+
+def _follow_verdicts(
+    pools: Pools, decided: Mapping[Subtask, Decided], scored: Scored, options: Options, tell: Report
+) -> tuple[dict[Subtask, Decided], Scored]:
+    """The choice in which the best single trial answers wherever the vote was worse than it beyond noise, and what is known of that.
+
+    Tasks come first; where only the label is worse, all of its subtasks and the way to it give way. The scores are then those of what is
+    exported; what was set aside stands beside them.
+    """
+    decided, aside = dict(decided), dict[str, dict[str, Any]]()
+    while True:
+        decoder, default, _, scores = scored
+        worse = {task: facts for task, facts in scores.items() if is_worse(facts)}
+        first = {task: facts for task, facts in worse.items() if task != LABEL} or worse
+        deciding = {one for task in first for one in needed((default, decoder), pools.facts.table, list(decided), task)}
+        giving_way = [subtask for subtask in decided if subtask in deciding and decided[subtask].selector.strategy != SINGLE]
+        if not giving_way:
+            break
+        aside |= {task: facts["against_best_single"] for task, facts in first.items()}
+        decided |= {subtask: decided[subtask].single() for subtask in giving_way}
+        plain = replace(options, plain=True) if LABEL in first else options
+        scored = _score(pools, decided, plain, tell)
+    for task, gain in aside.items():
+        scored[3][task] |= {"set_aside": gain, "verdict": set_aside(gain)}
+    return decided, scored
+
+
 def _shares(pools: Pools, subtask: Subtask, shift: Shift, options: Options) -> Shares:
     """What is known of the test photos' class shares for a subtask."""
     if options.plain:
@@ -145,7 +177,9 @@ def _choose_decoder(
 ) -> tuple[LabelDecoder, LabelDecoder, tuple[DecoderAccount, ...]]:
     """How the subtasks come to the label, how they would without comparing, and what was compared."""
     subtasks, table = list(decided), pools.facts.table
-    default = LabelDecoder(default_decoder(subtasks, table))
+    by_shares = pools.facts.by_shares(LABEL)
+    first = default_decoder(subtasks, table, shares=by_shares)
+    default = LabelDecoder(first, pools.joint if needs_joint(first, subtasks, table) else None)
     classes = {subtask.task: pools.facts.classes[subtask.task] for subtask in subtasks}
     joint = pools.joint
     if options.together is not None:
@@ -155,7 +189,13 @@ def _choose_decoder(
         return default, default, ()
     choices = {subtask: decided[subtask].selector.at(photos.positions[subtask]) for subtask in photos.positions}
     weights = weighing(decided, photos, table, table.n_classes, _given_shares(pools, options))
-    how: dict[str, Any] = {"metric": pools.facts.metric, "seed": HONEST_SEED, "joint": joint, "class_weights": weights}
+    how: dict[str, Any] = {
+        "metric": pools.facts.metric,
+        "seed": HONEST_SEED,
+        "joint": joint,
+        "class_weights": weights,
+        "shares": by_shares,
+    }
     decoder, accounts = choose_decoder(choices, table, classes, photos.labels, photos.groups, **how)
     return decoder, default, accounts
 

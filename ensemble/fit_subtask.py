@@ -5,7 +5,7 @@ judged (`ensemble.scoring.gain`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import methodcaller
 from typing import Any
@@ -21,7 +21,7 @@ from ensemble.postprocess.label_shift import PriorEstimate, estimate_prior, whol
 from ensemble.postprocess.offsets import PER_CLASS
 from ensemble.scoring.gain import Gain, Judge, Step, keep_what_wins
 from ensemble.selection.candidates import Candidates
-from ensemble.selection.compare import Comparison, Smallest, compare_strategies, smallest_if_equal
+from ensemble.selection.compare import DEFAULT, OF_SHARES, Comparison, Smallest, compare_strategies, smallest_if_equal
 from ensemble.selection.refinements import calibrated, corrected, offset, same_for_group, with_quota
 from ensemble.selection.selector import Refine, Selector
 from ensemble.selection.strategies import STRATEGIES
@@ -30,6 +30,8 @@ from system.errors import UserError
 
 MOST_JUDGED = 6000
 """Labelled photos on which refinements and strategies are judged: of more, whole groups are left out. Noise is small then, time is not."""
+SINGLE = "single"
+"""The strategy of the best trial alone."""
 TRIED = 50
 """Resamples in which a refinement is fitted anew; each group is left out of a third of them."""
 JUDGE_SEED = 1
@@ -78,6 +80,10 @@ class Decided:
     tournament: Comparison | None = None
     smallest: Smallest | None = None
 
+    def single(self) -> "Decided":
+        """The best single trial in its place, without refinements."""
+        return replace(self, selector=self.plain.by(SINGLE), accounts=(), refined=(), smallest=None)
+
     def judged(self, selector: Selector) -> Selector:
         """The same choice, or the same strategy, on the photos on which refinements are judged."""
         return selector.on_candidates(self.plain.candidates.fewer(MOST_JUDGED))
@@ -90,7 +96,9 @@ def decide_subtask(facts: CompetitionFacts, pool: Pool, options: Options, shares
         UserError: Strategies are to be compared, and there is one group.
     """
     candidates, held = pool.candidates.fewer(MOST_JUDGED), None
-    strategy = options.vote if options.vote != BEST else "hard"
+    by_shares = facts.by_shares(pool.subtask.task)
+    default = OF_SHARES if by_shares else DEFAULT
+    strategy = default if options.vote in (None, BEST) else options.vote
     if len(np.unique(candidates.groups[candidates.labels >= 0])) < 2:
         if options.thorough or options.vote == BEST:
             raise UserError(
@@ -108,7 +116,8 @@ def decide_subtask(facts: CompetitionFacts, pool: Pool, options: Options, shares
         class_weights=class_weights(candidates.labels, candidates.n_classes, shares),
     )
     if options.thorough or options.vote == BEST:
-        held = compare_strategies(candidates, sizes=options.sizes, judge=judge, strategies=heeding(options))
+        offered = [name for name in heeding(options) if not (by_shares and STRATEGIES[name].ballots)]
+        held = compare_strategies(candidates, sizes=options.sizes, judge=judge, strategies=offered, default=default)
         strategy = held.champion if options.vote == BEST else strategy
     plain = Selector(pool.candidates, strategy, options.sizes)
     smallest = _smallest(candidates, options, strategy, judge)
@@ -173,19 +182,19 @@ def known_unestimated(facts: CompetitionFacts, test: AskedPhotos, pool: Pool, *,
 
 
 def _refinements(facts: CompetitionFacts, pool: Pool, shares: Shares) -> dict[str, Refine]:
-    """Name -> what is tried, in this order."""
-    candidates = pool.candidates
+    """Name -> what is tried, in this order; what moves decisions and not shares only where a class is decided."""
+    candidates, decides = pool.candidates, not facts.by_shares(pool.subtask.task)
     found: dict[str, Refine] = {}
     if len(candidates.views) > 1:
         found |= {"views": shared_views, "views per member": own_views}
     found["calibration"] = calibrated
     if shares.new is not None:
         found["test shares"] = partial(corrected, new=shares.new, source=shares.source)
-    if candidates.metric in PER_CLASS:
+    if candidates.metric in PER_CLASS and decides:
         found["offsets"] = offset
     if pool.subtask.task in facts.one_per_group:
         found["one answer per group"] = same_for_group
-    if shares.source == "known" and shares.new is not None:
+    if shares.source == "known" and shares.new is not None and decides:
         found["quota"] = partial(with_quota, shares=shares.new)
     return found
 

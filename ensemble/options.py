@@ -26,7 +26,8 @@ class Options:
 
     Attributes:
         top: Members per subtask; for `None` as many, from 1 to `MOST`, as vote best.
-        vote: One of `ensemble.selection.strategies.STRATEGIES`, or `best`: the winner of the tournament.
+        vote: One of `ensemble.selection.strategies.STRATEGIES`, or `best`: the winner of the tournament. For `None` hard, soft where
+            shares are handed in, and the best single trial where that vote is worse (`ensemble.choose`).
         targets: Whose trials vote; one per task for `None`. Together they answer the label: tasks, several heads, the label itself,
             or a task by its subsets. Several targets that answer one subtask share a pool.
         study: Only trials that this study asked for; the whole ledger for `None`.
@@ -50,7 +51,7 @@ class Options:
     """
 
     top: int | None = None
-    vote: str = "hard"
+    vote: str | None = None
     targets: tuple[str, ...] | None = None
     study: str | None = None
     fold: int | Literal["all"] = 0
@@ -72,6 +73,11 @@ class Options:
     def sizes(self) -> tuple[int, ...]:
         """The numbers of members that are allowed."""
         return (self.top,) if self.top else tuple(range(1, MOST + 1))
+
+    @property
+    def may_follow_verdict(self) -> bool:
+        """Whether nobody asked for a vote, for a number of its members or for a limit: then a worse vote gives way to the best trial."""
+        return self.vote is None and self.top is None and not (self.has_budget or self.front)
 
     @property
     def has_budget(self) -> bool:
@@ -98,7 +104,7 @@ def option_faults(options: Options, *, n_folds: int, split: str) -> list[str]:
     """
     votes = {**STRATEGIES, BEST: None}
     faults = [] if options.top is None or options.top >= 1 else [f"top must be 1 or more, got {options.top}; give --top K"]
-    faults += [] if options.vote in votes else [unknown("voting rule", options.vote, votes)]
+    faults += [] if options.vote in (None, *votes) else [unknown("voting rule", options.vote, votes)]
     faults += [] if options.estimator in ESTIMATORS else [unknown("estimator of class shares", options.estimator, ESTIMATORS)]
     faults += (
         ["--estimator has no effect with --plain, which looks at no shares; drop one"]
@@ -132,7 +138,7 @@ def option_faults(options: Options, *, n_folds: int, split: str) -> list[str]:
         faults += [f"{name} names {one} {n} times; name it once" for one, n in Counter(given or ()).items() if n > 1]
     for name, value in (("--max-seconds-per-1000", options.max_seconds), ("--max-megabytes", options.max_megabytes)):
         faults += [f"{name} must be above 0, got {value:g}"] if value is not None and not value > 0 else []
-    if (options.has_budget or options.front) and options.vote not in ("hard", "soft"):
+    if (options.has_budget or options.front) and options.vote not in (None, "hard", "soft"):
         faults.append(
             f"a budget and --front compare hard or soft votes of the best trials, got --vote {options.vote}; give hard or soft"
         )
@@ -140,6 +146,28 @@ def option_faults(options: Options, *, n_folds: int, split: str) -> list[str]:
         taken = STRATEGIES[options.vote].takes
         faults.append(f"--top {options.top} has no effect with --vote {options.vote}, which takes {taken}; leave --top out")
     return faults
+
+
+def check_vote(options: Options, subtasks: Sequence[Subtask], facts: CompetitionFacts) -> None:
+    """Refuse a strategy or a way to the label that counts ballots where shares are handed in.
+
+    Raises:
+        UserError: With both faults.
+    """
+    shares = [str(subtask) for subtask in subtasks if facts.by_shares(subtask.task)]
+    named, faults = ", ".join(dict.fromkeys(shares)), []
+    if shares and options.vote in STRATEGIES and STRATEGIES[options.vote].ballots:
+        others = ", ".join(name for name in heeding(options) if not STRATEGIES[name].ballots)
+        faults.append(
+            f"--vote {options.vote} counts what trials name, and of {named} no class is handed in: its shares would be k of K; leave it "
+            f"out, or give one of {others}"
+        )
+    if facts.by_shares(LABEL) and options.together in LABEL_DECODERS and LABEL_DECODERS[options.together].counts:
+        faults.append(
+            f"--together {options.together} counts what routes name, and shares are handed in; give another, or leave it out"
+        )
+    if faults:
+        raise UserError(*faults)
 
 
 def check_subtasks(subtasks: Sequence[Subtask], answers: Sequence[str], facts: CompetitionFacts, together: str | None) -> None:

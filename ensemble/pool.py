@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competitions.labels import Composition
+from competitions.manifest import LABEL
 from ensemble.label.cascade import Subtask
 from ensemble.plan.plan import SubmissionForm
 from ensemble.selection.candidates import Candidates
@@ -97,6 +98,11 @@ class CompetitionFacts:
     submission: SubmissionForm
     test_shares: Mapping[str, ClassShares] = field(default_factory=dict)
     one_per_group: frozenset[str] = frozenset()
+
+    def by_shares(self, task: str) -> bool:
+        """Whether shares of this task are handed in, or of another that belongs to the same label: their ensembles vote by shares."""
+        handed_in, whole = self.submission.by_shares, {*self.table.tasks, LABEL}
+        return task in handed_in or (task in whole and not whole.isdisjoint(handed_in))
 
 
 @dataclass(frozen=True)

@@ -182,6 +182,18 @@ def answer_report(
     }
 
 
+def is_worse(facts: Mapping[str, Any]) -> bool:
+    """Whether the ensemble is worse than its best single trial beyond noise."""
+    gain = facts["against_best_single"]
+    return gain is not None and gain["high"] < 0
+
+
+def set_aside(gain: Mapping[str, Any]) -> str:
+    """What is said where the best single trial is exported in place of a worse vote."""
+    by = f"{gain['gain']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f})"
+    return f"the best single trial is exported: the vote is worse by {by}; --vote hard or soft exports the vote all the same"
+
+
 def verdict(facts: Mapping[str, Any]) -> str:
     """Whether the ensemble is better than its best single trial, in words, and what is as good where it is not."""
     gain = facts["against_best_single"]
@@ -190,7 +202,7 @@ def verdict(facts: Mapping[str, Any]) -> str:
     by = f"{gain['gain']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f})"
     if gain["low"] > 0:
         return f"better than the best single trial: {by}{_fewer(facts)}"
-    if gain["high"] < 0:
+    if is_worse(facts):
         return f"worse than the best single trial: {by}; take --vote single --plain"
     smaller = _fewer(facts) or "; --vote single is as good and costs less"
     return f"no gain beyond noise over the best single trial: {by}{smaller}"

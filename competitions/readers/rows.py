@@ -30,6 +30,7 @@ class PhotoRows:
         fields: Task -> N texts: class names, numbers where the task has cuts, empty where there is no label.
         images: Folder below the root that the paths start from.
         notes: What was passed over, one sentence each.
+        units: N texts, where several photos get one answer: what those of one answer have in common.
     """
 
     name: str
@@ -40,6 +41,7 @@ class PhotoRows:
     fields: Mapping[str, Sequence[str]]
     images: str = ""
     notes: Sequence[str] = ()
+    units: Sequence[str] = ()
 
 
 def manifest_of(competition: Competition, rows: PhotoRows, root: Path, place: Place, faults: Sequence[str] = ()) -> Manifest:
@@ -59,6 +61,8 @@ def manifest_of(competition: Competition, rows: PhotoRows, root: Path, place: Pl
     if "train" not in rows.roles:
         words = " or ".join(map(repr, competition.words["train"]))
         found.append(f"no row has the role train (the word {words}); without training photos nothing can be learned")
+    bare = sum(role == "test" and not unit for role, unit in zip(rows.roles, rows.units, strict=False))
+    found += [f"submission.unit: {bare} test photos have an empty cell there; fill it in"] if bare else []
     notes = list(rows.notes)
     labels = _labels(competition, rows, found, notes)
     paths, misplaced = relative_paths(rows.images, rows.paths)
@@ -70,7 +74,7 @@ def manifest_of(competition: Competition, rows: PhotoRows, root: Path, place: Pl
         raise UserError(*(f"{rows.name}: {fault}" for fault in found))
     named = _one_spelling(rows.groups, notes)
     groups = tuple(group or f"~{image_id}" for group, image_id in zip(named, rows.ids, strict=True))
-    return Manifest(tuple(rows.ids), tuple(paths), groups, tuple(rows.roles), labels, tuple(notes))
+    return Manifest(tuple(rows.ids), tuple(paths), groups, tuple(rows.roles), labels, tuple(notes), tuple(rows.units))
 
 
 def _one_spelling(groups: Sequence[str], notes: list[str]) -> list[str]:

@@ -1,23 +1,37 @@
 """The organisers' sample submission: its columns complete `competition.submission`, its rows say which photos are answered in which order.
 
 The first column is the id (or the one `id_column` names, which must be the first: the file handed in begins with it). Of the others, a
-header that is a task's name or `label` asks for it; a single header of another name asks for the only task, or for the label. The ids
-must be exactly the test photos; where the reader knows none, they are the photos of the folder `test_images`.
+header that is a task's name or `label` asks for it; headers that are all classes of a task ask for their probabilities; a single header of
+another name asks for the only task, or for the label. The ids must be exactly the test photos; where the reader knows none, they are the
+photos of the folder `test_images`.
 """
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
+from competitions.answers import (
+    CLASS,
+    CLASS_PATTERN,
+    OF_EACH,
+    OF_ONE,
+    RANKING,
+    ColumnAnswer,
+    RowPattern,
+    by_their_headers,
+    column_faults,
+    columns_of_rows,
+    expanded,
+)
 from competitions.competition import Competition, Submission
 from competitions.csv_tables import parse_table, read_table
 from competitions.images.elsewhere import what_is_there
 from competitions.images.photo_files import is_photo, list_photos, passed_over
-from competitions.manifest import Manifest
+from competitions.manifest import LABEL, Manifest
 from competitions.readers.rows import id_faults
 from system.errors import UserError, listed, unknown
 from system.texts import looks_of, recognise, utf8_faults
@@ -26,14 +40,17 @@ from system.texts import looks_of, recognise, utf8_faults
 def with_sample(competition: Competition, manifest: Manifest, root: Path) -> tuple[Competition, Manifest]:
     """The competition with a complete submission, and the manifest whose test photos are those of the sample, in its order.
 
-    Without a sample both are returned as they are.
+    Without a sample the manifest is returned as it is.
 
     Raises:
-        UserError: With every fault of the sample's headers and ids.
+        UserError: With every fault of the sample's headers and ids, or of columns without a sample.
     """
     name = competition.submission.sample
     if not name:
-        return competition, manifest
+        submission, faults = _complete(competition, competition.submission)
+        if faults:
+            raise UserError(*(f"submission.answers: {fault}" for fault in faults))
+        return competition.model_copy(update={"submission": submission}), manifest
     if not (root / name).is_file():
         missing = f"there is no sample submission {name!r} in {root}; set submission.sample in the competition's YAML"
         raise UserError(missing, *what_is_there(root, [name]))
@@ -41,21 +58,68 @@ def with_sample(competition: Competition, manifest: Manifest, root: Path) -> tup
     header = list(parse_table(root / name, name=name)[0].columns)
     id_column = recognise(header)(given) or given  # the file handed in has the header as the sample spells it
     table = read_table(root / name, {"submission.id_column": id_column or None}, name=name)
-    submission, faults = _resolved(competition, list(table.columns), id_column)
-    ids = table.columns[next(iter(table.columns))]
-    faults += id_faults(ids)
-    if not faults:
+    columns, faults = dict(table.columns), list[str]()
+    if (rows := competition.submission.rows) is not None:
+        columns, faults = _one_row_each(competition, columns, rows)
+    submission, derived, wrong = _resolved(competition, columns, id_column) if columns else (competition.submission, [], [])
+    ids = columns[next(iter(columns))] if columns else ()
+    faults += [*wrong, *(id_faults(ids) if columns else [])]
+    if not faults and competition.submission.unit is not None:
+        manifest, faults = _by_unit(manifest, ids)
+    elif not faults:
         add = _in_order if len(manifest.rows("test")) else _added
         manifest, faults = add(competition, manifest, root, ids)
     if faults:
         raise UserError(*(f"{name}: {fault}" for fault in faults))
+    manifest = replace(manifest, notes=(*manifest.notes, *(f"{name}: {note}" for note in derived)))
     return competition.model_copy(update={"submission": submission, "test_images": None}), manifest
 
 
-def _resolved(competition: Competition, header: Sequence[str], id_column: str) -> tuple[Submission, list[str]]:
-    """The submission whose columns are the sample's, in its order."""
+def _one_row_each(
+    competition: Competition, columns: Mapping[str, Sequence[str]], rows: RowPattern
+) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """A sample with several rows per photo as one with a row for each and a column per header, and what is wrong with it."""
+    first, *others = columns
+    if others != [rows.value]:
+        given = listed(map(repr, others)) or "none"
+        return {}, [f"with submission.rows it must have one column beside {first!r}, {rows.value!r}, got {given}"]
+    asked, wrong = _asked_by_rows(competition)
+    photos, cells, faults = columns_of_rows(rows, columns[first], columns[rows.value], list(asked))
+    return ({} if wrong or faults else {first: photos, **cells}), wrong + faults
+
+
+def _asked_by_rows(competition: Competition) -> tuple[dict[str, ColumnAnswer], list[str]]:
+    """Header -> what is asked; where no answers are given, the classes of the only task, or a probability of each task."""
+    form = competition.submission
+    default = {CLASS_PATTERN: ColumnAnswer(next(iter(competition.tasks)), form.form or OF_EACH)}
+    if len(competition.tasks) > 1:
+        default = {task: ColumnAnswer(task, form.form or OF_ONE) for task in competition.tasks}
+    return expanded(form.asked or default, form.form, _classes(competition))
+
+
+def _by_unit(manifest: Manifest, units: Sequence[str]) -> tuple[Manifest, list[str]]:
+    """The manifest whose test photos stand in the order of the sample's units; all other photos stay where they are."""
+    places = manifest.rows("test").tolist()
+    at = {_key(unit): number for number, unit in enumerate(units)}
+    have = {_key(manifest.units[row]): manifest.units[row] for row in places}
+    missing, extra = [u for u in units if _key(u) not in have], [u for key, u in have.items() if key not in at]
+    faults = [f"{len(missing)} of its rows have no test photo: {listed(map(repr, missing))}"] if missing else []
+    faults += [f"{len(extra)} texts of test photos have no row in it: {listed(map(repr, extra))}"] if extra else []
+    if faults:
+        return manifest, faults
+    order = np.arange(len(manifest))
+    order[places] = sorted(places, key=lambda row: at[_key(manifest.units[row])])
+    found = _taken(manifest, order.tolist())
+    spelled = [units[at[_key(u)]] if role == "test" else u for u, role in zip(found.units, found.roles, strict=True)]
+    return replace(found, units=tuple(spelled)), []
+
+
+def _resolved(
+    competition: Competition, columns: Mapping[str, Sequence[str]], id_column: str
+) -> tuple[Submission, list[str], list[str]]:
+    """The submission whose columns are the sample's, in its order, what its form was concluded from, and what is wrong with it."""
     given, faults = competition.submission, list[str]()
-    first, *others = header
+    first, *others = columns
     if not first:
         faults.append("the first header is empty; name the column of the photos' ids")
     elif id_column not in ("", first):
@@ -64,22 +128,54 @@ def _resolved(competition: Competition, header: Sequence[str], id_column: str) -
         )
     if not others:
         faults.append(f"there is no column for an answer beside {first!r}; is this the sample submission?")
-    answers = {h: given.answers.get(h, "") for h in others} if given.answers else _asked(competition, others)
-    unasked = [h for h, answer in answers.items() if not answer]
+    answers, wrong = expanded(given.asked, given.form, _classes(competition))
+    if not given.answers:
+        answers, wrong = expanded(_asked(competition, others), given.form, _classes(competition))
+    if given.rows is not None:
+        answers, wrong = _asked_by_rows(competition)
+    unasked = [h for h in others if h not in answers and not wrong]
     if unasked:
         known = [*competition.tasks, "label"]
         faults.append(
             f"the headers {listed(unasked)} name no task; say in submission.answers what each asks for (known: {', '.join(known)})"
         )
-    faults += [f"submission.answers: {unknown('header', h, others)}" for h in given.answers if h not in others]
-    return given.model_copy(update={"id_column": first, "answers": answers, "sample": ""}), faults
+    faults += [f"submission.answers: {fault}" for fault in wrong]
+    faults += [f"submission.answers: {unknown('header', h, others)}" for h in answers if h not in others]
+    form, derived = given.with_columns({h: answers[h] for h in others if h in answers}), list[str]()
+    rankings = [column.header for column in form.columns if column.form == RANKING]
+    if rankings and not form.k:
+        form = form.model_copy(update={"k": max(len(cell.split(form.separator)) for h in rankings for cell in columns[h])})
+        derived.append(f"its rows name {form.k} classes, so a ranking does (k: {form.k})")
+    if not given.form and (shares := [c for c in form.columns if c.form != CLASS and c.header not in given.forms]):
+        derived.append(
+            f"{listed(c.header for c in shares)} hold a probability for each class of {shares[0].task} (form: probabilities)"
+        )
+    form, wrong = _complete(competition, form)
+    return form.model_copy(update={"id_column": first, "sample": ""}), derived, faults + wrong
 
 
-def _asked(competition: Competition, headers: Sequence[str]) -> dict[str, str]:
-    """Header -> task or `label`, empty where the header does not say."""
-    if len(headers) == 1 and headers[0] not in (*competition.tasks, "label"):
-        return {headers[0]: "label" if len(competition.tasks) > 1 else next(iter(competition.tasks))}
-    return {header: header if header in (*competition.tasks, "label") else "" for header in headers}
+def _classes(competition: Competition) -> dict[str, tuple[str, ...]]:
+    """The class names of each task, and of the label where there are several."""
+    names = [*competition.tasks, *([LABEL] if len(competition.tasks) > 1 else [])]
+    return {name: competition.classes(name) for name in names}
+
+
+def _complete(competition: Competition, form: Submission) -> tuple[Submission, list[str]]:
+    """The submission with a column for each header, and what keeps it from being written."""
+    answers, faults = expanded(form.asked, form.form, {task: competition.classes(task) for task in {*form.answers.values()}})
+    whole = form.with_columns(answers)
+    return whole, faults + [f for column in whole.columns for f in column_faults(column, competition.classes(column.task))]
+
+
+def _asked(competition: Competition, headers: Sequence[str]) -> dict[str, ColumnAnswer]:
+    """Header -> whose answer it asks for; those that do not say it are left out."""
+    by_name = {header: ColumnAnswer(header) for header in headers if header in (*competition.tasks, LABEL)}
+    if len(by_name) == len(headers):
+        return by_name
+    by_class = by_their_headers([h for h in headers if h not in by_name], _classes(competition))
+    if not by_class and len(headers) == 1:
+        return {headers[0]: ColumnAnswer(LABEL if len(competition.tasks) > 1 else next(iter(competition.tasks)))}
+    return by_name | by_class
 
 
 def _in_order(competition: Competition, manifest: Manifest, root: Path, ids: Sequence[str]) -> tuple[Manifest, list[str]]:
@@ -159,7 +255,7 @@ def _added(competition: Competition, manifest: Manifest, root: Path, ids: Sequen
 
 def _taken(manifest: Manifest, order: Sequence[int]) -> Manifest:
     """The same photos in another order."""
-    named = ("image_ids", "paths", "groups", "roles")
+    named = ("image_ids", "paths", "groups", "roles", *(["units"] if manifest.units else []))
     texts: dict[str, Any] = {name: tuple(getattr(manifest, name)[row] for row in order) for name in named}
     return replace(manifest, **texts, labels={task: labels[list(order)] for task, labels in manifest.labels.items()})
 

@@ -55,6 +55,7 @@ def _read(competition: Competition, root: Path, place: Place) -> Manifest:
         fields={name: table.columns[task.column] for name, task in competition.tasks.items()},
         images=competition.images,
         notes=_given_split(competition, table, root),
+        units=table.columns[unit.column] if (unit := competition.submission.unit) else (),
     )
     return manifest_of(competition, rows, root, place, faults)
 
@@ -83,6 +84,7 @@ def _load_table(competition: Competition, root: Path) -> Table:
         "columns.path": columns.path,
         "columns.group": columns.group,
         "columns.role": columns.role,
+        "submission.unit.column": None if (unit := competition.submission.unit) is None else unit.column,
     }
     return read_table(path, wanted | {f"tasks.{name}.column": task.column for name, task in competition.tasks.items()})
 

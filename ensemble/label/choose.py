@@ -56,6 +56,7 @@ def choose_decoder(
     joint: Sequence[float] | None = None,
     n_resamples: int = N_RESAMPLES,
     class_weights: Sequence[float] | None = None,
+    shares: bool = False,
 ) -> tuple[LabelDecoder, tuple[DecoderAccount, ...]]:
     """The decoder by which these subtasks answer the label, and an account of every decoder they allow, the default first.
 
@@ -71,6 +72,7 @@ def choose_decoder(
             drawn ones of each resample while decoders are judged.
         n_resamples: How often each subtask is chosen anew.
         class_weights: By which photos of each composed class count (`ensemble.scoring.gain.Judge`).
+        shares: Shares are handed in (`default_decoder`).
 
     Returns:
         The decoder, and one account per decoder; no accounts where only one can be taken, which then needs no choice.
@@ -78,7 +80,8 @@ def choose_decoder(
     Raises:
         UserError: No route leads from these subtasks to the label, there are fewer than two groups with labels, or the metric is unknown.
     """
-    default, names = default_decoder(list(choices), table), label_decoders(list(choices), table)
+    default = default_decoder(list(choices), table, shares=shares)
+    names = label_decoders(list(choices), table, shares=shares)
     if len(names) == 1:
         return LabelDecoder(default, _joint(default, choices, table, labels, joint)), ()
     judge = Judge(labels, groups, metric=metric, seed=seed, n_resamples=n_resamples, class_weights=class_weights)

@@ -17,6 +17,8 @@ from ensemble.votes import Vote
 from system.errors import UserError, unknown
 
 EXPERTS = "experts"
+OF_ALL_SUBSETS = {"cascade": "soft-cascade", "label-cascade": "soft-label-cascade"}
+"""A route that follows one answer of the routers -> the one that weighs all of them."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,13 @@ class LabelDecoder:
         return []
 
 
-def default_decoder(subtasks: Sequence[Subtask], table: Composition) -> str:
+def default_decoder(subtasks: Sequence[Subtask], table: Composition, *, shares: bool = False) -> str:
     """The most senior route, which is a hard one: each task's own vote where that is enough.
+
+    Args:
+        subtasks: Of all ensembles of a plan.
+        table: How tasks and label belong together.
+        shares: Shares are handed in: a cascade then weighs the shares of all subsets, in place of those that a decided answer names.
 
     Raises:
         UserError: These subtasks do not answer the label by any route.
@@ -81,13 +88,16 @@ def default_decoder(subtasks: Sequence[Subtask], table: Composition) -> str:
         raise UserError(
             f"these ensembles do not answer the label by any route: {named}; every task needs one, or the label itself"
         )
-    return allowed[0]
+    soft = OF_ALL_SUBSETS.get(allowed[0])
+    return soft if shares and soft in allowed else allowed[0]
 
 
-def label_decoders(subtasks: Sequence[Subtask], table: Composition) -> tuple[str, ...]:
-    """The names in `LABEL_DECODERS` that these subtasks allow, the default first."""
+def label_decoders(subtasks: Sequence[Subtask], table: Composition, *, shares: bool = False) -> tuple[str, ...]:
+    """The names in `LABEL_DECODERS` that these subtasks allow, the default first; with `shares` those that count no labels."""
     allowed = routes(subtasks, table)
-    return tuple(name for name, combination in LABEL_DECODERS.items() if combination.takes(allowed))
+    names = [name for name, one in LABEL_DECODERS.items() if one.takes(allowed) and not (shares and one.counts)]
+    first = [default_decoder(subtasks, table, shares=shares)] if names else []
+    return tuple(dict.fromkeys([*first, *names]))
 
 
 def needs_joint(decoder: str, subtasks: Sequence[Subtask], table: Composition) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from competitions.answers import ANSWERS, CLASS, AnswerColumn, RowPattern, Unit, column_faults
 from competitions.labels import Composition
 from competitions.manifest import LABEL
 from competitions.metrics import METRICS
@@ -25,6 +26,19 @@ PLAN_SCHEMA = 1  # raised when a plan written before can no longer be read as it
 
 
 @dataclass(frozen=True)
+class WrittenAs:
+    """How one column is written.
+
+    Attributes:
+        form: One of `competitions.answers.ANSWERS`.
+        of: The class whose probability it holds; `None` where it holds none.
+    """
+
+    form: str = CLASS
+    of: str | None = None
+
+
+@dataclass(frozen=True)
 class SubmissionForm:
     """The form of the file that is handed in.
 
@@ -32,11 +46,49 @@ class SubmissionForm:
         id_column: The header of the photo's id.
         answers: Pairs of a header and a task, or `label`, in the order of the columns.
         values: Whether a class is written as its name or its number.
+        forms: Header -> form and class of a column that holds no decided class. As those below, left out where it says nothing.
+        k: How many classes a ranking names.
+        separator: What stands between them.
+        rows: How rows are called, where a photo has several.
+        unit: What several photos of one row have in common.
     """
 
     id_column: str
     answers: tuple[tuple[str, str], ...]
     values: Literal["name", "index"]
+    forms: Mapping[str, WrittenAs] = field(default_factory=dict)
+    k: int = 0
+    separator: str = " "
+    rows: RowPattern | None = None
+    unit: Unit | None = None
+
+    @property
+    def columns(self) -> tuple[AnswerColumn, ...]:
+        """Its columns beside that of the ids."""
+        how: dict[str, Any] = {"values": self.values, "k": self.k, "separator": self.separator}
+        plain = WrittenAs()
+        return tuple(
+            AnswerColumn(header, task, (form := self.forms.get(header, plain)).form, form.of or "", **how)
+            for header, task in self.answers
+        )
+
+    @property
+    def by_shares(self) -> frozenset[str]:
+        """The tasks of which shares are handed in, and not a decided class."""
+        return frozenset(column.task for column in self.columns if not ANSWERS[column.form].decides)
+
+    @property
+    def written_by_shares(self) -> frozenset[str]:
+        """The tasks whose shares are needed to write the file: also those of several photos that are decided together."""
+        return self.by_shares if self.unit is None else frozenset(column.task for column in self.columns)
+
+    def to_json(self) -> dict[str, Any]:
+        """The form as a JSON value."""
+        forms = {h: {"form": one.form} | ({"of": one.of} if one.of else {}) for h, one in self.forms.items()}
+        more = {"forms": forms, "k": self.k, "separator": self.separator if self.k else ""}
+        more |= {"rows": self.rows and asdict(self.rows), "unit": self.unit and asdict(self.unit)}
+        written = {"id_column": self.id_column, "answers": [list(pair) for pair in self.answers], "values": self.values}
+        return written | {name: value for name, value in more.items() if value}
 
 
 @dataclass(frozen=True)
@@ -131,7 +183,7 @@ class EnsemblePlan:
             "metric": self.metric,
             "tasks": [task_to_json(ensemble) for ensemble in self.tasks],
             "composition": self.composition.to_json(),
-            "submission": asdict(self.submission) | {"answers": [list(pair) for pair in self.submission.answers]},
+            "submission": self.submission.to_json(),
         }
 
     @classmethod
@@ -215,7 +267,28 @@ def _whole_faults(plan: EnsemblePlan) -> list[str]:
     faults += (
         [] if is_name(plan.competition) else [f"competition must be a name without a slash, got {plan.competition[:SHOWN]!r}"]
     )
-    return faults + [unknown("answer in submission", task, known) for _, task in plan.submission.answers if task not in known]
+    faults += [unknown("answer in submission", task, known) for _, task in plan.submission.answers if task not in known]
+    return faults + _form_faults(plan)
+
+
+def _form_faults(plan: EnsemblePlan) -> list[str]:
+    """What keeps the columns of the file from being written."""
+    form, faults = plan.submission, list[str]()
+    headers = {header for header, _ in form.answers}
+    faults += [f"submission: {unknown('header of a form', header, headers)}" for header in form.forms if header not in headers]
+    faults += [
+        f"submission: {unknown('form of answer', one.form, ANSWERS)}" for one in form.forms.values() if one.form not in ANSWERS
+    ]
+    if faults:
+        return faults
+    known = plan.known_classes
+    faults += form.rows.faults if form.rows is not None else []
+    for column in form.columns:
+        if column.task in known:
+            faults += column_faults(column, known[column.task])
+            if ANSWERS[column.form].of_class and column.of not in known[column.task]:
+                faults.append(f"submission: {column.header}: {unknown('class', column.of, known[column.task])}")
+    return faults
 
 
 def _decoder_faults(plan: EnsemblePlan, classes: Mapping[str, Sequence[str]]) -> list[str]:

@@ -15,7 +15,8 @@ from ensemble.selection.candidates import Candidates
 from ensemble.selection.selector import Selector
 from ensemble.selection.strategies import STRATEGIES
 
-DEFAULT = "hard"
+DEFAULT, OF_SHARES = "hard", "soft"
+"""The strategy where nobody asks for one: of decided classes, and of shares that are handed in (hard shares are k of K)."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ def compare_strategies(
     sizes: Sequence[int],
     judge: Judge,
     strategies: Sequence[str] = tuple(STRATEGIES),
+    default: str = DEFAULT,
 ) -> Comparison:
     """Compare strategies, each chosen anew in every resample.
 
@@ -108,20 +110,21 @@ def compare_strategies(
         sizes: The numbers of members that are allowed.
         judge: Of the candidates' labels and groups.
         strategies: Some of `strategies.STRATEGIES`; the default takes part in any case.
+        default: The one that stays unless another wins.
     """
-    order = [name for name in STRATEGIES if name in (DEFAULT, *strategies)]
+    order = [name for name in STRATEGIES if name in (default, *strategies)]
     choices = {name: Selector(candidates, name, tuple(sizes)) for name in order}
-    base = judge.group_results(choices[DEFAULT])
-    entries = [_entry(choices[DEFAULT], judge.score(base), None)]
-    for name in (name for name in order if name != DEFAULT):
+    base = judge.group_results(choices[default])
+    entries = [_entry(choices[default], judge.score(base), None)]
+    for name in (name for name in order if name != default):
         results = judge.group_results(choices[name])
         gain = judge.compare(name, base, results, n_compared=len(order) - 1)
         entries.append(_entry(choices[name], gain.after, gain))
     ranked = tuple(sorted(entries, key=lambda entry: (-entry.score, order.index(entry.strategy))))
-    return Comparison(ranked, DEFAULT, champion(ranked))
+    return Comparison(ranked, default, champion(ranked, default))
 
 
-def champion(entries: Sequence[ComparedStrategy]) -> str:
+def champion(entries: Sequence[ComparedStrategy], default: str = DEFAULT) -> str:
     """The strategy of the greatest score whose gain over the default lies above 0, widened for how many were compared; else the default.
 
     Nominally a strategy that is no better is taken in at most 5 % of comparisons, however many take part (Bonferroni). In 1,000 pools of
@@ -129,7 +132,7 @@ def champion(entries: Sequence[ComparedStrategy]) -> str:
     (tests/ensemble/selection/test_compare.py).
     """
     better = [entry for entry in entries if entry.gain is not None and entry.gain.kept]
-    return max(better, key=lambda entry: entry.score).strategy if better else DEFAULT
+    return max(better, key=lambda entry: entry.score).strategy if better else default
 
 
 def smallest_if_equal(candidates: Candidates, *, most: int, judge: Judge, strategy: str = DEFAULT) -> Smallest:

@@ -45,6 +45,7 @@ class Strategy:
         takes: How many members it takes, where it does not heed every allowed number.
         most: The greatest number that it heeds; `None` for any.
         takes_best: Whether it takes the best k of the members, so that the fewest that are enough can be asked for.
+        ballots: Whether it counts what voters name: shares are then k of K, and no probabilities.
     """
 
     words: str
@@ -52,6 +53,7 @@ class Strategy:
     takes: str = ""
     most: int | None = None
     takes_best: bool = False
+    ballots: bool = False
 
 
 def single(candidates: Candidates, sample: Sample, sizes: Sizes) -> Spec:
@@ -222,21 +224,25 @@ def _log_odds(right: float, wrong: float, n_classes: int) -> float:
 
 STRATEGIES: dict[str, Strategy] = {
     "single": Strategy("the best trial alone", single, "one trial", 1),
-    "hard": Strategy("hard vote of all views of the best trials", partial(top, rule="hard"), takes_best=True),
+    "hard": Strategy("hard vote of all views of the best trials", partial(top, rule="hard"), takes_best=True, ballots=True),
     "soft": Strategy("their mean probabilities", partial(top, rule="soft"), takes_best=True),
     "geometric": Strategy("their mean logarithms", partial(top, rule="geometric"), takes_best=True),
-    "rank": Strategy("their mean ranks", partial(top, rule="rank"), takes_best=True),
-    "weighted": Strategy("hard vote, trials weighing the log-odds of being right", weighted),
-    "class-weighted": Strategy("hard vote, each word weighing the log-odds of being right for its class", weighted_by_class),
+    "rank": Strategy("their mean ranks", partial(top, rule="rank"), takes_best=True, ballots=True),
+    "weighted": Strategy("hard vote, trials weighing the log-odds of being right", weighted, ballots=True),
+    "class-weighted": Strategy(
+        "hard vote, each word weighing the log-odds of being right for its class", weighted_by_class, ballots=True
+    ),
     "greedy-soft": Strategy("greedy selection with replacement, mean probabilities", partial(greedy, rule="soft"), *GREEDY),
-    "greedy-hard": Strategy("greedy selection with replacement, hard vote", partial(greedy, rule="hard"), *GREEDY),
+    "greedy-hard": Strategy("greedy selection with replacement, hard vote", partial(greedy, rule="hard"), *GREEDY, ballots=True),
     "bagged-greedy-soft": Strategy(
         "greedy selection in ten random halves, mean probabilities", partial(bagged, rule="soft"), *GREEDY
     ),
-    "bagged-greedy-hard": Strategy("greedy selection in ten random halves, hard vote", partial(bagged, rule="hard"), *GREEDY),
-    "subset": Strategy(
-        "hard vote of the best subset of the best 12 trials, exactly", subset, f"at most {LARGEST} trials", LARGEST
+    "bagged-greedy-hard": Strategy(
+        "greedy selection in ten random halves, hard vote", partial(bagged, rule="hard"), *GREEDY, ballots=True
     ),
-    "diverse": Strategy("hard vote of the best trials that agree seldom enough", diverse),
+    "subset": Strategy(
+        "hard vote of the best subset of the best 12 trials, exactly", subset, f"at most {LARGEST} trials", LARGEST, ballots=True
+    ),
+    "diverse": Strategy("hard vote of the best trials that agree seldom enough", diverse, ballots=True),
     "stacked": Strategy("logistic regression on log-probabilities", stacked),
 }

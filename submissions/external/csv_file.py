@@ -1,7 +1,7 @@
 """A file from outside Podium -> per head that it answers N image ids and float16 probabilities `(N, C)`.
 
     submission CSV    id column, and the competition's own headers, or tasks' names, with a class in each cell   -> one-hot rows
-    probability CSV   id column, and a column per class, by name or number                                       -> rows as they are
+    probability CSV   id column, and a column per class, by name or number, or as the competition asks for them  -> rows as they are
     .npz              image_ids (N) text, probs (N, C), perhaps classes (C) text                                 -> rows as they are
 
 Rows and columns may stand in any order, a class without a column has probability 0, a byte-order mark and CRLF are tolerated. What a file
@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from competitions.answers import ANSWERS, class_numbers, floats, id_faults
 from competitions.competition import Competition
 from competitions.csv_tables import parse_table, separator_faults
 from ledger.imports import LABELS, PROBABILITIES
-from submissions.answers import class_numbers, id_faults
 from submissions.external.heads import FileContent, HeadRows, few, head_of, heads_of, known_head, label_columns, unknown_columns
 from submissions.external.npz_file import read_npz
 from submissions.external.probabilities import class_numbers_of, placed, rounded
+from submissions.reading import read_columns, row_for_each, why_no_vote
 from system.errors import UserError, unknown
 
 ID_COLUMN = "image_id"
@@ -51,25 +52,62 @@ def read_file(path: Path, competition: Competition, head: str | None = None) -> 
 
 def _read_csv(path: Path, competition: Competition, head: str | None) -> FileContent:
     table, torn = parse_table(path)
-    columns, faults = dict(table.columns), list(torn)
+    faults = list(torn)
+    columns, wrong = row_for_each(table.columns, competition.submission)
+    if wrong:
+        return FileContent({}, (), (*faults, *wrong), complete=False)
     wanted = dict.fromkeys((competition.submission.id_column, ID_COLUMN))
     id_column = next((name for name in wanted if name in columns), None)
     if id_column is None:
         faults.insert(0, f"the column of the photos' ids is missing; it must be called {' or '.join(wanted)}")
         faults += separator_faults(table)
-    image_ids = columns.pop(id_column or next(iter(columns), ""), ())
+    image_ids = tuple(columns.pop(id_column or next(iter(columns), ""), ()))
     faults += id_faults(image_ids) if id_column else []
     if not columns:
         faults.append("it answers nothing: there is no column beside that of the ids")
         return FileContent({}, image_ids if id_column else (), tuple(faults), complete=False)
     answering = _answering(competition, list(columns), head)
-    if answering is not None:
+    if head is None and _is_own_form(competition, list(columns)):
+        heads, wrong = _in_own_form(competition, image_ids, columns)
+    elif answering is not None:
         heads, wrong = _labels(competition, image_ids, columns, answering, head)
     else:
         heads, wrong = _probabilities(competition, image_ids, columns, head)
     if id_column is None:
         return FileContent({}, (), (*faults, *wrong), complete=False)
     return FileContent(heads, image_ids, (*faults, *wrong), complete=bool(heads) and not torn)
+
+
+def _is_own_form(competition: Competition, columns: Sequence[str]) -> bool:
+    """Whether these are columns of the file handed in that hold no classes, and not simply the classes of one head."""
+    written = {column.header: column.form for column in competition.submission.columns}
+    shares = [name for name in columns if name in written and not ANSWERS[written[name]].decides]
+    return bool(shares) and head_of(competition, columns, None)[0] is None
+
+
+def _in_own_form(
+    competition: Competition, image_ids: tuple[str, ...], columns: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, HeadRows], list[str]]:
+    """What a file says that is written as the one to hand in, and what is wrong with it."""
+    own = {column.header: column for column in competition.submission.columns}
+    faults = unknown_columns([name for name in columns if name not in own], list(own))
+    classes = {column.task: competition.classes(column.task) for column in own.values()}
+    read, wrong = read_columns([own[name] for name in columns if name in own], columns, classes)
+    faults += wrong
+    heads: dict[str, HeadRows] = {}
+    for task, said in read.items():
+        cannot = why_no_vote(task, said, classes[task])
+        faults += cannot
+        if cannot or wrong:
+            continue
+        if said.order is not None:
+            one_hot = np.eye(len(classes[task]), dtype=np.float16)[said.order[:, 0]]
+            heads[known_head(competition, task)] = HeadRows(LABELS, image_ids, one_hot)
+            continue
+        probs, broken = rounded(image_ids, placed(said.probs, said.class_numbers, len(classes[task])))
+        faults += [f"{task}: {fault}" for fault in broken]
+        heads[known_head(competition, task)] = HeadRows(PROBABILITIES, image_ids, probs)
+    return heads, faults
 
 
 def _answering(competition: Competition, columns: Sequence[str], head: str | None) -> dict[str, str] | None:
@@ -123,23 +161,12 @@ def _probabilities(
         return {}, faults
     numbers, readable = np.zeros((len(image_ids), len(columns))), np.ones(len(image_ids), dtype=bool)
     for position, (name, cells) in enumerate(columns.items()):
-        numbers[:, position], wrong = _floats(cells)
+        numbers[:, position], wrong = floats(cells)
         readable[wrong] = False
         if wrong:
             faults.append(f"column {name}: probabilities must be numbers, got {cells[wrong[0]][:40]!r} ({len(wrong)} rows)")
     probs, broken = rounded(image_ids, placed(numbers, class_numbers, len(competition.classes(answered))), readable)
     return {answered: HeadRows(PROBABILITIES, image_ids, probs)}, few(faults, "columns with texts that are no numbers") + broken
-
-
-def _floats(cells: Sequence[str]) -> tuple[NDArray[np.float64], list[int]]:
-    """Numbers `(N,)`, and the rows whose texts are none; those hold 0."""
-    numbers, wrong = np.zeros(len(cells)), []
-    for row, cell in enumerate(cells):
-        try:
-            numbers[row] = float(cell)
-        except ValueError:
-            wrong.append(row)
-    return numbers, wrong
 
 
 FILE_KINDS: dict[str, Callable[[Path, Competition, str | None], FileContent]] = {".csv": _read_csv, ".npz": read_npz}

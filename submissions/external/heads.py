@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from competitions.answers import ANSWERS
 from competitions.competition import Competition
 from competitions.manifest import LABEL
 from submissions.external.probabilities import class_numbers_of
@@ -65,7 +66,8 @@ def known_head(competition: Competition, name: str) -> str:
 
 def label_columns(competition: Competition) -> dict[str, str]:
     """The columns that hold labels -> the head they answer: named like a head, or as in the competition's own file."""
-    submitted = {name: known_head(competition, task) for name, task in competition.submission.answers.items()}
+    handed_in = [column for column in competition.submission.columns if ANSWERS[column.form].decides]
+    submitted = {column.header: known_head(competition, column.task) for column in handed_in}
     return {**{name: name for name in heads_of(competition)}, LABEL: known_head(competition, LABEL), **submitted}
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from competitions.answers import id_faults
 from competitions.competition import Competition
 from ledger.imports import PROBABILITIES
-from submissions.answers import id_faults
 from submissions.external.heads import FileContent, HeadRows, few, head_of, heads_of
 from submissions.external.probabilities import placed, rounded
 from system.errors import listed, unknown

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from competitions.answers import SUM_SLACK
 from system.errors import listed
 
-SUM_TOLERANCE = 1e-2
-"""A row that sums to 1 but for this is taken, and divided by its sum."""
 ROUNDING, SMALLEST = 2**-11 + 1e-6, 2**-25
 """What rounding to float16 can take from a row that sums to 1: half a unit in the last place of each number, 2^-11 of it, and half of
 the smallest number for each that is below 2^-14. Such a row stays as it is: exported predictions of a trial come back bit by bit."""
@@ -36,13 +35,13 @@ def rounded(
         finite = np.isfinite(numbers).all(axis=1)
         negative = finite & (numbers < 0).any(axis=1)
         total = numbers.sum(axis=1)
-        off = finite & ~negative & ~(np.abs(total - 1) <= SUM_TOLERANCE)
+        off = finite & ~negative & ~(np.abs(total - 1) <= SUM_SLACK)
         faults = [
             f"{rule}, {wrong.sum()} rows {do}: {listed(image_ids[row] for row in np.flatnonzero(wrong).tolist())}"
             for rule, broken, do in (
                 ("probabilities must be numbers", ~finite, "have an empty cell, a NaN or an infinite one"),
                 ("probabilities must not be negative", negative, "have one that is"),
-                (f"a row's probabilities must sum to 1 within {SUM_TOLERANCE}", off, "do not"),
+                (f"a row's probabilities must sum to 1 within {SUM_SLACK}", off, "do not"),
             )
             if (wrong := broken if judged is None else broken & judged).any()
         ]

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import TINY
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("system", "ledger", "competitions", "search_spaces", "trainables", "ensemble", "search", "tests")
+FOLDERS = ("system", "ledger", "competitions", "search_spaces", "trainables", "ensemble", "submissions", "search", "tests")
 EXAMPLE = re.compile(r"^```python\n# (?P<path>\S+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINE = re.compile(r'^(?P<dict>[A-Z_]+) = \{\.\.\., (?P<entry>"(?P<name>\w+)": .*)\}\n', re.MULTILINE)
 SETTINGS = {
@@ -32,10 +32,11 @@ CONTRACTS = (
     "tests/competitions/test_readers.py",
     "tests/ensemble/test_votes.py",
     "tests/ensemble/selection/test_strategies.py",
+    "tests/submissions/test_answers.py",
     "tests/search/test_request.py",
     "tests/search/test_trackers.py",
 )
-ELSEWHERE = ("PROBES", "READERS", "LAYOUTS", "RULES", "STRATEGIES")
+ELSEWHERE = ("ANSWERS", "PROBES", "READERS", "LAYOUTS", "RULES", "STRATEGIES")
 """Dicts of which a search of the tiny competition needs nothing, or whose settings go with no others."""
 
 

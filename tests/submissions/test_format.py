@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from competitions.answers import Ints
 from competitions.competition import Competition, Submission, Task
-from submissions.answers import Ints
 from submissions.external.csv_file import read_file
 from submissions.format import write_submission
 from system.errors import UserError
