@@ -96,7 +96,7 @@ USES = (
 """Who imports whom between the two upper floors; below them every room may use every floor under it."""
 VERBS = (
     ("prepare_data", "run_search", "show_trials", "export_ensemble", "predict"),
-    ("reproduce_trial", "import_predictions", "merge_ledgers"),
+    ("check_submission", "reproduce_trial", "import_predictions", "merge_ledgers"),
 )
 CAPTION = (
     "Arrows point from a room to those it imports. From level 3 down every room may use all floors under it. "
