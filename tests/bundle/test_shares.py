@@ -1,6 +1,7 @@
 """Shares that are handed in: the vote is one of shares, nothing is decided, and the bundle's rows are those of the export."""
 
 import csv
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ SUBMISSIONS = {
     "probabilities": ("{'{class}': {task: colour, form: probabilities}}", list(COLOURS)),
     "probabilities of the label": ("{'{class}': {task: label, form: probabilities}}", LABELS),
     "a ranking": ("{best: {task: colour, form: ranking}}, k: 2", ["best"]),
+    "a row for each class": ("{'{class}': {task: colour, form: probabilities}}, rows: {id: '{header}:{id}', value: p}", ["p"]),
     "a class and a probability": ("{colour: colour, p: {task: shape, form: probability}}", ["colour", "p"]),
 }
 
@@ -78,7 +80,8 @@ def test_the_bundle_hands_in_the_exports_rows(
     assert predict.main() == 0
     ours, again = rows(tmp_path / "submission.csv"), rows(tmp_path / "again.csv")
     assert list(ours[0]) == list(again[0]) == ["image", *headers]
-    assert [row["image"] for row in ours] == [row["image"] for row in again] == ids
+    each = [f"{colour}:{i}" for i in ids for colour in COLOURS] if what == "a row for each class" else ids
+    assert [row["image"] for row in ours] == [row["image"] for row in again] == each
     numbers = [h for h in headers if h not in ("best", "colour")]
     values = [np.array([[float(row[h]) for h in numbers] for row in table]) for table in (ours, again)]
     assert np.abs(values[0] - values[1]).max(initial=0) <= MARGIN
@@ -90,6 +93,33 @@ def test_the_bundle_hands_in_the_exports_rows(
     assert all(ensemble.spec.offsets is None and ensemble.spec.quota is None for ensemble in choice.plan.tasks)
     assert "forms" in choice.plan.to_json()["submission"]
     assert by_class == (prepared.competition.submission.columns[0].form == "class")
+
+
+def test_photos_of_one_unit_have_one_row_in_the_export_and_from_the_bundle(
+    here: CompetitionPaths, tiny_data: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    shutil.copytree(tiny_data / "tiny", tmp_path / "data/tiny")
+    table = tmp_path / "data/tiny/manifest.csv"
+    lines = table.read_text().splitlines()
+    pairs = [f"{line},w{number // 2}" for number, line in enumerate(lines[1:])]
+    table.write_text("\n".join([f"{lines[0]},well", *pairs]) + "\n")
+    monkeypatch.setenv("PODIUM_DATA", str(tmp_path / "data"))
+    choice, prepared = exported(here, "{colour: colour, p: {task: shape, form: probability}}, unit: {column: well}", tmp_path)
+    wells = [prepared.manifest.units[row] for row in prepared.manifest.rows("test")]
+    ours = rows(tmp_path / "submission.csv")
+    assert [row["image"] for row in ours] == list(dict.fromkeys(wells))
+    assert len(ours) < len(choice.image_ids)
+    arguments = [tmp_path / "bundle", tmp_path / "data/tiny", "--out", tmp_path / "again.csv"]
+    monkeypatch.setattr("sys.argv", ["predict.py", *map(str, arguments)])
+    assert predict.main() == 2, "which photos belong together is not said"
+    whole = [line for line in table.read_text().splitlines() if line.startswith(("image", "t"))]
+    (tmp_path / "ids.csv").write_text("\n".join(whole) + "\n")
+    ids = ["--ids", str(tmp_path / "ids.csv"), "--path-column", "file"]
+    monkeypatch.setattr("sys.argv", ["predict.py", *map(str, arguments), *ids])
+    assert predict.main() == 0
+    again = rows(tmp_path / "again.csv")
+    assert [(row["image"], row["colour"]) for row in ours] == [(row["image"], row["colour"]) for row in again]
+    assert all(abs(float(one["p"]) - float(two["p"])) <= MARGIN for one, two in zip(ours, again, strict=True))
 
 
 def test_shares_of_the_label_are_those_of_its_tasks_multiplied(here: CompetitionPaths, tmp_path: Path) -> None:
@@ -116,6 +146,7 @@ def test_ballots_are_not_offered_where_shares_are_handed_in(here: CompetitionPat
         choose(prepare(asked(SUBMISSIONS["probabilities"][0]), here), Options(vote=vote))
 
 
+@pytest.mark.long
 def test_the_tournament_compares_only_votes_of_shares(here: CompetitionPaths) -> None:
     choice = choose(
         prepare(asked(SUBMISSIONS["probabilities"][0]), here), Options(vote="best", targets=("colour", "shape"), plain=True)

@@ -1,6 +1,7 @@
 """A choice from arrays alone: no file, no path, no network."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,3 +83,38 @@ def test_members_hand_their_votes_on_and_who_has_nobody_to_hand_them_to_is_named
     with pytest.raises(UserError, match=r"run_search\.py drawn --all-data --base") as caught:
         choose(replace(pools_of(), all_data=AllData({}, priors)), Options(plain=True, top=1))
     assert len(caught.value.faults) == 2
+
+
+def with_views_that_mislead(task: str) -> Pools:
+    """Through two of its three views every member of a task names another class than the right one, and is sure of it."""
+    pools = pools_of()
+    pool = pools.pools[Subtask(task)]
+    probs = np.concatenate([pool.candidates.probs, pool.candidates.probs[:, :1]], axis=1)
+    probs[:, 1:] = np.roll(np.eye(probs.shape[3])[pool.candidates.labels], 1, axis=1)
+    misled = replace(pool, candidates=replace(pool.candidates, views=(*VIEWS, "zoom_in"), probs=probs, _kept={}))
+    return replace(pools, pools={**pools.pools, Subtask(task): misled})
+
+
+def test_a_vote_that_is_worse_than_the_best_trial_gives_way_to_it_unless_it_is_asked_for() -> None:
+    pools = with_views_that_mislead("age")
+    forced = choose(pools, Options(vote="hard", plain=True))
+    assert "worse than the best single trial" in forced.scores["age"]["verdict"]
+    followed = choose(pools, Options(plain=True))
+    by_force, spec = ({e.task: e.spec for e in made.plan.tasks} for made in (forced, followed))
+    assert (len(spec["age"].voters), spec["age"].voters[0][1]) == (1, "identity")
+    assert len(by_force["age"].voters) > 1
+    assert spec["mask"] == by_force["mask"], "the other task keeps its vote"
+    age = followed.scores["age"]
+    assert age["vote"] == age["best_single"]["score"] > forced.scores["age"]["vote"]
+    assert age["set_aside"] == forced.scores["age"]["against_best_single"]
+    assert age["set_aside"]["high"] < 0
+    assert "the best single trial is exported: the vote is worse by -" in age["verdict"]
+    assert "set_aside" not in followed.scores["mask"]
+    assert followed.scores["age"]["hard"] == forced.scores["age"]["hard"], "what the vote would have scored is still shown"
+
+
+@pytest.mark.parametrize("more", [{"vote": "soft"}, {"top": 2}])
+def test_whoever_asks_for_a_vote_or_a_number_of_members_gets_it(more: dict[str, Any]) -> None:
+    asked = choose(with_views_that_mislead("age"), Options(plain=True, **more))
+    assert all(len(ensemble.voters) > 1 for ensemble in asked.plan.tasks if ensemble.task == "age")
+    assert not any("set_aside" in facts for facts in asked.scores.values())
