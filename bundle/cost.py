@@ -29,7 +29,7 @@ from trainables.views import VIEWS
 SECONDS = 0.4
 """Of timing per architecture; a network that needs longer for one batch is timed on fewer photos."""
 FEW, REPEATS = 4, 5
-Family = tuple[str, tuple[tuple[str, int], ...], int, int]
+Family = tuple[str, int, str, tuple[tuple[str, int], ...], int, int]
 
 
 def measure_costs(prepared: Prepared, trials: Sequence[OpenedTrial], *, device: str = "cpu") -> dict[str, Cost]:
@@ -57,17 +57,19 @@ def measure_costs(prepared: Prepared, trials: Sequence[OpenedTrial], *, device: 
 
 
 def _family(config: TrialConfig) -> Family:
-    return config.backbone, tuple(config.heads.items()), config.image_size, config.threads
+    shape = config.backbone, config.stem_stride or 0, config.layout
+    return *shape, tuple(config.heads.items()), config.image_size, config.threads
 
 
 def _seconds_per_1000(family: Family, views: Sequence[str], device: str) -> float:
     """The median over a few batches, each through another view."""
-    backbone, heads, image_size, threads = family
+    backbone, stem_stride, layout, heads, image_size, threads = family
     torch.set_num_threads(threads)
     pixels = np.random.default_rng(0).integers(0, 256, (BATCH, image_size, image_size, 3), dtype=np.uint8)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model: Any = backbones.build(backbone, dict(heads), image_size).to(device).eval()
+        model: Any = backbones.build(backbone, dict(heads), image_size, stem_stride=stem_stride or None, layout=layout)
+        model.to(device).eval()
     wanted = backbones.preprocessing(model, image_size)
 
     def timed(n: int, view: str) -> float:

@@ -39,7 +39,7 @@ class StartWeights:
 
     def __init__(self, prepared: Prepared) -> None:
         self._prepared = prepared
-        self._tried: set[tuple[str, str, int, bool]] = set()
+        self._tried: set[tuple[str, str, int, int | None, bool, bool]] = set()
 
     def __call__(self, parameters: Mapping[str, Any]) -> None:
         """Copy the weights file that a draw names, or the one in the package that it means, into the storage.
@@ -62,7 +62,7 @@ class StartWeights:
         Raises:
             UserError: The network does not take the size, or the weights cannot be had or do not fit it.
         """
-        key = (config.backbone, config.weights, config.image_size, config.is_probe)
+        key = (config.backbone, config.weights, config.image_size, config.stem_stride, config.drop_path > 0, config.is_probe)
         if key in self._tried:
             return
         self._tried.add(key)
@@ -71,7 +71,9 @@ class StartWeights:
         from trainables.probes.features import frozen
         from trainables.sizes import check_size
 
-        check_size(config.backbone, config.image_size, published=config.weights.startswith("timm:"))
+        check_size(
+            config.backbone, config.image_size, stem_stride=config.stem_stride, published=config.weights.startswith("timm:")
+        )
         if not config.weights:
             return
         _refuse_a_trial_s_best(parameters, weights_store(self._prepared))

@@ -46,7 +46,22 @@ def strong(size: int) -> list[Any]:
     ]
 
 
-AUGMENTATIONS: dict[str, Policy] = {"none": lambda size: [], "light": light, "strong": strong}
+def crops(size: int) -> list[Any]:
+    """Flip and a crop of half the photo or more: what fine-tuning published weights is mostly done with (Szegedy et al. 2015)."""
+    return [A.HorizontalFlip(p=0.5), A.RandomResizedCrop(size=(size, size), scale=(0.5, 1.0), ratio=(0.8, 1.25))]
+
+
+def shifts(size: int) -> list[Any]:
+    """Flip and a shift by an eighth of the side, the border mirrored: for photos too small to be cut (He et al. 2016, section 4.2)."""
+    padded = size + 2 * max(1, size // 8)
+    return [
+        A.HorizontalFlip(p=0.5),
+        A.PadIfNeeded(min_height=padded, min_width=padded, border_mode=cv2.BORDER_REFLECT_101),
+        A.RandomCrop(height=size, width=size),
+    ]
+
+
+AUGMENTATIONS: dict[str, Policy] = {"none": lambda size: [], "light": light, "strong": strong, "crops": crops, "shifts": shifts}
 
 
 def compose(policy: str, size: int) -> A.Compose | None:

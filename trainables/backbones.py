@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from system.disk import writing
 from system.errors import UserError
@@ -28,7 +28,9 @@ LEAST_LOADED = 0.5
 """Share of the weights that a start file must reach; a file of another network reaches none."""
 HUB = ("huggingface.co", 443)
 HUB_PATIENCE_S = 0.7
-_TRIED: set[tuple[str, int, str]] = set()
+_TRIED: set[tuple[str, int, int | None, str]] = set()
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+"""Name -> how the weights of convolutions lie in memory; maps follow them, as the first convolution puts them in order."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,9 @@ def build(
     image_size: int,
     *,
     drop_rate: float = 0.0,
+    drop_path: float = 0.0,
+    stem_stride: int | None = None,
+    layout: str = "contiguous",
     weights: str = "",
     store: Path | None = None,
 ) -> nn.Module:
@@ -56,6 +61,9 @@ def build(
         heads: Head name -> number of classes C.
         image_size: Side S in pixels; networks with a fixed grid are built for it.
         drop_rate: Dropout before the last layer.
+        drop_path: The most that a residual branch is dropped.
+        stem_stride: See `TrialConfig`.
+        layout: One of `LAYOUTS`.
         weights: `""`, `timm:<tag>` or the SHA-256 of a file in `store` or of a package's (see `TrialConfig.weights`); a file in
             `store` may be a trial's own (see `trainables.start.initial_weights`).
         store: Folder of kept weights files.
@@ -66,13 +74,35 @@ def build(
     chance = torch.get_rng_state()
     n_classes = sum(heads.values())
     try:
-        model = fresh(backbone, n_classes, image_size, drop_rate)
+        model = fresh(backbone, n_classes, image_size, drop_rate, drop_path=drop_path, stem_stride=stem_stride)
     except REFUSALS as error:
-        raise UserError(
-            f"backbone {backbone!r} cannot take image_size {image_size} ({first_line(error)}); give another size"
-        ) from error
-    if not weights:
-        return model
+        raise UserError(f"{cannot(backbone, image_size, stem_stride)} ({first_line(error)}); give another size") from error
+    if weights:
+        known = arguments(backbone, n_classes, image_size, drop_rate, drop_path)
+        started = _with_start(model, backbone, heads, weights, store, chance, known)
+        if started is not model:
+            set_stem_stride(started, stem_stride)
+        model = started
+    return model.to(memory_format=LAYOUTS[layout])
+
+
+def cannot(backbone: str, image_size: int, stem_stride: int | None) -> str:
+    """The sentence that says that a network does not take a size."""
+    return f"backbone {backbone!r} cannot take image_size {image_size}" + (
+        f" with stem_stride {stem_stride}" if stem_stride else ""
+    )
+
+
+def _with_start(
+    model: nn.Module,
+    backbone: str,
+    heads: Mapping[str, int],
+    weights: str,
+    store: Path | None,
+    chance: Tensor,
+    known: Mapping[str, Any],
+) -> nn.Module:
+    """The network with start weights; arguments as of `build`, the random state that drew `model`, and what timm made it from."""
     file = None if weights.startswith("timm:") else kept_weights(store, weights)
     if file is not None and known_hash(file) != weights:
         raise UserError(f"start weights {weights[:12]} in {file} are damaged; delete the file and {_brought_by(weights)}")
@@ -83,43 +113,75 @@ def build(
         load_trial(model, file, backbone, heads)
         return model
     torch.set_rng_state(chance)
-    return _loaded(backbone, model, weights, file, arguments(backbone, n_classes, image_size, drop_rate))
+    return _loaded(backbone, model, weights, file, known)
 
 
-def fresh(backbone: str, n_classes: int, image_size: int, drop_rate: float = 0.0) -> nn.Module:
+def fresh(
+    backbone: str,
+    n_classes: int,
+    image_size: int,
+    drop_rate: float = 0.0,
+    *,
+    drop_path: float = 0.0,
+    stem_stride: int | None = None,
+) -> nn.Module:
     """A network with a random start, through which one photo of this size went.
 
     Raises:
-        Exception: One of `REFUSALS` where it cannot take the size.
+        Exception: One of `REFUSALS` where it cannot take the size or the stride, or knows no `drop_path`.
     """
     import timm
 
-    model: nn.Module = timm.create_model(backbone, **arguments(backbone, n_classes, image_size, drop_rate))
-    _try_out(backbone, model, image_size)
+    try:
+        model: nn.Module = timm.create_model(backbone, **arguments(backbone, n_classes, image_size, drop_rate, drop_path))
+    except TypeError as error:
+        if not drop_path:
+            raise
+        raise ValueError(f"it has no drop_path: {first_line(error)}") from error
+    set_stem_stride(model, stem_stride)
+    _try_out(backbone, model, image_size, stem_stride)
     return model
 
 
-def arguments(backbone: str, n_classes: int, image_size: int, drop_rate: float = 0.0) -> dict[str, Any]:
+def arguments(backbone: str, n_classes: int, image_size: int, drop_rate: float = 0.0, drop_path: float = 0.0) -> dict[str, Any]:
     """What timm makes a network from; only those with a fixed grid know a size."""
     import timm
 
     config = timm.get_pretrained_cfg(backbone, allow_unregistered=True)
     sized = {"img_size": image_size} if config is not None and config.fixed_input_size else {}
-    return {"num_classes": n_classes, "drop_rate": drop_rate, **sized}
+    dropped = {"drop_path_rate": drop_path} if drop_path else {}
+    return {"num_classes": n_classes, "drop_rate": drop_rate, **sized, **dropped}
 
 
-def _try_out(backbone: str, model: nn.Module, image_size: int) -> None:
+def set_stem_stride(model: nn.Module, stride: int | None) -> None:
+    """Let the first convolution that makes maps smaller take steps of `stride`, in place; its weights stay. `None` changes nothing.
+
+    Raises:
+        ValueError: No convolution takes larger steps, or the network cuts photos into patches, whose number its weights know.
+    """
+    if stride is None:
+        return
+    first = next((one for one in model.modules() if isinstance(one, nn.Conv2d) and max(one.stride) > 1), None)
+    if first is None or max(first.stride) <= stride:
+        larger = "none" if first is None else f"{max(first.stride)} at most"
+        raise ValueError(f"stem_stride {stride} needs a first convolution with a larger one, it has {larger}")
+    if getattr(model, "pos_embed", None) is not None:
+        raise ValueError("it cuts photos into patches, and has a weight for the place of each")
+    first.stride = (stride, stride)
+
+
+def _try_out(backbone: str, model: nn.Module, image_size: int, stem_stride: int | None) -> None:
     """One black photo through the network: many that cannot take a size are built all the same and fail at the first batch.
 
     Once per process, kind of network and device.
     """
     photo = torch.zeros(1, 3, image_size, image_size)
-    if (backbone, image_size, photo.device.type) in _TRIED:
+    if (backbone, image_size, stem_stride, photo.device.type) in _TRIED:
         return
     with torch.no_grad():
         model.eval()(photo)
     model.train()
-    _TRIED.add((backbone, image_size, photo.device.type))
+    _TRIED.add((backbone, image_size, stem_stride, photo.device.type))
 
 
 def _loaded(backbone: str, drawn: nn.Module, weights: str, file: Path | None, arguments: Mapping[str, Any]) -> nn.Module:

@@ -20,10 +20,25 @@ from trainables.start.published import WEIGHT_PACKAGES
 RECIPE = 1
 """Raised by hand when the meaning of training changes; tests/trainables/test_recipe.py fails when losses move and this did not."""
 
-BEFORE: dict[str, Any] = {"sampler": "none", "soup": (), "probe": "none", "probe_c": None, "probe_scaling": None}
+BEFORE: dict[str, Any] = {
+    "sampler": "none",
+    "soup": (),
+    "probe": "none",
+    "probe_c": None,
+    "probe_scaling": None,
+    "layout": "contiguous",
+    "stem_stride": None,
+    "drop_path": 0.0,
+    "head_lr_factor": 1.0,
+    "layer_decay": 1.0,
+    "frozen_epochs": 0,
+    "clip_norm": None,
+    "mix": "none",
+    "mix_alpha": None,
+}
 """Settings added after the first release -> the value that stands for "as it was before"."""
 
-WRITTEN_WHERE_SET = ("soup", "probe", "probe_c", "probe_scaling")
+WRITTEN_WHERE_SET = tuple(name for name in BEFORE if name != "sampler")
 """Settings that `config.json` has only where they say something, so that the files of trained trials stay what they were."""
 
 
@@ -52,6 +67,15 @@ class TrialConfig:
         probe: How the last layer is fitted on features of the frozen backbone (`trainables.probes.heads`), or `none`: it is trained.
         probe_c: How little the probe is regularised; only with those that have it.
         probe_scaling: What is done to each feature before the fit, one of `SCALINGS`; only with a probe.
+        layout: How the network's tensors lie in memory, one of `backbones.LAYOUTS`; it decides the speed and the last bits.
+        stem_stride: Stride of the first convolution that has one above it, so that small photos keep their detail; `None` leaves it.
+        drop_path: The most that a residual branch is dropped (stochastic depth, Huang et al. 2016), rising from 0 over the depth.
+        head_lr_factor: The last layer learns at so many times `lr`.
+        layer_decay: Each of timm's layer groups learns at so many times the rate of the one behind it; 1 is the same rate for all.
+        frozen_epochs: So many first epochs change the last layer alone.
+        clip_norm: The gradient's norm is cut to this; `None` leaves it.
+        mix: How photos of a batch are blended, one of `trainables.mixing.MIXES`; not in the last epochs.
+        mix_alpha: Of the Beta distribution of their shares; only with those that have it.
     """
 
     competition: str
@@ -89,6 +113,15 @@ class TrialConfig:
     probe: str = "none"
     probe_c: float | None = None
     probe_scaling: str | None = None
+    layout: str = "contiguous"
+    stem_stride: int | None = None
+    drop_path: float = 0.0
+    head_lr_factor: float = 1.0
+    layer_decay: float = 1.0
+    frozen_epochs: int = 0
+    clip_norm: float | None = None
+    mix: str = "none"
+    mix_alpha: float | None = None
 
     def json(self) -> dict[str, Any]:
         """All fields as plain values; those of `WRITTEN_WHERE_SET` only where they are not as before."""
@@ -167,6 +200,15 @@ DEFAULTS: dict[str, Any] = {
     "probe": "none",
     "probe_c": None,
     "probe_scaling": None,
+    "layout": "contiguous",
+    "stem_stride": None,
+    "drop_path": 0.0,
+    "head_lr_factor": 1.0,
+    "layer_decay": 1.0,
+    "frozen_epochs": 0,
+    "clip_norm": None,
+    "mix": "none",
+    "mix_alpha": None,
 }
 """What a search space may set, and what it gets where it is silent."""
 
@@ -187,6 +229,15 @@ OF_A_PROBE: dict[str, Any] = {
     "ema_decay": 0.0,
     "drop_rate": 0.0,
     "precision": "fp32",
+    "layout": "contiguous",
+    "stem_stride": None,
+    "drop_path": 0.0,
+    "head_lr_factor": 1.0,
+    "layer_decay": 1.0,
+    "frozen_epochs": 0,
+    "clip_norm": None,
+    "mix": "none",
+    "mix_alpha": None,
 }
 """Settings that mean nothing to a probe, which is fitted in one step -> what its configuration has there."""
 
@@ -204,15 +255,26 @@ RANGES: dict[str, tuple[type, float, float]] = {
     "ema_decay": (float, 0.0, 0.99999),
     "drop_rate": (float, 0.0, 0.95),
     "probe_c": (float, 1e-8, 1e8),
+    "stem_stride": (int, 1, 4),
+    "drop_path": (float, 0.0, 0.95),
+    "head_lr_factor": (float, 1e-3, 1e3),
+    "layer_decay": (float, 0.1, 1.0),
+    "frozen_epochs": (int, 0, 10_000),
+    "clip_norm": (float, 1e-6, 1e6),
+    "mix_alpha": (float, 1e-3, 100.0),
 }
 PRECISIONS = ("fp32", "bf16", "fp16")
+FASTER_CHANNELS_LAST = ("efficientnet", "tf_efficientnet", "test_resnet", "test_efficientnet", "test_byobnet")
+"""XX measured"""
 
 
 @lru_cache(1)
 def named() -> dict[str, tuple[str, ...]]:
     """Setting -> the names it takes: those of its CAPITAL dict, which is imported here, as who reads configurations needs no torch."""
     from trainables.augmentations import AUGMENTATIONS
+    from trainables.backbones import LAYOUTS
     from trainables.losses import CLASS_WEIGHTS, LOSSES
+    from trainables.mixing import MIXES
     from trainables.optimizers import OPTIMIZERS
     from trainables.probes.heads import PROBES, SCALINGS
     from trainables.samplers import SAMPLERS
@@ -226,6 +288,8 @@ def named() -> dict[str, tuple[str, ...]]:
         "precision": ("auto", *PRECISIONS),
         "probe": ("none", *PROBES),
         "probe_scaling": tuple(SCALINGS),
+        "layout": ("auto", *LAYOUTS),
+        "mix": tuple(MIXES),
     }
 
 
@@ -237,11 +301,12 @@ def only_with() -> dict[str, tuple[str, dict[str, Any]]]:
         UserError: An entry takes a keyword that is no setting.
     """
     from trainables.losses import LOSSES
+    from trainables.mixing import MIXES
     from trainables.optimizers import OPTIMIZERS
     from trainables.probes.heads import PROBES, USUAL_SCALING
 
     found: dict[str, tuple[str, dict[str, Any]]] = {"probe_scaling": ("probe", dict.fromkeys(PROBES, USUAL_SCALING))}
-    for owner, entries in (("loss", LOSSES), ("optimizer", OPTIMIZERS), ("probe", PROBES)):
+    for owner, entries in (("loss", LOSSES), ("optimizer", OPTIMIZERS), ("mix", MIXES), ("probe", PROBES)):
         for name, entry in entries.items():
             for setting, parameter in _keywords(entry).items():
                 if setting not in DEFAULTS:
@@ -321,6 +386,8 @@ def resolve(parameters: Mapping[str, Any], question: Question) -> TrialConfig:
     chosen["micro_batch"] = min(chosen["micro_batch"] or chosen["batch_size"], chosen["batch_size"])
     if chosen["precision"] == "auto":
         chosen["precision"] = "bf16" if question.gpu else "fp32"
+    if chosen["layout"] == "auto":
+        chosen["layout"] = "channels_last" if chosen["backbone"].startswith(FASTER_CHANNELS_LAST) else "contiguous"
     for name, (kind, _, _) in RANGES.items():
         chosen[name] = None if chosen[name] is None else kind(chosen[name])
     asked = {f.name: getattr(question, f.name) for f in fields(question) if f.name not in NOT_TAKEN_OVER}
@@ -338,8 +405,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> list[str]:
         value = chosen[name]
         if value is None and DEFAULTS[name] is None:
             continue
-        numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not numeric or not low <= value <= high or (kind is int and value != int(value)):
+        if not _is_number(value) or not low <= value <= high or (kind is int and value != int(value)):
             faults.append(
                 f"{name} must be {'a whole number' if kind is int else 'a number'} from {low:g} to {high:g}, got {value!r}"
             )
@@ -353,7 +419,16 @@ def check_parameters(parameters: Mapping[str, Any]) -> list[str]:
             for name in parameters
             if name in OF_A_PROBE
         ]
+    elif not faults and chosen["frozen_epochs"] >= chosen["epochs"]:
+        faults.append(
+            f"frozen_epochs must be below epochs, got {chosen['frozen_epochs']} of {chosen['epochs']}; a network whose last layer alone "
+            "learns is a probe"
+        )
     return faults + _weights_faults(chosen["pretrained"], chosen["weights_file"]) + _backbone_faults(chosen)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _weights_faults(pretrained: Any, weights_file: Any) -> list[str]:

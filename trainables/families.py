@@ -14,7 +14,7 @@ from system.paths import CompetitionPaths
 from trainables.best_weights import best_is_whole
 from trainables.config import TrialConfig
 
-SHARED = ("competition", "target", "heads", "metric", "data", "split", "fold", "backbone", "image_size", "weights")
+SHARED = ("competition", "target", "heads", "metric", "data", "split", "fold", "backbone", "image_size", "stem_stride", "weights")
 """What the trials of one family have in common; `weights` is the start, which may not be a random one."""
 
 

@@ -70,7 +70,13 @@ def class_weights(name: str, labels: NDArray[np.int16], n_classes: int) -> Tenso
 
 
 def joint_loss(
-    logits: Tensor, labels: dict[str, Tensor], weights: dict[str, Tensor | None], *, heads: dict[str, int], loss: Loss
+    logits: Tensor,
+    labels: dict[str, Tensor],
+    weights: dict[str, Tensor | None],
+    *,
+    heads: dict[str, int],
+    loss: Loss,
+    share: Tensor | None = None,
 ) -> Tensor:
     """The mean over heads of each head's mean loss over its labelled photos.
 
@@ -80,11 +86,13 @@ def joint_loss(
         weights: Per head `(C,)` or `None`.
         heads: Head -> number of classes C.
         loss: One of `LOSSES`, its own settings bound.
+        share: `(B,)`: how much each photo's loss counts; all alike for `None`.
     """
     losses = []
     for head, part in split_heads(logits, heads).items():
         known = labels[head] >= 0
         each = loss(part[known].float(), labels[head][known], weights[head])
+        each = each if share is None else each * share[known]
         losses.append(each.sum() / known.sum().clamp(min=1))
     return torch.stack(losses).mean()
 

@@ -1,7 +1,8 @@
 """Optimizers and the learning rate over time."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -29,17 +30,51 @@ def adam(groups: ParameterGroups, *, lr: float, weight_decay: float) -> torch.op
 OPTIMIZERS: dict[str, Optimizer] = {"adamw": adamw, "sgd": sgd, "adam": adam}
 
 
-def make_optimizer(model: nn.Module, name: str, **settings: float) -> torch.optim.Optimizer:
+def make_optimizer(
+    model: nn.Module,
+    name: str,
+    *,
+    head: Container[str] = (),
+    head_lr_factor: float = 1.0,
+    layer_decay: float = 1.0,
+    **settings: float,
+) -> torch.optim.Optimizer:
     """The optimizer over all parameters; biases and norms (one axis or none) do not decay.
 
+    A group whose rate is not that of the schedule says its factor as `lr_scale`.
+
     Args:
-        model: The network.
+        model: The network, of timm where `layer_decay` is not 1.
         name: One of `OPTIMIZERS`.
+        head: Names of the last layer's parameters.
+        head_lr_factor: Their rate is so many times that of the schedule.
+        layer_decay: The rate of each of timm's layer groups is so many times that of the one behind it (Clark et al. 2020, section 3.5).
         settings: Its keyword parameters (`TrialConfig.settings_of`).
     """
-    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    others = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    return OPTIMIZERS[name]([{"params": decayed}, {"params": others, "weight_decay": 0.0}], **settings)
+    learned = {own: parameter for own, parameter in model.named_parameters() if parameter.requires_grad}
+    depths = _depths(model) if layer_decay != 1 else {}
+    scales = {own: layer_decay ** depths.get(own, 0) * (head_lr_factor if own in head else 1.0) for own in learned}
+    groups: list[dict[str, object]] = []
+    for scale in sorted(set(scales.values()), reverse=True):
+        alike = [parameter for own, parameter in learned.items() if scales[own] == scale]
+        said = {} if scale == 1 else {"lr_scale": scale}
+        groups.append({"params": [p for p in alike if p.ndim > 1], **said})
+        groups.append({"params": [p for p in alike if p.ndim <= 1], "weight_decay": 0.0, **said})
+    return OPTIMIZERS[name]([group for group in groups if group["params"]], **settings)
+
+
+def _depths(model: Any) -> dict[str, int]:
+    """Parameter -> how many of timm's layer groups are behind its own."""
+    from timm.models import group_parameters
+
+    groups: dict[str, int] = group_parameters(model, model.group_matcher(coarse=False), reverse=True)
+    return {name: max(groups.values()) - depth for name, depth in groups.items()}
+
+
+def set_rates(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Let each group learn at its part of this rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("lr_scale", 1.0)
 
 
 def state_copies(name: str, **settings: float) -> int:

@@ -124,7 +124,9 @@ def load_network(config: TrialConfig, best: Path, device: torch.device | str = "
     tensors, header = read_tensors(best)
     if header["trial_id"] != config.trial_id:
         raise ValueError(f"{best.name} belongs to trial {header['trial_id']}, not to {config.trial_id}")
-    model = backbones.build(config.backbone, config.heads, config.image_size)
+    model = backbones.build(
+        config.backbone, config.heads, config.image_size, stem_stride=config.stem_stride, layout=config.layout
+    )
     model.load_state_dict(tensors)
     return model.to(device), backbones.preprocessing(model, config.image_size)
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 import torch
 
 from system.errors import UserError
-from trainables.backbones import REFUSALS, arguments, first_line, fresh
+from trainables.backbones import REFUSALS, arguments, cannot, first_line, fresh
 from trainables.config import TrialConfig
 from trainables.optimizers import OPTIMIZERS, state_copies
 
@@ -19,25 +19,26 @@ STEP = 32
 """Networks halve their maps up to five times, so sizes that work are looked for among the multiples of this."""
 
 
-def check_size(backbone: str, image_size: int, *, published: bool = False) -> None:
+def check_size(backbone: str, image_size: int, *, stem_stride: int | None = None, published: bool = False) -> None:
     """Make sure that a network takes photos of this size.
 
     Args:
         backbone: A timm model name.
         image_size: Side S in pixels.
+        stem_stride: See `TrialConfig`.
         published: It starts from published weights, which fit some networks at their own size alone.
 
     Raises:
         UserError: It does not; with the reason and the sizes near it that work.
     """
-    reason, what = _refused(backbone, image_size), f"backbone {backbone!r} cannot take image_size {image_size}"
+    reason, what = _refused(backbone, image_size, stem_stride), cannot(backbone, image_size, stem_stride)
     if reason is None and published:
         reason, what = (
             _refused_start(backbone, image_size),
             f"published weights of {backbone!r} do not fit image_size {image_size}",
         )
     if reason is not None:
-        near = ", ".join(map(str, _near(backbone, image_size, published)))
+        near = ", ".join(map(str, _near(backbone, image_size, stem_stride, published)))
         raise UserError(f"{what} ({reason}); " + (f"sizes near it that work: {near}" if near else "give another size"))
 
 
@@ -65,21 +66,21 @@ def _tensor_bytes(backbone: str, n_classes: int, image_size: int) -> tuple[int, 
 
 
 @lru_cache(1024)
-def _refused(backbone: str, image_size: int) -> str | None:
+def _refused(backbone: str, image_size: int, stem_stride: int | None) -> str | None:
     """Why the network does not take the size, or `None` if it does. What fails on the meta device is decided by the real one."""
-    if _runs_on_meta(backbone, image_size):
+    if _runs_on_meta(backbone, image_size, stem_stride):
         return None
     try:
-        fresh(backbone, 2, image_size)
+        fresh(backbone, 2, image_size, stem_stride=stem_stride)
     except REFUSALS as error:
         return first_line(error)
     return None
 
 
-def _runs_on_meta(backbone: str, image_size: int) -> bool:
+def _runs_on_meta(backbone: str, image_size: int, stem_stride: int | None) -> bool:
     try:
         with torch.device("meta"):
-            fresh(backbone, 2, image_size)
+            fresh(backbone, 2, image_size, stem_stride=stem_stride)
     except Exception:  # code that asks a tensor for its values raises what it likes where there are none
         return False
     return True
@@ -107,14 +108,14 @@ def _refused_start(backbone: str, image_size: int) -> str | None:
     return None
 
 
-def _near(backbone: str, image_size: int, published: bool) -> list[int]:
+def _near(backbone: str, image_size: int, stem_stride: int | None, published: bool) -> list[int]:
     """Sizes that work: of the two multiples of 32 on either side, and of the size the network was published at."""
     import timm
 
     below, config = image_size // STEP * STEP, timm.get_pretrained_cfg(backbone)
     sizes = {below - STEP, below, below + STEP, below + 2 * STEP} | ({config.input_size[-1]} if config else set())
-    return [size for size in sorted(sizes - {image_size}) if size >= STEP and _works(backbone, size, published)]
+    return [size for size in sorted(sizes - {image_size}) if size >= STEP and _works(backbone, size, stem_stride, published)]
 
 
-def _works(backbone: str, size: int, published: bool) -> bool:
-    return _runs_on_meta(backbone, size) and not (published and _refused_start(backbone, size))
+def _works(backbone: str, size: int, stem_stride: int | None, published: bool) -> bool:
+    return _runs_on_meta(backbone, size, stem_stride) and not (published and _refused_start(backbone, size))

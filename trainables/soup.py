@@ -150,7 +150,9 @@ def mean_of(prepared: Prepared, trials: Sequence[Relative], device: str, threads
     context = attach(prepared, config, device=device)
     torch.set_num_threads(threads or config.threads)
     with torch.random.fork_rng(devices=[]):
-        model = backbones.build(config.backbone, config.heads, config.image_size)
+        model = backbones.build(
+            config.backbone, config.heads, config.image_size, stem_stride=config.stem_stride, layout=config.layout
+        )
     tensors = average(sorted((one.folder.best for one in trials), key=lambda path: path.parent.name))
     model.load_state_dict(tensors)
     wanted = backbones.preprocessing(model, config.image_size)

@@ -36,11 +36,13 @@ from trainables.batches import TrainingRows, normalise, to_unit, training_batche
 from trainables.best_weights import best_header
 from trainables.config import TrialConfig, name_of
 from trainables.losses import LOSSES, Loss, class_weights, joint_loss
-from trainables.optimizers import OPTIMIZERS, learning_rate, make_optimizer
+from trainables.mixing import MIXES, chance_of, is_mixed
+from trainables.optimizers import OPTIMIZERS, learning_rate, make_optimizer, set_rates
 from trainables.prediction import PhotoBatches, autocast, predict_photos
 from trainables.probes.features import PhotoFeatures
 from trainables.provenance import author, host, provenance
 from trainables.samplers import chances
+from trainables.start.initial_weights import last_layer
 
 log = logging.getLogger("podium.trial")
 
@@ -136,12 +138,23 @@ class TrialRun:
             config.heads,
             config.image_size,
             drop_rate=config.drop_rate,
+            drop_path=config.drop_path,
+            stem_stride=config.stem_stride,
+            layout=config.layout,
             weights="" if restored else config.weights,  # the checkpoint has them, and the file may be gone
             store=context.weights,
         ).to(context.device)
         self.wanted = backbones.preprocessing(self.model, config.image_size)
         self.averaged = _average(self.model, config.ema_decay)
-        self.optimizer = make_optimizer(self.model, config.optimizer, **config.settings_of(OPTIMIZERS[config.optimizer]))
+        self._head = last_layer(self.model, self.model.state_dict())
+        self.optimizer = make_optimizer(
+            self.model,
+            config.optimizer,
+            head=self._head,
+            head_lr_factor=config.head_lr_factor,
+            layer_decay=config.layer_decay,
+            **config.settings_of(OPTIMIZERS[config.optimizer]),
+        )
         self.loss = loss_for(config)
         self.scaler = torch.amp.GradScaler(context.device, enabled=config.precision == "fp16")
         self.loss_weights = {
@@ -197,7 +210,7 @@ class TrialRun:
     def _train(self, epoch: int) -> float:
         config, context = self.config, self.context
         total, count = torch.zeros((), device=context.device), 0
-        self.model.train()
+        self._freeze(epoch <= config.frozen_epochs)
         batches = training_batches(
             context.training,
             batch_size=config.batch_size,
@@ -211,32 +224,53 @@ class TrialRun:
         steps = max(1, n // config.batch_size)
         for position, (chosen, images) in enumerate(batches):
             number = (epoch - 1) * steps + position
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(number, steps, lr=config.lr, epochs=config.epochs, warmup_epochs=config.warmup_epochs)
-            total += self._step(context.training.rows[chosen], images)
+            rate = learning_rate(number, steps, lr=config.lr, epochs=config.epochs, warmup_epochs=config.warmup_epochs)
+            set_rates(self.optimizer, rate)
+            total += self._step(chosen, images, epoch)
             count += 1
             context.on_batch(epoch, count, steps)
             if self.averaged is not None:
                 self.averaged.update(self.model, step=number)
         return float(total) / max(1, count)
 
-    def _step(self, rows: NDArray[np.int64], images: NDArray[np.uint8]) -> torch.Tensor:
+    def _freeze(self, frozen: bool) -> None:
+        """Let the last layer alone learn, on features as they would be predicted, or everything."""
+        self.model.train(not frozen)
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(not frozen or name in self._head)
+
+    def _step(self, chosen: NDArray[np.int64], images: NDArray[np.uint8], epoch: int) -> torch.Tensor:
         config, device = self.config, self.context.device
         self.optimizer.zero_grad(set_to_none=True)
         whole = torch.zeros((), device=device)
-        for part in micro_batches(len(rows), config.micro_batch):
-            share = len(rows[part]) / len(rows)
-            labels = {
-                head: torch.from_numpy(self.context.labels[head][rows[part]].astype(np.int64)).to(device) for head in config.heads
-            }
-            with autocast(config.precision, device):
-                logits = self.model(normalise(to_unit(images[part], device), self.wanted))
-            loss = joint_loss(logits, labels, self.loss_weights, heads=config.heads, loss=self.loss) * share
+        for part in micro_batches(len(chosen), config.micro_batch):
+            loss = self._loss_of(chosen[part], images[part], epoch) * (len(chosen[part]) / len(chosen))
             torch.autograd.backward(self.scaler.scale(loss))
             whole += loss.detach()
+        if config.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return whole
+
+    def _loss_of(self, chosen: NDArray[np.int64], images: NDArray[np.uint8], epoch: int) -> torch.Tensor:
+        """The loss of the photos at these positions of the training rows."""
+        config, device, training = self.config, self.context.device, self.context.training
+        rows = training.rows[chosen]
+        labels = {head: torch.from_numpy(self.context.labels[head][rows].astype(np.int64)).to(device) for head in config.heads}
+        seen = normalise(to_unit(images, device), self.wanted)
+        judge = partial(joint_loss, weights=self.loss_weights, heads=config.heads, loss=self.loss)
+        if config.mix == "none" or not is_mixed(epoch, config.epochs):
+            with autocast(config.precision, device):
+                logits = self.model(seen)
+            return judge(logits, labels)
+        mix = MIXES[config.mix]
+        mixed = mix(seen, chance_of(config.seed, epoch, training.image_ids[chosen[0]]), **config.settings_of(mix))
+        with autocast(config.precision, device):
+            logits = self.model(mixed.images)
+        theirs = {head: one[mixed.partner] for head, one in labels.items()}
+        return judge(logits, labels, share=mixed.share) + judge(logits, theirs, share=1 - mixed.share)
 
     @property
     def _is_judged(self) -> bool:
@@ -289,12 +323,13 @@ class TrialRun:
                 shutil.rmtree(other)
 
     def _line(self, epoch: int, loss: float, score: float | None, seconds: float) -> dict[str, Any]:
+        group = self.optimizer.param_groups[0]
         return {
             "epoch": epoch,
             "loss": loss if math.isfinite(loss) else None,
             "score": score,
             "best_score": self.record.score,
-            "lr": self.optimizer.param_groups[0]["lr"],
+            "lr": group["lr"] / group.get("lr_scale", 1.0),
             "seconds": round(seconds, 3),
             "diverged": self.record.diverged,
         }

@@ -15,8 +15,10 @@ from safetensors.torch import save_file
 
 from system.errors import UserError
 from system.files import file_hash
-from trainables.backbones import build, check_published, keep_weights, preprocessing
+from trainables.backbones import LAYOUTS, build, check_published, keep_weights, preprocessing
 from trainables.config import TrialConfig
+from trainables.prediction import load_network
+from trainables.start.published import WEIGHT_PACKAGES
 from trainables.training import TrialContext, TrialRun, run_trial
 
 Configure = Callable[..., TrialConfig]
@@ -45,6 +47,43 @@ def test_a_size_the_network_cannot_take_is_the_users_to_change() -> None:
     for backbone, size in (("test_convnext", 16), ("levit_128s", 40)):
         with pytest.raises(UserError, match=f"'{backbone}' cannot take image_size {size}"):
             build(backbone, {"age": 3}, size)
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_efficientnet", "test_convnext", "tf_efficientnet_lite0"])
+def test_a_stem_of_stride_1_keeps_the_detail_of_small_photos_and_takes_published_weights(backbone: str) -> None:
+    weights = WEIGHT_PACKAGES[backbone].sha256 if backbone in WEIGHT_PACKAGES else ""
+    photos = torch.zeros(2, 3, 32, 32)
+    model, usual = (build(backbone, {"age": 3}, 32, stem_stride=stride, weights=weights).eval() for stride in (1, None))
+    maps, before = model.forward_features(photos), usual.forward_features(photos)  # type: ignore[operator]  # timm's
+    assert maps.shape[1] == before.shape[1]
+    assert maps.shape[-1] > before.shape[-1]
+    assert model(photos).shape == (2, 3)
+    assert {name: one.shape for name, one in model.state_dict().items()} == {
+        name: one.shape for name, one in usual.state_dict().items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("backbone", "settings", "why"),
+    [
+        ("test_vit", {"stem_stride": 1}, "cuts photos into patches"),
+        ("test_resnet", {"stem_stride": 2}, "it has 2 at most"),
+    ],
+)
+def test_what_a_network_does_not_have_is_the_users_to_leave_out(backbone: str, settings: dict[str, int], why: str) -> None:
+    with pytest.raises(UserError, match=f"{backbone}.*{why}"):
+        build(backbone, {"age": 3}, 64, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_layout_lasts_through_a_step_and_saved_weights(layout: str, configure: Configure, attached: Attach) -> None:
+    config = configure(backbone="test_resnet", epochs=1, layout=layout)
+    run = TrialRun(config, attached(config, layout))
+    run.step()
+    model, _ = load_network(config, run.folder.best)
+    for network in (run.model, model):
+        maps = network.forward_features(torch.zeros(2, 3, 32, 32))  # type: ignore[operator]  # timm's
+        assert maps.is_contiguous(memory_format=LAYOUTS[layout])
 
 
 def test_a_local_weights_file_starts_the_network_and_names_the_trial(

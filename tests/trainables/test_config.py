@@ -34,6 +34,14 @@ OTHER: dict[str, Any] = {
     "ema_decay": 0.9,
     "drop_rate": 0.1,
     "precision": "bf16",
+    "layout": "channels_last",
+    "stem_stride": 1,
+    "drop_path": 0.1,
+    "head_lr_factor": 10.0,
+    "layer_decay": 0.8,
+    "frozen_epochs": 2,
+    "clip_norm": 1.0,
+    "mix": "mixup",
 }
 """For each setting that stands alone, a value other than its default."""
 

@@ -1,10 +1,11 @@
 """Every optimizer goes downhill; the learning rate rises, then falls; biases and norms do not decay."""
 
 import pytest
+import timm
 import torch
 from torch import nn
 
-from trainables.optimizers import OPTIMIZERS, learning_rate, make_optimizer
+from trainables.optimizers import OPTIMIZERS, learning_rate, make_optimizer, set_rates
 
 WARM = {"lr": 0.1, "epochs": 10, "warmup_epochs": 2.0}
 
@@ -49,3 +50,16 @@ def test_the_rate_rises_over_the_warm_up_and_falls_to_nearly_nothing() -> None:
 
 def test_without_a_warm_up_the_first_step_has_the_full_rate() -> None:
     assert learning_rate(0, 5, lr=0.1, epochs=2, warmup_epochs=0.0) == 0.1
+
+
+def test_the_last_layer_learns_faster_and_early_layers_slower() -> None:
+    model = timm.create_model("test_resnet", num_classes=3)
+    head = {"fc.weight", "fc.bias"}
+    optimizer = make_optimizer(model, "sgd", head=head, head_lr_factor=10.0, layer_decay=0.5, lr=0.1, weight_decay=0.0)
+    set_rates(optimizer, 0.01)
+    rates = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+    named = {name: rates[id(parameter)] for name, parameter in model.named_parameters()}
+    assert len(named) == len(rates)
+    assert [named[name] for name in sorted(head)] == pytest.approx([0.1, 0.1])
+    stages = [named[f"layer{stage}.0.conv1.weight"] for stage in (1, 2, 3, 4)]
+    assert named["conv1.weight"] < stages[0] < stages[1] < stages[2] < stages[3] <= 0.01

@@ -36,6 +36,14 @@ EVERYTHING = {
     "augmentation": "strong",
     "class_weights": "balanced",
     "micro_batch": 8,
+    "layout": "channels_last",
+    "stem_stride": 1,
+    "drop_path": 0.2,
+    "head_lr_factor": 2.0,
+    "layer_decay": 0.9,
+    "frozen_epochs": 1,
+    "clip_norm": 1.0,
+    "mix": "cutmix",
 }
 N_BEFORE_EPOCH = 3  # a session that goes on replaces record, provenance and metrics before its first epoch
 
