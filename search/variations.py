@@ -31,6 +31,9 @@ BELONGS = {
     "micro_batch": "batch_size",
     "warmup_epochs": "epochs",
     "weights": "backbone",
+    "layout": "backbone",
+    "stem_stride": "backbone",
+    "drop_path": "backbone",
     "pretrained": "backbone",
     "weights_file": "backbone",
 }

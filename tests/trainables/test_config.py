@@ -12,6 +12,7 @@ from system.errors import UserError
 from trainables import config as module
 from trainables.config import DEFAULTS, RANGES, Question, TrialConfig, check_parameters, named, only_with, resolve
 from trainables.losses import LOSSES
+from trainables.mixing import MIXES
 from trainables.optimizers import OPTIMIZERS
 from trainables.probes.heads import PROBES
 
@@ -99,6 +100,8 @@ def test_what_the_study_decides_is_part_of_both_names(given: dict[str, Any]) -> 
         ({"loss": "focal"}, {"loss": "focal", "focal_gamma": 2}),
         ({"optimizer": "sgd"}, {"optimizer": "sgd", "momentum": 0.9}),
         ({"epochs": 4, "warmup_epochs": 2}, {"epochs": 4, "warmup_epochs": 30}),
+        ({"frozen_epochs": 9}, {"frozen_epochs": 10}),
+        ({"layout": "contiguous"}, {"layout": "auto"}),
     ],
     ids=str,
 )
@@ -231,6 +234,7 @@ def test_what_belongs_to_one_entry_is_read_from_its_keyword_parameters() -> None
         "label_smoothing": ("loss", {"label_smoothing": 0.1}),
         "focal_gamma": ("loss", {"focal": 2.0}),
         "momentum": ("optimizer", {"sgd": 0.9}),
+        "mix_alpha": ("mix", {"mixup": 0.2, "cutmix": 1.0}),
         "probe_c": ("probe", {"logistic": 1e-2, "ridge": 1e-3, "svm": 1e-4}),
         "probe_scaling": ("probe", dict.fromkeys(PROBES, "standard")),
     }
@@ -239,7 +243,7 @@ def test_what_belongs_to_one_entry_is_read_from_its_keyword_parameters() -> None
     assert config.settings_of(LOSSES["focal"]) == {"focal_gamma": 2.0}
 
 
-@pytest.mark.parametrize("entry", [*LOSSES.values(), *OPTIMIZERS.values(), *PROBES.values()])
+@pytest.mark.parametrize("entry", [*LOSSES.values(), *OPTIMIZERS.values(), *MIXES.values(), *PROBES.values()])
 def test_every_keyword_parameter_of_an_entry_is_a_setting(entry: Any) -> None:
     assert set(resolve(BASE, QUESTION).settings_of(entry)) <= set(DEFAULTS)
 
