@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bundle.cost import measure_costs
 from bundle.imported import check_unjudged, importing, unjudged_of
-from bundle.members import OpenedMember, complete, find_members, siblings_on_all_data
+from bundle.members import OpenedMember, complete, find_members, siblings_on_all_data, usual_targets
 from bundle.opened import TEST, VALIDATION, Opened
 from bundle.pool import load_pool, subtasks_of
 from bundle.soups import with_soups, without_soups
@@ -80,7 +80,7 @@ def gather(opened: Opened, options: Options | None = None, *, tell: Report = lam
     """
     prepared, options = opened.prepared, Options() if options is None else options
     _check(prepared, options)
-    targets = choose_targets(prepared.competition, options.targets)
+    targets = _targets(prepared, options)
     subtasks = subtasks_of(prepared, targets)
     facts = _facts(prepared, subtasks)
     check_subtasks(list(subtasks), list(prepared.competition.submission.answers.values()), facts, options.together)
@@ -106,6 +106,18 @@ def gather(opened: Opened, options: Options | None = None, *, tell: Report = lam
         costs=_costs(own, pools),
         all_data=_all_data(own, pools) if options.all_data else None,
     )
+
+
+def _targets(prepared: Prepared, options: Options) -> list[Target]:
+    if options.targets is not None:
+        return choose_targets(prepared.competition, options.targets)
+    fold, *others = options.folds(prepared.competition.split.n_folds)
+    return usual_targets(prepared, fold=fold, study=options.study, stopped=_with_stopped(options, n_folds=1 + len(others)))
+
+
+def _with_stopped(options: Options, *, n_folds: int) -> bool:
+    """Whether trials that were cut off vote: folds, siblings and soups are of finished trials."""
+    return n_folds == 1 and not (options.all_data or options.soup)
 
 
 def _check(prepared: Prepared, options: Options) -> None:
@@ -178,7 +190,7 @@ def _members(own: _Gathering) -> dict[Subtask, list[OpenedMember]]:
     """The members of each subtask: its trials, soups of them where asked for, and files from outside."""
     opened, options = own.opened, own.options
     folds = options.folds(own.prepared.competition.split.n_folds)
-    stopped = len(folds) == 1 and not (options.all_data or options.soup)  # folds, siblings and soups are of finished trials
+    stopped = _with_stopped(options, n_folds=len(folds))
     members = find_members(opened, own.targets, folds=folds, study=options.study, stopped=stopped)
     if options.all_data:
         members = without_soups(members)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bundle.opened import Opened
 from competitions.prepare import Prepared
-from competitions.targets import Target
+from competitions.targets import Target, targets
 from ensemble.pool import Member
 from ledger.query import all_data_sibling, best_trials, count_finished, fold_siblings
 from ledger.retention import weights_of
@@ -52,7 +52,7 @@ def open_member(opened: Opened, member: Member) -> OpenedMember:
 
 
 def find_members(
-    opened: Opened, targets: Sequence[Target], *, folds: Sequence[int], study: str | None, stopped: bool = False
+    opened: Opened, chosen: Sequence[Target], *, folds: Sequence[int], study: str | None, stopped: bool = False
 ) -> dict[str, list[OpenedMember]]:
     """Per target its members whose weights are there, best on the first fold first.
 
@@ -60,7 +60,7 @@ def find_members(
 
     Args:
         opened: The competition's data and trials.
-        targets: Whose trials.
+        chosen: Whose trials.
         folds: Those that a member needs a trial of.
         study: Only trials that this study asked for on the first fold; the whole ledger for `None`.
         stopped: Trials that were cut off are members too.
@@ -69,7 +69,7 @@ def find_members(
         UserError: Targets without a member; all are named.
     """
     prepared, faults, found = opened.prepared, [], {}
-    for target in targets:
+    for target in chosen:
         asked = target.name, prepared.data_fingerprint(target), folds[0], target.metric
         trials = [trial for trial, _ in best_trials(prepared.paths, *asked, study=study, stopped=stopped)]
         whole = _over_folds(prepared.paths, trials, folds)
@@ -88,6 +88,30 @@ def find_members(
     return {
         name: _with_weights([open_member(opened, member) for member in members])[:MOST_MEMBERS] for name, members in found.items()
     }
+
+
+def usual_targets(prepared: Prepared, *, fold: int, study: str | None, stopped: bool) -> list[Target]:
+    """Whose trials vote where nobody names targets: one per task; of a task without a trial, those of several heads that have some.
+
+    Args:
+        prepared: The competition's data.
+        fold: On which trials were judged.
+        study: Only its trials; the whole ledger for `None`.
+        stopped: Trials that were cut off count.
+    """
+
+    def has_trials(target: Target) -> bool:
+        asked = target.name, prepared.data_fingerprint(target), fold, target.metric
+        return bool(best_trials(prepared.paths, *asked, study=study, stopped=stopped))
+
+    known = targets(prepared.competition)
+    single = [known[task] for task in prepared.competition.tasks]
+    lacking = {target.name for target in single if not has_trials(target)}
+    joint = [
+        one for one in known.values() if lacking & set(one.heads) and len(one.heads) > 1 and not one.where and has_trials(one)
+    ]
+    answered = {head for one in joint for head in one.heads}
+    return [target for target in single if target.name not in lacking & answered] + joint
 
 
 def are_whole(members: Iterable[OpenedMember], n: int) -> tuple[list[OpenedMember], list[OpenedMember]]:

@@ -16,6 +16,7 @@ from competitions.targets import Target, choose_targets, targets
 from ledger.reading import readable_record
 from ledger.studies import StudyFolder, Suggestion, study_folder
 from ledger.trials import ALL_DATA, TrialFolder
+from search.facts import told
 from search.request import EVERY_FOLD, FLAGS, Request
 from search.request_check import check_request
 from search.resume_check import before, changes_since, code, refit, settle
@@ -86,6 +87,10 @@ def make_plan(request: Request, storage: str | Path | None) -> Plan:
     check_writable(paths.root)
     prepared = prepare(competition, paths, progress=Counting("decoding photos"))
     _tell(prepared)
+    former = study_folder(paths.studies, request.study or "").plan() if request.resume else {}
+    space = told(space, request, prepared, former)
+    if request.targets is None and space.asked is not None and space.facts is not None:
+        request = replace(request, targets=space.asked.targets(space.facts) or None)
     questions = questions_of(request, prepared, competition)
     members: dict[str, list[Any]] = {}
     if request.is_refit:
@@ -96,7 +101,6 @@ def make_plan(request: Request, storage: str | Path | None) -> Plan:
         request = replace(request, cpus_per_trial=threads, scheduler="fifo")
         fold = ALL_DATA if request.all_data else EVERY_FOLD
         questions = {name: replace(question, fold=fold, threads=threads) for name, question in questions.items()}
-    former = study_folder(paths.studies, request.study or "").plan() if request.resume else {}
     changes = changes_since(former, space, prepared, questions) if former else []
     others = any(one["data"] != questions[name].data for name, one in former.get("questions", {}).items())
     settle(request.study or "", changes, accept=request.accept_change, acceptable=not (request.is_refit and others))
@@ -245,6 +249,7 @@ def plan_json(plan: Plan, key: str) -> dict[str, Any]:
         "request": request,
         "space": plan.space.fingerprint,
         "space_files": dict(plan.space.files),
+        **({"facts": asdict(plan.space.facts)} if plan.space.facts else {}),
         "code": sorted(code()),
         "prepared": key,
         "members": {target: [config.json() for config in configs] for target, configs in plan.members.items()},

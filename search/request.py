@@ -83,7 +83,7 @@ class Request:
     """
 
     competition: str
-    space: str = flag("quick", "name of a file in search_spaces/, without .py (default: quick)", fixed=True)
+    space: str = flag("auto", "name of a file in search_spaces/, without .py (default: auto)", fixed=True)
     trials: int | None = flag(
         None, f"distinct new trials per target (default: {TRIALS}, or as the study was started)", when="anew", metavar="N"
     )

@@ -15,6 +15,7 @@ from search.variations import around, base_config, changed, check_base, paramete
 from search_spaces import Space, known_spaces, load_space
 from system.errors import UserError
 from system.paths import CompetitionPaths
+from tests.search_spaces.test_spaces import loaded
 from trainables.backbones import build, keep_weights
 from trainables.config import DEFAULTS, Question, TrialConfig, only_with, resolve
 
@@ -44,7 +45,7 @@ def differing(one: TrialConfig, other: TrialConfig) -> set[str]:
 @pytest.mark.parametrize("gpu", [False, True])
 @pytest.mark.parametrize("name", known_spaces())
 def test_every_draw_of_every_space_comes_back_by_its_parameters(name: str, gpu: bool, tmp_path: Path) -> None:
-    for drawn in draws(load_space(name), 40):
+    for drawn in draws(loaded(name), 40):
         config = resolve(drawn, replace(QUESTION, gpu=gpu))
         for elsewhere in (False, True):  # precision is the trial's own, wherever it goes on
             assert resolve(parameters_of(config, tmp_path), replace(QUESTION, gpu=elsewhere)) == config
@@ -70,9 +71,9 @@ def test_weights_that_are_gone_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", known_spaces())
 def test_a_variation_changes_its_setting_and_what_belongs_to_it_alone(name: str, tmp_path: Path) -> None:
     seen = set()
-    for start in draws(load_space(name), 3):
+    for start in draws(loaded(name), 3):
         base = resolve(start, QUESTION)
-        for drawn in draws(load_space(name), 8, seed=1):
+        for drawn in draws(loaded(name), 8, seed=1):
             for setting in DEFAULTS:
                 other = resolve(changed(parameters_of(base, tmp_path), setting, drawn), QUESTION)
                 if (different := differing(base, other)) and (one := setting_changed(sorted(different))) is not None:

@@ -1,5 +1,7 @@
 """Contract of every search space: what it draws resolves, builds and trains, and it holds to its own rungs."""
 
+import json
+from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
 
@@ -8,7 +10,7 @@ import optuna
 import pytest
 import torch
 
-from search_spaces import known_spaces, load_space
+from search_spaces import Facts, Space, auto, known_spaces, load_space
 from system.errors import UserError
 from trainables.backbones import build
 from trainables.batches import TrainingRows, to_unit, training_batches
@@ -21,6 +23,20 @@ from trainables.training import loss_for
 
 QUESTION = Question("any", "age", {"age": 3}, "macro_f1", "0123456789abcdef", "groups", 0, 0, 64)
 N_DRAWS, SIDE = 200, 16
+FACTS = Facts(
+    side=200,
+    image_size=64,
+    n_train=3000,
+    n_judged=750,
+    n_test=1200,
+    metric="macro_f1",
+    tasks=("age", "mask"),
+    heads={"age": ("age",), "mask": ("mask",), "both": ("age", "mask")},
+    n_targets=0,
+    hours=None,
+    gpu=False,
+    at_once=1,
+)
 MANY = ("baseline",)
 """Spaces of so many networks that building each takes long."""
 LABELS = np.repeat(np.array([0, 1, 2], np.int16), (12, 6, 2))
@@ -31,9 +47,14 @@ PHOTOS = TrainingRows(
 )
 
 
-def asked(name: str) -> list[dict[str, Any]]:
+def loaded(name: str, **others: Any) -> Space:
+    """The space of this name, for `FACTS` but what is said otherwise."""
+    return load_space(name).with_facts(replace(FACTS, **others))
+
+
+def asked(name: str, **others: Any) -> list[dict[str, Any]]:
     """What the space tries first and 200 random draws, in order."""
-    space = load_space(name)
+    space = loaded(name, **others)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for parameters in space.first:
         study.enqueue_trial(dict(parameters))
@@ -85,9 +106,9 @@ def test_every_way_to_train_that_is_drawn_takes_a_step(name: str) -> None:
         assert not torch.equal(model.weight, before), way
 
 
-@pytest.mark.parametrize("name", [n for n in known_spaces() if load_space(n).first])
+@pytest.mark.parametrize("name", [n for n in known_spaces() if loaded(n).first])
 def test_what_is_tried_first_is_tried_as_written(name: str) -> None:
-    space = load_space(name)
+    space = loaded(name)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for wanted in space.first:
         study.enqueue_trial(dict(wanted))
@@ -133,3 +154,34 @@ def test_the_baseline_draws_a_parameter_only_where_it_matters() -> None:
         for name, value in trial.params.items():
             setting = name.removeprefix(f"{config['optimizer']}_").removeprefix("vit_")
             assert config[setting] == value or (setting == "backbone" and config[setting].startswith(f"{value}."))
+
+
+@pytest.mark.parametrize("others", [{}, {"side": 28, "image_size": 32}, {"hours": 0.05}, {"hours": 2.0, "gpu": True}], ids=str)
+def test_auto_draws_what_resolves_and_the_same_for_the_facts_that_a_plan_keeps(others: dict[str, Any]) -> None:
+    drawn = asked("auto", **others)
+    assert all(resolve(parameters, QUESTION).epochs <= auto.MAX_EPOCHS for parameters in drawn)
+    kept = Facts.from_json(json.loads(json.dumps(asdict(replace(FACTS, **others)))))
+    assert kept == replace(FACTS, **others)
+    assert asked("auto", **asdict(kept)) == drawn
+
+
+def test_auto_answers_by_a_probe_first_and_learns_tiny_photos_from_scratch() -> None:
+    large, tiny = asked("auto"), asked("auto", side=28, image_size=32)
+    assert (large[0]["probe"], large[1]["epochs"]) == ("logistic", auto.USUAL_EPOCHS)
+    assert {parameters["pretrained"] for parameters in large} == {True}
+    assert {(one["stem_stride"], one["image_size"], one.get("pretrained")) for one in tiny} == {(1, 32, None)}
+    assert auto.targets(FACTS) == ("both",)
+    assert auto.targets(replace(FACTS, heads={"age": ("age",), "mask": ("mask",)})) == ()
+
+
+def test_auto_spends_more_hours_on_larger_photos_and_more_epochs_and_less_than_there_are() -> None:
+    hours = [0.02, 0.08, 0.15, 0.25, 0.5, 1.0, 2.0, 8.0]
+    plans = [auto.size_and_epochs(replace(FACTS, hours=one)) for one in hours]
+    work = [size**2 * epochs for size, epochs in plans]
+    assert plans[0][1] == 0
+    assert {parameters.get("probe") for parameters in asked("auto", hours=hours[0])} == {"logistic"}
+    assert work[1] > 0
+    assert plans[-1] == (224, auto.MOST_EPOCHS)
+    for one, (size, epochs) in zip(hours, plans, strict=True):
+        assert epochs * FACTS.n_train / (auto.RATE_AT_128 * (128 / size) ** 2) < one * 3600
+    assert [size for size, _ in plans] == sorted(size for size, _ in plans)

@@ -1,0 +1,135 @@
+"""What a good competitor would try, by the size and number of the photos, the hours and the machine. The default of run_search.py.
+
+    python run_search.py COMPETITION --hours 1
+
+* Photos below 48 px are learned from scratch (`scratch_small`).
+* Others start from published EfficientNet-Lite weights: a probe answers first, then one network with all heads is fine-tuned where the
+  YAML has such a target, else one per task; a search around it follows.
+* Hours decide how large photos are and how many epochs there are, so that the first fine-tuning ends, its rate gone down to 0.
+
+MEASURED_HERE
+"""
+
+import math
+from typing import Any
+
+from search_spaces import Facts, scratch_small
+
+MAX_EPOCHS = 30
+GRACE_EPOCHS = 4
+REDUCTION = 2
+TINY = 48
+"""Photos with a shorter side below this are too small for a stem that was trained on 224 px."""
+SIZES = (224, 192, 160, 128, 96, 64)
+USUAL, USUAL_EPOCHS, MOST_EPOCHS, FEWEST_EPOCHS = 128, 10, 20, 4
+"""Without hours the first two; with them the largest of `SIZES` at which there is time for the fewest epochs, then as many as fit."""
+RATE_AT_128 = 22.0
+"""Photos of 128 px a second that one CPU core trains EfficientNet-Lite0 with; it falls with the area. Three times as many are predicted."""
+RATE_OF_SMALL = 300.0
+"""Photos of 32 px a second that one CPU core trains `scratch_small` with."""
+GPU_GAIN = 40.0
+"""How many CPU cores a GPU stands for: an estimate that nobody has measured."""
+AT_START_S, DECODED_PER_S, PROBED_PER_S, FOR_EXPORTS = 25.0, 400.0, 72.0, 0.3
+"""What is gone before the first fine-tuning, and the part of the hours that exports take."""
+LARGEST_GAIN = 1.5
+"""Photos are not blown up beyond so many times their own side."""
+SEVERAL = ((3600.0, 4), (1200.0, 2))
+"""From so many seconds on, time is for so many rounds of fine-tuning; below, all of it is for one."""
+
+
+def targets(facts: Facts) -> tuple[str, ...]:
+    """One network with every task as a head, where the YAML has such a target: it learns all of them in the time of one."""
+    joint = [name for name, heads in facts.heads.items() if set(heads) == set(facts.tasks)]
+    return tuple(joint[:1]) if len(facts.tasks) > 1 else ()
+
+
+def first(facts: Facts) -> list[dict[str, Any]]:
+    """A probe, then the plain fine-tuning and one that differs; tiny photos have those of `scratch_small`."""
+    if facts.side < TINY:
+        return scratch_small.FIRST
+    probe = {"kind": "probe", "probe_c": 1e-2}
+    plain = {"kind": "finetune", "lr": 1e-3, "weight_decay": 0.02, "head_lr_factor": 10.0, "drop_rate": 0.2, "mix": "none"}
+    plain |= {"augmentation": "crops", "loss": "label_smoothing", "label_smoothing": 0.1, "ema_decay": 0.0}
+    return [probe, plain, {**plain, "lr": 6e-4, "augmentation": "light"}] if size_and_epochs(facts)[1] else [probe]
+
+
+def suggest(trial: Any, facts: Facts) -> dict[str, Any]:
+    """Of published weights a probe or a fine-tuning; classes are weighted where the metric counts them evenly."""
+    if facts.side < TINY:
+        return {**scratch_small.drawn(trial), "image_size": _tiny_size(facts), "epochs": small_epochs(facts)}
+    size, epochs = size_and_epochs(facts)
+    settings = {
+        "backbone": "tf_efficientnet_lite0",
+        "pretrained": True,
+        "class_weights": "sqrt" if facts.metric in ("macro_f1", "balanced_accuracy") else "none",
+    }
+    kind = trial.suggest_categorical("kind", ["finetune", "probe"] if epochs else ["probe"])
+    if kind == "probe":
+        return {
+            **settings,
+            "image_size": USUAL,
+            "probe": "logistic",
+            "probe_c": trial.suggest_float("probe_c", 1e-4, 1e-1, log=True),
+        }
+    return {**settings, "image_size": size, "epochs": epochs, **_finetuning(trial)}
+
+
+def _finetuning(trial: Any) -> dict[str, Any]:
+    loss = trial.suggest_categorical("loss", ["cross_entropy", "label_smoothing"])
+    settings: dict[str, Any] = {
+        "layout": "auto",
+        "batch_size": 32,
+        "warmup_epochs": 0.5,
+        "optimizer": "adamw",
+        "lr": trial.suggest_float("lr", 3e-4, 3e-3, log=True),
+        "weight_decay": trial.suggest_float("weight_decay", 1e-3, 1e-1, log=True),
+        "head_lr_factor": trial.suggest_categorical("head_lr_factor", [1.0, 10.0]),
+        "drop_rate": trial.suggest_categorical("drop_rate", [0.0, 0.2]),
+        "loss": loss,
+        "augmentation": trial.suggest_categorical("augmentation", ["crops", "light", "strong"]),
+        "mix": trial.suggest_categorical("mix", ["none", "mixup", "cutmix"]),
+        "ema_decay": trial.suggest_categorical("ema_decay", [0.0, 0.98]),
+    }
+    if loss == "label_smoothing":
+        settings["label_smoothing"] = trial.suggest_float("label_smoothing", 0.02, 0.2)
+    return settings
+
+
+def size_and_epochs(facts: Facts) -> tuple[int, int]:
+    """How large photos are, and how many epochs are planned: 0 where there is no time for one."""
+    sizes = [size for size in SIZES if size <= LARGEST_GAIN * facts.side] or [SIZES[-1]]
+    seconds = _seconds_each(facts, (facts.n_train + facts.n_judged) / PROBED_PER_S)
+    if seconds is None:
+        return min(USUAL, sizes[0]), USUAL_EPOCHS
+    epochs = {size: int(seconds / _epoch_s(facts, RATE_AT_128 * (USUAL / size) ** 2)) for size in sizes}
+    size = next((size for size in sizes if epochs[size] >= FEWEST_EPOCHS), sizes[-1])
+    return size, min(epochs[size], MOST_EPOCHS)
+
+
+def small_epochs(facts: Facts) -> int:
+    """How many epochs of tiny photos are planned, at least one."""
+    seconds = _seconds_each(facts, 0.0)
+    rate = RATE_OF_SMALL * (32 / _tiny_size(facts)) ** 2
+    return scratch_small.MAX_EPOCHS if seconds is None else max(1, min(int(seconds / _epoch_s(facts, rate)), MAX_EPOCHS))
+
+
+def _seconds_each(facts: Facts, before: float) -> float | None:
+    """Seconds of one fine-tuning, after what takes `before`; `None` without a limit."""
+    if facts.hours is None:
+        return None
+    n_photos = facts.n_train + facts.n_judged + facts.n_test
+    seconds = facts.hours * 3600 * (1 - FOR_EXPORTS) - AT_START_S - 2 * n_photos / DECODED_PER_S - before
+    rounds = next((n for least, n in SEVERAL if seconds >= least), 1)
+    n_targets = facts.n_targets or (1 if targets(facts) else len(facts.tasks))
+    return max(0.0, seconds) * min(1.0, facts.at_once / n_targets) / rounds
+
+
+def _epoch_s(facts: Facts, rate: float) -> float:
+    """Seconds of an epoch and its judging, three times as fast as training, at `rate` photos a second of a CPU core."""
+    return (facts.n_train + facts.n_judged / 3) / (rate * (GPU_GAIN if facts.gpu else 1.0))
+
+
+def _tiny_size(facts: Facts) -> int:
+    """The competition's own size, or that of the photos in whole eights where it is far larger."""
+    own = 8 * math.ceil(facts.side / 8)
+    return facts.image_size if facts.image_size <= 2 * own else own
