@@ -40,6 +40,8 @@ BELONGS = {
 """Setting -> the one it goes with: changing both is one change, that of the owner."""
 START = ("pretrained", "weights_file")
 TRAINED = DEFAULTS["probe"]
+FROM_SCRATCH = "quick"
+"""The space that draws variations of a base without start weights, where none is named."""
 VARIATION_DRAWS = 60
 Parameters = dict[str, Any]
 
@@ -92,7 +94,8 @@ def request_around(competition: str, storage: str | Path | None, trial_id: str) 
         "targets": (config.target,),
         "split": config.split,
     }
-    return taken | {"searcher": "random", "scheduler": "fifo"}
+    scratch = {} if config.weights else {"space": FROM_SCRATCH}  # what the usual space draws goes with published weights
+    return taken | scratch | {"searcher": "random", "scheduler": "fifo"}
 
 
 def check_base(config: TrialConfig, prepared: Prepared) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 MAX_EPOCHS = 8
 GRACE_EPOCHS = 2
 REDUCTION = 2
-_PLAIN = {"loss": "cross_entropy", "augmentation": "light", "drop_rate": 0.2, "weight_decay": 0.02, "ema_decay": 0.0}
+_PLAIN = {"loss": "label_smoothing", "label_smoothing": 0.1, "augmentation": "crops", "drop_rate": 0.2, "weight_decay": 0.02}
+_PLAIN |= {"ema_decay": 0.0, "head_lr_factor": 10.0, "mix": "none"}
 FIRST = [
     {**_PLAIN, "backbone": "tf_efficientnet_lite0", "lr": 1e-3},
     {**_PLAIN, "backbone": "tf_efficientnet_lite1", "lr": 7e-4},
@@ -26,6 +27,7 @@ def suggest(trial: Any) -> dict[str, Any]:
             "backbone", ["tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2"]
         ),
         "pretrained": True,
+        "layout": "auto",
         "epochs": MAX_EPOCHS,
         "batch_size": 32,
         "optimizer": "adamw",
@@ -33,7 +35,9 @@ def suggest(trial: Any) -> dict[str, Any]:
         "weight_decay": trial.suggest_float("weight_decay", 1e-3, 1e-1, log=True),
         "loss": loss,
         "sampler": trial.suggest_categorical("sampler", ["none", "sqrt"]),
-        "augmentation": trial.suggest_categorical("augmentation", ["light", "strong"]),
+        "augmentation": trial.suggest_categorical("augmentation", ["crops", "light", "strong"]),
+        "mix": trial.suggest_categorical("mix", ["none", "mixup", "cutmix"]),
+        "head_lr_factor": trial.suggest_categorical("head_lr_factor", [1.0, 10.0]),
         "drop_rate": trial.suggest_categorical("drop_rate", [0.0, 0.2]),
         "ema_decay": trial.suggest_categorical("ema_decay", [0.0, 0.98]),
     }

@@ -33,9 +33,18 @@ class Photos:
     test: NDArray[np.uint8]
 
 
+def described(name: str) -> dict[str, Any]:
+    """What `competitions/<name>.yaml` says."""
+    return dict(yaml.safe_load((Path(__file__).parents[2] / "competitions" / f"{name}.yaml").read_text(encoding="utf-8")))
+
+
+def metric_of(name: str) -> str:
+    return str(described(name)["metric"])
+
+
 def read(name: str, data: Path, size: int) -> Photos:
     """The photos of `competitions/<name>.yaml` below `data`, each stretched to S x S."""
-    asked = yaml.safe_load((Path(__file__).parents[2] / "competitions" / f"{name}.yaml").read_text(encoding="utf-8"))
+    asked = described(name)
     root, columns = data / asked["root"], asked["columns"]
     with open(root / asked["table"], encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))

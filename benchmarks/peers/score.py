@@ -3,13 +3,14 @@
 import csv
 from pathlib import Path
 
-import yaml
 from sklearn.metrics import accuracy_score, f1_score
+
+from benchmarks.peers.photos import described
 
 
 def score(name: str, answers: Path, truth: Path) -> dict[str, float]:
     """Task -> score of a file with a column per task, and `label` for all of them together, as the competition's metric says."""
-    asked = yaml.safe_load((Path(__file__).parents[2] / "competitions" / f"{name}.yaml").read_text(encoding="utf-8"))
+    asked = described(name)
     said, true = (_rows(path, asked["columns"]["image"]) for path in (answers, truth))
     if said.keys() != true.keys():
         raise ValueError(f"{answers.name} answers other photos than {truth.name} has: {len(said)} and {len(true)}")

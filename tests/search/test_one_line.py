@@ -23,9 +23,10 @@ SETTINGS = {
     "OPTIMIZERS": "optimizer",
     "SAMPLERS": "sampler",
     "AUGMENTATIONS": "augmentation",
+    "MIXES": "mix",
 }
 CONTRACTS = (
-    *(f"tests/trainables/test_{name}.py" for name in ("losses", "optimizers", "samplers", "augmentations", "views")),
+    *(f"tests/trainables/test_{name}.py" for name in ("losses", "optimizers", "samplers", "augmentations", "mixing", "views")),
     "tests/trainables/probes/test_heads.py",
     "tests/competitions/test_layouts.py",
     "tests/competitions/test_metrics.py",
