@@ -62,7 +62,14 @@ class StartWeights:
         Raises:
             UserError: The network does not take the size, or the weights cannot be had or do not fit it.
         """
-        key = (config.backbone, config.weights, config.image_size, config.stem_stride, config.drop_path > 0, config.is_probe)
+        key = (
+            config.backbone,
+            config.weights,
+            config.image_size,
+            config.stem_stride,
+            config.drop_path > 0,
+            config.needs_features,
+        )
         if key in self._tried:
             return
         self._tried.add(key)
@@ -82,7 +89,7 @@ class StartWeights:
         else:
             self(parameters)
             build(config.backbone, config.heads, config.image_size, weights=config.weights, store=weights_store(self._prepared))
-        if config.is_probe:
+        if config.needs_features:
             frozen(config.backbone, config.weights, config.image_size, weights_store(self._prepared), "cpu")
 
 

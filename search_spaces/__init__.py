@@ -87,7 +87,7 @@ class Space:
     """
 
     name: str
-    suggest: Callable[[Any], dict[str, Any]]
+    suggest: Callable[..., dict[str, Any]]
     max_epochs: int
     grace_epochs: int
     reduction: int

@@ -68,12 +68,12 @@ def attach(
         device=device,
         loader_workers=loader_workers,
         study=study,
-        features=features_of(prepared, config, place=trials, device=device) if config.is_probe else None,
+        features=features_of(prepared, config, place=trials, device=device) if config.needs_features else None,
     )
 
 
 def features_of(prepared: Prepared, config: TrialConfig, *, place: Path | None = None, device: str = "cpu") -> PhotoFeatures:
-    """The features that a probe is fitted on: the competition's own, or with a `place` those of a storage apart."""
+    """The features that a last layer is fitted on: the competition's own, or with a `place` those of a storage apart."""
     return PhotoFeatures(
         folder=(place or prepared.paths.data) / "features",
         store=weights_store(prepared),

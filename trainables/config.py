@@ -35,6 +35,7 @@ BEFORE: dict[str, Any] = {
     "clip_norm": None,
     "mix": "none",
     "mix_alpha": None,
+    "head_start": "none",
 }
 """Settings added after the first release -> the value that stands for "as it was before"."""
 
@@ -76,6 +77,8 @@ class TrialConfig:
         clip_norm: The gradient's norm is cut to this; `None` leaves it.
         mix: How photos of a batch are blended, one of `trainables.mixing.MIXES`; not in the last epochs.
         mix_alpha: Of the Beta distribution of their shares; only with those that have it.
+        head_start: The probe that fits the last layer to the start weights before the first epoch, or `none`: it begins at random. Then
+            less of what the weights know is lost (Kumar et al. 2022).
     """
 
     competition: str
@@ -122,6 +125,7 @@ class TrialConfig:
     clip_norm: float | None = None
     mix: str = "none"
     mix_alpha: float | None = None
+    head_start: str = "none"
 
     def json(self) -> dict[str, Any]:
         """All fields as plain values; those of `WRITTEN_WHERE_SET` only where they are not as before."""
@@ -155,6 +159,11 @@ class TrialConfig:
     def is_probe(self) -> bool:
         """Whether its backbone stays as it begins and the last layer is fitted, not trained."""
         return bool(self.probe != DEFAULTS["probe"])
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether something is fitted on features of the backbone as it begins."""
+        return self.is_probe or self.head_start != DEFAULTS["head_start"]
 
     @cached_property
     def trial_id(self) -> str:
@@ -209,6 +218,7 @@ DEFAULTS: dict[str, Any] = {
     "clip_norm": None,
     "mix": "none",
     "mix_alpha": None,
+    "head_start": "none",
 }
 """What a search space may set, and what it gets where it is silent."""
 
@@ -238,6 +248,7 @@ OF_A_PROBE: dict[str, Any] = {
     "clip_norm": None,
     "mix": "none",
     "mix_alpha": None,
+    "head_start": "none",
 }
 """Settings that mean nothing to a probe, which is fitted in one step -> what its configuration has there."""
 
@@ -297,6 +308,7 @@ def named() -> dict[str, tuple[str, ...]]:
         "probe_scaling": tuple(SCALINGS),
         "layout": ("auto", *LAYOUTS),
         "mix": tuple(MIXES),
+        "head_start": ("none", *PROBES),
     }
 
 
@@ -387,6 +399,11 @@ def resolve(parameters: Mapping[str, Any], question: Question) -> TrialConfig:
         raise UserError(
             f"probe={chosen['probe']} needs start weights, which it leaves as they are; set pretrained=True, give weights_file, or search "
             "with --init-from"
+        )
+    if chosen["head_start"] != DEFAULTS["head_start"] and not chosen["weights"]:
+        raise UserError(
+            f"head_start={chosen['head_start']} needs start weights, to whose features it fits the last layer; set pretrained=True, give "
+            "weights_file, or leave it out"
         )
     chosen["image_size"] = chosen["image_size"] or question.image_size
     chosen["warmup_epochs"] = min(chosen["warmup_epochs"], chosen["epochs"] / 2)

@@ -61,7 +61,7 @@ class TrialContext:
         loader_workers: Threads that prepare batches.
         study: The name of the study that trains it, for the record of who trained which epochs; `""` outside of one.
         on_batch: Told the epoch, how many of its batches are done, and how many it has.
-        features: What a probe is fitted on; `None` for a trial that is trained.
+        features: What a probe, or a last layer before the first epoch, is fitted on; `None` where nothing is.
     """
 
     folder: TrialFolder
@@ -145,8 +145,10 @@ class TrialRun:
             store=context.weights,
         ).to(context.device)
         self.wanted = backbones.preprocessing(self.model, config.image_size)
-        self.averaged = _average(self.model, config.ema_decay)
         self._head = last_layer(self.model, self.model.state_dict())
+        if config.head_start != "none" and not restored:
+            self._fit_head()
+        self.averaged = _average(self.model, config.ema_decay)
         self.optimizer = make_optimizer(
             self.model,
             config.optimizer,
@@ -198,6 +200,17 @@ class TrialRun:
         self._write_epoch(epoch)
         log.info("trial %s epoch %d/%d score %s", self.folder.id, epoch, self.config.epochs, line["score"])
         return line
+
+    def _fit_head(self) -> None:
+        """Let the last layer begin as a probe on the backbone as it begins."""
+        from trainables.probes.layer import fit_layer
+
+        config, context, features = self.config, self.context, self.context.features
+        assert features is not None, "head_start needs the features that `attach` gives"
+        rows = context.training.rows
+        weights, bias = fit_layer(config, features, rows, context.labels, features.of(rows), probe=config.head_start)
+        layer = self.model.get_submodule(features.frozen().head)
+        layer.load_state_dict({"weight": torch.from_numpy(weights), "bias": torch.from_numpy(bias)})
 
     def _session(self) -> dict[str, Any]:
         """What this session of training is made of, who asked for it, and how much of the trial there was before."""

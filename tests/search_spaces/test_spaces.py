@@ -175,7 +175,7 @@ def test_auto_answers_by_a_probe_first_and_learns_tiny_photos_from_scratch() -> 
 
 
 def test_auto_spends_more_hours_on_larger_photos_and_more_epochs_and_less_than_there_are() -> None:
-    hours = [0.02, 0.08, 0.15, 0.25, 0.5, 1.0, 2.0, 8.0]
+    hours = [0.02, 0.08, 0.15, 0.25, 0.5, 1.0, 2.0, 24.0]
     plans = [auto.size_and_epochs(replace(FACTS, hours=one)) for one in hours]
     work = [size**2 * epochs for size, epochs in plans]
     assert plans[0][1] == 0

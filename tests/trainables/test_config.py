@@ -50,7 +50,7 @@ OTHER: dict[str, Any] = {
 def test_every_setting_changes_the_name_and_the_member() -> None:
     base = resolve(BASE, QUESTION)
     weights = {"pretrained", "weights_file"}  # test_backbones.py
-    assert set(OTHER) | set(only_with()) | weights | {"probe"} == set(DEFAULTS)
+    assert set(OTHER) | set(only_with()) | weights | {"probe", "head_start"} == set(DEFAULTS)
     changed = {name: resolve({**BASE, name: value}, QUESTION) for name, value in OTHER.items()}
     for name, (owner, defaults) in only_with().items():
         if owner == "probe":  # tests/trainables/probes/test_run.py

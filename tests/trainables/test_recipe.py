@@ -25,7 +25,7 @@ BASE = {
     "weight_decay": 0.5,
     "augmentation": "none",
 }
-ELSEWHERE = ("precision", "probe", "probe_scaling", "layout")
+ELSEWHERE = ("precision", "probe", "probe_scaling", "layout", "head_start")
 """Settings without steps of their own: what probes learn is frozen in probes/test_heads.py."""
 CASES: dict[str, dict[str, Any]] = {
     "base": {},

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from ledger.predictions import EPOCHS, Predictions, predictions_of
 from ledger.repair.trials import repair_trial
@@ -26,17 +25,16 @@ from system.files import file_hash, read_lines
 from trainables import checkpoint
 from trainables.best_weights import best_header
 from trainables.config import TrialConfig, name_of
-from trainables.losses import class_weights, split_heads
+from trainables.losses import split_heads
 from trainables.prediction import BATCH, FEATURES, PhotoBatches, ViewProbs, missing_views, project
 from trainables.probes.features import PhotoFeatures
-from trainables.probes.heads import PROBES, fit_head
+from trainables.probes.heads import PROBES
+from trainables.probes.layer import Layer, fit_layer
 from trainables.provenance import provenance
 from trainables.training import TrialContext, TrialRun, new_record, score_of
 
 log = logging.getLogger("podium.trial")
 ONLY_STEP = 1
-Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Weights `(sum of C, D)` and bias `(sum of C,)`, heads side by side in the order of the configuration's."""
 
 
 class ProbeRun:
@@ -87,25 +85,10 @@ class ProbeRun:
 
     def _fit(self, deep: NDArray[np.float32]) -> Layer:
         """The last layer of all heads; features `(n, D)` of the training photos."""
-        config, rows, parts = self.config, self.context.training.rows, []
-        groups = [self.features.groups[row] for row in rows]
-        with threadpool_limits(config.threads):
-            for head, n_classes in config.heads.items():
-                labels = self.context.labels[head][rows]
-                even = class_weights(config.class_weights, labels, n_classes)
-                parts.append(
-                    fit_head(
-                        config.probe,
-                        deep,
-                        labels.astype(np.int64),
-                        n_classes=n_classes,
-                        class_weights=None if even is None else even.numpy(),
-                        scaling=config.probe_scaling or "",
-                        groups=groups,
-                        settings=config.settings_of(PROBES[config.probe]),
-                    )
-                )
-        return np.concatenate([weights for weights, _ in parts]), np.concatenate([bias for _, bias in parts])
+        config, rows, labels = self.config, self.context.training.rows, self.context.labels
+        settings = config.settings_of(PROBES[config.probe])
+        scaling = config.probe_scaling or ""
+        return fit_layer(config, self.features, rows, labels, deep, probe=config.probe, scaling=scaling, settings=settings)
 
     def _loss(self, layer: Layer, deep: NDArray[np.float32]) -> float:
         """The mean over heads of the mean log-loss on labelled training photos."""
