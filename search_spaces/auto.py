@@ -25,15 +25,15 @@ USUAL, USUAL_EPOCHS, MOST_EPOCHS, FEWEST_EPOCHS = 128, 10, 20, 4
 """Without hours the first two; with them the largest of `SIZES` at which there is time for the fewest epochs, then as many as fit."""
 RATE_AT_128 = 22.0
 """Photos of 128 px a second that one CPU core trains EfficientNet-Lite0 with; it falls with the area. Three times as many are predicted."""
-RATE_OF_SMALL = 300.0
+RATE_OF_SMALL = 400.0
 """Photos of 32 px a second that one CPU core trains `scratch_small` with."""
 GPU_GAIN = 40.0
 """How many CPU cores a GPU stands for: an estimate that nobody has measured."""
-AT_START_S, DECODED_PER_S, PROBED_PER_S, FOR_EXPORTS = 25.0, 400.0, 72.0, 0.3
-"""What is gone before the first fine-tuning, and the part of the hours that exports take."""
+AT_START_S, DECODED_PER_S, PROBED_PER_S, FOR_EXPORTS = 25.0, 200.0, 72.0, 0.3
+"""What is gone before the first fine-tuning, with photos decoded at two sizes, and the part of the hours that exports take."""
 LARGEST_GAIN = 1.5
 """Photos are not blown up beyond so many times their own side."""
-SEVERAL = ((3600.0, 4), (1200.0, 2))
+SEVERAL = ((7200.0, 4), (2400.0, 2))
 """From so many seconds on, time is for so many rounds of fine-tuning; below, all of it is for one."""
 
 
@@ -48,9 +48,15 @@ def first(facts: Facts) -> list[dict[str, Any]]:
     if facts.side < TINY:
         return scratch_small.FIRST
     probe = {"kind": "probe", "probe_c": 1e-2}
-    plain = {"kind": "finetune", "lr": 1e-3, "weight_decay": 0.02, "head_lr_factor": 10.0, "drop_rate": 0.2, "mix": "none"}
-    plain |= {"augmentation": "crops", "loss": "label_smoothing", "label_smoothing": 0.1, "ema_decay": 0.0}
-    return [probe, plain, {**plain, "lr": 6e-4, "augmentation": "light"}] if size_and_epochs(facts)[1] else [probe]
+    plain = {"kind": "finetune", "lr": 6e-4, "weight_decay": 0.02, "head_lr_factor": 1.0, "drop_rate": 0.2, "mix": "none"}
+    plain |= {
+        "augmentation": "crops",
+        "loss": "label_smoothing",
+        "label_smoothing": 0.1,
+        "ema_decay": 0.0,
+        "head_start": "logistic",
+    }
+    return [probe, plain, {**plain, "lr": 1e-3, "augmentation": "light"}] if size_and_epochs(facts)[1] else [probe]
 
 
 def suggest(trial: Any, facts: Facts) -> dict[str, Any]:
@@ -81,8 +87,9 @@ def _finetuning(trial: Any) -> dict[str, Any]:
         "batch_size": 32,
         "warmup_epochs": 0.5,
         "optimizer": "adamw",
-        "lr": trial.suggest_float("lr", 3e-4, 3e-3, log=True),
+        "lr": trial.suggest_float("lr", 2e-4, 2e-3, log=True),
         "weight_decay": trial.suggest_float("weight_decay", 1e-3, 1e-1, log=True),
+        "head_start": trial.suggest_categorical("head_start", ["logistic", "none"]),
         "head_lr_factor": trial.suggest_categorical("head_lr_factor", [1.0, 10.0]),
         "drop_rate": trial.suggest_categorical("drop_rate", [0.0, 0.2]),
         "loss": loss,
@@ -98,27 +105,28 @@ def _finetuning(trial: Any) -> dict[str, Any]:
 def size_and_epochs(facts: Facts) -> tuple[int, int]:
     """How large photos are, and how many epochs are planned: 0 where there is no time for one."""
     sizes = [size for size in SIZES if size <= LARGEST_GAIN * facts.side] or [SIZES[-1]]
-    seconds = _seconds_each(facts, (facts.n_train + facts.n_judged) / PROBED_PER_S)
-    if seconds is None:
+    if facts.hours is None:
         return min(USUAL, sizes[0]), USUAL_EPOCHS
-    epochs = {size: int(seconds / _epoch_s(facts, RATE_AT_128 * (USUAL / size) ** 2)) for size in sizes}
+    faster = {size: (USUAL / size) ** 2 for size in sizes}
+    probed = {size: (facts.n_train + facts.n_judged) / (PROBED_PER_S * faster[size]) for size in sizes}
+    epochs = {size: int(_seconds_each(facts, probed[size]) / _epoch_s(facts, RATE_AT_128 * faster[size])) for size in sizes}
     size = next((size for size in sizes if epochs[size] >= FEWEST_EPOCHS), sizes[-1])
     return size, min(epochs[size], MOST_EPOCHS)
 
 
 def small_epochs(facts: Facts) -> int:
     """How many epochs of tiny photos are planned, at least one."""
-    seconds = _seconds_each(facts, 0.0)
-    rate = RATE_OF_SMALL * (32 / _tiny_size(facts)) ** 2
-    return scratch_small.MAX_EPOCHS if seconds is None else max(1, min(int(seconds / _epoch_s(facts, rate)), MAX_EPOCHS))
-
-
-def _seconds_each(facts: Facts, before: float) -> float | None:
-    """Seconds of one fine-tuning, after what takes `before`; `None` without a limit."""
     if facts.hours is None:
-        return None
-    n_photos = facts.n_train + facts.n_judged + facts.n_test
-    seconds = facts.hours * 3600 * (1 - FOR_EXPORTS) - AT_START_S - 2 * n_photos / DECODED_PER_S - before
+        return scratch_small.MAX_EPOCHS
+    each = _epoch_s(facts, RATE_OF_SMALL * (32 / _tiny_size(facts)) ** 2)
+    return max(1, min(int(_seconds_each(facts, 0.0) / each), MAX_EPOCHS))
+
+
+def _seconds_each(facts: Facts, before: float) -> float:
+    """Seconds of one trial of those that are planned, after what takes `before`."""
+    assert facts.hours is not None, "there is no limit"
+    n_decoded = 0 if facts.side < TINY else facts.n_train + facts.n_judged + facts.n_test
+    seconds = facts.hours * 3600 * (1 - FOR_EXPORTS) - AT_START_S - n_decoded / DECODED_PER_S - before
     rounds = next((n for least, n in SEVERAL if seconds >= least), 1)
     n_targets = facts.n_targets or (1 if targets(facts) else len(facts.tasks))
     return max(0.0, seconds) * min(1.0, facts.at_once / n_targets) / rounds
