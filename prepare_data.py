@@ -36,11 +36,11 @@ def show(found: dict[str, Any]) -> None:
     for split in found["splits"]:
         print(f"  {_split_line(split)}")
     for task, counts in found["tasks"].items():
-        print(f"  {task}: " + ", ".join(f"{name} {n}" for name, n in counts.items()))
-    for pinned in found["pinned_groups"]:
-        print(f"  always in training: {pinned['reason']}")
-    for note in found["notes"]:
-        print(f"  note: {note}")
+        print(f"  {task}: {_counts_line(counts)}")
+    for text in _first([f"always in training: {pinned['reason']}" for pinned in found["pinned_groups"]]):
+        print(f"  {text}")
+    for text in _first([f"note: {note}" for note in found["notes"]]):
+        print(f"  {text}")
     for text in _first([f"broken: {image_id}: {reason}" for image_id, reason in found["broken_files"].items()]):
         print(f"  {text}")
     for text in _first([finding["text"] for finding in (*found["leaks"], *found["duplicates"])]):
@@ -50,6 +50,14 @@ def show(found: dict[str, Any]) -> None:
     for line in _leak_lines(found.get("leak")):
         print(f"  {line}")
     print(f"  decoded: {found['cache']['bytes'] / 1e6:.1f} MB at {found['cache']['size']} px ({found['cache']['path']})")
+
+
+def _counts_line(counts: dict[str, int], most: int = 40) -> str:
+    """Every class with its photos; of very many classes the most and the least frequent."""
+    if len(counts) <= most:
+        return ", ".join(f"{name} {n}" for name, n in counts.items())
+    ranked = [f"{name} {n}" for name, n in sorted(counts.items(), key=lambda item: -item[1])]
+    return f"{len(counts)} classes: {', '.join(ranked[:10])} ... {', '.join(ranked[-10:])} (--json has all)"
 
 
 def _leak_lines(leak: dict[str, Any] | None) -> list[str]:

@@ -183,6 +183,8 @@ def _fill_bundle(opened: Opened, choice: Choice, beside: Path) -> None:
         described["ids_without_endings"] = True  # only where it is so: other bundles are as they were
     if opened.prepared.bits != CONTAINER_BITS:
         described["bits"] = opened.prepared.bits
+    if opened.prepared.competition.values is not None:
+        described["values"] = list(opened.prepared.competition.values)
     replace_json(beside / "models.json", described)
     replace_json(beside / "provenance.json", sources)
     replace_json(beside / "scores.json", choice.scores)

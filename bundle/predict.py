@@ -20,7 +20,7 @@ from torch import nn
 from bundle.layout import BUNDLE_SCHEMA, CHECKSUMS, IMPORTED, checksums, set_aside
 from bundle.photos import PhotoTable, find_photos, one_row_each, places_below, read_ids, without_endings
 from competitions.answers import id_faults
-from competitions.images.decode import CONTAINER_BITS, BrokenImage, read_image, resize
+from competitions.images.decode import CONTAINER_BITS, BrokenImage, read_image, resize, scaled_path
 from competitions.images.photo_files import passed_over
 from competitions.manifest import LABEL
 from ensemble.align import Rows
@@ -94,6 +94,7 @@ class Bundle:
         device: Where the networks are.
         ids_without_endings: The competition's ids are its photos' paths without the ending.
         bits: How many bits of 16-bit grey values are used, as in training.
+        values: The numbers of arrays that are black and white, as in training; `None` where photos are no such arrays.
     """
 
     plan: EnsemblePlan
@@ -102,6 +103,7 @@ class Bundle:
     imported: Mapping[tuple[str, str, str], Rows] = field(default_factory=dict)
     ids_without_endings: bool = False
     bits: int = CONTAINER_BITS
+    values: tuple[float, float] | None = None
 
     def table_of(self, photos: Sequence[str]) -> PhotoTable:
         """N photos of a folder, with the ids that the competition gives them.
@@ -143,7 +145,7 @@ class Bundle:
             raise UserError("ids must name at least one photo, got none; leave them out for every photo of the folder")
         if faults := id_faults(names):  # a file with such rows is refused when it is written, after all the work
             raise UserError(*faults)
-        places = places_below(root, tuple(paths) if paths is not None else names)
+        places = [scaled_path(place, self.values) for place in places_below(root, tuple(paths) if paths is not None else names)]
         path_of = dict(zip(names, places, strict=True))
         known = self._known_to_imports(names)
         if not known.all():
@@ -293,7 +295,8 @@ def open_bundle(folder: str | Path, device: str = "cpu") -> Bundle:
     keys = [key for key in plan.keys if key[0] in plan.imports]
     imported = {key: Predictions(root / IMPORTED / key[0]).read("test", key[1], key[2]) for key in keys}
     bare, bits = described.get("ids_without_endings", False), described.get("bits", CONTAINER_BITS)
-    return Bundle(plan, models, device, imported, bare, bits)
+    low_high = described.get("values")
+    return Bundle(plan, models, device, imported, bare, bits, tuple(low_high) if low_high else None)
 
 
 def predict_to_file(

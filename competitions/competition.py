@@ -3,11 +3,11 @@
 Machine-specific roots come from the environment (`PODIUM_DATA`) or `.env`, never from here. `competitions.loading` reads the files.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from competitions.answers import CLASS, AnswerColumn, ColumnAnswer, RowPattern, Unit
 from competitions.manifest import LABEL, composed_names
@@ -49,17 +49,25 @@ class Task(_Part):
         column: Its name in the table; readers without a table have none.
         same_in_group: All photos of a group have the same answer, as all of a person have one age; with `same_group_at_test` allowed a
             group's test photos are then decided together.
-        classes: The C class names in order; a class number is a position in this list.
+        columns: Headers of C columns of which one holds 1 in each row, in place of `column`: the class is the column's, in this order.
+        classes: The C class names in order; a class number is a position in this list. Empty where the file leaves them out: then they
+            are read from the labels, and complete in `Prepared.competition`.
         cuts: C - 1 increasing numbers, where the column holds a number: the class is how many cuts are at or below it.
         forbids: Views of the competition that change this task's answer: its voters never look through them. Left out of records where
             it is empty, so that it renames no data.
     """
 
     column: str = ""
+    columns: tuple[str, ...] = Field(default=(), min_length=2, exclude_if=lambda columns: not columns)
     same_in_group: bool = Field(default=False, strict=True, exclude_if=lambda same: not same)
-    classes: tuple[str, ...] = Field(min_length=2)
+    classes: tuple[str, ...] = Field(default=(), min_length=2)
     cuts: tuple[_Number, ...] | None = None
     forbids: tuple[str, ...] = Field(default=(), exclude_if=lambda views: not views)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_class_per_column(cls, value: Any) -> Any:
+        return {"classes": value["columns"], **value} if isinstance(value, dict) and value.get("columns") else value
 
     @field_validator("classes", mode="before")
     @classmethod
@@ -93,7 +101,19 @@ class Task(_Part):
         return value
 
     @model_validator(mode="after")
+    def _columns_fit(self) -> Self:
+        if self.columns and (self.column or self.cuts is not None):
+            raise ValueError("columns excludes column and cuts; a task's answer stands in one column, or in one per class")
+        if self.columns and len(self.columns) != len(self.classes):
+            raise ValueError(
+                f"classes must be as many as columns, got {len(self.classes)} for {len(self.columns)} columns; leave them out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _a_cut_between_classes(self) -> Self:
+        if self.cuts is not None and not self.classes:
+            raise ValueError("classes must be written where there are cuts: one name for each part, lowest first")
         if self.cuts is not None and len(self.cuts) != len(self.classes) - 1:
             raise ValueError(
                 f"cuts must be one fewer than the classes they lie between, got {len(self.cuts)} for {len(self.classes)} classes"
@@ -123,7 +143,10 @@ class TargetSpec(_Part):
 
 
 class Columns(_Part):
-    """The table's names for the manifest's words. `None`: the table has no such column."""
+    """The table's names for the manifest's words. `None`: there is no such column.
+
+    `path` may be a rule in place of a name (`competitions.readers.path_rules`).
+    """
 
     image: str = "image"
     path: str | None = None
@@ -245,8 +268,13 @@ class Competition(_Part):
         root: Folder below `PODIUM_DATA`.
         reader: One of `competitions.readers.read.READERS`; `competitions.loading` checks what it makes of the settings.
         table: The reader's table, relative to `root`.
+        test_table: A table of the test photos, where they stand in one of their own; its columns have the names of `table`'s.
+        join: Tables whose columns are added -> the column by whose texts their rows are found.
+        values: The numbers that are black and white, where photos are `.npy` arrays of other numbers than bytes.
+        pattern: A regular expression whose named groups are columns, read out of the photos' paths below `images`.
         images: Folder relative to `root` that the table's paths start from.
-        test_images: Folder relative to `root` that holds the photos of `submission.sample`, where no table lists them.
+        test_images: Folder relative to `root` that holds the photos of `test_table`, or those of `submission.sample` where no table lists
+            them.
         roles: Manifest role -> the table's word for it, or its words.
         tasks: Task name -> task.
         label: The tasks that compose the label, most significant first (mask*6 + gender*3 + age).
@@ -268,6 +296,10 @@ class Competition(_Part):
     root: str = ""
     reader: str = DEFAULT_READER
     table: str = "manifest.csv"
+    test_table: str | None = Field(default=None, exclude_if=lambda table: table is None)
+    join: dict[str, str] = Field(default={}, exclude_if=lambda tables: not tables)
+    values: tuple[_Number, _Number] | None = Field(default=None, exclude_if=lambda values: values is None)
+    pattern: str = Field(default="", exclude_if=lambda pattern: not pattern)
     images: str = ""
     test_images: str | None = None
     columns: Columns = Columns()
@@ -327,6 +359,28 @@ class Competition(_Part):
         """The views that voters of a task may look through, the identity first; for `label` those that no composed task forbids."""
         forbidden = {view for name in (self.composed if task == LABEL else (task,)) for view in self.tasks[name].forbids}
         return tuple(view for view in self.views if view not in forbidden)
+
+
+def with_classes(competition: Competition, found: Mapping[str, Sequence[str]]) -> Competition:
+    """The same competition with the classes of tasks that the file left to the labels, checked as a whole again.
+
+    Args:
+        competition: What is asked.
+        found: Task -> its class names in order, of the tasks that have none.
+
+    Raises:
+        UserError: With every class name that cannot be one, and every setting that names a class which is not there.
+    """
+    if not found:
+        return competition
+    given = competition.model_dump()
+    for task, classes in found.items():
+        given["tasks"][task]["classes"] = list(classes)
+    try:
+        return Competition.model_validate(given)
+    except ValidationError as error:
+        said = (fault["msg"].removeprefix("Value error, ") for fault in error.errors())
+        raise UserError(*(f"{competition.name}, with the classes that its labels name: {fault}" for fault in said)) from error
 
 
 def with_split(competition: Competition, name: str | None) -> Competition:

@@ -42,12 +42,20 @@ def read_table(path: Path, wanted: Mapping[str, str | None], *, name: str = "") 
     Raises:
         UserError: Naming every fault: it cannot be read, has no rows, rows of other lengths than the header, or lacks columns.
     """
-    table, faults = parse_table(path, name=name)
+    return required(*parse_table(path, name=name), wanted)
+
+
+def required(table: Table, faults: Sequence[str], wanted: Mapping[str, str | None]) -> Table:
+    """A table that has certain columns and at least one row; `wanted` as in `read_table`.
+
+    Raises:
+        UserError: Naming `faults`, and the columns and rows that are not there.
+    """
     table = _as_wanted(table, [column for column in wanted.values() if column is not None])
     if not table.columns:
         raise UserError(f"{table.name}: the table is empty; it needs a header and one row per photo")
     absent = {place: column for place, column in wanted.items() if column is not None and column not in table.columns}
-    faults = [f"{place}: {unknown('column', column, table.columns)}" for place, column in absent.items()] + faults
+    faults = [f"{place}: {unknown('column', column, table.columns)}" for place, column in absent.items()] + [*faults]
     faults += separator_faults(table) if absent else []
     if not table.n_rows and not faults:
         faults.append("the table has a header and no rows; it needs one row per photo")

@@ -3,8 +3,8 @@
 It is the one form in which every reader's data reach splits, cache, training and submissions.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import PurePosixPath
 from unicodedata import normalize
@@ -39,6 +39,7 @@ class Manifest:
         groups: N texts; photos of one group must not be split. A photo without a group is its own.
         roles: N of `ROLES`.
         labels: Per task an `int16 (N,)` of class numbers, -1 where the photo has no label.
+        classes: Task -> its class names, of those whose names were read from the labels.
         notes: What the reader passed over, one sentence each; said once and not kept with the photos.
         units: N texts, what photos that get one answer have in common; none where each photo gets its own.
     """
@@ -50,6 +51,7 @@ class Manifest:
     labels: dict[str, NDArray[np.int16]]
     notes: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -62,5 +64,8 @@ class Manifest:
     def ids_without_endings(self) -> bool:
         """Whether the test photos' ids, or all where none is asked, are their paths from some folder on without the ending."""
         rows = self.rows("test").tolist() or range(len(self))
-        pairs = [(normalize("NFC", self.image_ids[row]), PurePosixPath(normalize("NFC", self.paths[row]))) for row in rows]
+        pairs = [
+            (normalize("NFC", self.image_ids[row]), PurePosixPath(normalize("NFC", self.paths[row].partition("#")[0])))
+            for row in rows
+        ]
         return all(path.suffix and f"/{path.with_suffix('')}".endswith(f"/{image_id}") for image_id, path in pairs)

@@ -22,7 +22,7 @@ from competitions.readers.read import READERS, read
 from competitions.splits import UNUSABLE, Finding, Folds, contradictions, leaks, make_folds
 from competitions.targets import Target
 from ledger.trials import ALL_DATA
-from system.errors import UserError
+from system.errors import UserError, listed
 from system.files import fingerprint, read_json, replace_json, sweep
 from system.paths import CompetitionPaths, data_root
 from system.quarantine import quarantine_copy
@@ -174,6 +174,7 @@ def prepare(competition: Competition, paths: CompetitionPaths, *, progress: Prog
         UserError: With every fault of the table, or the groups that stand on both sides, or classes that cannot be split.
     """
     competition, manifest = read(competition, root_of(competition, paths))
+    _keep_classes(paths, manifest.classes)
     stops = [finding.text for finding in leaks(manifest) if finding.stops]
     if stops:
         raise UserError(*_few(stops), "mend the groups or the roles in the table, or take the group column out of the YAML")
@@ -185,6 +186,31 @@ def prepare(competition: Competition, paths: CompetitionPaths, *, progress: Prog
     near = open_or_find(cache, manifest)
     findings = (*leaks(manifest, pixels), *near_findings(near, manifest, folds), *contradictions(manifest, pixels))
     return Prepared(competition, manifest, folds, pixels, dict(cache.broken), findings, paths, near, cache.bits)
+
+
+def _keep_classes(paths: CompetitionPaths, classes: Mapping[str, Sequence[str]]) -> None:
+    """Write down the classes that were read from labels the first time, and refuse others later: every trial's numbers mean the first ones.
+
+    Raises:
+        UserError: A task's labels name other classes than before.
+    """
+    if not classes:
+        return
+    file = paths.data / "classes.json"
+    kept: dict[str, list[str]] = read_json(file) if file.is_file() else {}
+    faults = []
+    for task, names in classes.items():
+        came, went = [n for n in names if n not in kept.get(task, names)], [n for n in kept.get(task, ()) if n not in names]
+        change = [f"{len(some)} {what} ({listed(some)})" for some, what in ((came, "came"), (went, "went")) if some]
+        if change:
+            faults.append(
+                f"task {task}: its labels name other classes than when they were first read: {' and '.join(change)}; copy the data "
+                f"again, write `classes` in the YAML if they are right, or remove {file} to begin anew"
+            )
+    if faults:
+        raise UserError(*faults)
+    if new := {task: list(names) for task, names in classes.items() if task not in kept}:
+        replace_json(file, kept | new)
 
 
 def _require_photos(manifest: Manifest, broken: Mapping[str, str]) -> None:
@@ -230,7 +256,8 @@ def load_prepared(paths: CompetitionPaths, key: str) -> Prepared:
     value = read_json(_file(paths, key))
     given = value["manifest"]
     labels = {task: np.array(numbers, dtype=np.int16) for task, numbers in given.pop("labels").items()}
-    manifest = Manifest(**{name: tuple(texts) for name, texts in given.items()}, labels=labels)
+    texts: dict[str, Any] = {name: tuple(some) for name, some in given.items()}
+    manifest = Manifest(**texts, labels=labels)
     folds = Folds(np.array(value["fold"], dtype=np.int8), tuple(value["pinned"]), tuple(value["reasons"]), tuple(value["notes"]))
     competition = Competition.model_validate(value["competition"])
     bits = value.get("bits", CONTAINER_BITS)

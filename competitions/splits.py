@@ -12,7 +12,7 @@ Pinning. A unit that alone holds a composed class is pinned to training: were it
 asked for a class it never saw. The price is that its photos have no out-of-fold prediction, so units are pinned smallest
 first and only while all pinned ones hold at most a third of the photos; classes left unpinned are named in `notes`. On the
 clothing data three senders with 3, 11 and 42 of 3,816 photos are pinned, 1.5 %. A class of a single task with one unit is
-refused: its score could never be measured.
+pinned too; a note says that its score cannot be measured. A task of which every class is such is refused.
 """
 
 from collections import defaultdict
@@ -114,7 +114,7 @@ def make_folds(
         holdout: The share of the photos that fold 0 is to hold; all others are in training. None cuts into folds.
 
     Raises:
-        UserError: There are fewer units than folds, or a task class has a single unit.
+        UserError: There are fewer units than folds, or every class of a task has a single unit.
     """
     weights = (1.0,) * n_folds if holdout is None else (holdout, 1.0 - holdout)
     rows = manifest.rows("train")
@@ -122,8 +122,10 @@ def make_folds(
     names = [manifest.groups[r] if by_group else f"~{manifest.image_ids[r]}" for r in rows]
     unit = _join(names, [same_pixels[r] for r in rows] if same_pixels is not None else [])
     units = _describe(names, unit, _label_columns(manifest, rows, tasks, tuple(tasks) if composed is None else composed))
-    _refuse(units, len(weights), "groups" if by_group else "photos", is_holdout=holdout is not None)
+    what = "groups" if by_group else "photos"
+    _refuse(units, len(weights), what, is_holdout=holdout is not None)
     pinned, notes = _pin_single(units, len(weights))
+    notes = (*_unmeasured(units, what), *notes)
     dealt = _deal(units, pinned, weights, np.random.default_rng(seed), is_holdout=holdout is not None)
     if holdout is not None:
         dealt = _fill_holdout(units, pinned, dealt, holdout)
@@ -247,14 +249,29 @@ def _refuse(units: _Units, n_bins: int, what: str, *, is_holdout: bool) -> None:
     if len(units.sizes) < n_bins:
         needed, way = ("a holdout needs", "") if is_holdout else (f"{n_bins} folds need", "lower split.folds or ")
         faults.append(f"{needed} at least {n_bins} {what} of training photos, there are {len(units.sizes)}; {way}add photos")
-    for c in units.classes:
-        if c.task is not None and len(c.units) == 1:
+    for task in dict.fromkeys(c.task for c in units.classes if c.task is not None):
+        classes = [c for c in units.classes if c.task == task]
+        if all(len(c.units) == 1 for c in classes):
+            told = listed(f"{c.name!r} ({c.n_photos}, all of {units.groups[c.units[0]][0]!r})" for c in classes)
             faults.append(
-                f"a class needs training photos of at least two {what}; task {c.task} class {c.name!r} has {c.n_photos}, all of "
-                f"{units.groups[c.units[0]][0]!r}; merge the class with another, add photos, or drop the class and its photos"
+                f"a task needs a class with training photos of at least two {what}, or nothing can be judged; task {task} has none: "
+                f"{told}; is it the right column? Else add photos, or mend the groups"
             )
     if faults:
         raise UserError(*faults)
+
+
+def _unmeasured(units: _Units, what: str) -> tuple[str, ...]:
+    """A sentence for each task that has classes of a single unit: no fold can judge them."""
+    tasks: dict[str, list[str]] = defaultdict(list)
+    for c in units.classes:
+        if c.task is not None and len(c.units) == 1:
+            tasks[c.task].append(c.name)
+    return tuple(
+        f"task {task}: {len(names)} classes have training photos of one of the {what} alone, so their score cannot be measured: "
+        f"{listed(names)}"
+        for task, names in tasks.items()
+    )
 
 
 def _pin_single(units: _Units, n_folds: int) -> tuple[dict[int, str], tuple[str, ...]]:

@@ -62,6 +62,11 @@ class Target:
         return compose_numbers([manifest.labels[task] for task, _ in self.composed], [size for _, size in self.composed])
 
 
+def target_names(competition: Competition) -> list[str]:
+    """The names of `targets`, which are known before the classes are."""
+    return list(dict.fromkeys([*competition.tasks, *competition.targets]))
+
+
 def targets(competition: Competition) -> dict[str, Target]:
     """Every target of a competition by name: its tasks in their order, then those it declares."""
     declared = dict(competition.targets)

@@ -1,5 +1,6 @@
 """The mistakes between settings of a competition's file: a mapping whose single settings may be wrong too -> one sentence each."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from math import fsum, prod
@@ -10,13 +11,21 @@ from typing import Any
 from competitions.answers import ANSWERS, RANKING, AnswerColumn, ColumnAnswer, RowPattern, column_faults, expanded
 from competitions.manifest import IDENTITY, LABEL, RESERVED, SEPARATOR, composed_names
 from competitions.metrics import METRICS
+from competitions.readers.path_rules import is_rule, rule_faults
 from system.errors import unknown
 
 MOST_CLASSES = 32767  # class numbers are int16
 SHARES_TOLERANCE = 1e-3
 """By so much shares may miss 1: people round them."""
 DEFAULT_ROLES = {"train": "train", "test": "test"}
-UNUSED_DEFAULTS: dict[str, Any] = {"table": "manifest.csv", "images": "", "roles": DEFAULT_ROLES}
+UNUSED_DEFAULTS: dict[str, Any] = {
+    "table": "manifest.csv",
+    "test_table": None,
+    "join": {},
+    "pattern": "",
+    "images": "",
+    "roles": DEFAULT_ROLES,
+}
 """A setting that a reader may have no use for -> what it is where nobody wrote it."""
 DEFAULT_SPLIT = "groups"
 
@@ -35,11 +44,20 @@ def setting_faults(raw: Mapping[str, Any]) -> list[str]:
         faults += _target_faults(str(name), _mapping(target), tasks, _texts(raw.get("label")) or list(tasks))
     faults += _submission_faults(_mapping(raw.get("submission")), tasks, _texts(raw.get("label")) or list(tasks))
     faults += _role_faults(raw)
-    faults += [_outside(key, raw[key]) for key in ("root", "table", "images", "test_images") if _leaves(raw.get(key))]
+    faults += [
+        _outside(key, raw[key]) for key in ("root", "table", "test_table", "images", "test_images") if _leaves(raw.get(key))
+    ]
     sample = _mapping(raw.get("submission")).get("sample")
     faults += [_outside("submission.sample", str(sample))] if _leaves(sample) else []
-    if raw.get("test_images") is not None and not sample:
-        faults.append("test_images has no effect without submission.sample, which lists the test photos; name it or leave it out")
+    faults += [_outside("join", str(table)) for table in _mapping(raw.get("join")) if _leaves(table)]
+    if raw.get("test_images") is not None and not sample and raw.get("test_table") is None:
+        faults.append(
+            "test_images has no effect without submission.sample or test_table, which list the test photos; name one or leave it out"
+        )
+    faults += _path_faults(raw)
+    values = _list(raw.get("values"))
+    if len(values) == 2 and all(isinstance(v, Real) for v in values) and not values[0] < values[1]:
+        faults.append(f"values must be [low, high], the numbers that are black and white, low under high, got {values}")
     faults += _rule_faults(raw, tasks)
     views = _texts(raw.get("views", [IDENTITY]))
     if views is not None and (views[:1] != [IDENTITY] or len(set(views)) < len(views)):
@@ -80,10 +98,18 @@ def reader_faults(raw: Mapping[str, Any], reader: str, *, unused: Collection[str
         faults += [_no_effect(", ".join(given), reader)] if given else []
     tasks = _tasks(raw)
     for name, task in tasks.items():
-        given = [key for key in ("column", "cuts") if task.get(key) not in (None, "")]
-        faults += [_no_effect(f"tasks.{name}.{key}", reader) for key in given if key in unused]
-        if "column" not in unused and "column" not in given and isinstance(_mapping(raw["tasks"]).get(name), dict):
-            faults.append(f"tasks.{name}.column is missing; it names the column that holds the task's answers")
+        given = [key for key in ("column", "columns", "cuts") if task.get(key) not in (None, "", ())]
+        faults += [
+            _no_effect(f"tasks.{name}.{key}", reader) for key in given if ("column" if key == "columns" else key) in unused
+        ]
+        if (
+            "column" not in unused
+            and not {"column", "columns"} & set(given)
+            and isinstance(_mapping(raw["tasks"]).get(name), dict)
+        ):
+            faults.append(
+                f"tasks.{name}.column is missing; it names the column that holds the task's answers (or `columns`, one per class)"
+            )
     if one_task and len(tasks) > 1:
         faults.append(f"the reader {reader} knows one class per photo, so one task, got {', '.join(tasks)}; use a table")
     columns, roles = _mapping(raw.get("columns")), _mapping(raw.get("roles", DEFAULT_ROLES))
@@ -101,6 +127,20 @@ def reader_faults(raw: Mapping[str, Any], reader: str, *, unused: Collection[str
             for name, task in tasks.items()
             if task.get("same_in_group") is True
         ]
+    return faults
+
+
+def _path_faults(raw: Mapping[str, Any]) -> list[str]:
+    """The mistakes of the path rule and of the pattern."""
+    path, pattern = _mapping(raw.get("columns")).get("path"), raw.get("pattern")
+    faults = [f"columns.path: {fault}" for fault in rule_faults(path)] if isinstance(path, str) and is_rule(path) else []
+    if isinstance(pattern, str) and pattern:
+        try:
+            named = re.compile(pattern).groupindex
+        except re.error as error:
+            return [*faults, f"pattern must be a regular expression, got {pattern!r} ({error})"]
+        if not named:
+            faults.append(f"pattern must name what it reads, as in '(?P<kind>cat|dog)\\.', got {pattern!r}")
     return faults
 
 
@@ -142,8 +182,9 @@ def _forbidden_faults(tasks: Mapping[str, Mapping[str, Any]], views: list[str] |
 def _column_faults(tasks: Mapping[str, Mapping[str, Any]]) -> list[str]:
     readers: dict[str, list[str]] = {}
     for name, task in tasks.items():
-        if isinstance(task.get("column"), str):
-            readers.setdefault(task["column"], []).append(name)
+        several = _texts(task.get("columns")) or []
+        for column in dict.fromkeys([task["column"]] if isinstance(task.get("column"), str) else several):
+            readers.setdefault(column, []).append(name)
     return [
         f"tasks must read different columns, {' and '.join(t)} read {c!r}; drop one" for c, t in readers.items() if len(t) > 1
     ]
@@ -191,10 +232,10 @@ def _target_faults(
         if task not in tasks:
             faults.append(f"where: {unknown('task', task, list(tasks))}")
             continue
-        faults += [f"where.{task}: {unknown('class', c, classes)}" for c in named if c not in classes]
+        faults += [f"where.{task}: {unknown('class', c, classes)}" for c in named if classes and c not in classes]
         if task in asked:
             faults.append(f"where.{task}: the target's own heads ask for {task}; choose a task that they do not ask for")
-        if not named or set(classes) <= set(named) or len(set(named)) < len(named):
+        if not named or (classes and set(classes) <= set(named)) or len(set(named)) < len(named):
             faults.append(f"where.{task} must name some of the classes, not none, not all and none twice, got {named}")
     return [f"targets.{name}: {fault}" for fault in faults]
 
@@ -265,7 +306,7 @@ def _share_faults(name: str, given: Mapping[Any, Any], tasks: Mapping[str, Mappi
     """The mistakes of one task's shares: classes that are not its own or are missing, and a sum that is not 1."""
     if name not in tasks:
         return [unknown("task in test_shares", name, list(tasks))]
-    classes = [c for c in _list(tasks[name].get("classes")) if isinstance(c, str)]
+    classes = [c for c in _list(tasks[name].get("classes")) if isinstance(c, str)] or [str(c) for c in given]
     faults = [f"test_shares.{name}: {unknown('class', str(c), classes)}" for c in given if c not in classes]
     missing = [c for c in classes if c not in given]
     if missing:

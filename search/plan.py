@@ -91,7 +91,7 @@ def make_plan(request: Request, storage: str | Path | None) -> Plan:
     space = told(space, request, prepared, former)
     if request.targets is None and space.asked is not None and space.facts is not None:
         request = replace(request, targets=space.asked.targets(space.facts) or None)
-    questions = questions_of(request, prepared, competition)
+    questions = questions_of(request, prepared, prepared.competition)
     members: dict[str, list[Any]] = {}
     if request.is_refit:
         from search.refit import members_of

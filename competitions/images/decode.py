@@ -37,6 +37,9 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from system.errors import UserError
+from system.paths import setting
+
 DECODER = 2
 CONTAINER_BITS = 16
 """Bits of a grey value that is stored in two bytes; all of them are used unless a competition's brightest photo says otherwise."""
@@ -55,7 +58,7 @@ _PLUGINS = (
     TiffImagePlugin.TiffImageFile,
 )
 FORMATS = tuple(str(plugin.format) for plugin in _PLUGINS)
-ENDINGS = frozenset((*(ending for ending, kind in Image.EXTENSION.items() if kind in FORMATS), ".heic", ".heif", ".avif"))
+ENDINGS = frozenset((*(ending for ending, kind in Image.EXTENSION.items() if kind in FORMATS), ".npy", ".heic", ".heif", ".avif"))
 """How photos' names end: what can be opened, and three kinds that cannot and are named as broken, with the way out."""
 _OPENERS = tuple(kind for kind in FORMATS if kind != "MPO")
 _OTHERS = (
@@ -63,9 +66,12 @@ _OTHERS = (
     (0, b"version https://git-lfs", "it is a Git LFS pointer; fetch the photos with git lfs pull"),
     (0, b"<", "it is a text such as HTML or SVG"),
 )
-_TOO_LARGE = f"it has more than {MAX_PIXELS // 1_000_000} megapixels, the limit; make it smaller"
+MEGAPIXELS = "PODIUM_MAX_MEGAPIXELS"
+"""The setting that raises the limit, for a machine with the memory: three bytes per pixel and thread."""
 _MEMBER = re.compile(r"(?P<file>.+\.npz)#(?P<key>[^#]+)/(?P<index>[0-9]{1,12})", re.DOTALL)
 _IDX = re.compile(r"(?P<file>.+idx[0-9]-ubyte(?:\.gz)?)#(?P<index>[0-9]{1,12})", re.DOTALL)
+_ARRAY = re.compile(r"(?P<file>.+\.npy)#\[(?P<low>[-+.0-9e]+),(?P<high>[-+.0-9e]+)\]", re.DOTALL)
+_PIXELS = re.compile(r"(?P<file>.+\.[ct]sv)#(?P<index>[0-9]{1,12})", re.DOTALL | re.IGNORECASE)
 _WHOLE = ""  # the key of an idx file, which holds one array
 _ORIENTATION = 0x0112
 _members = threading.Lock()
@@ -112,7 +118,8 @@ def read_measured(root: Path, path: str, bits: int | None) -> tuple[NDArray[np.u
 def read_bytes_of(root: Path, path: str) -> bytes | NDArray[np.uint8]:
     """What stands at a manifest's `path`: a file's bytes, or for `images.npz#train/0` row 0 of the archive's array `train`.
 
-    For `train-images-idx3-ubyte.gz#0` it is row 0 of the idx file.
+    For `train-images-idx3-ubyte.gz#0` it is row 0 of the idx file, for `train.csv#0` that of a table with a column per pixel. An array
+    `a.npy#[-4,4]` has its numbers scaled, -4 to black and 4 to white.
 
     Args:
         root: The competition's folder.
@@ -130,6 +137,8 @@ def read_bytes_of(root: Path, path: str) -> bytes | NDArray[np.uint8]:
         status = file.stat()
         if not stat.S_ISREG(status.st_mode):
             raise BrokenImage("it is not a plain file")
+        if name.endswith(".npy"):
+            return _array(file.read_bytes(), key)
         if key is not None:
             return _row(file, status, key, index)
         if status.st_size > MAX_FILE_BYTES:
@@ -149,8 +158,15 @@ def split_member(path: str) -> tuple[str, str | None, int]:
         return path, None, 0
     if match := _MEMBER.fullmatch(path):
         return match["file"], match["key"], int(match["index"])
-    match = _IDX.fullmatch(path)
+    if match := _ARRAY.fullmatch(path):
+        return match["file"], f"{match['low']},{match['high']}", 0
+    match = _IDX.fullmatch(path) or _PIXELS.fullmatch(path)
     return (match["file"], _WHOLE, int(match["index"])) if match else (path, None, 0)
+
+
+def scaled_path(path: str, values: tuple[float, float] | None) -> str:
+    """The manifest's path of a photo whose numbers are black and white at these values, where it is an array."""
+    return f"{path}#[{values[0]:g},{values[1]:g}]" if values is not None and path.lower().endswith(".npy") else path
 
 
 def open_idx(file: Path) -> IO[bytes]:
@@ -224,10 +240,10 @@ def _decoded(data: bytes, bits: int | None) -> tuple[NDArray[np.uint8], int]:
     _same_rules_everywhere()
     try:
         return _decode(data, bits)
-    except BrokenImage:
+    except (BrokenImage, UserError):
         raise
     except Image.DecompressionBombError as error:
-        raise BrokenImage(_TOO_LARGE) from error
+        raise BrokenImage(_too_large()) from error
     except UnidentifiedImageError as error:
         raise BrokenImage(_not_an_image(data)) from error
     except MemoryError as error:
@@ -253,8 +269,8 @@ def from_array(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
         raise BrokenImage(f"a photo in an archive must be uint8 (H, W), (H, W, 1) or (H, W, 3), got {array.dtype} {array.shape}")
     if array.size == 0:
         raise BrokenImage("it has no pixels")
-    if array.shape[0] * array.shape[1] > MAX_PIXELS:
-        raise BrokenImage(_TOO_LARGE)
+    if array.shape[0] * array.shape[1] > _most_pixels():
+        raise BrokenImage(_too_large())
     if grey:
         array = np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
     return np.ascontiguousarray(array)
@@ -289,7 +305,32 @@ def _same_rules_everywhere() -> None:
     # Process-wide switches that other libraries may have set, and set again: a photo's fate must not depend on them. Warnings are
     # about damaged metadata; with `-W error` they would refuse good pixels. `catch_warnings` is not safe among threads.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
+    Image.MAX_IMAGE_PIXELS = None  # our own limit is asked before anything is decoded
     warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _most_pixels() -> int:
+    given = setting(MEGAPIXELS)
+    if given is None:
+        return MAX_PIXELS
+    if not re.fullmatch("[0-9]{1,7}", given) or not int(given):
+        raise UserError(f"{MEGAPIXELS} must be a whole number of megapixels, got {given!r}; mend it in the environment or .env")
+    return int(given) * 1_000_000
+
+
+def _too_large() -> str:
+    limit = _most_pixels() // 1_000_000
+    return f"it has more than {limit} megapixels, the limit; make it smaller, or raise {MEGAPIXELS} where there is memory for it"
+
+
+def _array(data: bytes, key: str | None) -> NDArray[np.uint8]:
+    from competitions.images.arrays import array_pixels  # here, so that a bundle opens without it
+
+    low, _, high = (key or "").partition(",")
+    try:
+        return array_pixels(data, (float(low), float(high)) if key else None)
+    except (ValueError, EOFError, OSError) as error:
+        raise BrokenImage(str(error)) from error
 
 
 def _decode(data: bytes, bits: int | None) -> tuple[NDArray[np.uint8], int]:
@@ -297,8 +338,8 @@ def _decode(data: bytes, bits: int | None) -> tuple[NDArray[np.uint8], int]:
         raise BrokenImage("the file is empty")
     with Image.open(io.BytesIO(data), formats=_OPENERS) as image:
         width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise BrokenImage(_TOO_LARGE)
+        if width * height > _most_pixels():
+            raise BrokenImage(_too_large())
         if width * height == 0:
             raise BrokenImage("it has no pixels")
         image.load()
@@ -359,6 +400,10 @@ def _row(file: Path, status: os.stat_result, key: str, index: int) -> NDArray[np
 def _member(file: str, size: int, mtime_ns: int, key: str) -> NDArray[np.uint8] | str:
     # A fault is returned, so that it is remembered too: 60,000 rows of a damaged archive must not unpack it 60,000 times.
     try:
+        if key == _WHOLE and file.lower().endswith((".csv", ".tsv")):
+            from competitions.images.arrays import pixel_table  # here, so that a bundle opens without it
+
+            return pixel_table(Path(file))
         if key == _WHOLE:
             return idx_array(Path(file))
         with np.load(file, allow_pickle=False) as archive:
@@ -372,7 +417,7 @@ def _member(file: str, size: int, mtime_ns: int, key: str) -> NDArray[np.uint8] 
     except (OSError, MemoryError):
         raise
     except Exception as error:  # zipfile, zlib and numpy each raise their own on damaged data
-        return f"the archive is damaged ({_first_line(error)})"
+        return f"the archive or table is damaged ({_first_line(error)})"
 
 
 def _not_an_image(data: bytes) -> str:

@@ -41,7 +41,8 @@ def read_folders(competition: Competition, root: Path) -> Manifest:
     if faults:
         raise UserError(*faults)
     [(name, task)] = competition.tasks.items()
-    photos, others = _training_photos(top, words["train"], task.classes, faults)
+    classes = task.classes or _classes(top, words["train"])
+    photos, others = _training_photos(top, words["train"], classes, faults)
     asked = [(role, word) for role in ("test", "unlabelled") for word in words.get(role, ())]
     for role, word in asked:
         listing = list_photos(top / word)
@@ -59,7 +60,7 @@ def read_folders(competition: Competition, root: Path) -> Manifest:
         roles=tuple(role for _, role, _ in photos),
         fields={name: tuple(label for _, _, label in photos)},
         images=competition.images,
-        notes=[*folder_notes(top, words, task.classes), *passed_over(others)],
+        notes=[*folder_notes(top, words, classes), *passed_over(others)],
     )
     return manifest_of(competition, rows, root, place_files)
 
@@ -93,6 +94,12 @@ def _word_faults(words: dict[str, tuple[str, ...]], top: Path) -> list[str]:
             f"no role's folder may stand in another's, its photos would have two roles: {listed(nested)}; move them apart"
         )
     return faults
+
+
+def _classes(top: Path, words: Sequence[str]) -> tuple[str, ...]:
+    """The classes where the file names none: the folders of training photos, each by the first of the spellings that look equal."""
+    names = [name for word in words for name in folders_in(top / word) if not utf8_faults([name])]
+    return tuple({looks_of(name): normalize("NFC", name) for name in reversed(names)}.values())
 
 
 def _training_photos(top: Path, words: Sequence[str], classes: Sequence[str], faults: list[str]) -> tuple[list[Photo], list[str]]:

@@ -3,7 +3,8 @@
     train-images-idx3-ubyte[.gz]   train-labels-idx1-ubyte[.gz]   t10k-images-idx3-ubyte[.gz]
 
 An idx file is a header of big-endian numbers (0, 0, 8 = unsigned byte, D axes, then D lengths) and the bytes, last axis fastest
-(http://yann.lecun.com/exdb/mnist). Label k is the k-th class of the YAML. Ids are `train/0` and `t10k/0`; a path reads
+(http://yann.lecun.com/exdb/mnist). Label k is the k-th class of the YAML, or class `k` where it names
+none. Ids are `train/0` and `t10k/0`; a path reads
 `train-images-idx3-ubyte.gz#0`. The labels of the test photos, which these downloads also hold, are never read.
 """
 
@@ -83,7 +84,7 @@ def _shape(file: Path, faults: list[str]) -> tuple[int, ...]:
 
 
 def _labels(file: Path, n_photos: int, classes: Sequence[str], faults: list[str]) -> Sequence[str]:
-    """The class name of each training photo; none with a fault where the labels do not fit photos or classes."""
+    """The class name of each training photo (its number, where there are no classes); none, with a fault, where labels do not fit."""
     [n_labels] = _shape(file, faults)
     if not n_labels or not n_photos:
         return ()
@@ -94,6 +95,8 @@ def _labels(file: Path, n_photos: int, classes: Sequence[str], faults: list[str]
     if len(numbers) != n_photos:
         faults.append(f"{file.name} must hold one label per photo, got {len(numbers)} for {n_photos} photos; download both again")
         return ()
+    if not classes:
+        return [str(number) for number in numbers.tolist()]
     strange = Counter(number for number in numbers.tolist() if number >= len(classes))
     if strange:
         some = listed(f"{number} ({n} photos)" for number, n in sorted(strange.items()))

@@ -34,11 +34,12 @@ def require_root(competition: Competition, root: Path) -> None:
         )
 
 
-def relative_paths(images: str, given: Sequence[str]) -> tuple[list[str], list[str]]:
-    """N normalised paths relative to the root, and the faults of those that leave it."""
+def relative_paths(images: str | Sequence[str], given: Sequence[str]) -> tuple[list[str], list[str]]:
+    """N normalised paths relative to the root, and the faults of those that leave it; `images` is the folder of all, or of each."""
+    fronts = [images] * len(given) if isinstance(images, str) else images
     paths = [value.replace("\\", "/") for value in given]
     absolute = [repr(p) for p in paths if p.startswith("/") or re.match("[A-Za-z]:", p)]
-    paths = [posixpath.normpath(f"{images}/{p}" if images else p) for p in paths]
+    paths = [posixpath.normpath(f"{front}/{p}" if front else p) for front, p in zip(fronts, paths, strict=True)]
     outside = [repr(p) for p in paths if p == ".." or p.startswith("../")]
     faults = []
     if absolute:

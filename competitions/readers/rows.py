@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from competitions.competition import Competition, Task
 from competitions.manifest import Manifest
 from competitions.readers.photo_paths import Place, relative_paths
+from competitions.validation import MOST_CLASSES
 from system.errors import EXAMPLES, UserError, listed, unknown
 from system.texts import alike, difference, first_spellings, looks_of, recognise, told_alike, utf8_faults
 
@@ -24,11 +25,11 @@ class PhotoRows:
     Attributes:
         name: What messages call their source.
         ids: N ids.
-        paths: N places relative to the root's folder `images`.
+        paths: N places relative to the folder `images`.
         groups: N groups, empty where a photo has none.
         roles: N of `competitions.manifest.ROLES`.
         fields: Task -> N texts: class names, numbers where the task has cuts, empty where there is no label.
-        images: Folder below the root that the paths start from.
+        images: Folder below the root that the paths start from; N folders where they differ.
         notes: What was passed over, one sentence each.
         units: N texts, where several photos get one answer: what those of one answer have in common.
     """
@@ -39,7 +40,7 @@ class PhotoRows:
     groups: Sequence[str]
     roles: Sequence[str]
     fields: Mapping[str, Sequence[str]]
-    images: str = ""
+    images: str | Sequence[str] = ""
     notes: Sequence[str] = ()
     units: Sequence[str] = ()
 
@@ -64,7 +65,8 @@ def manifest_of(competition: Competition, rows: PhotoRows, root: Path, place: Pl
     bare = sum(role == "test" and not unit for role, unit in zip(rows.roles, rows.units, strict=False))
     found += [f"submission.unit: {bare} test photos have an empty cell there; fill it in"] if bare else []
     notes = list(rows.notes)
-    labels = _labels(competition, rows, found, notes)
+    classes = {name: task.classes or classes_of(name, rows, found) for name, task in competition.tasks.items()}
+    labels = _labels(competition, rows, classes, found, notes)
     paths, misplaced = relative_paths(rows.images, rows.paths)
     found += misplaced
     if not misplaced:
@@ -74,7 +76,44 @@ def manifest_of(competition: Competition, rows: PhotoRows, root: Path, place: Pl
         raise UserError(*(f"{rows.name}: {fault}" for fault in found))
     named = _one_spelling(rows.groups, notes)
     groups = tuple(group or f"~{image_id}" for group, image_id in zip(named, rows.ids, strict=True))
-    return Manifest(tuple(rows.ids), tuple(paths), groups, tuple(rows.roles), labels, tuple(notes), tuple(rows.units))
+    from_labels = {name: classes[name] for name, task in competition.tasks.items() if not task.classes}
+    return Manifest(
+        tuple(rows.ids), tuple(paths), groups, tuple(rows.roles), labels, tuple(notes), tuple(rows.units), from_labels
+    )
+
+
+def classes_of(name: str, rows: PhotoRows, faults: list[str]) -> tuple[str, ...]:
+    """The classes that a task's training labels name, in a fixed order; a fault where they are no two, or too many."""
+    texts = (text for text, role in zip(rows.fields[name], rows.roles, strict=True) if role == "train")
+    classes = in_order({text.strip() for text in _first_of_each(texts)})
+    if len(classes) == 1:
+        faults.append(
+            f"task {name}: all training labels are {classes[0]!r}, and a task needs two classes; is it the right column? "
+            f"Write `classes` where photos of another class are still to come"
+        )
+    if len(classes) > MOST_CLASSES:
+        faults.append(
+            f"task {name}: a task may have at most {MOST_CLASSES} classes, its labels name {len(classes)}; is it the right column?"
+        )
+    return classes
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Class names in the order that they have wherever they are read: numbers by value, else by text.
+
+    >>> in_order(["10", "9", "1"]), in_order(["10", "9", "cat"])
+    (('1', '9', '10'), ('10', '9', 'cat'))
+    """
+    names = sorted(names)
+    numbers = {name: _number(name) for name in names}
+    return tuple(names if None in numbers.values() else sorted(names, key=lambda name: (numbers[name], name)))
+
+
+def _first_of_each(texts: Iterable[str]) -> Iterable[str]:
+    """The texts that show something, each by the first of the spellings that look equal."""
+    seen = {text: None for text in texts if looks_of(text)}
+    first = first_spellings(seen)
+    return (text for text in seen if text not in first)
 
 
 def _one_spelling(groups: Sequence[str], notes: list[str]) -> list[str]:
@@ -105,14 +144,37 @@ def id_faults(ids: Sequence[str]) -> list[str]:
     return faults
 
 
-def _labels(competition: Competition, rows: PhotoRows, faults: list[str], notes: list[str]) -> dict[str, NDArray[np.int16]]:
+def apart(ids: Sequence[str], roles: Sequence[str], front: str) -> tuple[list[str], list[str]]:
+    """N ids, of which training photos' get a folder in front where test photos have the same: 1.jpg in train/ and 1.jpg in test/.
+
+    Test photos keep their ids, because they are handed in.
+
+    Args:
+        ids: N ids.
+        roles: N roles.
+        front: The folder.
+
+    Returns:
+        N ids, and a note.
+    """
+    asked = {image_id for image_id, role in zip(ids, roles, strict=True) if role == "test"}
+    both = [image_id for image_id, role in zip(ids, roles, strict=True) if role != "test" and image_id in asked]
+    if not both:
+        return list(ids), []
+    note = f"{len(both)} ids stand for a training photo and for a test photo ({listed(both)}); training photos are called {front}/... here"
+    return [i if role == "test" else f"{front}/{i}" for i, role in zip(ids, roles, strict=True)], [note]
+
+
+def _labels(
+    competition: Competition, rows: PhotoRows, classes: Mapping[str, Sequence[str]], faults: list[str], notes: list[str]
+) -> dict[str, NDArray[np.int16]]:
     """Per task `(N,) int16`, -1 outside the role train and where the field is empty; what is wrong or odd is added to the lists."""
     train = np.array([role == "train" for role in rows.roles], dtype=bool)
     filled = np.zeros(len(train), dtype=bool)
     labels = {}
     for name, task in competition.tasks.items():
-        values = _class_texts(name, task, rows.fields[name], notes)
-        numbers = {class_name: k for k, class_name in enumerate(task.classes)}
+        values = _class_texts(name, task, classes[name], rows.fields[name], notes)
+        numbers = {class_name: k for k, class_name in enumerate(classes[name])}
         number = {text: _class_number(task, text, numbers) for text in set(values)}
         wrong = Counter(value for value, learns in zip(values, train, strict=True) if learns and number[value] is None)
         faults += _class_faults(name, task, wrong)
@@ -127,11 +189,11 @@ def _labels(competition: Competition, rows: PhotoRows, faults: list[str], notes:
     return labels
 
 
-def _class_texts(name: str, task: Task, values: Sequence[str], notes: list[str]) -> list[str]:
+def _class_texts(name: str, task: Task, classes: Sequence[str], values: Sequence[str], notes: list[str]) -> list[str]:
     """The fields of a task with class names spelled as the competition spells them."""
     if task.cuts is not None:
         return [looks_of(value) for value in values]
-    spelled = recognise(task.classes)
+    spelled = recognise(classes)
     known = {value: spelled(value) or value for value in set(values) if looks_of(value)}
     other = Counter(value for value in values if known.get(value, value) != value)
     if other:
@@ -146,11 +208,17 @@ def _class_number(task: Task, text: str, numbers: Mapping[str, int]) -> int | No
         return -1
     if task.cuts is None:
         return numbers.get(text)
+    value = _number(text)
+    return None if value is None else bisect_right(task.cuts, value)
+
+
+def _number(text: str) -> float | None:
+    """The finite number that a text is."""
     try:
         value = float(text)
     except ValueError:
         return None
-    return bisect_right(task.cuts, value) if isfinite(value) and "_" not in text else None
+    return value if isfinite(value) and "_" not in text else None
 
 
 def _or_no_label(number: int | None) -> int:

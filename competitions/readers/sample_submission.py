@@ -3,7 +3,7 @@
 The first column is the id (or the one `id_column` names, which must be the first: the file handed in begins with it). Of the others, a
 header that is a task's name or `label` asks for it; headers that are all classes of a task ask for their probabilities; a single header of
 another name asks for the only task, or for the label. The ids must be exactly the test photos; where the reader knows none, they are the
-photos of the folder `test_images`.
+photos of the folder `test_images`: by the path rule where it needs the id alone, else by their names, with or without ending.
 """
 
 import posixpath
@@ -32,7 +32,8 @@ from competitions.csv_tables import parse_table, read_table
 from competitions.images.elsewhere import what_is_there
 from competitions.images.photo_files import is_photo, list_photos, passed_over
 from competitions.manifest import LABEL, Manifest
-from competitions.readers.rows import id_faults
+from competitions.readers.path_rules import of_id
+from competitions.readers.rows import apart, id_faults
 from system.errors import UserError, listed, unknown
 from system.texts import looks_of, recognise, utf8_faults
 
@@ -180,7 +181,7 @@ def _asked(competition: Competition, headers: Sequence[str]) -> dict[str, Column
 
 def _in_order(competition: Competition, manifest: Manifest, root: Path, ids: Sequence[str]) -> tuple[Manifest, list[str]]:
     """The manifest with its test photos in the sample's order and spelling; all other photos stay where they are."""
-    if competition.test_images is not None:
+    if competition.test_images is not None and competition.test_table is None:
         return manifest, [
             f"test_images has no effect: the reader {competition.reader} knows the test photos already; leave it out"
         ]
@@ -220,9 +221,11 @@ def _added(competition: Competition, manifest: Manifest, root: Path, ids: Sequen
     whole, bare = {_key(p): p for p in photos}, dict[str, list[str]]()
     for photo in photos:
         bare.setdefault(_key(photo.removesuffix(PurePosixPath(photo).suffix)), []).append(photo)
-    found = [[whole[_key(i)]] if _key(i) in whole else bare.get(_key(i), []) for i in ids]
+    ruled = {i: of_id(competition.columns.path, i, competition.columns.image) or i for i in ids}
+    keys = [next((key for key in (_key(ruled[i]), _key(i)) if key in whole), None) for i in ids]
+    found = [[whole[key]] if key else bare.get(_key(ruled[i]), bare.get(_key(i), [])) for i, key in zip(ids, keys, strict=True)]
     several = [f"{i} ({' and '.join(some)})" for i, some in zip(ids, found, strict=True) if len(some) > 1]
-    paths = [posixpath.normpath(f"{folder or '.'}/{some[0]}") for some in found if some]
+    paths = [_path(folder, some) for some in found if some]
     used = {*paths, *manifest.paths}
     extra = [p for p in photos if posixpath.normpath(f"{folder or '.'}/{p}") not in used]
     absent = [i for i, some in zip(ids, found, strict=True) if not some]
@@ -233,24 +236,32 @@ def _added(competition: Competition, manifest: Manifest, root: Path, ids: Sequen
         faults.append(
             f"each id must mean one photo in {folder!r}, these mean more: {listed(several)}; remove one, or write the ending"
         )
-    known = set(manifest.image_ids)
-    taken = [repr(i) for i in ids if i in known]
+    place = dict(zip(manifest.image_ids, manifest.paths, strict=True))
+    taken = [repr(i) for i, some in zip(ids, found, strict=True) if i in place and _path(folder, some) in ("", place[i])]
     if taken:
         faults.append(
-            f"test photos must have other ids than the table's, these stand in both: {listed(taken)}; rename those in the table"
+            f"test photos must be other ones than the table's, these stand in both: {listed(taken)}; rename those in the table"
         )
     if faults:
         return manifest, faults
     none = np.full(len(ids), -1, np.int16)
+    roles = manifest.roles + ("test",) * len(ids)
+    image_ids, renamed = apart(manifest.image_ids + tuple(ids), roles, competition.images or "train")
+    new_groups = {f"~{old}": f"~{new}" for old, new in zip(manifest.image_ids, image_ids, strict=False)}
     return replace(
         manifest,
-        image_ids=manifest.image_ids + tuple(ids),
+        image_ids=tuple(image_ids),
         paths=manifest.paths + tuple(paths),
-        groups=manifest.groups + tuple(f"~{i}" for i in ids),
-        roles=manifest.roles + ("test",) * len(ids),
+        groups=tuple(new_groups.get(group, group) for group in manifest.groups) + tuple(f"~{i}" for i in ids),
+        roles=roles,
         labels={task: np.concatenate([labels, none]) for task, labels in manifest.labels.items()},
-        notes=(*manifest.notes, *passed_over(listing.passed_over)),
+        notes=(*manifest.notes, *renamed, *passed_over(listing.passed_over)),
     ), []
+
+
+def _path(folder: str, photos: Sequence[str]) -> str:
+    """The path below the root of the one photo that was found in a folder; empty where none was."""
+    return posixpath.normpath(f"{folder or '.'}/{photos[0]}") if photos else ""
 
 
 def _taken(manifest: Manifest, order: Sequence[int]) -> Manifest:

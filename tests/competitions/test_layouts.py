@@ -5,6 +5,7 @@ Ids are aligned by a stated rule per layout (`Written.names`): the id a reader g
 
 import csv
 import gzip
+import json
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from competitions.loading import load_competition, parse_competition
 from competitions.manifest import Manifest
 from competitions.readers.read import READERS, read
 
+SQUARE = (8, 8)
 STATES = {**{f"mask{k}": "wear" for k in range(1, 6)}, "incorrect_mask": "incorrect", "normal": "normal"}
 CLASSES = {"mask": ("wear", "incorrect", "normal"), "gender": ("male", "female"), "age": ("young", "middle", "old")}
 MASK, GENDER = "mask: {column: mask, classes: [wear, incorrect, normal]}", "gender: {column: gender, classes: [male, female]}"
@@ -56,11 +58,11 @@ class Written:
     """The reader's id -> the photo's name."""
 
 
-def invent(people: list[tuple[str, int]], n_test: int, seed: int) -> list[LaidOutPhoto]:
+def invent(people: list[tuple[str, int]], n_test: int, seed: int, shape: tuple[int, int] = (9, 7)) -> list[LaidOutPhoto]:
     rng = np.random.default_rng(seed)
 
     def grey() -> NDArray[np.uint8]:
-        return rng.integers(0, 256, (9, 7), dtype=np.uint8)
+        return rng.integers(0, 256, shape, dtype=np.uint8)
 
     known = [
         LaidOutPhoto(f"p{k}/{stem}", f"{k:06}", gender, age, state, grey())
@@ -129,6 +131,55 @@ def write_folders(root: Path, photos: list[LaidOutPhoto]) -> Written:
     return Written(f"reader: folders\n{ALONE}", names)
 
 
+def write_coco(root: Path, photos: list[LaidOutPhoto]) -> Written:
+    for photo in photos:
+        save(root / f"photos/{photo.name}.png", photo)
+    for part, some in (("train", [p for p in photos if p.person]), ("test", [p for p in photos if not p.person])):
+        images = [{"id": p.name, "file_name": f"{p.name}.png", "person": p.person, "age": p.age, "sex": p.gender} for p in some]
+        value = (
+            {"images": images}
+            if part == "test"
+            else {
+                "images": images,
+                "annotations": [
+                    {"id": k, "image_id": p.name, "category_id": 7 + CLASSES["mask"].index(p.state)} for k, p in enumerate(some)
+                ],
+                "categories": [{"id": 7 + k, "name": name} for k, name in enumerate(CLASSES["mask"])],
+            }
+        )
+        (root / f"{part}.json").write_text(json.dumps(value))
+    tasks = (
+        f"{MASK.replace('column: mask', 'column: category_name')}\n  {GENDER.replace('column: gender', 'column: sex')}\n  {AGE}"
+    )
+    head = "reader: coco\ntable: train.json\ntest_table: test.json\nimages: photos\n"
+    columns = "columns: {image: id, path: file_name, group: person}\n"
+    return Written(f"{head}{columns}tasks:\n  {tasks}\n{SUBMISSION}\n", {p.name: p.name for p in photos})
+
+
+def write_pixels(root: Path, photos: list[LaidOutPhoto]) -> Written:
+    names = {}
+    for part, some in (("train", [p for p in photos if p.person]), ("test", [p for p in photos if not p.person])):
+        header = ["mask", "gender", "age", "person", *(f"px_{k}" for k in range(64))]
+        rows = ([p.state, p.gender, p.age, p.person, *p.pixels.ravel().tolist()] for p in some)
+        write_rows(root / f"{part}.csv", [header, *rows])
+        names |= {f"{'train/' if part == 'train' else ''}{k + 1}": p.name for k, p in enumerate(some)}
+    tasks = f"tasks:\n  {MASK}\n  {GENDER}\n  {AGE}\n"
+    head = "reader: pixels\ntable: train.csv\ntest_table: test.csv\ncolumns: {image: row, group: person}\n"
+    return Written(f"{head}{tasks}{SUBMISSION}", names)
+
+
+def write_files(root: Path, photos: list[LaidOutPhoto]) -> Written:
+    names = {}
+    for photo in photos:
+        path = f"{photo.role}/{photo.person or '-'}_{photo.gender}_{photo.age}_{photo.state}_{photo.name.replace('/', '-')}.png"
+        save(root / path, photo)
+        names[path] = photo.name
+    pattern = "'^(?P<role>[a-z]+)/(?P<who>[^_-]*)-?_(?P<sex>[^_]*)_(?P<age>\\d+)_(?P<state>[a-z]*)_'"
+    tasks = f"{MASK.replace('column: mask', 'column: state')}\n  {GENDER.replace('column: gender', 'column: sex')}\n  {AGE}"
+    columns = "columns: {group: who, role: role}\n"
+    return Written(f"reader: files\npattern: {pattern}\n{columns}tasks:\n  {tasks}\n{SUBMISSION}\n", names)
+
+
 def idx_bytes(array: NDArray[np.uint8]) -> bytes:
     return struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
 
@@ -151,6 +202,9 @@ LAYOUTS: dict[str, Callable[[Path, list[LaidOutPhoto]], Written]] = {
     "mask": write_mask,
     "folders": write_folders,
     "idx": write_idx,
+    "coco": write_coco,
+    "pixels": write_pixels,
+    "files": write_files,
 }
 
 
@@ -182,7 +236,7 @@ def test_every_reader_is_laid_out_here() -> None:
 def test_the_same_photos_in_every_layout_are_the_same_manifest(
     tmp_path_factory: pytest.TempPathFactory, layout: str, people: list[tuple[str, int]], n_test: int, seed: int
 ) -> None:
-    photos = invent(people, n_test, seed)
+    photos = invent(people, n_test, seed, SQUARE if layout == "pixels" else (9, 7))
     number = {p.name: (p.age >= 30) + (p.age >= 60) if p.person else -1 for p in photos}
     root = tmp_path_factory.mktemp(layout)
     written = LAYOUTS[layout](root, photos)

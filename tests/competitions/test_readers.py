@@ -301,6 +301,9 @@ def test_a_number_on_a_cut_belongs_to_the_class_above_it_and_an_empty_field_has_
 SETTINGS = {
     "table": "table: other.csv",
     "images": "images: elsewhere",
+    "test_table": "test_table: other.csv",
+    "join": "join: {other.csv: id}",
+    "pattern": "pattern: '(?P<who>x)'",
     "columns": "columns: {image: photo}",
     "roles": "roles: {train: learn}",
     "column": "tasks: {a: {column: a, classes: [x, y]}}",

@@ -232,15 +232,37 @@ def test_a_group_of_more_than_a_third_is_not_pinned_but_noted():
     assert "big (40 photos) alone holds shirt/kid; it is not pinned" in folds.notes[0]
 
 
-def test_a_task_class_of_a_single_group_is_refused_with_all_its_faults():
-    groups = ["a", "a", "b", "c", "d"]
+def test_a_task_class_of_a_single_group_is_pinned_and_said_to_be_unmeasured():
+    manifest = manifest_of([f"g{k // 2}" for k in range(40)], [1, 1] + [0] * 38, [0] * 39 + [1])
+    folds = folds_of(manifest)
+    assert folds.pinned == ("g0", "g19")
+    assert folds.fold[[0, 1, 38, 39]].tolist() == [PINNED] * 4
+    assert (
+        "task garment: 1 classes have training photos of one of the groups alone, so their score cannot be measured: shoe"
+        in folds.notes
+    )
+    assert "task kids: 1 classes have training photos of one of the photos alone" in folds_of(manifest, by_group=False).notes[-1]
+
+
+def test_a_task_of_which_every_class_has_a_single_group_is_refused():
     with pytest.raises(UserError) as caught:
-        folds_of(manifest_of(groups, [1, 1, 0, 0, 0], [0, 0, 0, 0, 1]), n_folds=2)
-    assert len(caught.value.faults) == 2
-    assert "task garment class 'shoe' has 2, all of 'a'; merge" in caught.value.faults[0]
-    assert "task kids class 'kid' has 1, all of 'd'" in caught.value.faults[1]
-    with pytest.raises(UserError, match="task kids class 'kid'"):
-        folds_of(manifest_of(groups, [1, 1, 0, 0, 0], [0, 0, 0, 0, 1]), n_folds=2, by_group=False)
+        folds_of(manifest_of(["a", "a", "b", "b"], [1, 1, 0, 0], [0, 1, 0, 1]), n_folds=2)
+    assert (
+        "task garment has none: 'hat' (2, all of 'b'), 'shoe' (2, all of 'a'); is it the right column?" in caught.value.faults[0]
+    )
+    assert len(caught.value.faults) == 1
+
+
+def test_thousands_of_classes_are_dealt_in_seconds():
+    n, k = 12_000, 5_000
+    labels = {"species": np.concatenate([np.arange(k), np.arange(n - k) % (k - 500)]).astype(np.int16)}
+    ids = tuple(f"{i:05}" for i in range(n))
+    manifest = Manifest(ids, ids, tuple(f"~{i}" for i in ids), ("train",) * n, labels)
+    names = {"species": tuple(f"s{i}" for i in range(k))}
+    folds = make_folds(manifest, np.ones(n, bool), n_folds=5, seed=0, tasks=names)
+    assert (folds.fold == PINNED).sum() == 500
+    [note] = folds.notes
+    assert len(note) < 400
 
 
 def test_more_folds_than_groups_are_refused():

@@ -16,7 +16,7 @@ from typing import Any
 
 from competitions.competition import Competition, with_split
 from competitions.prepare import prepare
-from competitions.targets import targets
+from competitions.targets import target_names, targets
 from ledger.reading import DAMAGE, newest_checkpoint, read_sessions, readable_losses
 from ledger.reproducibility import device_of, promise
 from ledger.trials import ALL_DATA, Record, TrialFolder, is_trial, trial_folders
@@ -65,8 +65,10 @@ def reproduce(
     """
     folder, record, config = _recorded(paths, trial_id)
     faults = _start_faults(paths, config)
-    if config.target not in targets(competition):
-        faults.append(f"trial {trial_id} needs a target that is there: {unknown('target', config.target, targets(competition))}")
+    if config.target not in target_names(competition):
+        faults.append(
+            f"trial {trial_id} needs a target that is there: {unknown('target', config.target, target_names(competition))}"
+        )
     if threads is not None and threads < 1:
         faults.append(f"threads must be 1 or more, got {threads}")
     if restore and check:
