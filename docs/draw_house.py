@@ -63,7 +63,8 @@ FLOORS: tuple[tuple[int, tuple[Room, ...]], ...] = (
                 {
                     "readers": "any layout becomes a manifest",
                     "images": "decode once, near-duplicates",
-                    "demo": "a competition that draws itself",
+                    "draft": "a folder becomes a YAML",
+                    "demo": "draws itself",
                 },
             ),
         ),
@@ -95,8 +96,8 @@ USES = (
 )
 """Who imports whom between the two upper floors; below them every room may use every floor under it."""
 VERBS = (
-    ("prepare_data", "run_search", "show_trials", "export_ensemble", "predict"),
-    ("check_submission", "reproduce_trial", "import_predictions", "merge_ledgers"),
+    ("new_competition", "prepare_data", "run_search", "show_trials", "export_ensemble"),
+    ("predict", "check_submission", "reproduce_trial", "import_predictions", "merge_ledgers"),
 )
 CAPTION = (
     "Arrows point from a room to those it imports. From level 3 down every room may use all floors under it. "
