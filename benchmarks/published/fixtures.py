@@ -18,6 +18,8 @@ PADDY = ("bacterial_leaf_blight", "blast", "normal")
 PAINTERS = ("Vincent van Gogh", "Francisco Goya", "Titian")
 OVARIES = ("CC", "EC", "HGSC")
 BLOCKS = tuple("ABCDEFGHIJ")
+AS_PROBABILITY = {"submission": "submission: {sample: sample_submission.csv, form: probability}"}
+"""What a sample of zeros does not say."""
 
 
 def cactus(page: Page) -> None:
@@ -424,17 +426,17 @@ def _numbers(n_classes: int) -> tuple[str, ...]:
 
 
 PUBLISHED: dict[str, Published] = {
-    "aerial_cactus": Published(
-        cactus, graders.probability(("id", "has_cactus"), graders.roc_auc), lacks="PROB", metric="roc_auc"
-    ),
+    "aerial_cactus": Published(cactus, graders.probability(("id", "has_cactus"), graders.roc_auc), metric="roc_auc"),
     "aptos": Published(aptos, graders.classes(("id_code", "diagnosis"), _numbers(5), graders.kappa), metric="qwk"),
     "cassava": Published(cassava, graders.classes(("image_id", "label"), _numbers(5), graders.accuracy), metric="accuracy"),
-    "dogs_vs_cats": Published(
-        dogs, graders.probability(("id", "label"), graders.negative_log_loss), lacks="PROB", metric="log_loss_sklearn"
-    ),
+    "dogs_vs_cats": Published(dogs, graders.probability(("id", "label"), graders.negative_log_loss), metric="log_loss_sklearn"),
     "plant_pathology": Published(None, lacks="SET"),
-    "ranzcr": Published(ranzcr, graders.probability(("StudyInstanceUID", *LESIONS), graders.roc_auc), metric="roc_auc"),
-    "siim_isic": Published(melanoma, graders.probability(("image_name", "target"), graders.roc_auc), metric="roc_auc"),
+    "ranzcr": Published(
+        ranzcr, graders.probability(("StudyInstanceUID", *LESIONS), graders.roc_auc), metric="roc_auc", by_hand=AS_PROBABILITY
+    ),
+    "siim_isic": Published(
+        melanoma, graders.probability(("image_name", "target"), graders.roc_auc), metric="roc_auc", by_hand=AS_PROBABILITY
+    ),
     "iwildcam_2019": Published(iwildcam_2019, graders.classes(("Id", "Category"), ("0", "13", "19"), graders.macro_f1)),
     "iwildcam_2020": Published(
         iwildcam_2020, graders.classes(("Id", "Category"), ("0", "4", "372"), graders.accuracy), metric="accuracy"
@@ -443,14 +445,14 @@ PUBLISHED: dict[str, Published] = {
         inaturalist, graders.classes(("id", "predicted"), _numbers(3), graders.accuracy), metric="accuracy"
     ),
     "herbarium_2020": Published(herbarium, graders.classes(("Id", "Predicted"), _numbers(4), graders.macro_f1)),
-    "leaf": Published(leaves, graders.probabilities(("id", *BREEDS)), lacks="PROB", metric="log_loss_sklearn"),
+    "leaf": Published(leaves, graders.probabilities(("id", *BREEDS)), metric="log_loss_sklearn"),
     "iceberg": Published(None, lacks="ARRAY, CHAN"),
     "rsna_breast": Published(None, lacks="DICOM, UNIT, OWN"),
     "imet_2020": Published(None, lacks="SET"),
-    "invasive": Published(invasive, graders.probability(("name", "invasive"), graders.roc_auc), lacks="PROB", metric="roc_auc"),
+    "invasive": Published(invasive, graders.probability(("name", "invasive"), graders.roc_auc), metric="roc_auc"),
     "paddy": Published(paddy, graders.classes(("image_id", "label"), PADDY, graders.accuracy), metric="accuracy"),
     "plant_seedlings": Published(seedlings, graders.classes(("file", "species"), SEEDLINGS, graders.accuracy), metric="accuracy"),
-    "seti": Published(signals, graders.probability(("id", "target"), graders.roc_auc), lacks="PROB", metric="roc_auc"),
+    "seti": Published(signals, graders.probability(("id", "target"), graders.roc_auc), metric="roc_auc"),
     "mask": Published(masks, graders.classes(("ImageID", "ans"), _numbers(18), graders.macro_f1)),
     "planet": Published(None, lacks="SET"),
     "protein_atlas": Published(None, lacks="CHAN, SET"),
@@ -458,10 +460,10 @@ PUBLISHED: dict[str, Published] = {
     "ubc_ocean": Published(
         ovaries, graders.classes(("image_id", "label"), (*OVARIES, "Other"), graders.balanced), metric="balanced_accuracy"
     ),
-    "conser_vision": Published(conservision, graders.probabilities(("id", *ANIMALS)), lacks="PROB", metric="log_loss_sklearn"),
+    "conser_vision": Published(conservision, graders.probabilities(("id", *ANIMALS)), metric="log_loss_sklearn"),
     "painters": Published(painters, graders.classes(("id", "artist"), PAINTERS, graders.macro_f1)),
     "blocks": Published(blocks, graders.columns_of_classes(("id", *BLOCKS)), metric="accuracy"),
-    "wheat_rust": Published(wheat, graders.probabilities(("ID", *RUSTS)), lacks="PROB", metric="log_loss_sklearn"),
+    "wheat_rust": Published(wheat, graders.probabilities(("ID", *RUSTS)), metric="log_loss_sklearn"),
     "documents": Published(documents, graders.classes(("ID", "target"), _numbers(4), graders.macro_f1)),
     "digits": Published(digits, graders.classes(("ImageId", "Label"), _numbers(3), graders.accuracy), metric="accuracy"),
 }

@@ -499,7 +499,7 @@ def _answer(found: Layout, sample: tuple[str, Table] | None, tasks: dict[str, An
         value["answers"] = {h: lower[h.lower()] for h in headers if h.lower() in lower}
     if form == "probability":
         value["form"] = form
-    elif not form and len(tasks) == 1 and _zeros(found, tasks, [cell for h in headers for cell in table.columns[h]]):
+    elif not form and _zeros(found, tasks, [cell for h in headers for cell in table.columns[h]]):
         made.choices.append(
             "submission: the sample holds one number in all rows; if probabilities are asked for, write form: probability"
         )
@@ -515,11 +515,10 @@ def _answer(found: Layout, sample: tuple[str, Table] | None, tasks: dict[str, An
 
 
 def _zeros(found: Layout, tasks: dict[str, Any], cells: Sequence[str]) -> bool:
-    """Whether a sample of one 0/1 task is 0 (or 1) all over: then it does not say whether it is a class or a probability."""
-    if found.table is None or len(set(cells)) != 1:
+    """Whether a sample of 0/1 tasks is 0 (or 1) all over: then it does not say whether classes or probabilities are asked for."""
+    if found.table is None or len(set(cells)) != 1 or not set(cells) <= {"0", "1"}:
         return False
-    [task] = tasks.values()
-    return "column" in task and _binary(found.table.columns[task["column"]]) and set(cells) <= {"0", "1"}
+    return all("column" in task and _binary(found.table.columns[task["column"]]) for task in tasks.values())
 
 
 def _numbered(found: Layout, tasks: dict[str, Any], cells: Sequence[str]) -> bool:

@@ -95,7 +95,7 @@ def _asked_by_rows(competition: Competition) -> tuple[dict[str, ColumnAnswer], l
     default = {CLASS_PATTERN: ColumnAnswer(next(iter(competition.tasks)), form.form or OF_EACH)}
     if len(competition.tasks) > 1:
         default = {task: ColumnAnswer(task, form.form or OF_ONE) for task in competition.tasks}
-    return expanded(form.asked or default, form.form, _classes(competition))
+    return expanded(form.asked or default, form.form, _answerable(competition))
 
 
 def _by_unit(manifest: Manifest, units: Sequence[str]) -> tuple[Manifest, list[str]]:
@@ -129,9 +129,9 @@ def _resolved(
         )
     if not others:
         faults.append(f"there is no column for an answer beside {first!r}; is this the sample submission?")
-    answers, wrong = expanded(given.asked, given.form, _classes(competition))
+    answers, wrong = expanded(given.asked, given.form, _answerable(competition))
     if not given.answers:
-        answers, wrong = expanded(_asked(competition, others), given.form, _classes(competition))
+        answers, wrong = expanded(_asked(competition, others), given.form, _answerable(competition))
     if given.rows is not None:
         answers, wrong = _asked_by_rows(competition)
     unasked = [h for h in others if h not in answers and not wrong]
@@ -159,6 +159,11 @@ def _classes(competition: Competition) -> dict[str, tuple[str, ...]]:
     """The class names of each task, and of the label where there are several."""
     names = [*competition.tasks, *([LABEL] if len(competition.tasks) > 1 else [])]
     return {name: competition.classes(name) for name in names}
+
+
+def _answerable(competition: Competition) -> dict[str, tuple[str, ...]]:
+    """The class names of whatever a column may ask for; of a single task `label` is another name."""
+    return {name: competition.classes(name) for name in (*competition.tasks, LABEL)}
 
 
 def _complete(competition: Competition, form: Submission) -> tuple[Submission, list[str]]:

@@ -78,6 +78,15 @@ def test_given_answers_take_the_samples_order_and_a_single_task_needs_none(tmp_p
     assert read(competition(one), tmp_path)[0].submission.answers == {"y": "kind"}
 
 
+@pytest.mark.parametrize("setting", ["", ", answers: {label: label}", ", form: probability"])
+def test_a_column_called_label_asks_for_the_only_task(tmp_path: Path, setting: str) -> None:
+    lay_out(tmp_path, "id,label\na.jpg,0\nb.jpg,0\nc.jpg,0\n")
+    one = YAML.replace("  size: {column: size, classes: [small, big]}\n", "").replace("sample.csv", f"sample.csv{setting}")
+    found = read(competition(one), tmp_path)[0].submission
+    assert found.answers == {"label": "label"}
+    assert [column.task for column in found.columns] == ["label"]
+
+
 @pytest.mark.parametrize(
     ("sample", "setting", "says"),
     [
