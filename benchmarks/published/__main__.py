@@ -64,15 +64,17 @@ def draw(name: str, root: Path) -> Page:
 
 def mended(text: str, one: Published) -> tuple[str, int]:
     """The YAML with what a person has to write, and how many lines that is: the metric, which no file says, and `by_hand`."""
-    lines = dict(one.by_hand)
-    if one.metric in METRICS:
-        lines = {"metric": f"metric: {one.metric}"} | lines
     rows, n_changed = [], 0
     for row in text.splitlines():
-        key = row.partition(":")[0]
-        rows.append(lines.pop(key, row))
-        n_changed += rows[-1].partition("  #")[0] != row.partition("  #")[0]
-    return "\n".join([*rows, *lines.values()]) + "\n", n_changed + len(lines)
+        key, new = row.partition(":")[0], row
+        if key == "metric" and one.metric in METRICS:
+            new = f"metric: {one.metric}"
+        if key in one.by_hand:
+            setting, brace, comment = row.partition("}  #")
+            new = f"{setting}, {one.by_hand[key]}{brace}{comment}"
+        n_changed += new.partition("  #")[0] != row.partition("  #")[0]
+        rows.append(new)
+    return "\n".join(rows) + "\n", n_changed
 
 
 def take_part(name: str, folder: Path, *, read_only: bool) -> Participation:

@@ -93,7 +93,7 @@ class Published:
         draw: Writes its files.
         grade: The score of a submission's rows against the truth, greater is better.
         lacks: What Podium cannot do yet, in the words of docs/results.md; empty where it can take part.
-        by_hand: Lines of the draft -> the lines that somebody has to write in their place.
+        by_hand: Settings of the draft -> what somebody has to write in their braces.
         metric: The name of Podium's own metric, which must give the grader's score.
         label: Columns that somebody has to name.
     """

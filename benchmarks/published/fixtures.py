@@ -18,7 +18,7 @@ PADDY = ("bacterial_leaf_blight", "blast", "normal")
 PAINTERS = ("Vincent van Gogh", "Francisco Goya", "Titian")
 OVARIES = ("CC", "EC", "HGSC")
 BLOCKS = tuple("ABCDEFGHIJ")
-AS_PROBABILITY = {"submission": "submission: {sample: sample_submission.csv, form: probability}"}
+AS_PROBABILITY = {"submission": "form: probability"}
 """What a sample of zeros does not say."""
 
 

@@ -503,7 +503,7 @@ def _answer(found: Layout, sample: tuple[str, Table] | None, tasks: dict[str, An
         made.choices.append(
             "submission: the sample holds one number in all rows; if probabilities are asked for, write form: probability"
         )
-        instead_form = [f"submission: {{sample: {name}, form: probability}}  # if probabilities are asked for"]
+        instead_form = ["submission: {..., form: probability}  # if probabilities are asked for"]
     elif not form and _numbered(found, tasks, [cell for h in headers for cell in table.columns[h]]):
         value["values"] = "index"
     made.say(

@@ -115,7 +115,7 @@ def test_an_address_is_split_and_a_file_whose_name_holds_a_mark_is_a_file(tmp_pa
         read_image(tmp_path, f"raw/{TRAIN}#4")
 
 
-FASHION = Path(os.environ.get("PODIUM_DATA") or Path(__file__).parents[2].parent / "shared" / "data") / "fashion_mnist"
+FASHION = Path(os.environ.get("PODIUM_DATA") or Path(__file__).parents[3].parent / "shared" / "data") / "fashion_mnist"
 
 
 def test_fashion_mnist_as_published_is_fashion_mnist_as_packed_here(tmp_path):
