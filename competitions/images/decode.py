@@ -58,8 +58,18 @@ _PLUGINS = (
     TiffImagePlugin.TiffImageFile,
 )
 FORMATS = tuple(str(plugin.format) for plugin in _PLUGINS)
-ENDINGS = frozenset((*(ending for ending, kind in Image.EXTENSION.items() if kind in FORMATS), ".npy", ".heic", ".heif", ".avif"))
-"""How photos' names end: what can be opened, and three kinds that cannot and are named as broken, with the way out."""
+ENDINGS = frozenset(
+    (
+        *(ending for ending, kind in Image.EXTENSION.items() if kind in FORMATS),
+        ".npy",
+        ".dcm",
+        ".dicom",
+        ".heic",
+        ".heif",
+        ".avif",
+    )
+)
+"""How photos' names end: what can be opened (`.dcm` with pydicom), and three kinds that cannot and are named as broken, with the way out."""
 _OPENERS = tuple(kind for kind in FORMATS if kind != "MPO")
 _OTHERS = (
     (4, b"ftyp", "it is a HEIC, AVIF or video file; convert it to JPEG or PNG"),
@@ -72,6 +82,7 @@ _MEMBER = re.compile(r"(?P<file>.+\.npz)#(?P<key>[^#]+)/(?P<index>[0-9]{1,12})",
 _IDX = re.compile(r"(?P<file>.+idx[0-9]-ubyte(?:\.gz)?)#(?P<index>[0-9]{1,12})", re.DOTALL)
 _ARRAY = re.compile(r"(?P<file>.+\.npy)#\[(?P<low>[-+.0-9e]+),(?P<high>[-+.0-9e]+)\]", re.DOTALL)
 _PIXELS = re.compile(r"(?P<file>.+\.[ct]sv)#(?P<index>[0-9]{1,12})", re.DOTALL | re.IGNORECASE)
+DICOM_AT = 128  # a preamble of that many bytes stands before the mark (DICOM PS3.10, 7.1)
 _WHOLE = ""  # the key of an idx file, which holds one array
 _ORIENTATION = 0x0112
 _members = threading.Lock()
@@ -336,6 +347,13 @@ def _array(data: bytes, key: str | None) -> NDArray[np.uint8]:
 def _decode(data: bytes, bits: int | None) -> tuple[NDArray[np.uint8], int]:
     if not data:
         raise BrokenImage("the file is empty")
+    if data[DICOM_AT : DICOM_AT + 4] == b"DICM":
+        from competitions.images.dicom import WITHOUT_PYDICOM, dicom_pixels  # here, so that a bundle opens without it
+
+        try:
+            return from_array(dicom_pixels(data)), 0
+        except ImportError as error:
+            raise BrokenImage(WITHOUT_PYDICOM) from error
     with Image.open(io.BytesIO(data), formats=_OPENERS) as image:
         width, height = image.size
         if width * height > _most_pixels():
