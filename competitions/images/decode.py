@@ -69,7 +69,7 @@ ENDINGS = frozenset(
         ".avif",
     )
 )
-"""How photos' names end: what can be opened (`.dcm` with pydicom), and three kinds that cannot and are named as broken, with the way out."""
+"""How photos' names end: what can be opened (`.dcm` with pydicom), and three kinds that cannot and are named as broken."""
 _OPENERS = tuple(kind for kind in FORMATS if kind != "MPO")
 _OTHERS = (
     (4, b"ftyp", "it is a HEIC, AVIF or video file; convert it to JPEG or PNG"),
