@@ -28,7 +28,7 @@ LABEL_WORDS = re.compile(
     r"label|class|target|category|species|diagnos|kind|type|breed|artist|answer|has_|rust|disease", re.IGNORECASE
 )
 ID_WORDS = re.compile(r"(^|_)(id|image|img|file|name)", re.IGNORECASE)
-SIZES = (32, 48, 64, 96, 128)
+USUAL_SIDES = (32, 48, 64, 96, 128)
 FEWEST_CLASSES, MOST_NAMED = 2, 100
 """So few, and so many, classes are usual."""
 
@@ -536,7 +536,7 @@ def sizes(shapes: Sequence[tuple[int, int]]) -> tuple[int, str]:
         return 64, ""
     sides = sorted(min(shape) for shape in shapes)
     middle = sides[len(sides) // 2]
-    size = max([s for s in SIZES if s <= middle] or [SIZES[0]])
+    size = max([s for s in USUAL_SIDES if s <= middle] or [USUAL_SIDES[0]])
     return size, f"the shorter sides of {len(shapes)} photos are {sides[0]} to {sides[-1]} pixels, half of them {middle} or more"
 
 

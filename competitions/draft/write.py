@@ -24,7 +24,7 @@ from competitions.readers.read import read
 from system.errors import UserError
 from system.paths import check_name, data_root
 
-LOOKED_AT = 40
+PHOTOS_MEASURED = 40
 """So many photos say the size."""
 
 
@@ -108,7 +108,7 @@ def _below_data(root: Path) -> str:
 
 def _say_values(folder: Unpacked, made: Draft) -> None:
     """The range of arrays of other numbers than bytes: of a few of them, all but the outermost thousandth on either side."""
-    step = max(1, len(folder.photos) // LOOKED_AT)
+    step = max(1, len(folder.photos) // PHOTOS_MEASURED)
     arrays = [np.load(folder.root / photo, allow_pickle=False) for photo in folder.photos[::step] if photo.endswith(".npy")]
     numbers = np.concatenate([array.astype(np.float64).ravel() for array in arrays if array.dtype != np.uint8] or [np.zeros(0)])
     numbers = numbers[np.isfinite(numbers)]
@@ -124,9 +124,9 @@ def _say_values(folder: Unpacked, made: Draft) -> None:
 
 def _shapes(folder: Unpacked) -> list[tuple[int, int]]:
     """Width and height of some photos, taken evenly from all; one that cannot be opened says nothing."""
-    step = max(1, len(folder.photos) // LOOKED_AT)
+    step = max(1, len(folder.photos) // PHOTOS_MEASURED)
     shapes = [read_image(folder.root, f"{name}#0").shape[:2] for name in folder.pixels[:1]]
-    for photo in folder.photos[::step][:LOOKED_AT]:
+    for photo in folder.photos[::step][:PHOTOS_MEASURED]:
         with suppress(OSError, ValueError, Image.DecompressionBombError), Image.open(folder.root / photo) as opened:
             shapes.append(opened.size)
     return shapes
