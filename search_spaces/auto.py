@@ -5,7 +5,8 @@
 * Photos below 48 px are learned from scratch (`scratch_small`).
 * Others start from published EfficientNet-Lite weights: a probe answers first, then one network with all heads is fine-tuned where the
   YAML has such a target, else one per task; a search around it follows.
-* Hours decide how large photos are and how many epochs there are, so that the first fine-tuning ends, its rate gone down to 0.
+* Hours decide how large photos are and how many epochs there are, so that the first fine-tuning ends, its rate gone down to 0. Where
+  there is no time for four epochs at 96 px, probes alone are tried, on photos as large as time allows.
 
 MEASURED_HERE
 """
@@ -13,14 +14,14 @@ MEASURED_HERE
 import math
 from typing import Any
 
-from search_spaces import Facts, scratch_small
+from search_spaces import Facts, probe, scratch_small
 
 MAX_EPOCHS = 30
 GRACE_EPOCHS = 4
 REDUCTION = 2
 TINY = 48
 """Photos with a shorter side below this are too small for a stem that was trained on 224 px."""
-SIZES = (224, 192, 160, 128, 96, 64)
+SIZES = (224, 192, 160, 128, 96)
 USUAL, USUAL_EPOCHS, MOST_EPOCHS, FEWEST_EPOCHS = 128, 10, 20, 4
 """Without hours the first two; with them the largest of `SIZES` at which there is time for the fewest epochs, then as many as fit."""
 RATE_AT_128 = 22.0
@@ -31,6 +32,8 @@ GPU_GAIN = 40.0
 """How many CPU cores a GPU stands for: an estimate that nobody has measured."""
 AT_START_S, DECODED_PER_S, PROBED_PER_S, FOR_EXPORTS = 25.0, 200.0, 72.0, 0.3
 """What is gone before the first fine-tuning, with photos decoded at two sizes, and the part of the hours that exports take."""
+FOR_FEATURES = 0.6
+"""The most of the time that the features of probes take where nothing is fine-tuned."""
 LARGEST_GAIN = 1.5
 """Photos are not blown up beyond so many times their own side."""
 SEVERAL = ((7200.0, 4), (2400.0, 2))
@@ -44,40 +47,34 @@ def targets(facts: Facts) -> tuple[str, ...]:
 
 
 def first(facts: Facts) -> list[dict[str, Any]]:
-    """A probe, then the plain fine-tuning and one that differs; tiny photos have those of `scratch_small`."""
+    """A probe and the plain fine-tuning, then others; probes alone where there is no time; tiny photos have those of `scratch_small`."""
     if facts.side < TINY:
         return scratch_small.FIRST
-    probe = {"kind": "probe", "probe_c": 1e-2}
-    plain = {"kind": "finetune", "lr": 6e-4, "weight_decay": 0.02, "head_lr_factor": 1.0, "drop_rate": 0.2, "mix": "none"}
-    plain |= {
-        "augmentation": "crops",
-        "loss": "label_smoothing",
-        "label_smoothing": 0.1,
-        "ema_decay": 0.0,
+    probes = [{"kind": "probe", **head} for head in probe.HEADS]
+    if not size_and_epochs(facts)[1]:
+        return probes
+    plain = {
+        "kind": "finetune",
         "head_start": "logistic",
+        "head_lr_factor": 1.0,
+        "lr": 6e-4,
+        "weight_decay": 0.02,
+        "drop_rate": 0.2,
     }
-    return [probe, plain, {**plain, "lr": 1e-3, "augmentation": "light"}] if size_and_epochs(facts)[1] else [probe]
+    plain |= {"augmentation": "crops", "mix": "none", "loss": "label_smoothing", "label_smoothing": 0.1, "ema_decay": 0.0}
+    return [probes[0], plain, probes[1], {**plain, "lr": 1e-3, "augmentation": "light"}]
 
 
 def suggest(trial: Any, facts: Facts) -> dict[str, Any]:
-    """Of published weights a probe or a fine-tuning; classes are weighted where the metric counts them evenly."""
+    """A probe or a fine-tuning of published weights; in the latter classes are weighted where the metric counts them evenly."""
     if facts.side < TINY:
         return {**scratch_small.drawn(trial), "image_size": _tiny_size(facts), "epochs": small_epochs(facts)}
     size, epochs = size_and_epochs(facts)
-    settings = {
-        "backbone": "tf_efficientnet_lite0",
-        "pretrained": True,
-        "class_weights": "sqrt" if facts.metric in ("macro_f1", "balanced_accuracy") else "none",
-    }
-    kind = trial.suggest_categorical("kind", ["finetune", "probe"] if epochs else ["probe"])
-    if kind == "probe":
-        return {
-            **settings,
-            "image_size": USUAL,
-            "probe": "logistic",
-            "probe_c": trial.suggest_float("probe_c", 1e-4, 1e-1, log=True),
-        }
-    return {**settings, "image_size": size, "epochs": epochs, **_finetuning(trial)}
+    start = {"backbone": "tf_efficientnet_lite0", "pretrained": True, "image_size": size}
+    if trial.suggest_categorical("kind", ["finetune", "probe"] if epochs else ["probe"]) == "probe":
+        return {**start, **probe.drawn(trial)}
+    evenly = "sqrt" if facts.metric in ("macro_f1", "balanced_accuracy") else "none"
+    return {**start, "epochs": epochs, "class_weights": evenly, **_finetuning(trial)}
 
 
 def _finetuning(trial: Any) -> dict[str, Any]:
@@ -103,15 +100,18 @@ def _finetuning(trial: Any) -> dict[str, Any]:
 
 
 def size_and_epochs(facts: Facts) -> tuple[int, int]:
-    """How large photos are, and how many epochs are planned: 0 where there is no time for one."""
+    """How large photos are, and how many epochs are planned; with 0 there is no time for a fine-tuning, and the size is the probes'."""
     sizes = [size for size in SIZES if size <= LARGEST_GAIN * facts.side] or [SIZES[-1]]
     if facts.hours is None:
         return min(USUAL, sizes[0]), USUAL_EPOCHS
     faster = {size: (USUAL / size) ** 2 for size in sizes}
-    probed = {size: (facts.n_train + facts.n_judged) / (PROBED_PER_S * faster[size]) for size in sizes}
+    n_photos = facts.n_train + facts.n_judged + facts.n_test
+    probed = {size: n_photos / (PROBED_PER_S * faster[size] * _cores(facts)) for size in sizes}
     epochs = {size: int(_seconds_each(facts, probed[size]) / _epoch_s(facts, RATE_AT_128 * faster[size])) for size in sizes}
-    size = next((size for size in sizes if epochs[size] >= FEWEST_EPOCHS), sizes[-1])
-    return size, min(epochs[size], MOST_EPOCHS)
+    size = next((size for size in sizes if epochs[size] >= FEWEST_EPOCHS), None)
+    if size is not None:
+        return size, min(epochs[size], MOST_EPOCHS)
+    return next((size for size in sizes if probed[size] <= FOR_FEATURES * _seconds_each(facts, 0.0)), sizes[-1]), 0
 
 
 def small_epochs(facts: Facts) -> int:
@@ -134,7 +134,12 @@ def _seconds_each(facts: Facts, before: float) -> float:
 
 def _epoch_s(facts: Facts, rate: float) -> float:
     """Seconds of an epoch and its judging, three times as fast as training, at `rate` photos a second of a CPU core."""
-    return (facts.n_train + facts.n_judged / 3) / (rate * (GPU_GAIN if facts.gpu else 1.0))
+    return (facts.n_train + facts.n_judged / 3) / (rate * _cores(facts))
+
+
+def _cores(facts: Facts) -> float:
+    """How many CPU cores work on one trial, as far as is known."""
+    return GPU_GAIN if facts.gpu else 1.0
 
 
 def _tiny_size(facts: Facts) -> int:

@@ -13,22 +13,29 @@ MAX_EPOCHS = 1
 GRACE_EPOCHS = 1
 REDUCTION = 2
 _QUICK = {"backbone": "tf_efficientnet_lite0", "image_size": 128}
-FIRST = [
-    {**_QUICK, "probe": "logistic", "logistic_c": 1e-2, "class_weights": "sqrt"},
-    {**_QUICK, "probe": "lda", "class_weights": "none"},
-    {**_QUICK, "probe": "logistic", "logistic_c": 3e-3, "class_weights": "balanced"},
-    {**_QUICK, "probe": "ridge", "ridge_c": 1e-3, "class_weights": "sqrt"},
+HEADS = [
+    {"probe": "logistic", "logistic_c": 1e-2, "class_weights": "sqrt"},
+    {"probe": "lda", "class_weights": "none"},
+    {"probe": "logistic", "logistic_c": 3e-3, "class_weights": "balanced"},
+    {"probe": "ridge", "ridge_c": 1e-3, "class_weights": "sqrt"},
 ]
+FIRST = [{**_QUICK, **head} for head in HEADS]
 
 
 def suggest(trial: Any) -> dict[str, Any]:
-    probe = trial.suggest_categorical("probe", ["logistic", "lda", "ridge", "svm"])
-    settings: dict[str, Any] = {
-        "backbone": trial.suggest_categorical(
-            "backbone", ["tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2"]
-        ),
+    backbones = ["tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2"]
+    return {
+        "backbone": trial.suggest_categorical("backbone", backbones),
         "pretrained": True,
         "image_size": trial.suggest_categorical("image_size", [128, 192]),
+        **drawn(trial),
+    }
+
+
+def drawn(trial: Any) -> dict[str, Any]:
+    """The last layer alone."""
+    probe = trial.suggest_categorical("probe", ["logistic", "lda", "ridge", "svm"])
+    settings: dict[str, Any] = {
         "probe": probe,
         "class_weights": trial.suggest_categorical("class_weights", ["none", "sqrt", "balanced"]),
     }

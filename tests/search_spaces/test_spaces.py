@@ -179,9 +179,10 @@ def test_auto_spends_more_hours_on_larger_photos_and_more_epochs_and_less_than_t
     plans = [auto.size_and_epochs(replace(FACTS, hours=one)) for one in hours]
     work = [size**2 * epochs for size, epochs in plans]
     assert plans[0][1] == 0
-    assert {parameters.get("probe") for parameters in asked("auto", hours=hours[0])} == {"logistic"}
-    assert work[1] > 0
+    assert all("probe" in parameters for parameters in asked("auto", hours=hours[0]))
+    assert work == sorted(work)
     assert plans[-1] == (224, auto.MOST_EPOCHS)
     for one, (size, epochs) in zip(hours, plans, strict=True):
         assert epochs * FACTS.n_train / (auto.RATE_AT_128 * (128 / size) ** 2) < one * 3600
-    assert [size for size, _ in plans] == sorted(size for size, _ in plans)
+    assert [size for size, epochs in plans if epochs] == sorted(size for size, epochs in plans if epochs)
+    assert [size for size, epochs in plans if not epochs] == sorted(size for size, epochs in plans if not epochs)
