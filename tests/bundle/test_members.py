@@ -13,7 +13,7 @@ import export_ensemble
 from bundle.answer import cached_test_probs
 from bundle.export import export
 from bundle.imported import importing
-from bundle.members import find_members
+from bundle.members import find_members, usual_targets
 from bundle.opened import Opened
 from bundle.pool import load_pool
 from bundle.predict import Answers, open_bundle
@@ -49,6 +49,20 @@ def here(tiny_data: Path, tiny_competition: Competition, tmp_path_factory: pytes
 @pytest.fixture(scope="module")
 def on_all_folds(here: Any) -> Choice:
     return choose(here[0], Options(fold="all"))
+
+
+def test_a_task_without_a_trial_of_its_own_is_answered_by_several_heads_where_nobody_names_targets(
+    tiny_data: Path, tiny_competition: Competition, tmp_path: Path, here: Any
+) -> None:
+    def usual(prepared: Prepared) -> list[str]:
+        return [one.name for one in usual_targets(prepared, fold=0, study=None, stopped=False)]
+
+    assert usual(here[0]) == [*TASKS]
+    with trained(tiny_data, tiny_competition, tmp_path, 1, ("both",)) as prepared:
+        assert usual(prepared) == ["both"]
+        assert {one.task for one in choose(prepared, Options()).plan.tasks} == {*TASKS}
+        train(prepared, 1, ("shape",))
+        assert usual(prepared) == ["shape", "both"]
 
 
 def from_bundle(data: Path, prepared: Prepared, choice: Choice, to: Path) -> Answers:

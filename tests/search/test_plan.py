@@ -39,6 +39,18 @@ def test_a_study_goes_on_with_the_split_it_began_with(yaml: Path, tmp_path: Path
     assert gone_on.prepared.competition.split.name == "holdout20"
 
 
+def test_a_space_that_looks_at_the_data_decides_by_the_facts_that_the_plan_keeps(yaml: Path, tmp_path: Path) -> None:
+    begun = make_plan(Request(str(yaml), study="a", hours=1.0), tmp_path / "runs")
+    assert (begun.space.name, list(begun.questions)) == ("auto", ["both"])
+    assert begun.space.facts is not None
+    assert begun.space.facts.hours == 1.0
+    begun.study.write_plan(plan_json(begun, "key"))
+    gone_on = make_plan(Request(str(yaml), study="a", resume=True, hours=9.0), tmp_path / "runs")
+    assert (gone_on.space.facts, gone_on.questions) == (begun.space.facts, begun.questions)
+    named = make_plan(Request(str(yaml), study="b", targets=("shape",)), tmp_path / "runs")
+    assert list(named.questions) == ["shape"]
+
+
 def test_a_name_is_free_again_when_its_driver_was_killed_before_there_was_a_plan(yaml: Path, tmp_path: Path) -> None:
     request = Request(str(yaml), space="smoke", study="s")
     plan = make_plan(request, tmp_path / "runs")
