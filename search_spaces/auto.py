@@ -8,10 +8,10 @@
 * Hours decide how large photos are and how many epochs there are, so that the first fine-tuning ends, its rate gone down to 0. Where
   there is no time for four epochs at 96 px, probes alone are tried, on photos as large as time allows.
 
-Where the rules come from, each on one CPU core. Clothing, a fifth of the senders held out, one seed, macro-F1 of garment (17 classes): the
-probe at 96 px 0.422 after 33 s; fine-tuned at 96 px for 1.8 epochs 0.390 after 136 s from a random last layer, and for 1.6 epochs 0.381 after
-152 s from the probe's. So fewer than four epochs are not worth it. The speeds are those of the constants below. Nobody has measured a GPU, or
-which of the rules is best for larger photos. Scores of whole searches: docs/results.md.
+Where the rules come from, each on one CPU core. Clothing, a fifth of the senders held out, one seed, macro-F1 of garment (17 classes):
+the probe at 96 px 0.422 after 33 s; fine-tuned at 96 px for 1.8 epochs 0.390 after 136 s from a random last layer, and for 1.6 epochs
+0.381 after 152 s from the probe's. So fewer than four epochs are not worth it. The speeds are those of the constants below. Nobody has
+measured a GPU, or which of the rules is best for larger photos. Scores of whole searches: docs/results.md.
 """
 
 import math
