@@ -56,7 +56,7 @@ def first(facts: Facts) -> list[dict[str, Any]]:
     probes = [{"kind": "probe", **head} for head in probe.HEADS]
     if not size_and_epochs(facts)[1]:
         return probes
-    plain = {
+    plain: dict[str, Any] = {
         "kind": "finetune",
         "head_start": "logistic",
         "head_lr_factor": 1.0,

@@ -13,7 +13,7 @@ MAX_EPOCHS = 1
 GRACE_EPOCHS = 1
 REDUCTION = 2
 _QUICK = {"backbone": "tf_efficientnet_lite0", "image_size": 128}
-HEADS = [
+HEADS: list[dict[str, Any]] = [
     {"probe": "logistic", "logistic_c": 1e-2, "class_weights": "sqrt"},
     {"probe": "lda", "class_weights": "none"},
     {"probe": "logistic", "logistic_c": 3e-3, "class_weights": "balanced"},
