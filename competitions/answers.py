@@ -421,8 +421,13 @@ def _read_probability(column: AnswerColumn, classes: Sequence[str], cells: Seque
 
 def _write_ranking(column: AnswerColumn, classes: Sequence[str], shares: NDArray[Any]) -> list[str]:
     """The greatest shares first; of equal ones the first of the competition's order."""
-    cells, order = _cells_of(column, classes), np.argsort(-shares, axis=1, kind="stable")[:, : column.k]
-    return [column.separator.join(cells[number] for number in row) for row in order.tolist()]
+    cells, written = _cells_of(column, classes), []
+    least = np.partition(-shares, column.k - 1, axis=1)[:, column.k - 1]
+    for row, most in zip(-shares, least.tolist(), strict=True):
+        among = np.flatnonzero(row <= most)  # in the competition's order: of many classes only these are sorted
+        order = among[np.argsort(row[among], kind="stable")][: column.k]
+        written.append(column.separator.join(cells[number] for number in order.tolist()))
+    return written
 
 
 def _read_ranking(column: AnswerColumn, classes: Sequence[str], cells: Sequence[str]) -> tuple[CellsRead, list[str]]:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.answers import ANSWERS, OF_EACH, AnswerColumn, FileForm, id_faults
+from competitions.answers import ANSWERS, OF_EACH, AnswerColumn, FileForm, Unit, id_faults
 from system.errors import UserError, listed
 from system.files import replace_bytes
 
@@ -66,24 +66,30 @@ def write_submission(
         )
     if faults:
         raise UserError(*faults)
-    ids, rows_of = list(image_ids), [[row] for row in range(len(image_ids))]
-    if form.unit is not None:
-        by_unit: dict[str, list[int]] = {}
-        for row, unit in enumerate(units or ()):
-            by_unit.setdefault(unit, []).append(row)
-        ids, rows_of = list(by_unit), list(by_unit.values())
-    headers = [column.header for column in form.columns]
-    chunks = [_lines([[form.id_column, *(headers if form.rows is None else [form.rows.value])]])]
+    ids, photos = _rows_of_the_file(image_ids, units if form.unit is not None else None)
+    header = [column.header for column in form.columns] if form.rows is None else [form.rows.value]
+    chunks = [_lines([[form.id_column, *header]])]
     for start in range(0, len(ids), ROWS_AT_ONCE):
-        some, rows = ids[start : start + ROWS_AT_ONCE], rows_of[start : start + ROWS_AT_ONCE]
-        cells = [_cells(column, competition, answers, whole, rows) for column in form.columns]
-        pattern = form.rows
-        if pattern is None:
-            chunks.append(_lines(zip(some, *cells, strict=True)))
-        else:
-            each = zip(some, zip(*cells, strict=True), strict=True)
-            chunks.append(_lines((pattern.row_id(i, h), cell) for i, its in each for h, cell in zip(headers, its, strict=True)))
+        rows = slice(start, start + ROWS_AT_ONCE)
+        chunks.append(_lines(_laid_out(form, ids[rows], _cells(competition, answers, whole, photos[rows]))))
     replace_bytes(path, b"".join(chunks))
+
+
+def _rows_of_the_file(image_ids: Sequence[str], units: Sequence[str] | None) -> tuple[list[str], list[list[int]]]:
+    """The rows' ids, and which photos each is for."""
+    photos: dict[str, list[int]] = {}
+    for row, name in enumerate(image_ids if units is None else units):
+        photos.setdefault(name, []).append(row)
+    return list(photos), list(photos.values())
+
+
+def _laid_out(form: FileForm, ids: Sequence[str], cells: Sequence[Sequence[str]]) -> Iterable[Sequence[str]]:
+    """Rows of an id and its cells; where a photo has several rows, one for each column."""
+    if form.rows is None:
+        return zip(ids, *cells, strict=True)
+    headers, pattern = [column.header for column in form.columns], form.rows
+    each = zip(ids, zip(*cells, strict=True), strict=True)
+    return ((pattern.row_id(i, header), cell) for i, its in each for header, cell in zip(headers, its, strict=True))
 
 
 def _decides(form: FileForm, column: AnswerColumn) -> bool:
@@ -92,28 +98,40 @@ def _decides(form: FileForm, column: AnswerColumn) -> bool:
 
 
 def _cells(
-    column: AnswerColumn,
     competition: AnswerForm,
     answers: Mapping[str, NDArray[Any]],
     shares: Mapping[str, NDArray[np.floating[Any]]],
-    rows: Sequence[Sequence[int]],
-) -> list[str]:
-    """The cells of one column for some rows of the file, each that of one photo or of several."""
-    form, file, classes = ANSWERS[column.form], competition.submission, competition.classes(column.task)
-    flat = [row for some in rows for row in some]
-    if _decides(file, column):
-        return form.write(column, classes, answers[column.task][flat])
-    whole = shares[column.task][flat].astype(np.float64)
-    whole /= whole.sum(axis=1, keepdims=True)
-    if file.unit is not None:
-        starts = np.cumsum([0, *(len(some) for some in rows[:-1])])
-        if file.unit.how == "max":
-            whole = np.maximum.reduceat(whole, starts, axis=0)
+    photos: Sequence[Sequence[int]],
+) -> list[list[str]]:
+    """The cells of every column for some rows of the file, each that of one photo or of several."""
+    form, cells = competition.submission, []
+    made: dict[tuple[str, bool], NDArray[Any]] = {}  # once for all of a task's columns
+    for column in form.columns:
+        key = column.task, column.form == OF_EACH
+        if _decides(form, column):
+            given: NDArray[Any] = answers[column.task][[row for some in photos for row in some]]
         else:
-            whole = np.add.reduceat(whole, starts, axis=0) / np.array([len(some) for some in rows])[:, None]
-        if column.form == OF_EACH:
-            whole /= whole.sum(axis=1, keepdims=True)
-    return form.write(column, classes, whole.argmax(axis=1) if form.decides else whole)
+            if key not in made:
+                made[key] = _together(form.unit, shares[column.task], photos, whole=key[1])
+            given = made[key].argmax(axis=1) if ANSWERS[column.form].decides else made[key]
+        cells.append(ANSWERS[column.form].write(column, competition.classes(column.task), given))
+    return cells
+
+
+def _together(
+    unit: Unit | None, shares: NDArray[np.floating[Any]], photos: Sequence[Sequence[int]], *, whole: bool
+) -> NDArray[np.float64]:
+    """The shares of some rows of the file `(n, C)`; with `whole` each row sums to 1, also where it has the greatest of several photos."""
+    rows = shares[[row for some in photos for row in some]].astype(np.float64)
+    rows /= rows.sum(axis=1, keepdims=True)
+    if unit is None:
+        return rows
+    starts = np.cumsum([0, *(len(some) for some in photos[:-1])])
+    if unit.how == "max":
+        rows = np.maximum.reduceat(rows, starts, axis=0)
+    else:
+        rows = np.add.reduceat(rows, starts, axis=0) / np.array([len(some) for some in photos])[:, None]
+    return rows / rows.sum(axis=1, keepdims=True) if whole else rows
 
 
 def _lines(rows: Iterable[Sequence[str]]) -> bytes:

@@ -361,3 +361,9 @@ def test_a_sample_of_units_gives_the_order_of_the_photos(tmp_path: Path) -> None
         UserError, match=r"1 of its rows have no test photo: 'w5'[\s\S]*1 texts of test photos have no row in it: 'w3'"
     ):
         read(parse_competition(text, "x", where="x.yaml"), tmp_path)
+
+
+def test_of_equal_shares_a_ranking_names_the_first_classes_of_the_competitions_order() -> None:
+    column, classes = AnswerColumn("answer", "kind", "ranking", k=3), tuple("abcde")
+    rows = np.array([[0.2, 0.2, 0.2, 0.2, 0.2], [0.1, 0.3, 0.1, 0.3, 0.2], [0.0, 0.0, 1.0, 0.0, 0.0]])
+    assert ANSWERS["ranking"].write(column, classes, rows) == ["a b c", "b d e", "c a b"]
