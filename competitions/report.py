@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from competitions.answers import ANSWERS
+from competitions.competition import Competition
 from competitions.images.decode import CONTAINER_BITS
 from competitions.images.image_cache import ImageCache
 from competitions.images.near_duplicates import standing
 from competitions.manifest import Manifest
+from competitions.metrics import METRICS
 from competitions.prepare import Prepared
 from competitions.splits import PINNED, same_pixel_sets
 from system.errors import listed
@@ -82,8 +85,22 @@ def _oddities(prepared: Prepared) -> list[str]:
     declared = [name for name, task in tasks.items() if task.same_in_group]
     return [
         *_depth(prepared.bits),
+        *judged_otherwise(prepared.competition),
         *mixed_groups(manifest, {name: task.classes for name, task in tasks.items()}),
         *disagreeing_groups(manifest, declared),
+    ]
+
+
+def judged_otherwise(competition: Competition) -> list[str]:
+    """Classes that are handed in although the metric judges probabilities."""
+    metric = METRICS.get(competition.metric)
+    decided = [column.header for column in competition.submission.columns if ANSWERS[column.form].decides]
+    if metric is None or metric.of_counts is not None or not decided:
+        return []
+    columns = listed(decided)
+    return [
+        f"{competition.metric} judges probabilities, and {columns} would hold classes; if probabilities or a ranking are asked for, say so "
+        "in `submission`, e.g. form: probability"
     ]
 
 

@@ -26,6 +26,7 @@ from competitions.answers import (
     column_faults,
     columns_of_rows,
     expanded,
+    floats,
 )
 from competitions.competition import Competition, Submission
 from competitions.csv_tables import parse_table, read_table
@@ -142,17 +143,44 @@ def _resolved(
         )
     faults += [f"submission.answers: {fault}" for fault in wrong]
     faults += [f"submission.answers: {unknown('header', h, others)}" for h in answers if h not in others]
+    numbers = {} if given.form else _in_fractions(competition, answers, columns)
+    answers |= numbers
     form, derived = given.with_columns({h: answers[h] for h in others if h in answers}), list[str]()
+    derived += [
+        f"{header} holds numbers such as {_fraction(columns[header])}, so it is the probability of {one.of!r} (form: probability)"
+        for header, one in numbers.items()
+    ]
     rankings = [column.header for column in form.columns if column.form == RANKING]
     if rankings and not form.k:
         form = form.model_copy(update={"k": max(len(cell.split(form.separator)) for h in rankings for cell in columns[h])})
         derived.append(f"its rows name {form.k} classes, so a ranking does (k: {form.k})")
-    if not given.form and (shares := [c for c in form.columns if c.form != CLASS and c.header not in given.forms]):
+    if not given.form and (shares := [c for c in form.columns if c.form == OF_EACH and c.header not in given.forms]):
         derived.append(
             f"{listed(c.header for c in shares)} hold a probability for each class of {shares[0].task} (form: probabilities)"
         )
     form, wrong = _complete(competition, form)
     return form.model_copy(update={"id_column": first, "sample": ""}), derived, faults + wrong
+
+
+def _in_fractions(
+    competition: Competition, answers: Mapping[str, ColumnAnswer], columns: Mapping[str, Sequence[str]]
+) -> dict[str, ColumnAnswer]:
+    """Columns of a class of two that the sample fills with numbers between whole ones: they hold the probability of the second."""
+    found = {}
+    for header, answer in answers.items():
+        classes = competition.classes(answer.task)
+        if answer.form == CLASS and len(classes) == 2 and header not in competition.submission.forms:
+            number = _fraction(columns.get(header, ()))
+            if number is not None and number not in classes:
+                found[header] = ColumnAnswer(answer.task, OF_ONE, classes[1])
+    return found
+
+
+def _fraction(cells: Sequence[str]) -> str | None:
+    """The first cell that is a number strictly between 0 and 1."""
+    numbers, wrong = floats(cells)
+    between = [] if wrong else np.flatnonzero((numbers > 0) & (numbers < 1)).tolist()
+    return cells[between[0]] if between else None
 
 
 def _classes(competition: Competition) -> dict[str, tuple[str, ...]]:

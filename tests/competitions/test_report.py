@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from competitions.competition import ColumnForm, Competition, Submission, Task
 from competitions.manifest import Manifest
-from competitions.report import disagreeing_groups, mixed_groups
+from competitions.report import disagreeing_groups, judged_otherwise, mixed_groups
 
 
 def manifest_of(labels: list[list[int]]) -> Manifest:
@@ -31,3 +32,11 @@ def test_what_was_declared_of_groups_is_held_against_more_than_one_in_ten_of_the
     assert bool(notes) == told
     assert all(f"age: declared same_in_group, and {n_mixed} of 20 training groups have photos of two classes" in n for n in notes)
     assert not disagreeing_groups(manifest_of(groups), []), "nothing was declared"
+
+
+@pytest.mark.parametrize(("metric", "form", "notes"), [("log_loss", "", 1), ("log_loss", "probability", 0), ("accuracy", "", 0)])
+def test_classes_that_a_metric_of_probabilities_would_judge_are_noted(metric: str, form: str, notes: int) -> None:
+    submission = Submission(answers={"y": "sick"}, form=form, forms={"y": ColumnForm(of="1")} if form else {})
+    tasks = {"sick": Task(column="sick", classes=("0", "1"))}
+    asked = Competition(name="x", tasks=tasks, metric=metric, submission=submission)
+    assert len(judged_otherwise(asked)) == notes

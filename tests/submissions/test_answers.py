@@ -225,6 +225,8 @@ def lay_out(root: Path, sample: str, tasks: str, form: str = "") -> tuple[Compet
         ),
         ("id,2,0,1\nb,.3,.3,.4\na,.3,.3,.4\n", "", [], ""),
         ("id,sick\nb,0\na,0\n", ", form: probability", [("sick", "1")], ""),
+        ("id,sick\nb,0.5\na,0.5\n", "", [("sick", "1")], "sick holds numbers such as 0.5, so it is the probability of '1'"),
+        ("id,sick\nb,0.5\na,0.5\n", ", form: class", [("sick", "")], ""),
         ("id,x\nb,0\na,0\n", ", answers: {x: {task: kind, form: probability, of: dog}}", [("x", "dog")], ""),
         ("id,kind\nb,cat|dog\na,cat|dog\n", ", form: ranking, separator: '|'", [("kind", "")], "k: 2"),
     ],
