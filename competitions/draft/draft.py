@@ -15,18 +15,22 @@ from competitions.csv_tables import Table
 from competitions.draft.folder import TEST_WORDS, TRAIN_WORDS, Lead, PhotoIndex, Unpacked
 from competitions.manifest import RESERVED
 from competitions.metrics import METRICS
+from competitions.readers.given_split import JUDGE_WORDS, PART_WORDS
 from competitions.readers.pixels import PLACE, ROW
 from system.errors import UserError, listed, unknown
 
 GROUP_WORDS = re.compile(
     r"patient|person|subject|people|sender|user|driver|location|site|camera|track|seq|scene|video|group|lesion|product|plant|clinic|"
-    r"hospital|experiment|slide|house|owner",
+    r"hospital|experiment|slide|house|owner|session|visit",
     re.IGNORECASE,
 )
 """How columns are called whose photos belong together."""
 LABEL_WORDS = re.compile(
     r"label|class|target|category|species|diagnos|kind|type|breed|artist|answer|has_|rust|disease", re.IGNORECASE
 )
+PLAIN_LABELS = ("label", "class", "target", "category", "species")
+UNLABELLED = ("unlabelled", "unlabeled")
+"""How people call photos without labels."""
 ID_WORDS = re.compile(r"(^|_)(id|image|img|file|name)", re.IGNORECASE)
 USUAL_SIDES = (32, 48, 64, 96, 128)
 FEWEST_CLASSES, MOST_NAMED = 2, 100
@@ -128,6 +132,9 @@ def draft(folder: Unpacked, labels: Sequence[str] = ()) -> Draft:
         columns = found.columns | ({"group": groups[0]} if groups else {})
         made.say("columns", columns, groups[1] if groups else "", groups[2] if groups else _proposals(folder))
     tasks, form = _tasks(found, sample, labels, made)
+    for task, fields in tasks[0].items():
+        if found.table is not None and "column" in fields and (told := _sets(found.table.columns[fields["column"]])):
+            made.choices.append(f"task {task}: {told}; sets are not read yet, so each combination counts as one class")
     made.say("tasks", tasks[0], tasks[1], tasks[2])
     _answer(found, sample, tasks[0], form, made)
     return made
@@ -177,7 +184,7 @@ def _from_tables(folder: Unpacked, index: PhotoIndex, sample: tuple[str, Table] 
                 added = {h: tuple("" if r is None else texts[r] for r in order) for h, texts in more.items()}
                 table = replace(table, columns=table.columns | added)
     test = _test_table(tests, tables, keys, image, ids)
-    settings = [Setting("reader", "coco")] * (main in folder.coco)
+    settings = [Setting("reader", "coco")] * (main in folder.coco) + [Setting("reader", "npz")] * place.packed
     settings.append(Setting("table", main, f"{table.n_rows} rows with {listed(list(tables[main].columns), 12)}"))
     if join:
         settings.append(Setting("join", join, "its rows are found by this column"))
@@ -192,8 +199,39 @@ def _from_tables(folder: Unpacked, index: PhotoIndex, sample: tuple[str, Table] 
     if unused:
         made.notes.append(f"these tables were not used: {listed(unused)}")
     columns = {"image": image} | ({"path": place.rule or path} if place.rule or path else {})
-    used = (image, *([path] if path else []))
-    return Layout(tuple(settings), table, columns, used, tables[test] if test else None)
+    used = [image, *([path] if path else [])]
+    if role := _role(table, used):
+        roles, told = _words(table.columns[role])
+        columns["role"] = role
+        used.append(role)
+        settings.append(Setting("roles", roles, f"what the column {role!r} says"))
+        made.choices += told
+    return Layout(tuple(settings), table, columns, tuple(used), tables[test] if test else None)
+
+
+def _role(table: Table, used: Sequence[str]) -> str:
+    """The column that says of each row whether it is train, test or unlabelled; empty where there is none."""
+    for header, texts in table.columns.items():
+        words = {text.strip().lower() for text in texts}
+        if header not in used and len(words) > 1 and words <= {*PART_WORDS, *UNLABELLED} and words & {"train", "training"}:
+            return header
+    return ""
+
+
+def _words(texts: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """The setting `roles` for the words of a column, and what a person should look at."""
+    words, choices = sorted(set(texts)), list[str]()
+    judges = [word for word in words if word.strip().lower() in JUDGE_WORDS]
+    tests = [word for word in words if word.strip().lower() in ("test", "testing")]
+    if not tests:  # then what is called eval is asked
+        tests = [word for word in judges if word.strip().lower() == "eval"]
+        judges = [word for word in judges if word not in tests]
+    others = [word for word in words if word.strip().lower() in UNLABELLED]
+    train = [word for word in words if word not in (*tests, *others)]
+    if judges:
+        choices.append(f"roles: the photos called {listed(judges)} are learned from too, and take turns to judge like all others")
+    roles = {"train": train, "test": tests, "unlabelled": others}
+    return {role: some[0] if len(some) == 1 else some for role, some in roles.items() if some}, choices
 
 
 def _mask(folder: Unpacked) -> Layout | None:
@@ -440,10 +478,12 @@ def _likely(
     cells = {cell.strip() for h in headers for cell in sample[1].columns[h]} if sample else set()
     test = set(found.test.columns) if found.test else set()
 
-    def rank(column: str) -> tuple[bool, bool, bool, bool, int]:
+    def rank(column: str) -> tuple[bool, bool, bool, bool, int, int]:
         texts = {text for text in table.columns[column] if text}
         usual = FEWEST_CLASSES <= len(texts) <= max(FEWEST_CLASSES, table.n_rows // 2)
-        return usual, bool(cells) and cells <= texts, column not in test, bool(LABEL_WORDS.search(column)), -len(texts)
+        named = 2 if column.lower() in PLAIN_LABELS else int(bool(LABEL_WORDS.search(column)))
+        asked = bool(cells) and cells <= texts
+        return usual, asked, column not in test, not GROUP_WORDS.search(column), named, -len(texts)
 
     ranked = sorted(free, key=rank, reverse=True)
     if not ranked or not rank(ranked[0])[0]:
@@ -538,6 +578,22 @@ def sizes(shapes: Sequence[tuple[int, int]]) -> tuple[int, str]:
     middle = sides[len(sides) // 2]
     size = max([s for s in USUAL_SIDES if s <= middle] or [USUAL_SIDES[0]])
     return size, f"the shorter sides of {len(shapes)} photos are {sides[0]} to {sides[-1]} pixels, half of them {middle} or more"
+
+
+def _sets(texts: Sequence[str]) -> str:
+    """A sentence where cells name several things at once (`haze primary`), so that they are sets: names that recur in many of them."""
+    kinds = {text.strip() for text in texts if text.strip()}
+    for sign in (" ", ",", "|", ";"):
+        words = Counter(word for kind in kinds for word in kind.split(sign))
+        several = [kind for kind in kinds if sign in kind]
+        recur = sum(words[word] > 1 for kind in several for word in kind.split(sign))
+        if (
+            len(several) > 0.25 * len(kinds)
+            and len(words) < len(kinds)
+            and recur > 0.9 * sum(len(kind.split(sign)) for kind in several)
+        ):
+            return f"its cells name several of {len(words)} things at once, such as {sorted(several)[0]!r}"
+    return ""
 
 
 def _binary(texts: Sequence[str]) -> bool:

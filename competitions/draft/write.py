@@ -125,11 +125,19 @@ def _say_values(folder: Unpacked, made: Draft) -> None:
 def _shapes(folder: Unpacked) -> list[tuple[int, int]]:
     """Width and height of some photos, taken evenly from all; one that cannot be opened says nothing."""
     step = max(1, len(folder.photos) // PHOTOS_MEASURED)
-    shapes = [read_image(folder.root, f"{name}#0").shape[:2] for name in folder.pixels[:1]]
+    first = [f"{name}#0" for name in folder.pixels[:1]]
+    first += [
+        next(p for p in paths if ".npz#" in p) for t in folder.tables.values() for paths in t.columns.values() if _packed(paths)
+    ][:1]
+    shapes = [read_image(folder.root, path).shape[:2] for path in first]
     for photo in folder.photos[::step][:PHOTOS_MEASURED]:
         with suppress(OSError, ValueError, Image.DecompressionBombError), Image.open(folder.root / photo) as opened:
             shapes.append(opened.size)
     return shapes
+
+
+def _packed(paths: Sequence[str]) -> bool:
+    return bool(paths) and ".npz#" in paths[0]
 
 
 def _faults(text: str, name: str, root: Path) -> tuple[str, ...]:

@@ -146,3 +146,46 @@ def test_class_folders_beside_the_test_folder_are_told_apart(data: Path) -> None
     assert not written.faults, written.faults
     asked = parse_competition(written.text, "mine", where="x")
     assert (asked.reader, asked.test_images) == ("files", "test")
+
+
+def test_a_column_that_says_the_part_becomes_roles(data: Path) -> None:
+    words = ["train", "val", "Test", "unlabelled"]
+    photos(data, *(f"{k}.png" for k in range(16)))
+    table(
+        data, "t.csv", "image,part,kind", [f"{k}.png,{words[k % 4]},{'xy'[k // 4 % 2] if k % 4 < 2 else ''}" for k in range(16)]
+    )
+    written = drafted(data)
+    assert not written.faults
+    asked = parse_competition(written.text, "mine", where="x")
+    assert asked.words == {"train": ("train", "val"), "test": ("Test",), "unlabelled": ("unlabelled",)}
+    assert "roles: the photos called val are learned from too" in "\n".join(written.choices)
+    (data / "t.csv").write_text(
+        (data / "t.csv").read_text().replace("Test", "eval").replace("val,", "train,").replace("etrain", "eval")
+    )
+    other = write_competition(data, name="other", path=data.parents[1])
+    assert parse_competition(other.text, "other", where="x").words["test"] == ("eval",)
+
+
+def test_photos_in_archives_are_read_from_them(data: Path) -> None:
+    np.savez(data / "images.npz", all=np.random.default_rng(0).integers(0, 256, (8, 28, 28), dtype=np.uint8))
+    table(data, "t.csv", "image,kind", [f"images.npz#all/{k},{'xy'[k % 2]}" for k in range(8)])
+    written = drafted(data)
+    assert not written.faults, written.faults
+    assert "reader: npz" in written.text
+    assert "image_size: 32" in written.text
+
+
+def test_cells_that_are_sets_are_named(data: Path) -> None:
+    tags = [
+        "haze primary",
+        "clear primary",
+        "clear primary water",
+        "haze water",
+        "clear water",
+        "haze",
+        "clear",
+        "haze primary water",
+    ]
+    photos(data, *(f"{k}.png" for k in range(32)))
+    table(data, "t.csv", "image,tags", [f"{k}.png,{tags[k % 8]}" for k in range(32)])
+    assert "its cells name several of 4 things at once, such as 'clear primary'" in "\n".join(drafted(data).choices)
