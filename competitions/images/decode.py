@@ -58,18 +58,10 @@ _PLUGINS = (
     TiffImagePlugin.TiffImageFile,
 )
 FORMATS = tuple(str(plugin.format) for plugin in _PLUGINS)
-ENDINGS = frozenset(
-    (
-        *(ending for ending, kind in Image.EXTENSION.items() if kind in FORMATS),
-        ".npy",
-        ".dcm",
-        ".dicom",
-        ".heic",
-        ".heif",
-        ".avif",
-    )
-)
-"""How photos' names end: what can be opened (`.dcm` with pydicom), and three kinds that cannot and are named as broken."""
+ENDINGS = frozenset((*(ending for ending, kind in Image.EXTENSION.items() if kind in FORMATS), ".heic", ".heif", ".avif"))
+"""How photos' names end: what can be opened, and three kinds that cannot and are named as broken, with the way out."""
+NUMBER_ENDINGS = frozenset((".npy", ".dcm", ".dicom"))
+"""How names of arrays and of DICOM files end: photos where no image stands beside them, for people also keep features in `.npy` files."""
 _OPENERS = tuple(kind for kind in FORMATS if kind != "MPO")
 _OTHERS = (
     (4, b"ftyp", "it is a HEIC, AVIF or video file; convert it to JPEG or PNG"),

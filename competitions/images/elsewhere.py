@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
-from competitions.images.photo_files import is_hidden, is_photo
+from competitions.images.photo_files import holds_numbers, is_hidden, is_photo
 from system.errors import listed
 from system.texts import looks_of, old_readings
 
@@ -100,7 +100,7 @@ def _difference(path: str, there: str) -> str:
     kinds = ["in another folder"] if _folders(path) != _folders(there) else []
     if old_readings(found.name):
         return " and ".join([*kinds, "with a name that is no UTF-8"])
-    if not is_photo(found.name):
+    if not (is_photo(found.name) or holds_numbers(found.name)):
         kinds.append("with an ending that is no photo's")
     elif ending and _folded(ending) != _folded(found.suffix):
         kinds.append("with another ending")

@@ -1,6 +1,7 @@
 """Which files of a folder are photos: one rule for those that are learned from, those that are answered, and those a bundle is asked about.
 
-A photo's name ends like one (`decode.ENDINGS`, in any case) and is not hidden: `._a.jpg` is what a Mac leaves beside `a.jpg`.
+A photo's name ends like one (`decode.ENDINGS`, in any case) and is not hidden: `._a.jpg` is what a Mac leaves beside `a.jpg`. Where no file
+of a folder does, arrays and DICOM files are its photos.
 """
 
 import os
@@ -11,7 +12,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
-from competitions.images.decode import ENDINGS
+from competitions.images.decode import ENDINGS, NUMBER_ENDINGS
 from system.errors import UserError, listed
 
 
@@ -29,8 +30,13 @@ class PhotoListing:
 
 
 def is_photo(name: str) -> bool:
-    """Whether a file of this name counts."""
+    """Whether a file of this name is an image."""
     return not is_hidden(name) and PurePosixPath(name).suffix.lower() in ENDINGS
+
+
+def holds_numbers(name: str) -> bool:
+    """Whether a file of this name is an array or a DICOM file: a photo where no image is."""
+    return not is_hidden(name) and PurePosixPath(name).suffix.lower() in NUMBER_ENDINGS
 
 
 def is_hidden(name: str) -> bool:
@@ -54,6 +60,7 @@ def list_photos(folder: Path) -> PhotoListing:
         names += [name if front == "." else f"{front}/{name}" for name in files if not is_hidden(name)]
     names.sort()
     photos = tuple(name for name in names if is_photo(PurePosixPath(name).name))
+    photos = photos or tuple(name for name in names if holds_numbers(PurePosixPath(name).name))
     chosen = set(photos)
     return PhotoListing(photos, tuple(name for name in names if name not in chosen))
 
@@ -98,7 +105,10 @@ def find_files(root: Path, paths: Sequence[str]) -> Found:
         photos: dict[str, list[str]] = {}
         for name in sorted(filter(is_photo, listing(folder)[1])):
             photos.setdefault(normalize("NFC", name[: name.rindex(".")]), []).append(name)
-        return photos
+        numbers: dict[str, list[str]] = {}
+        for name in sorted(filter(holds_numbers, listing(folder)[1])):
+            numbers.setdefault(normalize("NFC", name[: name.rindex(".")]), []).append(name)
+        return numbers | photos
 
     @cache
     def folder_of(path: str) -> str | None:

@@ -31,7 +31,7 @@ from competitions.answers import (
 from competitions.competition import Competition, Submission
 from competitions.csv_tables import parse_table, read_table
 from competitions.images.elsewhere import what_is_there
-from competitions.images.photo_files import is_photo, list_photos, passed_over
+from competitions.images.photo_files import holds_numbers, is_photo, list_photos, passed_over
 from competitions.manifest import LABEL, Manifest
 from competitions.readers.path_rules import of_id
 from competitions.readers.rows import apart, id_faults
@@ -237,7 +237,10 @@ def _in_order(competition: Competition, manifest: Manifest, root: Path, ids: Seq
 
 def _without_endings(row_of: dict[str, int]) -> dict[str, int]:
     """The same rows by ids without their endings, where these differ; as they are where they do not."""
-    bare = {key.removesuffix(PurePosixPath(key).suffix) if is_photo(key) else key: row for key, row in row_of.items()}
+    bare = {
+        key.removesuffix(PurePosixPath(key).suffix) if is_photo(key) or holds_numbers(key) else key: row
+        for key, row in row_of.items()
+    }
     return bare if len(bare) == len(row_of) else row_of
 
 

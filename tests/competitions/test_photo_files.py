@@ -70,6 +70,18 @@ def test_a_bundle_is_asked_about_the_photos_that_training_would_see(tmp_path: Pa
     assert find_photos(tmp_path).passed_over == ("notes.txt", "table")
 
 
+def test_arrays_and_dicom_files_are_photos_where_no_image_is(tmp_path: Path) -> None:
+    for name in ("x/a.npy", "x/b.NPY", "y/a.png", "y/a.npy", "y/b.dcm"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert list_photos(tmp_path / "x").photos == ("a.npy", "b.NPY")
+    assert list_photos(tmp_path / "y").photos == ("a.png",)
+    assert list_photos(tmp_path / "y").passed_over == ("a.npy", "b.dcm")
+    found = find_files(tmp_path, ["x/a", "y/a", "y/b"])
+    assert found.paths == ("x/a.npy", "y/a.png", "y/b.dcm")
+    assert not found.several
+
+
 def test_a_folder_without_a_photo_says_what_is_there_instead(tmp_path: Path) -> None:
     (tmp_path / "a.ppm").write_bytes(b"x")
     with pytest.raises(UserError, match=r"PHOTOS must hold image files .*\n1 files do not end like a photo.*\.ppm \(1\)"):
