@@ -19,9 +19,12 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
     competition = load_competition(given.competition, given.split)
     paths = competition_paths(competition.name, given.storage)
     check_writable(paths.root)
-    prepared = prepare(competition, paths, progress=Counting("decoding photos"))
+    progress = Counting("decoding photos")
+    proposal = None if given.propose_split is None else _propose(competition, paths, given.propose_split, progress)
+    prepared = prepare(competition, paths, progress=progress)
     found = report(prepared, prepared.cache(competition.image_size))
     found["splits"] = compare_splits(prepared)
+    found |= _twins(prepared, found["splits"], compute=given.features) | ({} if proposal is None else {"proposal": proposal})
     prepared.save()
     if given.show_leak:
         from search.leak import show_leak
@@ -30,11 +33,50 @@ def call(given: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
+def _propose(competition: Any, paths: Any, given: str, progress: Any) -> dict[str, Any]:
+    """Look for clusters that match the test photos, and keep them where none are kept; nothing uses them until the YAML says so."""
+    from competitions.prepare import prepare
+    from competitions.twins.cluster_file import keep_clusters, unmatched
+    from competitions.twins.matched import folds_asked, propose
+    from system.progress import Counting
+    from trainables.probes.known import compute_features
+
+    n_folds = folds_asked(given, competition.split)
+    prepared = prepare(unmatched(competition, n_folds), paths, progress=progress)
+    features = compute_features(prepared, Counting("features, photos"))
+    proposal = propose(prepared, features.table, n_folds, seed=competition.split.seed, tell=_tell)
+    return {**proposal.to_json(), **keep_clusters(paths, n_folds, proposal.clusters), "features": features.made_of}
+
+
+def _twins(prepared: Any, splits: list[dict[str, Any]], *, compute: bool) -> dict[str, Any]:
+    """Put its twin gap to each split, where features are known or are to be computed."""
+    from competitions.twins.photos import gaps_of_splits, keep_gaps
+    from system.progress import Counting
+    from trainables.probes.known import compute_features, known_features
+
+    features = compute_features(prepared, Counting("features, photos")) if compute else known_features(prepared)
+    gaps = {} if features is None else gaps_of_splits(prepared, features.table)
+    for split in splits:
+        split["twin_gap"] = gaps[split["name"]].to_json() if split["name"] in gaps else None
+    if features is None:
+        return {"twin_features": None}
+    keep_gaps(prepared.paths, gaps, features.made_of)
+    return {"twin_features": features.made_of}
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
 def show(found: dict[str, Any]) -> None:
     images = ", ".join(f"{n} {role}" for role, n in found["images"].items() if n)
     print(f"{found['competition']}: {images}; {found['groups']} groups")
     for split in found["splits"]:
         print(f"  {_split_line(split)}")
+        if split["twin_gap"]:
+            print(f"    {split['twin_gap']['words']}")
+    for line in _twin_lines(found):
+        print(f"  {line}")
     for task, counts in found["tasks"].items():
         print(f"  {task}: {_counts_line(counts)}")
     for text in _first([f"always in training: {pinned['reason']}" for pinned in found["pinned_groups"]]):
@@ -60,6 +102,19 @@ def _counts_line(counts: dict[str, int], most: int = 40) -> str:
     return f"{len(counts)} classes: {', '.join(ranked[:10])} ... {', '.join(ranked[-10:])} (--json has all)"
 
 
+def _twin_lines(found: dict[str, Any]) -> list[str]:
+    if (proposal := found.get("proposal")) is not None:
+        return [
+            f"proposed split: {proposal['words']}",
+            f"  {proposal['kept']}; to take it, write in the YAML: split: {{name: matched, matched: {proposal['folds']}}}",
+        ]
+    if found["twin_features"] is None and found["images"]["test"]:
+        return [
+            "whether held-out photos have nearer twins in training than test photos: not asked, --features computes what it takes"
+        ]
+    return []
+
+
 def _leak_lines(leak: dict[str, Any] | None) -> list[str]:
     if leak is None:
         return []
@@ -74,6 +129,8 @@ def _first(texts: list[str], most: int = 20) -> list[str]:
 
 def _split_line(split: dict[str, Any]) -> str:
     how = "by group" if split["by_group"] else "random"
+    if split["matched"] or split["groups"]:
+        how = f"by groups of {split['groups']}" if split["groups"] else "matched to the test photos"
     if split["fault"]:
         return f"split {split['name']}, {how}: {split['fault']}"
     share = split["holdout"]
@@ -92,6 +149,18 @@ def main() -> int:
     made.add_argument("--split", metavar="NAME", help="one of the competition's splits (default: its `split`)")
     made.add_argument(
         "--show-leak", action="store_true", help="train a small network on a random split and on that by group; takes minutes"
+    )
+    made.add_argument(
+        "--features",
+        action="store_true",
+        help="compute features of all photos, and say for each split whether it promises too much; a minute per 4,000 photos on a core",
+    )
+    made.add_argument(
+        "--propose-split",
+        nargs="?",
+        const="",
+        metavar="K",
+        help="look for K folds whose photos are as far from training as the test photos are (default: as many as the split has)",
     )
     return verbs.run(made, call, show)
 

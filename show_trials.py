@@ -10,6 +10,7 @@ from ledger.retention import has_weights
 from ledger.trials import ALL_DATA, TrialFolder
 from system import verbs
 from system.errors import UserError
+from system.files import read_json
 from system.paths import CompetitionPaths, named_competition
 
 NOTHING = "nothing there yet; run_search.py trains trials, and with --base ID --vary SETTING those that differ in one setting"
@@ -40,7 +41,7 @@ def call(given: argparse.Namespace) -> list[dict[str, Any]]:
         return [change.json() for change in effects_of(paths, given.against)]
     if given.splits:
         _check_alone(given)
-        return scores_by_split(paths)
+        return _with_gaps(scores_by_split(paths), paths)
     limit = given.limit if given.limit is not None or given.json else LIMIT
     board = leaderboard(paths, study=given.study, target=given.target, sort=given.sort, limit=limit or None)
     rows = ShownRows(row.json() | {"weights": _weights(paths, row)} for row in board.rows)
@@ -53,6 +54,16 @@ def _weights(paths: CompetitionPaths, row: Row) -> str | None:
     if row.weights is None:
         return None
     return "kept" if has_weights(TrialFolder(paths.trials / row.trial_id)) else "dropped"
+
+
+def _with_gaps(rows: list[dict[str, Any]], paths: CompetitionPaths) -> list[dict[str, Any]]:
+    """Put to each split what `prepare_data.py` last found of its twin gap; `None` where it has not looked."""
+    gaps = read_json(paths.twin_gaps)["splits"] if paths.twin_gaps.is_file() else {}
+    for row in rows:
+        for name, split in row["splits"].items():
+            split["twin_gap"] = gaps.get(name, {}).get("verdict")
+            split["words"] = gaps.get(name, {}).get("words")
+    return rows
 
 
 def _check_alone(given: argparse.Namespace) -> None:
@@ -91,6 +102,9 @@ def _show_splits(rows: list[dict[str, Any]]) -> None:
     ]
     print("the same settings under several splits: mean score (trials)")
     print(verbs.table(told, ["target", *names, *SHOWN_SETTINGS[1:]]))
+    words = {name: split["words"] for row in rows for name, split in row["splits"].items() if split["words"]}
+    for name in sorted(words):
+        print(f"{name}: {words[name]}")
 
 
 def _split_cell(found: dict[str, Any] | None) -> str | None:

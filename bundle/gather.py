@@ -23,6 +23,8 @@ from competitions.labels import Composition
 from competitions.manifest import IDENTITY, LABEL
 from competitions.prepare import Prepared
 from competitions.targets import Target, choose_targets
+from competitions.twins.gap import TwinGap
+from competitions.twins.photos import AskedTwins
 from ensemble.align import align
 from ensemble.fit_subtask import known_unestimated
 from ensemble.label.cascade import Subtask
@@ -40,6 +42,7 @@ from ledger.trials import ALL_DATA
 from system.errors import UserError, unknown
 from trainables.devices import device_faults
 from trainables.prediction import FEATURES
+from trainables.probes.known import known_features
 from trainables.views import check_views
 
 WIDTH, WIDE = 3, 8
@@ -105,6 +108,7 @@ def gather(opened: Opened, options: Options | None = None, *, tell: Report = lam
         },
         costs=_costs(own, pools),
         all_data=_all_data(own, pools) if options.all_data else None,
+        twins=_twins(prepared),
     )
 
 
@@ -317,6 +321,14 @@ def _some(prepared: Prepared, rows: Ints) -> Ints:
     step = max(1, -(-len(names) * 2 // PHOTOS_COMPARED))
     kept: Ints = rows[number % step == 0]
     return kept
+
+
+def _twins(prepared: Prepared) -> TwinGap | None:
+    """The twin gap of the split, where probes have left features of all photos; nothing is computed for it."""
+    if not (prepared.paths.data / "features").is_dir() or (known := known_features(prepared)) is None:
+        return None
+    sides = AskedTwins.of(prepared.manifest, prepared.usable(), known.table)
+    return None if sides is None else sides.gap(prepared.folds.fold, prepared.manifest.groups)
 
 
 def _costs(own: _Gathering, pools: Mapping[Subtask, Pool]) -> dict[str, Cost]:

@@ -5,7 +5,7 @@ trains one model where folds train several.
 """
 
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import prod
 from typing import Any
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from competitions.competition import Split
 from competitions.labels import compose_numbers
-from competitions.prepare import Prepared, cut
-from competitions.splits import UNUSABLE, Folds
+from competitions.prepare import Prepared, clusters_of, cut
+from competitions.splits import PINNED, UNUSABLE, Folds
 from system.errors import UserError
 
 
@@ -25,6 +25,8 @@ class SplitFacts:
 
     Attributes:
         by_group: Whether there are groups and they are kept whole.
+        matched: Whether it keeps clusters whole that were found to match the test photos.
+        groups: The file of further groups that it keeps whole.
         photos: Validation photos of each fold.
         holdout: Share of the usable training photos that is held out; `None` for folds.
         deviation: The largest difference between a class's share in a fold and among all usable training photos, over every task
@@ -42,11 +44,16 @@ class SplitFacts:
     pinned_photos: int = 0
     groups_cut: int = 0
     fault: str | None = None
+    matched: bool = False
+    groups: str | None = None
 
 
 def compare_splits(prepared: Prepared) -> list[dict[str, Any]]:
     """The facts of every split the competition declares as JSON values, that of the default first."""
-    return [asdict(_facts(prepared, split)) for split in prepared.competition.all_splits.values()]
+    return [
+        asdict(replace(_facts(prepared, split), matched=split.matched is not None, groups=split.groups))
+        for split in prepared.competition.all_splits.values()
+    ]
 
 
 def has_groups(prepared: Prepared) -> bool:
@@ -61,7 +68,7 @@ def _facts(prepared: Prepared, split: Split) -> SplitFacts:
         folds = prepared.folds
     else:
         try:
-            folds = cut(prepared.competition, split, prepared.manifest, prepared.usable(), prepared.pixels)
+            folds = cut(prepared.competition, split, prepared.manifest, prepared.usable(), prepared.pixels, prepared.paths)
         except UserError as error:
             return SplitFacts(split.name, by_group, [], fault="; ".join(error.faults))
     sizes = [int((folds.fold == fold).sum()) for fold in range(split.n_folds)]
@@ -102,8 +109,12 @@ def _shares(labels: NDArray[np.int64], n_classes: int) -> NDArray[np.float64]:
 
 
 def _n_pinned(prepared: Prepared, folds: Folds, split: Split) -> int:
+    if split.holdout is None:
+        return int((folds.fold == PINNED).sum())
     pinned, manifest = set(folds.pinned), prepared.manifest
+    clusters = clusters_of(prepared.competition, split, manifest, prepared.usable(), prepared.paths)
     names = manifest.groups if split.by_group else [f"~{image_id}" for image_id in manifest.image_ids]
+    names = names if clusters is None else clusters.names
     return sum(name in pinned for name, fold in zip(names, folds.fold.tolist(), strict=True) if fold != UNUSABLE)
 
 

@@ -15,7 +15,7 @@ from competitions.validation import DEFAULT_SPLIT, setting_faults, split_answers
 from system.errors import UserError, listed, unknown
 from system.texts import alike, told_alike
 
-FOLDS = 5
+FOLDS, MOST_FOLDS = 5, 20
 DEFAULT_READER = "csv"
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
@@ -162,24 +162,38 @@ class Split(_Part):
         holdout: The share of photos that fold 0, the only one, validates; all others stand in training always.
         seed: Shuffles the groups.
         by_group: False deals photos one by one, whatever their groups.
+        matched: As many folds, whose photos have as near twins in training as test photos have: clusters that `prepare_data.py
+            --propose-split` found (`competitions.twins.matched`) are kept whole.
+        groups: A CSV below the root: a photo's id, and what must not be split. The groups of the table are kept whole as well.
     """
 
     name: Name = DEFAULT_SPLIT
-    folds: int | None = Field(default=None, ge=2, le=20)
+    folds: int | None = Field(default=None, ge=2, le=MOST_FOLDS)
     holdout: float | None = Field(default=None, ge=0.05, le=0.5)
     seed: int = Field(default=0, ge=0)
     by_group: bool = True
+    matched: int | None = Field(default=None, ge=2, le=MOST_FOLDS, exclude_if=lambda folds: folds is None)
+    groups: str | None = Field(default=None, min_length=1, exclude_if=lambda file: file is None)
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if self.folds is not None and self.holdout is not None:
-            raise ValueError(f"folds and holdout exclude one another, got {self.folds} and {self.holdout}; drop one of them")
+        ways = {name: getattr(self, name) for name in ("folds", "holdout", "matched") if getattr(self, name) is not None}
+        if len(ways) > 1:
+            raise ValueError(
+                f"{' and '.join(ways)} exclude one another, got {' and '.join(map(str, ways.values()))}; drop one of them"
+            )
+        if self.matched is not None and self.groups is not None:
+            raise ValueError(
+                f"matched finds groups itself, so groups has no effect, got {self.groups!r}; write folds, or drop it"
+            )
+        if not self.by_group and (self.matched is not None or self.groups is not None):
+            raise ValueError("matched and groups keep groups whole, so by_group must not be false; drop one of them")
         return self
 
     @property
     def n_folds(self) -> int:
         """How many folds validate: 1 for a holdout."""
-        return 1 if self.holdout is not None else self.folds or FOLDS
+        return 1 if self.holdout is not None else self.matched or self.folds or FOLDS
 
 
 class ColumnForm(_Part):

@@ -21,6 +21,7 @@ from competitions.manifest import Manifest
 from competitions.readers.read import READERS, read
 from competitions.splits import UNUSABLE, Finding, Folds, contradictions, leaks, make_folds
 from competitions.targets import Target
+from competitions.twins.cluster_file import Clusters, matched_file, read_clusters
 from ledger.trials import ALL_DATA
 from system.errors import UserError, listed
 from system.files import fingerprint, read_json, replace_json, sweep
@@ -182,7 +183,7 @@ def prepare(competition: Competition, paths: CompetitionPaths, *, progress: Prog
     pixels = tuple(cache.hashes)
     usable = np.array([image_id not in cache.broken for image_id in manifest.image_ids], dtype=bool)
     _require_photos(manifest, cache.broken)
-    folds = cut(competition, competition.split, manifest, usable, pixels)
+    folds = cut(competition, competition.split, manifest, usable, pixels, paths)
     near = open_or_find(cache, manifest)
     findings = (*leaks(manifest, pixels), *near_findings(near, manifest, folds), *contradictions(manifest, pixels))
     return Prepared(competition, manifest, folds, pixels, dict(cache.broken), findings, paths, near, cache.bits)
@@ -224,10 +225,20 @@ def _require_photos(manifest: Manifest, broken: Mapping[str, str]) -> None:
 
 
 def cut(
-    competition: Competition, split: Split, manifest: Manifest, usable: NDArray[np.bool_], pixels: Sequence[str | None]
+    competition: Competition,
+    split: Split,
+    manifest: Manifest,
+    usable: NDArray[np.bool_],
+    pixels: Sequence[str | None],
+    paths: CompetitionPaths,
 ) -> Folds:
-    """The folds of one of the competition's splits: N photos, which of them are usable `(N,) bool`, and their N pixel hashes."""
-    return make_folds(
+    """The folds of one of the competition's splits: N photos, which of them are usable `(N,) bool`, and their N pixel hashes.
+
+    Raises:
+        UserError: They cannot be made, or the file of the split's clusters is missing or does not know the photos.
+    """
+    clusters = clusters_of(competition, split, manifest, usable, paths)
+    folds = make_folds(
         manifest,
         usable,
         n_folds=split.n_folds,
@@ -237,7 +248,23 @@ def cut(
         composed=competition.composed,
         by_group=split.by_group,
         same_pixels=pixels,
+        clusters=None if clusters is None else clusters.names,
     )
+    return folds if clusters is None else replace(folds, notes=(clusters.note, *folds.notes))
+
+
+def clusters_of(
+    competition: Competition, split: Split, manifest: Manifest, usable: NDArray[np.bool_], paths: CompetitionPaths
+) -> Clusters | None:
+    """What a split keeps whole beside the table's groups; `None` where its YAML names nothing.
+
+    Raises:
+        UserError: The file is missing or does not know the photos.
+    """
+    if split.matched is None and split.groups is None:
+        return None
+    file = matched_file(paths, split.matched) if split.matched else root_of(competition, paths) / str(split.groups)
+    return read_clusters(file, competition.name, split, manifest, usable)
 
 
 def cut_again(prepared: Prepared, name: str) -> Prepared:
@@ -247,7 +274,7 @@ def cut_again(prepared: Prepared, name: str) -> Prepared:
         UserError: There is no such split, or it cannot be made.
     """
     competition = with_split(prepared.competition, name)
-    folds = cut(competition, competition.split, prepared.manifest, prepared.usable(), prepared.pixels)
+    folds = cut(competition, competition.split, prepared.manifest, prepared.usable(), prepared.pixels, prepared.paths)
     return replace(prepared, competition=competition, folds=folds)
 
 

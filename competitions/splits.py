@@ -99,6 +99,7 @@ def make_folds(
     by_group: bool = True,
     same_pixels: Sequence[str | None] | None = None,
     holdout: float | None = None,
+    clusters: Sequence[str] | None = None,
 ) -> Folds:
     """Deal the training photos to folds, stratified over every task and the composed label together.
 
@@ -112,6 +113,7 @@ def make_folds(
         by_group: False deals photos one by one, whatever their groups.
         same_pixels: N pixel hashes; photos with equal ones stay together. None or an empty entry: not known.
         holdout: The share of the photos that fold 0 is to hold; all others are in training. None cuts into folds.
+        clusters: N names, read for usable training photos only; photos with equal ones stay together, beside those of a group.
 
     Raises:
         UserError: There are fewer units than folds, or every class of a task has a single unit.
@@ -120,9 +122,12 @@ def make_folds(
     rows = manifest.rows("train")
     rows = rows[usable[rows]]
     names = [manifest.groups[r] if by_group else f"~{manifest.image_ids[r]}" for r in rows]
-    unit = _join(names, [same_pixels[r] for r in rows] if same_pixels is not None else [])
+    together = [] if same_pixels is None else [[same_pixels[r] for r in rows]]
+    if clusters is not None:
+        together, names = [*together, names], [clusters[r] for r in rows]
+    unit = _join(names, *together)
     units = _describe(names, unit, _label_columns(manifest, rows, tasks, tuple(tasks) if composed is None else composed))
-    what = "groups" if by_group else "photos"
+    what = "clusters" if clusters is not None else "groups" if by_group else "photos"
     _refuse(units, len(weights), what, is_holdout=holdout is not None)
     pinned, notes = _pin_single(units, len(weights))
     notes = (*_unmeasured(units, what), *notes)
@@ -193,8 +198,13 @@ def contradictions(manifest: Manifest, same_pixels: Sequence[str | None]) -> lis
     return found
 
 
-def _join(names: Sequence[str], same_pixels: Sequence[str | None]) -> NDArray[np.int64]:
-    """Per photo the number of its unit `(n,) int64`: union-find over group names; units are numbered by their smallest name."""
+def _join(names: Sequence[str], *together: Sequence[str | None]) -> NDArray[np.int64]:
+    """Per photo the number of its unit `(n,) int64`: union-find over group names; units are numbered by their smallest name.
+
+    Args:
+        names: n names.
+        together: Each n keys; photos with equal ones belong together, an empty key says nothing.
+    """
     parent = {name: name for name in names}
 
     def root(name: str) -> str:
@@ -203,11 +213,12 @@ def _join(names: Sequence[str], same_pixels: Sequence[str | None]) -> NDArray[np
             name = parent[name]
         return name
 
-    first: dict[str, str] = {}
-    for name, pixels in zip(names, same_pixels, strict=False):
-        if pixels:
-            a, b = root(first.setdefault(pixels, name)), root(name)
-            parent[max(a, b)] = min(a, b)
+    for keys in together:
+        first: dict[str, str] = {}
+        for name, key in zip(names, keys, strict=True):
+            if key:
+                a, b = root(first.setdefault(key, name)), root(name)
+                parent[max(a, b)] = min(a, b)
     number = {name: i for i, name in enumerate(sorted(name for name in parent if parent[name] == name))}
     return np.array([number[root(name)] for name in names], dtype=np.int64)
 

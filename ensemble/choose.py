@@ -8,6 +8,7 @@ import numpy as np
 
 from competitions.labels import Composition
 from competitions.manifest import LABEL
+from competitions.twins.gap import TOO_GOOD, TwinGap
 from ensemble.budget import Budget, within_budget
 from ensemble.fit_subtask import SINGLE, Decided, Shares, decide_subtask, known_shares, shares_json, told_shares
 from ensemble.label.cascade import Subtask
@@ -219,19 +220,25 @@ def _forecast(
     pools: Pools, decided: Mapping[Subtask, Decided], scores: Mapping[str, Mapping[str, Any]], shift: Shift
 ) -> dict[str, Any]:
     """The honest score as a forecast for the test photos, with what it rests on."""
+    twins = pools.twins
     return {
+        **({} if twins is None else {"twin_gap": twins.to_json()}),
         "scores": {task: found["honest"] for task, found in scores.items()},
         "unseen": {task: found["unseen"] for task, found in scores.items() if found["unseen"]},
         "metric": pools.facts.metric,
-        "holds": not shift.announced and any(found["honest"] for found in scores.values()),
-        "words": _expect(shift, scores),
+        "holds": not shift.announced
+        and (twins is None or twins.verdict != TOO_GOOD)
+        and any(found["honest"] for found in scores.values()),
+        "words": "; ".join([_expect(shift, scores, twins), *([] if twins is None else [twins.words])]),
         "shift": shift.to_json(),
         "test_shares": shares_json({str(subtask): one.shares for subtask, one in decided.items()}),
         "validation_looked_at": dict(pools.looked_at),
     }
 
 
-def _expect(shift: Shift, scores: Mapping[str, Mapping[str, Any]]) -> str:
+def _expect(shift: Shift, scores: Mapping[str, Mapping[str, Any]], twins: TwinGap | None) -> str:
+    if twins is not None and twins.verdict == TOO_GOOD and not shift.announced:
+        return f"the forecast does not hold, the split does not ask as the test photos will; {shift.words}"
     if shift.announced:
         return f"the forecast does not hold: {shift.words}"
     if not any(found["honest"] for found in scores.values()):

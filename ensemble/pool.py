@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from competitions.labels import Composition
 from competitions.manifest import LABEL
+from competitions.twins.gap import TwinGap
 from ensemble.label.cascade import Subtask
 from ensemble.plan.plan import SubmissionForm
 from ensemble.selection.candidates import Candidates
@@ -164,6 +165,7 @@ class Pools:
         looked_at: Target -> how often trials were judged on these validation photos.
         costs: Trial -> what it costs at prediction, of all members with all views; empty unless asked for.
         all_data: Where members hand their votes on.
+        twins: Whether held-out photos have nearer twins in training than test photos, where features are known.
     """
 
     facts: CompetitionFacts
@@ -176,6 +178,7 @@ class Pools:
     looked_at: Mapping[str, int] = field(default_factory=dict)
     costs: Mapping[str, Cost] = field(default_factory=dict)
     all_data: AllData | None = None
+    twins: TwinGap | None = None
 
     def labels_of(self, image_ids: Sequence[str], task: str) -> Ints:
         """The labels of these photos, `int64 (n,)`, -1 for none."""

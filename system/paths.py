@@ -40,6 +40,11 @@ class CompetitionPaths:
     def ensembles(self) -> Path:
         return self.root / "ensembles"
 
+    @property
+    def twin_gaps(self) -> Path:
+        """What `prepare_data.py` found of each split's twin gap, for whoever loads no features."""
+        return self.data / "twin_gaps.json"
+
     def cache(self) -> Path:
         """The folder of decoded images: `PODIUM_CACHE/<competition>` on the node's own disk, else below `data`."""
         own = setting("PODIUM_CACHE")

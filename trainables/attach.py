@@ -23,7 +23,7 @@ from trainables.batches import TrainingRows
 from trainables.best_weights import best_is_whole, fault_of_best, lost_weights, went_on
 from trainables.config import TrialConfig
 from trainables.prediction import PhotoBatches, complete, missing_views
-from trainables.probes.features import PhotoFeatures
+from trainables.probes.features import FrozenSettings, PhotoFeatures
 from trainables.probes.run import complete_probe
 from trainables.start.initial_weights import is_trial_start
 from trainables.training import TrialContext
@@ -72,19 +72,21 @@ def attach(
     )
 
 
-def features_of(prepared: Prepared, config: TrialConfig, *, place: Path | None = None, device: str = "cpu") -> PhotoFeatures:
+def features_of(
+    prepared: Prepared, frozen: FrozenSettings | TrialConfig, *, place: Path | None = None, device: str = "cpu"
+) -> PhotoFeatures:
     """The features that a last layer is fitted on: the competition's own, or with a `place` those of a storage apart."""
     return PhotoFeatures(
         folder=(place or prepared.paths.data) / "features",
         store=weights_store(prepared),
-        images=prepared.cache(config.image_size).images,
+        images=prepared.cache(frozen.image_size).images,
         names=prepared.once("names", lambda: tuple(zip(prepared.manifest.image_ids, prepared.pixels, strict=True))),
         groups=prepared.manifest.groups,
         order=np.lexsort((prepared.folds.fold, np.array(prepared.manifest.roles))),
-        backbone=config.backbone,
-        weights=config.weights,
-        image_size=config.image_size,
-        threads=config.threads,
+        backbone=frozen.backbone,
+        weights=frozen.weights,
+        image_size=frozen.image_size,
+        threads=frozen.threads,
         device=device,
     )
 

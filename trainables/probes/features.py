@@ -48,6 +48,16 @@ _HELD: OrderedDict[Path, NDArray[np.float32]] = OrderedDict()
 
 
 @dataclass(frozen=True)
+class FrozenSettings:
+    """What says which backbone looks at the photos, and how; fields of `TrialConfig` with the same names and meanings."""
+
+    backbone: str
+    weights: str
+    image_size: int
+    threads: int = 1
+
+
+@dataclass(frozen=True)
 class Frozen:
     """A backbone as it begins.
 
@@ -129,6 +139,11 @@ class PhotoFeatures:
             return np.zeros((0, self.frozen().width), np.float32)
         _hold(place, table)
         return table[asked]
+
+    def has(self, rows: NDArray[np.int64], view: str = "identity") -> bool:
+        """Whether the features of these photos are kept already."""
+        place = self.place(view)
+        return all((place / f"{part:05d}.npy").exists() for part in np.unique(self._kept_at[rows] // PART_ROWS).tolist())
 
     def place(self, view: str) -> Path:
         """The folder of one view's features."""
