@@ -8,7 +8,7 @@ import numpy as np
 
 from competitions.labels import Composition
 from competitions.manifest import LABEL
-from competitions.twins.gap import TOO_GOOD, TwinGap
+from competitions.twins.gap import SCORE_TOO_GOOD, TwinGap
 from ensemble.budget import Budget, within_budget
 from ensemble.fit_subtask import SINGLE, Decided, Shares, decide_subtask, known_shares, shares_json, told_shares
 from ensemble.label.cascade import Subtask
@@ -227,7 +227,7 @@ def _forecast(
         "unseen": {task: found["unseen"] for task, found in scores.items() if found["unseen"]},
         "metric": pools.facts.metric,
         "holds": not shift.announced
-        and (twins is None or twins.verdict != TOO_GOOD)
+        and (twins is None or twins.verdict != SCORE_TOO_GOOD)
         and any(found["honest"] for found in scores.values()),
         "words": "; ".join([_expect(shift, scores, twins), *([] if twins is None else [twins.words])]),
         "shift": shift.to_json(),
@@ -237,7 +237,7 @@ def _forecast(
 
 
 def _expect(shift: Shift, scores: Mapping[str, Mapping[str, Any]], twins: TwinGap | None) -> str:
-    if twins is not None and twins.verdict == TOO_GOOD and not shift.announced:
+    if twins is not None and twins.verdict == SCORE_TOO_GOOD and not shift.announced:
         return f"the forecast does not hold, the split does not ask as the test photos will; {shift.words}"
     if shift.announced:
         return f"the forecast does not hold: {shift.words}"

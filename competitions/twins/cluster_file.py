@@ -17,7 +17,7 @@ from system.files import file_hash, replace_bytes
 from system.paths import CompetitionPaths
 
 HEADER = ("image", "cluster")
-HASH_DIGITS = 12
+SHOWN_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def read_clusters(file: Path, competition: str, split: Split, manifest: Manifest
         (known[image_id] or f"~{image_id}") if kept else "" for image_id, kept in zip(manifest.image_ids, usable, strict=True)
     )
     n_clusters = len({name for name in names if name})
-    note = f"split {split.name} keeps {n_clusters} clusters whole, of {file.name} ({file_hash(file)[:HASH_DIGITS]})"
+    note = f"split {split.name} keeps {n_clusters} clusters whole, of {file.name} ({file_hash(file)[:SHOWN_DIGITS]})"
     return Clusters(names, note)
 
 

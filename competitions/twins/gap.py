@@ -22,12 +22,12 @@ NOMINAL = 0.90
 """Of the interval; one end lies on the wrong side of 0 in 5 % of cases without a gap."""
 MOSTLY_ALONE = 0.75
 """With fewer groups than this share of the photos, labelled photos come in groups."""
-WEAKEST = 0.55
+WEAKEST_GAP = 0.55
 """A gap is not announced where a held-out photo has the nearer twin in fewer than this share of pairs: with many photos the smallest
 difference is sure, and moves no score."""
-WIDEST = 2.0
+WIDEST_GAP = 2.0
 """No difference of cosine similarities is larger; the interval of a single group."""
-TOO_GOOD, TOO_BAD, NONE = "too good", "too bad", "none"
+SCORE_TOO_GOOD, SCORE_TOO_BAD, NO_GAP = "too good", "too bad", "none"
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ class TwinGap:
         facts = (
             f"similarity {self.held_out:.3f} against {self.test:.3f}, gap {self.gap:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
         )
-        if self.verdict == TOO_GOOD:
+        if self.verdict == SCORE_TOO_GOOD:
             return f"held-out photos have nearer twins in training than test photos: expect the score to be too good ({facts})"
-        if self.verdict == TOO_BAD:
+        if self.verdict == SCORE_TOO_BAD:
             return f"test photos have nearer twins in training than held-out photos: the score may be too low ({facts})"
         return f"held-out photos have twins in training about as near as test photos have ({facts})"
 
@@ -105,20 +105,20 @@ def twin_gap(
     error = float(
         np.hypot(_left_out_error(held_out, groups, test, weights, n_groups), _test_error(mine, groups, each, test_groups))
     )
-    margin = _student(n_effective - 1) * error if np.isfinite(error) else 2 * WIDEST
+    margin = _student(n_effective - 1) * error if np.isfinite(error) else 2 * WIDEST_GAP
     nearer = _nearer(mine, all_theirs, weights)
-    verdict = NONE
-    if gap - margin > 0 and nearer >= WEAKEST:
-        verdict = TOO_GOOD
-    elif gap + margin < 0 and nearer <= 1 - WEAKEST:
-        verdict = TOO_BAD
+    verdict = NO_GAP
+    if gap - margin > 0 and nearer >= WEAKEST_GAP:
+        verdict = SCORE_TOO_GOOD
+    elif gap + margin < 0 and nearer <= 1 - WEAKEST_GAP:
+        verdict = SCORE_TOO_BAD
     return TwinGap(
         held_out=float(np.median(mine)),
         test=_weighted_median(all_theirs, weights),
         distance=wasserstein(mine, all_theirs, weights),
         gap=gap,
-        low=max(gap - margin, -WIDEST),
-        high=min(gap + margin, WIDEST),
+        low=max(gap - margin, -WIDEST_GAP),
+        high=min(gap + margin, WIDEST_GAP),
         nearer=nearer,
         n_held_out=len(mine),
         n_test=len(theirs),

@@ -6,7 +6,7 @@ photos have the distribution of nearest similarities that test photos have: the 
 2024, Geoscientific Model Development 17). Where the units as they are show no gap beyond noise, they stay as they are. The test side has
 no labels here, and the labels of training photos only balance folds.
 
-Clusterings that make uneven folds are passed over: a fold above `LARGEST` of an even share, or more photos than `MOST_PINNED_MORE` pinned
+Clusterings that make uneven folds are passed over: a fold above `LARGEST_FOLD` of an even share, or more than `MOST_PINNED_MORE` pinned
 that the units as they are do not pin, leave the models of other folds with less to learn from than the test photos will find.
 
 Up to `MOST_LINKED` units are linked one by one. More are first gathered around `CENTRES` centres (mini-batch k-means).
@@ -24,7 +24,7 @@ from competitions.images.near_duplicates import NearDuplicates
 from competitions.manifest import Manifest
 from competitions.prepare import Prepared
 from competitions.splits import PINNED, Folds, make_folds
-from competitions.twins.gap import NONE, TwinGap
+from competitions.twins.gap import NO_GAP, TwinGap
 from competitions.twins.photos import AskedTwins
 from competitions.twins.similarity import Floats, normalised
 from system.errors import UserError
@@ -32,9 +32,9 @@ from system.errors import UserError
 AS_THEY_ARE, LINKAGES = "units", ("average", "ward")
 SHARES = (0.8, 0.65, 0.5, 0.4, 0.33, 0.26, 0.2, 0.16, 0.12, 0.09, 0.06, 0.04, 0.025)
 """Clusters per unit that are tried."""
-FEWEST_PER_FOLD = 4
+LEAST_PER_FOLD = 4
 """Clusters per fold below which folds could not be balanced."""
-LARGEST, MOST_PINNED_MORE = 1.5, 0.05
+LARGEST_FOLD, MOST_PINNED_MORE = 1.5, 0.05
 MOST_LINKED, CENTRES = 5000, 4000
 Ints = NDArray[np.int64]
 Way = tuple[str, int, dict[str, str]]
@@ -88,7 +88,7 @@ class Proposal:
             f"({how}) match the test photos best: distance {self.chosen.distance:.3f}, {self.tried[0].distance:.3f} for the units"
         )
         more = "; units were first gathered around centres, because there are many" if self.reduced else ""
-        left = "" if self.gap.verdict == NONE else f"; a gap is left: {self.gap.words}"
+        left = "" if self.gap.verdict == NO_GAP else f"; a gap is left: {self.gap.words}"
         return first + more + left
 
     def to_json(self) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def propose(prepared: Prepared, features: Floats, n_folds: int, *, seed: int = 0
     tried = [Candidate(name, n, distance) for ((name, n, _), _), distance in zip(dealt, distances, strict=True)]
     units = sides.gap(dealt[0][1].fold, manifest.groups) if tried[0].linkage == AS_THEY_ARE else None
     best = 0
-    if units is None or units.verdict != NONE:
+    if units is None or units.verdict != NO_GAP:
         best = min(range(len(tried)), key=lambda number: (tried[number].distance, -tried[number].n_clusters))
     (_, _, clusters), folds = dealt[best]
     gap = units if best == 0 and units is not None else sides.gap(folds.fold, manifest.groups)
@@ -211,7 +211,7 @@ def _linked(means: Floats, n_folds: int) -> Iterator[tuple[str, int, Ints]]:
     from scipy.spatial.distance import squareform
 
     n = len(means)
-    numbers = sorted({m for share in SHARES if FEWEST_PER_FOLD * n_folds <= (m := round(share * n)) < n}, reverse=True)
+    numbers = sorted({m for share in SHARES if LEAST_PER_FOLD * n_folds <= (m := round(share * n)) < n}, reverse=True)
     if not numbers:
         return
     squares = np.maximum(2 - 2 * squareform(means @ means.T, checks=False).astype(np.float64), 0)
@@ -227,7 +227,7 @@ def _even(dealt: Sequence[tuple[Way, Folds]], n_folds: int) -> list[tuple[Way, F
     if not facts:
         return []
     largest, pinned = facts[0]
-    most = max(LARGEST, largest), pinned + MOST_PINNED_MORE
+    most = max(LARGEST_FOLD, largest), pinned + MOST_PINNED_MORE
     return [one for one, its in zip(dealt, facts, strict=True) if its[0] <= most[0] and its[1] <= most[1]]
 
 

@@ -17,7 +17,7 @@ from system.paths import CompetitionPaths
 
 MOST_ASKED = 4000
 """Photos of each side that are asked for their nearest one; of more, some are drawn. All training photos are looked at."""
-FEWEST = 5
+LEAST_PHOTOS = 5
 """Photos of a side below which nothing is said."""
 
 
@@ -41,7 +41,7 @@ class AskedTwins:
 
     @classmethod
     def of(cls, manifest: Manifest, usable: NDArray[np.bool_], features: Floats, *, seed: int = 0) -> "AskedTwins | None":
-        """The two sides; `None` where one has fewer than `FEWEST` photos with features.
+        """The two sides; `None` where one has fewer than `LEAST_PHOTOS` photos with features.
 
         Args:
             manifest: N photos; their labels are not looked at.
@@ -54,7 +54,7 @@ class AskedTwins:
         training = by_id[(usable & known)[by_id]]
         is_test = np.array([role == "test" for role in manifest.roles], dtype=bool)
         test = by_id[(is_test & known)[by_id]]
-        if min(len(training), len(test)) < FEWEST:
+        if min(len(training), len(test)) < LEAST_PHOTOS:
             return None
         rng = np.random.default_rng(seed)
         asked = np.sort(rng.permutation(len(training))[:MOST_ASKED])
@@ -63,7 +63,7 @@ class AskedTwins:
         return cls(normalised(features[training]), training, asked, normalised(features[test]), groups)
 
     def gap(self, fold: NDArray[np.int8], groups: Sequence[str]) -> TwinGap | None:
-        """The twin gap by a way to cut; `None` where fewer than `FEWEST` of the asked photos are held out.
+        """The twin gap by a way to cut; `None` where fewer than `LEAST_PHOTOS` of the asked photos are held out.
 
         Args:
             fold: `(N,)` by rows of the manifest, as `Folds.fold`.
@@ -71,7 +71,7 @@ class AskedTwins:
         """
         cut = fold[self.rows]
         held = self.asked[cut[self.asked] >= 0]
-        if len(held) < FEWEST:
+        if len(held) < LEAST_PHOTOS:
             return None
         names, numbers = np.unique(np.array([groups[row] for row in self.rows]), return_inverse=True)
         n_folds = int(cut.max()) + 1

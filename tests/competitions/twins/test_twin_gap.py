@@ -14,7 +14,7 @@ from competitions.competition import Split
 from competitions.prepare import cut
 from competitions.splits import PINNED, UNUSABLE
 from competitions.twins.cluster_file import keep_clusters, matched_file, read_clusters
-from competitions.twins.gap import TOO_GOOD, twin_gap, wasserstein
+from competitions.twins.gap import SCORE_TOO_GOOD, twin_gap, wasserstein
 from competitions.twins.matched import AS_THEY_ARE, _gathered, deal, folds_asked, propose, units_of
 from competitions.twins.photos import AskedTwins, gaps_of_splits
 from competitions.twins.similarity import Nearest, nearest_by_fold, normalised, to_training, two_nearest
@@ -64,7 +64,7 @@ def test_the_distance_is_that_of_scipy(seed: int) -> None:
 
 def test_a_planted_gap_is_announced_in_words_and_one_that_is_not_there_is_not(scenes: Scenes) -> None:
     found = gaps_of_splits(scenes.prepared, scenes.features)[DEFAULT_SPLIT]
-    assert found.verdict == TOO_GOOD
+    assert found.verdict == SCORE_TOO_GOOD
     assert found.words.startswith(
         "held-out photos have nearer twins in training than test photos: expect the score to be too good"
     )
