@@ -2,6 +2,7 @@
 
     python -m benchmarks.twin_simulation --cases 1000 --seed 0
     python -m benchmarks.twin_simulation --cases 100 --promise
+    python -m benchmarks.twin_simulation --photos 20000
 
 A photo's features are its class, its scene and noise. Photos of a scene come in bursts; some share of the test photos is of scenes that
 training photos show too. With share 1 random folds ask as the test photos do. With share 0 and groups known, folds by group do. With
@@ -10,7 +11,9 @@ training photos show too. With share 1 random folds ask as the test photos do. W
 
 import argparse
 import os
+import resource
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +40,7 @@ class Scenes:
 
     Attributes:
         prepared: Photos without files; the truth of the test photos is not in it.
-        features: `(N, WIDTH)`.
+        features: `(N, D)`.
         truth: `(m,)` classes of the test photos, in the order of their rows.
     """
 
@@ -47,7 +50,15 @@ class Scenes:
 
 
 def draw_scenes(
-    seed: int, *, burst: int, known: float, groups: str, scene: float = 1.0, n_train: int = 300, n_test: int = 200
+    seed: int,
+    *,
+    burst: int,
+    known: float,
+    groups: str,
+    scene: float = 1.0,
+    n_train: int = 300,
+    n_test: int = 200,
+    width: int = WIDTH,
 ) -> Scenes:
     """Draw a case.
 
@@ -59,6 +70,7 @@ def draw_scenes(
         scene: How far apart scenes of a class are, in the unit of the noise between photos of a scene.
         n_train: Training photos.
         n_test: Test photos.
+        width: Features.
     """
     from competitions.loading import parse_competition
     from competitions.manifest import Manifest
@@ -72,9 +84,9 @@ def draw_scenes(
     of = np.concatenate([old, new + old.max() + 1])
     n_scenes = int(of.max()) + 1
     kind_of = np.arange(n_scenes) % CLASSES
-    centres = rng.normal(size=(CLASSES, WIDTH))
-    places = centres[kind_of] + scene * rng.normal(size=(n_scenes, WIDTH))
-    features = (places[of] + rng.normal(size=(len(of), WIDTH)) + 1.0).astype(np.float32)
+    centres = rng.normal(size=(CLASSES, width))
+    places = centres[kind_of] + scene * rng.normal(size=(n_scenes, width))
+    features = (places[of] + rng.normal(size=(len(of), width)) + 1.0).astype(np.float32)
     roles = ("train",) * n_train + ("test",) * n_test
     ids = tuple(f"i{number:04d}" for number in rng.permutation(len(of)))
     told = {"none": (), "train": ("train",), "both": ("train", "test")}[groups]
@@ -114,6 +126,8 @@ def announced(seeds: Sequence[int], **how: Any) -> float:
 
 def call(given: argparse.Namespace) -> list[dict[str, Any]]:
     seeds = range(given.seed, given.seed + given.cases)
+    if given.photos:
+        return [_speed(given.photos)]
     if given.promise:
         return [_promise(burst, known, seeds) for burst in (3, 8) for known in (0.0, 0.5, 1.0)]
     cases = [
@@ -126,6 +140,23 @@ def call(given: argparse.Namespace) -> list[dict[str, Any]]:
         rows.append({**case, "announced": announced(seeds, **case), "cases": given.cases})
         print(rows[-1], file=sys.stderr, flush=True)
     return rows
+
+
+def _speed(n: int) -> dict[str, Any]:
+    """What a gap and a proposal cost, features aside, with as many training photos and a third as many test photos."""
+    from competitions.twins.matched import propose
+
+    case = draw_scenes(0, burst=5, known=0.0, groups="none", n_train=n, n_test=n // 3, width=1280)
+    print("drawn", file=sys.stderr, flush=True)
+    before = time.monotonic(), time.process_time()
+    verdict(case)
+    between = time.monotonic(), time.process_time()
+    found = propose(case.prepared, case.features, 5, tell=lambda text: print(text, file=sys.stderr, flush=True))
+    after = time.monotonic(), time.process_time()
+    print(found.words, file=sys.stderr)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    row: dict[str, Any] = {"photos": n, "gap, s": between[0] - before[0], "gap, CPU-s": between[1] - before[1]}
+    return row | {"proposal, s": after[0] - between[0], "proposal, CPU-s": after[1] - between[1], "GiB at most": memory}
 
 
 def _promise(burst: int, known: float, seeds: Sequence[int]) -> dict[str, Any]:
@@ -170,6 +201,7 @@ def main() -> int:
     made = verbs.parser(__doc__ or "", "python -m benchmarks.twin_simulation --cases 100")
     made.add_argument("--cases", type=int, default=1000, help="of each kind (default: 1000)")
     made.add_argument("--seed", type=int, default=0, help="of the first case (default: 0)")
+    made.add_argument("--photos", type=int, metavar="N", help="what it costs with so many training photos, and nothing else")
     made.add_argument("--promise", action="store_true", help="what random and matched folds promise of a nearest neighbour")
     return verbs.run(made, call, show)
 

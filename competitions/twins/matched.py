@@ -127,8 +127,10 @@ def propose(prepared: Prepared, features: Floats, n_folds: int, *, seed: int = 0
     tell("comparing them with the test photos")
     if not dealt:
         raise UserError(f"no clusters of the training photos can be dealt to {n_folds} folds; give fewer")
-    distances = [round(distance, 9) for distance in sides.distances([folds.fold for _, folds in dealt])]
-    tried = [Candidate(name, n, distance) for ((name, n, _), _), distance in zip(dealt, distances, strict=True)]
+    whole = [(way[0] == AS_THEY_ARE, folds.fold) for way, folds in dealt]  # the linked ones cut no item, the first no unit
+    distances = sides.distances([fold for is_units, fold in whole if is_units], unit)
+    distances += sides.distances([fold for is_units, fold in whole if not is_units], item[unit])
+    tried = [Candidate(name, n, round(distance, 9)) for ((name, n, _), _), distance in zip(dealt, distances, strict=True)]
     units = sides.gap(dealt[0][1].fold, manifest.groups) if tried[0].linkage == AS_THEY_ARE else None
     best = 0
     if units is None or units.verdict != NO_GAP:
@@ -199,7 +201,7 @@ def _gathered(means: Floats, seed: int) -> tuple[Ints, Floats]:
 
     start = np.sort(np.random.default_rng(seed).permutation(len(means))[:CENTRES])
     model = MiniBatchKMeans(
-        CENTRES, init=means[start], n_init=1, batch_size=4096, max_iter=5, reassignment_ratio=0.0, random_state=seed
+        CENTRES, init=means[start], n_init=1, batch_size=4096, max_iter=2, reassignment_ratio=0.0, random_state=seed
     )
     item = _in_order(model.fit_predict(means))
     return item, _unit_means(means, item)

@@ -81,15 +81,16 @@ class AskedTwins:
         weights = np.bincount(cut[held], minlength=n_folds).astype(np.float64)
         return twin_gap(mine, numbers[held], theirs, self.test_groups, weights.tolist(), len(names))
 
-    def distances(self, foldings: Sequence[NDArray[np.int8]]) -> list[float]:
+    def distances(self, foldings: Sequence[NDArray[np.int8]], together: NDArray[np.int64]) -> list[float]:
         """By each way to cut the distance between the similarities of the two sides, Wasserstein-1; photos are compared once for all.
 
         Args:
             foldings: Each `(N,)` by rows of the manifest, as `Folds.fold`.
+            together: `(N',)` numbers of parts that none of them cuts, each of 0 to G - 1.
         """
         cuts = [fold[self.rows] for fold in foldings]
         both = np.concatenate([self.training[self.asked], self.test])
-        found = nearest_by_fold(both, self.training, cuts)
+        found = nearest_by_fold(both, self.training, cuts, together)
         return [self._distance(near, cut[self.asked]) for near, cut in zip(found, cuts, strict=True)]
 
     def _distance(self, near: Floats, of: NDArray[np.int8]) -> float:

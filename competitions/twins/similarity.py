@@ -20,24 +20,35 @@ def normalised(features: Floats) -> Floats:
     return scaled
 
 
-def nearest_by_fold(asked: Floats, training: Floats, foldings: Sequence[NDArray[np.int8]]) -> list[Floats]:
+def nearest_by_fold(
+    asked: Floats, training: Floats, foldings: Sequence[NDArray[np.int8]], together: NDArray[np.int64]
+) -> list[Floats]:
     """How similar the nearest photo of each fold is, for each way to cut the training photos.
 
     Args:
         asked: `(n, D)`, normalised.
         training: `(N, D)`, normalised.
         foldings: Each `(N,)`, the fold of each training photo, `PINNED` for those that are in training always.
+        together: `(N,)` numbers, each of 0 to G - 1; photos with the same one are in one fold by each folding, so they are looked at once.
 
     Returns:
         Per folding `(n, F + 1)`: column f for fold f, the last for pinned photos; -1 where there is none.
     """
-    cuts = [_Columns(fold) for fold in foldings]
+    order, starts = _side_by_side(together)
+    ordered, first = training[order], order[starts]
+    cuts = [_Columns(fold[first]) for fold in foldings]
     found = [np.full((len(asked), cut.width), -1.0, np.float32) for cut in cuts]
     for start in range(0, len(asked), BLOCK):
-        block = asked[start : start + BLOCK] @ training.T
+        block = np.maximum.reduceat(asked[start : start + BLOCK] @ ordered.T, starts, axis=1)
         for cut, into in zip(cuts, found, strict=True):
             into[start : start + BLOCK, cut.present] = np.maximum.reduceat(block[:, cut.order], cut.starts, axis=1)
     return found
+
+
+def _side_by_side(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """An order in which equal numbers, 0 to G - 1, stand side by side, and where each begins in it."""
+    order = np.argsort(numbers, kind="stable")
+    return order, np.searchsorted(numbers[order], np.arange(numbers.max() + 1))
 
 
 @dataclass(frozen=True)
@@ -67,8 +78,7 @@ def two_nearest(
         fold: `(N,)` of the training photos.
         group: `(N,)` their group numbers, each of 0 to G - 1.
     """
-    order = np.argsort(group, kind="stable")
-    starts = np.searchsorted(group[order], np.arange(group.max() + 1))
+    order, starts = _side_by_side(group)
     ordered, folds = training[order], fold[order]
     first, second = (np.empty(excluded.shape, np.float32) for _ in range(2))
     of = np.empty(excluded.shape, np.int64)

@@ -37,13 +37,15 @@ def test_the_nearest_photo_of_each_fold_is_found_block_by_block(seed: int, n: in
     training, asked = (normalised(rng.normal(size=(size, 5)).astype(np.float32)) for size in (40, n))
     fold = rng.integers(PINNED, 3, 40).astype(np.int8)
     fold[:3] = (0, 1, 2)
-    near = nearest_by_fold(asked, training, [fold, np.zeros(40, np.int8)])
+    near = nearest_by_fold(asked, training, [fold, np.zeros(40, np.int8)], np.arange(40))
     all_of_them = asked @ training.T
     for number in range(3):
         assert np.allclose(near[0][:, number], all_of_them[:, fold == number].max(axis=1), atol=1e-6)
     own = rng.integers(0, 3, n).astype(np.int8)
     brute = [row[fold != number].max() for row, number in zip(all_of_them, own, strict=True)]
     assert np.allclose(to_training(near[0], own), brute, atol=1e-6)
+    parts = np.unique(fold, return_inverse=True)[1]
+    assert np.allclose(nearest_by_fold(asked, training, [fold], parts)[0], near[0], atol=1e-6)
     group = rng.permutation(40) // 4
     two = two_nearest(asked, training, own[:, None], fold, group)
     assert np.allclose(two.first[:, 0], brute, atol=1e-6)
