@@ -107,7 +107,9 @@ def _measure(setting: Setting, size: int, given: argparse.Namespace) -> dict[str
     prepared = setting.prepared
     sides = AskedTwins.of(prepared.manifest, prepared.usable(), setting.features)
     assert sides is not None, "there are photos of both sides"
-    gaps = {name: sides.gap(fold, prepared.manifest.groups) for name, fold in folds.items()}
+    alone = tuple(f"~{image_id}" for image_id in prepared.manifest.image_ids)
+    hidden = SPLITS[:2]
+    gaps = {name: sides.gap(fold, alone if name in hidden else prepared.manifest.groups) for name, fold in folds.items()}
     probes = PROBES_COMPARED if given.choice else ()
     truth = [_truth(setting, probe) for probe in (FIRST_PROBE, *probes)]
     rows = []

@@ -24,7 +24,7 @@ from competitions.manifest import IDENTITY, LABEL
 from competitions.prepare import Prepared
 from competitions.targets import Target, choose_targets
 from competitions.twins.gap import TwinGap
-from competitions.twins.photos import AskedTwins
+from competitions.twins.photos import AskedTwins, groups_dealt
 from ensemble.align import align
 from ensemble.fit_subtask import known_unestimated
 from ensemble.label.cascade import Subtask
@@ -328,7 +328,7 @@ def _twins(prepared: Prepared) -> TwinGap | None:
     if not (prepared.paths.data / "features").is_dir() or (known := known_features(prepared)) is None:
         return None
     sides = AskedTwins.of(prepared.manifest, prepared.usable(), known.table)
-    return None if sides is None else sides.gap(prepared.folds.fold, prepared.manifest.groups)
+    return None if sides is None else sides.gap(prepared.folds.fold, groups_dealt(prepared.manifest, prepared.competition.split))
 
 
 def _costs(own: _Gathering, pools: Mapping[Subtask, Pool]) -> dict[str, Cost]:

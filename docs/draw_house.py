@@ -61,10 +61,11 @@ FLOORS: tuple[tuple[int, tuple[Room, ...]], ...] = (
                 "WHAT IS ASKED",
                 "a YAML each; tasks, targets, labels, splits, metrics",
                 {
-                    "readers": "any layout becomes a manifest",
-                    "images": "decode once, near-duplicates",
+                    "readers": "any layout",
+                    "images": "decode once, copies",
                     "draft": "a folder becomes a YAML",
                     "demo": "draws itself",
+                    "twins": "honest folds",
                 },
             ),
         ),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from competitions.competition import Split
 from competitions.manifest import Manifest
 from competitions.prepare import Prepared, cut_again
 from competitions.splits import Folds
@@ -112,8 +113,14 @@ def gaps_of_splits(prepared: Prepared, features: Floats) -> dict[str, TwinGap]:
     if sides is None:
         return {}
     folds = _folds_of_splits(prepared)
-    found = {name: sides.gap(one.fold, prepared.manifest.groups) for name, one in folds.items()}
+    splits = prepared.competition.all_splits
+    found = {name: sides.gap(one.fold, groups_dealt(prepared.manifest, splits[name])) for name, one in folds.items()}
     return {name: gap for name, gap in found.items() if gap is not None}
+
+
+def groups_dealt(manifest: Manifest, split: Split) -> tuple[str, ...]:
+    """N names of what the split deals: groups, or single photos where it ignores them. The interval of a gap is over these."""
+    return manifest.groups if split.by_group else tuple(f"~{image_id}" for image_id in manifest.image_ids)
 
 
 def keep_gaps(paths: CompetitionPaths, gaps: Mapping[str, TwinGap], features: str) -> None:
