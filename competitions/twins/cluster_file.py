@@ -76,7 +76,7 @@ def read_clusters(file: Path, competition: str, split: Split, manifest: Manifest
         competition: Its name.
         split: It names the file.
         manifest: N photos.
-        usable: `(N,) bool`: training photos that could be decoded; each must have a row.
+        usable: `(N,) bool`: photos that could be decoded; each of them that is for training must have a row.
 
     Raises:
         UserError: There is no such file, it is no such table, or photos are missing.
@@ -98,7 +98,8 @@ def read_clusters(file: Path, competition: str, split: Split, manifest: Manifest
     faults = [f"{file.name} must have an id and a cluster in each row, rows {listed(narrow)} have less"] if narrow else []
     if len(known) < len(given):
         faults.append(f"{file.name} must name each photo once, these stand twice: {listed(_twice([i for i, _ in given]))}")
-    asked = [image_id for image_id, kept in zip(manifest.image_ids, usable, strict=True) if kept]
+    taught = usable & np.array([role == "train" for role in manifest.roles], dtype=bool)
+    asked = [image_id for image_id, kept in zip(manifest.image_ids, taught, strict=True) if kept]
     missing = [image_id for image_id in asked if image_id not in known]
     if missing:
         faults.append(
@@ -108,7 +109,7 @@ def read_clusters(file: Path, competition: str, split: Split, manifest: Manifest
     if faults:
         raise UserError(*(f"split {split.name}: {fault}" for fault in faults))
     names = tuple(
-        (known[image_id] or f"~{image_id}") if kept else "" for image_id, kept in zip(manifest.image_ids, usable, strict=True)
+        (known[image_id] or f"~{image_id}") if kept else "" for image_id, kept in zip(manifest.image_ids, taught, strict=True)
     )
     n_clusters = len({name for name in names if name})
     note = f"split {split.name} keeps {n_clusters} clusters whole, of {file.name} ({file_hash(file)[:SHOWN_DIGITS]})"

@@ -154,6 +154,9 @@ def test_a_matched_split_reads_its_clusters_and_names_their_file(scenes: Scenes,
     dealt = deal(prepared, found.clusters, 5, 0)
     assert dealt is not None
     assert folds.fold.tolist() == dealt.fold.tolist()
+    assert (
+        cut(*given_folds[:3], np.ones(500, bool), *given_folds[4:]).fold.tolist() == dealt.fold.tolist()
+    )  # test photos have no row
     assert f"{found.chosen.n_clusters} clusters whole, of 5.csv" in folds.notes[0]
     where: dict[str, set[int]] = {}
     for image_id, fold in zip(prepared.manifest.image_ids, folds.fold.tolist(), strict=True):
