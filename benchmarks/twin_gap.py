@@ -33,7 +33,7 @@ FIRST_PROBE = ("logistic", {"probe_c": 1e-2}, "sqrt")
 
 
 @dataclass(frozen=True)
-class Setting:
+class Studied:
     """A competition with some of its photos, and their features."""
 
     prepared: Any
@@ -76,7 +76,7 @@ def _some_of(prepared: Any, most: tuple[int, int]) -> Any:
     return made
 
 
-def _setting(prepared: Any, size: int, keep: Path, truth_file: Path) -> Setting:
+def _setting(prepared: Any, size: int, keep: Path, truth_file: Path) -> Studied:
     from trainables.attach import features_of
     from trainables.probes.features import FrozenSettings
     from trainables.probes.known import FIRST_BACKBONE
@@ -97,10 +97,10 @@ def _setting(prepared: Any, size: int, keep: Path, truth_file: Path) -> Setting:
     at = {image_id: row for row, image_id in enumerate(ids)}
     tested = np.array([row for row in prepared.manifest.rows("test") if prepared.manifest.image_ids[row] in at], dtype=np.int64)
     asked = np.array([at[prepared.manifest.image_ids[row]] for row in tested])
-    return Setting(prepared, own.of(np.arange(len(rows))), {task: labels[asked] for task, labels in truth.items()}, tested)
+    return Studied(prepared, own.of(np.arange(len(rows))), {task: labels[asked] for task, labels in truth.items()}, tested)
 
 
-def _measure(setting: Setting, size: int, given: argparse.Namespace) -> dict[str, Any]:
+def _measure(setting: Studied, size: int, given: argparse.Namespace) -> dict[str, Any]:
     folds = _foldings(setting, given.seed)
     from competitions.twins.photos import AskedTwins
 
@@ -128,7 +128,7 @@ def _measure(setting: Setting, size: int, given: argparse.Namespace) -> dict[str
     }
 
 
-def _foldings(setting: Setting, seed: int) -> dict[str, NDArray[np.int8]]:
+def _foldings(setting: Studied, seed: int) -> dict[str, NDArray[np.int8]]:
     from competitions.compare_splits import has_groups
     from competitions.competition import Split
     from competitions.images.near_duplicates import find
@@ -163,7 +163,7 @@ def _foldings(setting: Setting, seed: int) -> dict[str, NDArray[np.int8]]:
     return found
 
 
-def _promised(setting: Setting, fold: NDArray[np.int8], probe: Any) -> float:
+def _promised(setting: Studied, fold: NDArray[np.int8], probe: Any) -> float:
     scores = []
     for task in setting.prepared.competition.tasks:
         n_classes = len(setting.prepared.competition.classes(task))
@@ -178,7 +178,7 @@ def _promised(setting: Setting, fold: NDArray[np.int8], probe: Any) -> float:
     return float(np.mean(scores))
 
 
-def _truth(setting: Setting, probe: Any) -> float:
+def _truth(setting: Studied, probe: Any) -> float:
     scores, taught = [], np.flatnonzero(setting.prepared.usable())
     for task in setting.prepared.competition.tasks:
         labels = setting.prepared.manifest.labels[task].astype(np.int64)
@@ -187,14 +187,14 @@ def _truth(setting: Setting, probe: Any) -> float:
     return float(np.mean(scores))
 
 
-def _score(setting: Setting, probs: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+def _score(setting: Studied, probs: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
     from competitions.metrics import METRICS
 
     return float(METRICS[setting.prepared.competition.metric](probs, labels))
 
 
 def _fit(
-    setting: Setting, probe: Any, taught: NDArray[np.int64], labels: NDArray[np.int64], n_classes: int, asked: NDArray[np.int64]
+    setting: Studied, probe: Any, taught: NDArray[np.int64], labels: NDArray[np.int64], n_classes: int, asked: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     from scipy.special import softmax
 
