@@ -22,6 +22,7 @@ from trainables.attach import OpenedTrial
 from trainables.backbones import Preprocessing
 from trainables.batches import normalise, to_unit
 from trainables.config import TrialConfig
+from trainables.devices import compute_with
 from trainables.losses import split_heads
 from trainables.prediction import BATCH
 from trainables.views import VIEWS
@@ -51,7 +52,7 @@ def measure_costs(prepared: Prepared, trials: Sequence[OpenedTrial], *, device: 
     try:
         seconds = {family: _seconds_per_1000(family, prepared.competition.views, device) for family in sorted(set(of.values()))}
     finally:
-        torch.set_num_threads(threads)
+        compute_with(threads)
     folders = [trial.folder for trial in trials]
     return {folder.id: Cost(seconds[of[folder.id]], folder.best.stat().st_size / 1e6) for folder in folders}
 
@@ -64,7 +65,7 @@ def _family(config: TrialConfig) -> Family:
 def _seconds_per_1000(family: Family, views: Sequence[str], device: str) -> float:
     """The median over a few batches, each through another view."""
     backbone, stem_stride, layout, heads, image_size, threads = family
-    torch.set_num_threads(threads)
+    compute_with(threads)
     pixels = np.random.default_rng(0).integers(0, 256, (BATCH, image_size, image_size, 3), dtype=np.uint8)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -35,7 +34,7 @@ from system.errors import UserError
 from system.files import read_json
 from trainables.backbones import Preprocessing
 from trainables.config import TrialConfig
-from trainables.devices import device_faults
+from trainables.devices import compute_with, device_faults
 from trainables.prediction import BATCH, ViewProbs, load_network, predict
 
 CHUNK = 4 * BATCH
@@ -254,7 +253,7 @@ class Bundle:
         return vote, may_turn(ensemble.spec, rows, vote, exact, steepness(ensemble.spec))
 
     def _run(self, model: Model, images: NDArray[np.uint8]) -> ViewProbs:
-        torch.set_num_threads(model.config.threads)
+        compute_with(model.config.threads)
         return predict(
             model.network,
             lambda start, stop: images[start:stop],

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from competitions.prepare import Prepared
@@ -22,6 +21,7 @@ from trainables.backbones import keep_weights
 from trainables.batches import TrainingRows
 from trainables.best_weights import best_is_whole, fault_of_best, lost_weights, went_on
 from trainables.config import TrialConfig
+from trainables.devices import compute_with
 from trainables.prediction import PhotoBatches, complete, missing_views
 from trainables.probes.features import FrozenSettings, PhotoFeatures
 from trainables.probes.run import complete_probe
@@ -187,7 +187,7 @@ def complete_opened(
     if not trial.has_whole_best():
         raise UserError(lost_weights(folder))
     trial.predictions.sweep()
-    torch.set_num_threads(config.threads)
+    compute_with(config.threads)
     asked = {part: photos(prepared, config, part) for part in parts_of(config, prepared, parts)}
     try:
         if config.is_probe:

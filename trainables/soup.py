@@ -33,6 +33,7 @@ from trainables import backbones, checkpoint
 from trainables.attach import attach, photos
 from trainables.best_weights import best_header, best_is_whole, lost_weights
 from trainables.config import TrialConfig, name_of
+from trainables.devices import compute_with
 from trainables.families import Relative, TriedFamily, families, ingredient_faults, ranked, relative
 from trainables.prediction import predict_photos
 from trainables.provenance import author, host, provenance
@@ -148,7 +149,7 @@ def mean_of(prepared: Prepared, trials: Sequence[Relative], device: str, threads
     """The mean of these trials' best weights, and what it predicts and scores on the fold's photos."""
     config = ranked(trials)[0].config
     context = attach(prepared, config, device=device)
-    torch.set_num_threads(threads or config.threads)
+    compute_with(threads or config.threads)
     with torch.random.fork_rng(devices=[]):
         model = backbones.build(
             config.backbone, config.heads, config.image_size, stem_stride=config.stem_stride, layout=config.layout

@@ -35,6 +35,7 @@ from trainables import backbones, checkpoint
 from trainables.batches import TrainingRows, normalise, to_unit, training_batches
 from trainables.best_weights import best_header
 from trainables.config import TrialConfig, name_of
+from trainables.devices import compute_with
 from trainables.losses import LOSSES, Loss, class_weights, joint_loss
 from trainables.mixing import MIXES, chance_of, is_mixed
 from trainables.optimizers import OPTIMIZERS, learning_rate, make_optimizer, set_rates
@@ -126,7 +127,7 @@ class TrialRun:
                 f"trial {config.trial_id} is the mean of the weights of {', '.join(config.soup)} and is not trained; reproduce_trial.py "
                 "averages them again"
             )
-        torch.set_num_threads(config.threads)
+        compute_with(config.threads)
         torch.use_deterministic_algorithms(True, warn_only=context.device != "cpu")
         self.config, self.context, self.folder = config, context, context.folder
         repair_trial(self.folder, name_of, config.json())

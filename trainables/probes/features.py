@@ -31,6 +31,7 @@ from system.quarantine import quarantine
 from trainables import backbones
 from trainables.backbones import Preprocessing
 from trainables.batches import normalise, to_unit
+from trainables.devices import compute_with
 from trainables.prediction import BATCH, deep_features, filled
 from trainables.start.initial_weights import last_layer
 from trainables.views import VIEWS
@@ -237,12 +238,12 @@ def frozen(backbone: str, weights: str, image_size: int, store: Path | None, dev
 def _settings(threads: int, device: str) -> Iterator[None]:
     """As when a network trains or predicts: so many threads, and deterministic."""
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    compute_with(threads)
     torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        compute_with(before)
 
 
 def _describe(place: Path, made_of: dict[str, Any], parts: Sequence[int]) -> None:
