@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from bundle.cost import measure_costs
 from bundle.imported import check_unjudged, importing, unjudged_of
-from bundle.members import OpenedMember, complete, find_members, siblings_on_all_data, usual_targets
+from bundle.members import OpenedMember, complete, find_members, siblings_on_all_data
 from bundle.opened import TEST, VALIDATION, Opened
 from bundle.pool import load_pool, subtasks_of
 from bundle.soups import with_soups, without_soups
+from competitions.answered import usual_targets
 from competitions.answers import CLASS
 from competitions.competition import Competition
 from competitions.images.statistics import looks

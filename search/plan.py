@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from competitions.answered import usual_targets
 from competitions.compare_data import DataDifference
 from competitions.competition import Competition, with_split
 from competitions.loading import load_competition
@@ -91,6 +92,8 @@ def make_plan(request: Request, storage: str | Path | None) -> Plan:
     space = told(space, request, prepared, former)
     if request.targets is None and space.asked is not None and space.facts is not None:
         request = replace(request, targets=space.asked.targets(space.facts) or None)
+    if request.targets is None and request.is_refit and request.base is None:
+        request = replace(request, targets=tuple(one.name for one in usual_targets(prepared, fold=request.fold)))
     questions = questions_of(request, prepared, prepared.competition)
     members: dict[str, list[Any]] = {}
     if request.is_refit:

@@ -13,10 +13,11 @@ import export_ensemble
 from bundle.answer import cached_test_probs
 from bundle.export import export
 from bundle.imported import importing
-from bundle.members import find_members, usual_targets
+from bundle.members import find_members
 from bundle.opened import Opened
 from bundle.pool import load_pool
 from bundle.predict import Answers, open_bundle
+from competitions.answered import usual_targets
 from competitions.competition import Competition
 from competitions.prepare import Prepared
 from competitions.targets import choose_targets

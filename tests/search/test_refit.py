@@ -89,6 +89,13 @@ def test_a_base_is_trained_on_every_other_fold_with_its_own_settings_and_seed(le
     assert not plan.study.path.exists()
 
 
+def test_where_nobody_names_targets_trials_of_several_heads_stand_for_tasks_without_any(ledger: RefitLedger) -> None:
+    both = ledger.keep(ledger.config("both"), 0.5)
+    assert ledger.plan(all_data=True).members == {"both": [replace(both, fold=ALL_DATA)]}
+    shape = ledger.keep(ledger.config("shape"), 0.5)
+    assert {one.target for configs in ledger.plan(all_data=True).members.values() for one in configs} == {"both", shape.target}
+
+
 def test_the_best_of_each_target_on_the_fold_have_siblings(ledger: RefitLedger) -> None:
     scores = {0.001: 0.5, 0.002: 0.9, 0.003: 0.7}
     by_lr = {lr: ledger.keep(ledger.config(lr=lr, fold=1), score) for lr, score in scores.items()}
