@@ -73,6 +73,8 @@ def show(value: dict[str, Any]) -> None:
     _show_compared(value)
     looked = ", ".join(f"{target} {n}" for target, n in value["forecast"]["validation_looked_at"].items())
     print(f"times the validation photos were looked at while training: {looked}")
+    for limit in value["forecast"].get("limits", []):
+        print(limit)
     print(value["forecast"]["words"])
     voters = ", ".join(f"{task} {n}" for task, n in value["voters"].items())
     print(f"voters: {voters}")

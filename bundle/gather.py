@@ -155,6 +155,7 @@ def _facts(prepared: Prepared, subtasks: Mapping[Subtask, Sequence[Target]]) -> 
         test_shares={
             task: tuple(told[name] for name in competition.classes(task)) for task, told in competition.test_shares.items()
         },
+        task_weights=competition.task_weights,
         one_per_group=frozenset(task for task, one in competition.tasks.items() if alike and one.same_in_group),
     )
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bundle.members import OpenedMember, are_whole, complete
 from bundle.opened import VALIDATION, Opened
 from competitions.manifest import IDENTITY
-from competitions.metrics import METRICS
+from competitions.metrics import metric_of
 from competitions.prepare import Prepared
 from competitions.targets import Target
 from ensemble.align import align, shared_photos
@@ -68,7 +68,7 @@ def load_pool(
         first = [one for name in named for one in [other for other in members if other.member.target == name][:n_whole]]
         members = [*first, *(one for one in members if one.member.imported)]
     identity = _identities(opened, members, subtask, photos, device)
-    scores = {name: METRICS[metric](probs[known], labels[known]) for name, probs in identity.items()}
+    scores = {name: metric_of(metric)(probs[known], labels[known]) for name, probs in identity.items()}
     ranked = sorted(members, key=lambda member: (-scores[member.name], member.name))
     whole, damaged = are_whole([one for one in ranked if not one.member.imported], n_whole)
     complete(opened, {trial: views for member in whole for trial in member.trials}, (VALIDATION, OUTSIDE), device)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from competitions.answers import CLASS, AnswerColumn, ColumnAnswer, RowPattern, Unit
 from competitions.manifest import LABEL, composed_names
+from competitions.own_metrics import remember
 from competitions.validation import DEFAULT_SPLIT, setting_faults, split_answers
 from system.errors import UserError, listed, unknown
 from system.texts import alike, told_alike
@@ -18,6 +19,7 @@ from system.texts import alike, told_alike
 FOLDS, MOST_FOLDS = 5, 20
 DEFAULT_READER = "csv"
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_Weight = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 _Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 NAME_PATTERN, TARGET_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", r"^[A-Za-z0-9][A-Za-z0-9_.@=+-]*$"
 TRIAL_PATTERN = r"^[0-9a-f]{12}$"
@@ -293,7 +295,10 @@ class Competition(_Part):
         tasks: Task name -> task.
         label: The tasks that compose the label, most significant first (mask*6 + gender*3 + age).
         targets: What models may be asked to learn beside the single tasks.
-        metric: One of `competitions.metrics.METRICS`.
+        metric: One of `competitions.metrics.METRICS`, or a function of a file beside the YAML, with the file's hash.
+        metric_source: The text of that file, put there when the YAML is read; left out of records where it is empty.
+        compose: What the competition's score is: of the composed `label`, or the `mean` of the tasks' scores.
+        metric_weights: Task of the label -> its weight in that mean; all alike where it is empty.
         image_size: Side in pixels that searches use unless told otherwise.
         split: How training photos are cut unless told otherwise.
         splits: Name -> another way to cut them; `with_split` takes one.
@@ -322,6 +327,9 @@ class Competition(_Part):
     label: tuple[str, ...] = ()
     targets: dict[TargetName, TargetSpec] = {}
     metric: str = "macro_f1"
+    metric_source: str = Field(default="", exclude_if=lambda text: not text)
+    compose: Literal["label", "mean"] = Field(default="label", exclude_if=lambda way: way == "label")
+    metric_weights: dict[str, _Weight] = Field(default={}, exclude_if=lambda weights: not weights)
     image_size: int = Field(default=64, ge=16, le=1024)
     split: Split = Split()
     splits: dict[Name, Split] = {}
@@ -343,6 +351,8 @@ class Competition(_Part):
         faults = setting_faults(self.model_dump(exclude_unset=True))
         if faults:
             raise ValueError("; ".join(faults))
+        if self.metric_source:
+            remember(self.metric, self.metric_source)
         return self
 
     @property
@@ -364,6 +374,12 @@ class Competition(_Part):
     def all_splits(self) -> dict[str, Split]:
         """Every split by name, the one that is used first."""
         return {self.split.name: self.split, **self.splits}
+
+    @property
+    def task_weights(self) -> dict[str, float]:
+        """Task -> its part of the score, in sum 1, where that is the mean of the tasks' scores; else empty."""
+        weights = {task: self.metric_weights.get(task, 1.0) for task in self.composed} if self.compose == "mean" else {}
+        return {task: weight / sum(weights.values()) for task, weight in weights.items()}
 
     def classes(self, task: str) -> tuple[str, ...]:
         """The ordered class names of a task, or of the composed `label`."""

@@ -21,6 +21,8 @@ from competitions.competition import (
     Task,
     with_split,
 )
+from competitions.metrics import OWN_METRIC
+from competitions.own_metrics import read_own_metric
 from competitions.readers.read import READERS
 from competitions.validation import reader_faults, setting_faults
 from system.errors import UserError, unknown
@@ -47,11 +49,11 @@ def load_competition(name: str, split: str | None = None) -> Competition:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path.name} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from error
-    return with_split(parse_competition(text, path.stem, where=path.name), split)
+    return with_split(parse_competition(text, path.stem, where=path.name, folder=path.parent), split)
 
 
-def parse_competition(text: str, name: str, *, where: str) -> Competition:
-    """The competition in a YAML `text`; `where` names the source in messages.
+def parse_competition(text: str, name: str, *, where: str, folder: Path = COMPETITION_FOLDER) -> Competition:
+    """The competition in a YAML `text`; `where` names the source in messages, a metric of its own is a file of `folder`.
 
     Raises:
         UserError: With one sentence per mistake, those of single settings and those between settings together.
@@ -63,7 +65,7 @@ def parse_competition(text: str, name: str, *, where: str) -> Competition:
     if not isinstance(value, dict):
         raise UserError(f"{where} must be a mapping of settings, got {type(value).__name__}; competitions/demo.yaml shows one")
     raw = {"name": name, **value}
-    faults = _reader_faults(raw)
+    faults = _reader_faults(raw) + _own_metric(raw, folder)
     try:
         competition = Competition.model_validate(raw)
     except ValidationError as error:
@@ -77,6 +79,18 @@ def parse_competition(text: str, name: str, *, where: str) -> Competition:
             f"{where}: name must be the file's own, {name!r}, got {competition.name!r}; leave it out or rename the file"
         )
     return competition
+
+
+def _own_metric(raw: dict[str, Any], folder: Path) -> list[str]:
+    """Put the file's hash and text to a metric that is a function of a file; the mistakes of it."""
+    metric = raw.get("metric")
+    if not isinstance(metric, str) or not OWN_METRIC.match(metric):
+        return []
+    try:
+        raw["metric"], raw["metric_source"] = read_own_metric(metric, folder)
+    except UserError as error:
+        return list(error.faults)
+    return []
 
 
 def _reader_faults(raw: Mapping[str, Any]) -> list[str]:
@@ -111,6 +125,7 @@ _MESSAGES = {
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
     "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be above {gt:g}",
     "less_than_equal": "must be at most {le}",
     "literal_error": "must be {expected}",
     "tuple_type": "must be a list",

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 ROLES = ("train", "test", "unlabelled")
 LABEL, SEPARATOR = "label", "/"
 """The composed label, and what stands between the classes it is made of."""
+MEAN_OF_TASKS = "mean of tasks"
+"""Beside the scores of tasks their mean; no task can be called so."""
 IDENTITY = "identity"
 """The view that shows a photo as it is."""
 RESERVED = ("image_id", "path", "group", "role", "fold", "label", "index", "features", "all")

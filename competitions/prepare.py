@@ -18,6 +18,7 @@ from competitions.images.decode import CONTAINER_BITS
 from competitions.images.image_cache import ImageCache, open_or_build
 from competitions.images.near_duplicates import NearDuplicates, near_findings, open_or_find
 from competitions.manifest import Manifest
+from competitions.metrics import metric_of
 from competitions.readers.read import READERS, read
 from competitions.splits import UNUSABLE, Finding, Folds, contradictions, leaks, make_folds
 from competitions.targets import Target
@@ -104,6 +105,14 @@ class Prepared:
         """The target's heads without a labelled photo on one side of the fold: nothing to learn, or to be judged on."""
         labels, sides = self.labels(target), self.rows(target, fold)
         return [head for head, numbers in labels.items() if not all((numbers[side] >= 0).any() for side in sides)]
+
+    def undefined_heads(self, target: Target, fold: int) -> dict[str, str]:
+        """Head -> why the metric says nothing about the photos that judge it, e.g. ROC-AUC of those of one class."""
+        metric, labels, judging = metric_of(target.metric), self.labels(target), self.rows(target, fold)[1]
+        known = {head: numbers[judging][numbers[judging] >= 0].astype(np.int64) for head, numbers in labels.items()}
+        even = {head: np.full((len(known[head]), n_classes), 1 / n_classes) for head, n_classes in target.heads.items()}
+        asked = [head for head, numbers in known.items() if len(numbers)]
+        return {head: metric.undefined(known[head]) for head in asked if np.isnan(metric.of(even[head], known[head]))}
 
     def labels(self, target: Target) -> dict[str, NDArray[np.int16]]:
         """Per head of the target the class numbers `(N,) int16` of all photos, -1 where there is nothing to learn."""

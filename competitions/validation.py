@@ -10,7 +10,7 @@ from typing import Any
 
 from competitions.answers import ANSWERS, RANKING, AnswerColumn, ColumnAnswer, RowPattern, column_faults, expanded
 from competitions.manifest import IDENTITY, LABEL, RESERVED, SEPARATOR, composed_names
-from competitions.metrics import METRICS
+from competitions.metrics import METRICS, OWN_METRIC
 from competitions.readers.path_rules import is_rule, rule_faults
 from system.errors import unknown
 
@@ -63,9 +63,26 @@ def setting_faults(raw: Mapping[str, Any]) -> list[str]:
     if views is not None and (views[:1] != [IDENTITY] or len(set(views)) < len(views)):
         faults.append(f"views must begin with identity and name each view once, got {views}")
     faults += _forbidden_faults(tasks, views)
-    if isinstance(raw.get("metric"), str) and raw["metric"] not in METRICS:
-        faults.append(unknown("metric", raw["metric"], METRICS))
-    return faults + _split_faults(raw)
+    if isinstance(raw.get("metric"), str) and raw["metric"] not in METRICS and not OWN_METRIC.match(raw["metric"]):
+        faults.append(
+            unknown("metric", raw["metric"], METRICS) + "; a function of a file beside the YAML is written mine.py:score"
+        )
+    return faults + _mean_faults(raw, tasks) + _split_faults(raw)
+
+
+def _mean_faults(raw: Mapping[str, Any], tasks: Mapping[str, Any]) -> list[str]:
+    """The mistakes of a score that is the mean of the tasks' scores."""
+    weights, composed = _mapping(raw.get("metric_weights")), _texts(raw.get("label")) or list(tasks)
+    is_mean = raw.get("compose", "label") == "mean"
+    faults = (
+        ["metric_weights have no effect without `compose: mean`; write it or leave them out"] if weights and not is_mean else []
+    )
+    faults += [f"metric_weights: {unknown('task of the label', task, composed)}" for task in weights if task not in composed]
+    missing = [task for task in composed if task not in weights] if weights else []
+    faults += [f"metric_weights must have a weight for each task of the label, {', '.join(missing)} has none"] if missing else []
+    if is_mean and len(composed) < 2:
+        faults.append(f"compose: mean needs at least two tasks in the label, got {', '.join(composed)}; leave it out")
+    return faults
 
 
 def split_answers(submission: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from competitions.labels import Composition
-from competitions.manifest import LABEL
+from competitions.manifest import LABEL, MEAN_OF_TASKS
+from competitions.metrics import metric_of
 from competitions.twins.gap import SCORE_TOO_GOOD, TwinGap
 from ensemble.budget import Budget, within_budget
 from ensemble.fit_subtask import SINGLE, Decided, Shares, decide_subtask, known_shares, shares_json, told_shares
@@ -20,7 +21,18 @@ from ensemble.parallel import in_processes
 from ensemble.plan.plan import EnsemblePlan
 from ensemble.plan.spec import Spec
 from ensemble.pool import Pools
-from ensemble.report import HONEST_SEED, answer_report, is_worse, judged_photos, needed, set_aside, unseen, verdict, weighing
+from ensemble.report import (
+    HONEST_SEED,
+    answer_report,
+    is_worse,
+    judged_photos,
+    mean_report,
+    needed,
+    set_aside,
+    unseen,
+    verdict,
+    weighing,
+)
 from ensemble.shift.adversarial_validation import Shift
 from ensemble.shift.check import look_elsewhere
 from ensemble.views.journal import tta_journal
@@ -162,14 +174,19 @@ def _answer_reports(
 ) -> dict[str, dict[str, Any]]:
     """What is known about each answer."""
     scores, table = {}, pools.facts.table
-    for task in _answered(plan):
+    parts = pools.facts.task_weights
+    for task in _answered(plan, label=not parts):
         tell(f"honest score of {task}")
         photos = judged_photos(pools, decided, needed((decoder, default), table, list(decided), task), task)
         if len(photos.labels):
             weights = weighing(decided, photos, table, len(plan.known_classes[task]), given)
+            weights = weights if metric_of(plan.metric).weighs else None
             how: dict[str, Any] = {"metric": plan.metric, "weights": weights}
             scores[task] = answer_report(decided, photos, decoder, default, table, plan.known_classes, **how)
             scores[task] |= {"verdict": verdict(scores[task]), "unseen": unseen(pools, photos)}
+    if parts and set(parts) <= set(scores):
+        mean = mean_report(scores, parts)
+        scores[MEAN_OF_TASKS] = mean | {"verdict": verdict(mean), "unseen": []}
     return scores
 
 
@@ -186,7 +203,7 @@ def _choose_decoder(
     if options.together is not None:
         return LabelDecoder(options.together, joint if needs_joint(options.together, subtasks, table) else None), default, ()
     photos = judged_photos(pools, decided, _label_subtasks(subtasks, table), LABEL)
-    if options.plain or len(table.tasks) < 2 or len(np.unique(photos.groups)) < 2:
+    if options.plain or pools.facts.task_weights or len(table.tasks) < 2 or len(np.unique(photos.groups)) < 2:
         return default, default, ()
     choices = {subtask: decided[subtask].selector.at(photos.positions[subtask]) for subtask in photos.positions}
     weights = weighing(decided, photos, table, table.n_classes, _given_shares(pools, options))
@@ -211,9 +228,10 @@ def _label_subtasks(subtasks: Sequence[Subtask], table: Composition) -> tuple[Su
     return tuple(subtask for subtask in subtasks if subtask in inside or subtask.task in routers)
 
 
-def _answered(plan: EnsemblePlan) -> list[str]:
-    """Every task the plan answers, and the label."""
-    return list(dict.fromkeys([*plan.composition.tasks, *(e.task for e in plan.tasks if e.task != LABEL), LABEL]))
+def _answered(plan: EnsemblePlan, label: bool) -> list[str]:
+    """Every task the plan answers, and the label where it is asked for."""
+    tasks = [*plan.composition.tasks, *(e.task for e in plan.tasks if e.task != LABEL)]
+    return list(dict.fromkeys([*tasks, LABEL] if label else tasks))
 
 
 def _forecast(
@@ -233,6 +251,7 @@ def _forecast(
         "shift": shift.to_json(),
         "test_shares": shares_json({str(subtask): one.shares for subtask, one in decided.items()}),
         "validation_looked_at": dict(pools.looked_at),
+        **({"limits": list(limits)} if (limits := metric_of(pools.facts.metric).limits) else {}),
     }
 
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from competitions.metrics import metric_of
 from ensemble.options import BEST, Options, heeding
 from ensemble.plan.spec import Spec, mean_of_models
 from ensemble.pool import AskedPhotos, CompetitionFacts, Pool, Pools
 from ensemble.postprocess.calibration import calibrate
 from ensemble.postprocess.label_shift import PriorEstimate, estimate_prior, whole_shares
-from ensemble.postprocess.offsets import PER_CLASS
 from ensemble.scoring.gain import Gain, Judge, Step, keep_what_wins
 from ensemble.selection.candidates import Candidates
 from ensemble.selection.compare import DEFAULT, OF_SHARES, Comparison, Smallest, compare_strategies, smallest_if_equal
@@ -190,7 +190,7 @@ def _refinements(facts: CompetitionFacts, pool: Pool, shares: Shares) -> dict[st
     found["calibration"] = calibrated
     if shares.new is not None:
         found["test shares"] = partial(corrected, new=shares.new, source=shares.source)
-    if candidates.metric in PER_CLASS and decides:
+    if metric_of(candidates.metric).part is not None and decides:
         found["offsets"] = offset
     if pool.subtask.task in facts.one_per_group:
         found["one answer per group"] = same_for_group

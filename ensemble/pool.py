@@ -89,6 +89,7 @@ class CompetitionFacts:
         table: How tasks and label belong together.
         submission: The form of the file that is handed in.
         test_shares: Task -> C class shares of the test photos, of those that the competition tells.
+        task_weights: Task -> its part of the competition's score, in sum 1, where that is the mean of the tasks' scores; else empty.
         one_per_group: Tasks that are the same for all photos of a group, where the rules allow to use that.
     """
 
@@ -99,6 +100,7 @@ class CompetitionFacts:
     submission: SubmissionForm
     test_shares: Mapping[str, ClassShares] = field(default_factory=dict)
     one_per_group: frozenset[str] = frozenset()
+    task_weights: Mapping[str, float] = field(default_factory=dict)
 
     def by_shares(self, task: str) -> bool:
         """Whether shares of this task are handed in, or of another that belongs to the same label: their ensembles vote by shares."""

@@ -25,6 +25,7 @@ HONEST_SEED = 0
 """Of the resamples; label decoders and the best single trial are compared on the first of those of the honest score, so that choices
 are made once."""
 COMPARED = 50
+WON = ("before", "after", "gain", "low", "high")
 KEPT = {name for name, route in ROUTES.items() if route.keeps}
 """Label decoders in which each task keeps its own vote; in all others the tasks follow from the label."""
 
@@ -192,6 +193,48 @@ def set_aside(gain: Mapping[str, Any]) -> str:
     """What is said where the best single trial is exported in place of a worse vote."""
     by = f"{gain['gain']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f})"
     return f"the best single trial is exported: the vote is worse by {by}; --vote hard or soft exports the vote all the same"
+
+
+def mean_report(scores: Mapping[str, Mapping[str, Any]], parts: Mapping[str, float]) -> dict[str, Any]:
+    """The weighted mean of the tasks' reports, in the form of one.
+
+    An interval ends at the mean of the tasks' ends, as if all tasks were lucky on the same photos: it is rather too wide.
+
+    Args:
+        scores: Task -> what `answer_report` says.
+        parts: Task -> its part, in sum 1.
+    """
+
+    def mean(*keys: str) -> float | None:
+        total = 0.0
+        for task, part in parts.items():
+            found: Any = scores[task]
+            for key in keys:
+                found = None if found is None else found[key]
+            if found is None:
+                return None
+            total += part * found
+        return total
+
+    def of_all(key: str, numbers: Sequence[str]) -> dict[str, Any] | None:
+        first, found = scores[next(iter(parts))][key], {name: mean(key, name) for name in numbers}
+        return None if None in found.values() else {**first, **found}
+
+    gain = of_all("against_best_single", WON)
+    trials = dict.fromkeys(trial for task in parts for trial in scores[task]["best_single"]["trial_id"].split("+"))
+    return {
+        "best_single": {"trial_id": "+".join(trials), "score": mean("best_single", "score")},
+        "vote": mean("vote"),
+        **{rule: mean(rule) for rule in ("hard", "soft")},
+        "optimistic": mean("vote"),
+        "honest": of_all("honest", ("mean", "low", "high")),
+        "gap": mean("gap"),
+        "weighed": any(scores[task]["weighed"] for task in parts),
+        "against_best_single": None if gain is None else {**gain, "kept": gain["low"] > 0},
+        "members": {name: n for task in parts for name, n in scores[task]["members"].items()},
+        "enough": {name: n for task in parts for name, n in scores[task]["enough"].items()},
+        "parts": dict(parts),
+    }
 
 
 def verdict(facts: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from competitions.manifest import IDENTITY, LABEL
+from competitions.manifest import IDENTITY, LABEL, MEAN_OF_TASKS
 from competitions.targets import choose_targets
 from ledger.query import best_trials
 from ledger.reading import readable_record
@@ -294,7 +294,8 @@ class LatestExport:
 def score_of(said: Mapping[str, Any]) -> float:
     """The honest score of an export: the label's, else the mean over its tasks; of what has none, that of its vote."""
     scores = said["scores"]
-    asked = [scores[LABEL]] if LABEL in scores else [*scores.values()]
+    whole = next((name for name in (MEAN_OF_TASKS, LABEL) if name in scores), None)
+    asked = [*scores.values()] if whole is None else [scores[whole]]
     own = [one["honest"]["mean"] if one["honest"] else one["vote"] for one in asked]
     return sum(own) / len(own) if own else 0.0
 

@@ -185,6 +185,12 @@ def questions_of(request: Request, prepared: Prepared, competition: Competition)
     empty = [f"{head} of {target.name}" for target in chosen for head in prepared.empty_heads(target, request.fold)]
     if empty:
         raise UserError(f"fold {request.fold} has no photos to train or to judge {', '.join(empty)} on; give another --fold")
+    undefined = {target.name: prepared.undefined_heads(target, request.fold) for target in chosen}
+    faults = [f"{head} of {name}: {why}" for name, whys in undefined.items() for head, why in whys.items()]
+    if any(len(undefined[target.name]) == len(target.heads) for target in chosen):
+        raise UserError(*faults)
+    for fault in faults:
+        log.warning("%s; it is left out of the score", fault)
     return {
         target.name: Question(
             competition=competition.name,

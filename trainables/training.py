@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from competitions.metrics import METRICS
+from competitions.metrics import UndefinedScoreError, metric_of
 from ledger.predictions import EPOCHS, WEIGHTS_LENGTH, Predictions, predictions_of
 from ledger.repair.trials import repair_trial
 from ledger.trials import ALL_DATA, FROM, Record, TrialFolder
@@ -417,16 +417,26 @@ class TrialRun:
 def score_of(config: TrialConfig, context: TrialContext, probs: Mapping[str, NDArray[np.float16]]) -> float:
     """The validation score: the metric of each head on the photos that have a label for it, averaged over the heads.
 
+    A head of whose photos the metric says nothing, as ROC-AUC of those of one class, is left out of the mean.
+
     Args:
         config: The trial's.
         context: Its validation photos, N of them, and the labels.
         probs: Head -> `(N, C)`.
+
+    Raises:
+        UndefinedScoreError: The metric says nothing about any of the heads.
     """
-    scores = []
+    scores, faults = [], list[str]()
     for head in config.heads:
         labels = context.labels[head][context.validation.rows]
         known = labels >= 0
-        scores.append(METRICS[config.metric](probs[head][known], labels[known]))
+        try:
+            scores.append(metric_of(config.metric)(probs[head][known], labels[known]))
+        except UndefinedScoreError as error:
+            faults += error.faults
+    if not scores:
+        raise UndefinedScoreError(*faults)
     return float(np.mean(scores))
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from competitions.answers import ANSWERS, CLASS, AnswerColumn, RowPattern, Unit, column_faults
 from competitions.labels import Composition
 from competitions.manifest import LABEL
-from competitions.metrics import METRICS
+from competitions.metrics import METRICS, OWN_METRIC
 from ensemble.align import Voter
 from ensemble.label.cascade import Subtask, subtask_faults
 from ensemble.label.decode import LabelDecoder, decode_votes
@@ -249,7 +249,7 @@ def answer_subtasks(plan: EnsemblePlan, votes: Sequence[Vote]) -> dict[str, Vote
 
 def _whole_faults(plan: EnsemblePlan) -> list[str]:
     table, answered = plan.composition, [ensemble.task for ensemble in plan.tasks]
-    faults = [] if plan.metric in METRICS else [unknown("metric", plan.metric, dict(METRICS))]
+    faults = [] if plan.metric in METRICS or OWN_METRIC.match(plan.metric) else [unknown("metric", plan.metric, dict(METRICS))]
     if not table.tasks or len(table.tasks) != len(table.classes) or twice(table.tasks):
         return [*faults, f"composition must name different tasks and the classes of each, got {table.to_json()}"]
     known_classes = dict(zip(table.tasks, table.classes, strict=True)) | {e.task: e.classes for e in plan.tasks if not e.where}

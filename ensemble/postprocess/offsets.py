@@ -4,19 +4,18 @@ Macro-F1 is won by naming rare classes at less than even odds (Lipton, Elkan & N
 to maximize F1 measure"). Accuracy and log loss are won by the most probable class and by the probabilities themselves: no offsets.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.metrics import METRICS, label_margins
+from competitions.metrics import PerClass, metric_of
 from ensemble.log_probs import share_logs, softmax
 from ensemble.postprocess.calibration import DIGITS
 from ensemble.resampling import Groups, group_folds
 from ensemble.votes import Floats, Ints, Vote
 
 Numbers = NDArray[np.float64]
-PerClass = Callable[[Numbers, Numbers, Numbers], Numbers]
 
 REACH = 3.0  # offsets lie within 3 of 0, a factor of 20
 SHRINKS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -45,10 +44,10 @@ def fit_offsets(shares: Floats, labels: Ints, groups: Groups, *, metric: str) ->
         shares: `float (N, C)` of decisions on photos nobody learned from, calibrated.
         labels: `int64 (N,)`; photos with -1 take no part.
         groups: N group names, at least two of labelled photos.
-        metric: One of `competitions.metrics.METRICS`; those not in `PER_CLASS` need no offsets and get zeros.
+        metric: One of `competitions.metrics.METRICS`; one without `part` needs none and gets zeros.
     """
     none: tuple[float, ...] = (0.0,) * shares.shape[1]
-    if metric not in PER_CLASS:
+    if metric_of(metric).part is None:
         return none
     known = np.flatnonzero(labels >= 0)
     logs, truth = share_logs(shares[known]), labels[known]
@@ -68,14 +67,16 @@ def best_offsets(logs: Numbers, labels: Ints, *, metric: str) -> Numbers:
     Args:
         logs: Logarithms of shares `float64 (N, C)`.
         labels: `int64 (N,)` in 0..C-1.
-        metric: One of `PER_CLASS`.
+        metric: One of `competitions.metrics.METRICS` with a `part`.
     """
+    part = metric_of(metric).part
+    assert part is not None, f"{metric} does not add up over the classes"
     offsets = np.zeros(logs.shape[1])
     truth = np.bincount(labels, minlength=len(offsets)).astype(np.float64)
     for _ in range(ASCENT_SWEEPS):
         before = offsets.copy()
         for one in map(int, np.flatnonzero(truth)):
-            offsets[one] = _best_place(logs, labels, offsets, one, truth, PER_CLASS[metric])
+            offsets[one] = _best_place(logs, labels, offsets, one, truth, part)
         if (offsets == before).all():
             break
     offsets -= offsets.mean()
@@ -128,25 +129,11 @@ def _place(needed: Numbers, score: Numbers, current: float) -> float:
 
 def _best_shrink(logs: Numbers, labels: Ints, folds: Ints, metric: str) -> float:
     """The shrinkage of the best score on held-out groups; the smaller of equals."""
-    n_classes = logs.shape[1]
-    sums = np.zeros((len(SHRINKS), 3, n_classes), dtype=np.int64)
+    score, n_classes = metric_of(metric), logs.shape[1]
+    named = np.empty((len(SHRINKS), len(labels)), dtype=np.int64)
     for fold in range(folds.max() + 1):
         inside, outside = folds != fold, folds == fold
         best = best_offsets(logs[inside], labels[inside], metric=metric)
         for position, shrink in enumerate(SHRINKS):
-            sums[position] += label_margins((logs[outside] + shrink * best).argmax(axis=1), labels[outside], n_classes)
-    of_margins = METRICS[metric].of_margins
-    assert of_margins is not None, "the metrics of PER_CLASS are of counts"
-    return SHRINKS[int(np.argmax(of_margins(sums)))]
-
-
-def _f1(hits: Numbers, named: Numbers, truth: Numbers) -> Numbers:
-    return 2 * hits / np.maximum(truth + named, 1)
-
-
-def _recall(hits: Numbers, named: Numbers, truth: Numbers) -> Numbers:
-    return hits / np.maximum(truth, 1)
-
-
-PER_CLASS: dict[str, PerClass] = {"macro_f1": _f1, "balanced_accuracy": _recall}
-"""Metrics that are a mean over the classes of the truth: the part of each class, from its hits, how often it is named and is true."""
+            named[position, outside] = (logs[outside] + shrink * best).argmax(axis=1)
+    return SHRINKS[int(np.argmax([score.of_named(one, labels, n_classes) for one in named]))]

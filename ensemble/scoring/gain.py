@@ -13,7 +13,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.metric_sums import LOG_LOSS, GroupSums, SumsToCome, weights_of
+from competitions.metrics import metric_of
+from ensemble.metric_sums import Sums, SumsToCome, needed_of, weights_of
 from ensemble.parallel import parallel_map
 from ensemble.resampling import INTERVAL, Groups, group_draws, out_of_bag, t_widening
 from ensemble.votes import Choose, Decide, Ints, Vote
@@ -141,20 +142,21 @@ class Judge:
         self.labels, self.metric, self.seed = labels[self.rows], metric, seed
         _, self.group_numbers = np.unique(np.asarray(groups)[self.rows], return_inverse=True)
         self.weights = weights_of(self.labels, class_weights)
+        n_resamples = metric_of(metric).resamples(n_resamples)
         self.resamples = list(out_of_bag(self.group_numbers, n_resamples=n_resamples, seed=seed))
 
-    def group_results(self, choose: Choose) -> GroupSums:
+    def group_results(self, choose: Choose) -> Sums:
         """What the metric is made of, per group: the mean over the resamples that left the group out."""
         return self.results_of_several(lambda rows: _alone(choose(rows)))[0]
 
-    def results_of_several(self, choose: Callable[[Ints], Callable[[Ints], Sequence[Vote]]]) -> list[GroupSums]:
+    def results_of_several(self, choose: Callable[[Ints], Callable[[Ints], Sequence[Vote]]]) -> list[Sums]:
         """Like `group_results`, of several choices that share their work: in-bag rows -> rows -> one vote of each choice."""
         totals: list[SumsToCome] = []
         times = np.zeros(self.n_groups)
 
         def ask(resample: tuple[Ints, Ints]) -> list[Vote]:
             votes = choose(self.rows[resample[0]])(self.rows[resample[1]])
-            return list(votes) if self.metric == LOG_LOSS else [Vote(vote.labels, vote.shares[:0]) for vote in votes]
+            return [needed_of(vote, self.metric) for vote in votes]
 
         answers = parallel_map(ask, self.resamples)
         for (_, outside), votes in zip(self.resamples, answers, strict=True):
@@ -174,9 +176,10 @@ class Judge:
     @cached_property
     def draws(self) -> Numbers:
         """How often each group counts: each once, then as the bootstrap drew it; `(1 + N_DRAWS, G)`."""
-        return np.vstack([np.ones(self.n_groups), group_draws(self.n_groups, n_resamples=N_DRAWS, seed=self.seed + 1)])
+        n_draws = metric_of(self.metric).resamples(N_DRAWS)
+        return np.vstack([np.ones(self.n_groups), group_draws(self.n_groups, n_resamples=n_draws, seed=self.seed + 1)])
 
-    def compare(self, name: str, before: GroupSums, after: GroupSums, *, n_compared: int = 1) -> Gain:
+    def compare(self, name: str, before: Sums, after: Sums, *, n_compared: int = 1) -> Gain:
         """The account of one step, from the groups' results of both choices.
 
         Of `n_compared` steps compared with the same choice at once, the best is kept by chance more often than each alone. So
@@ -202,7 +205,7 @@ class Judge:
             n_compared=n_compared,
         )
 
-    def score(self, results: GroupSums) -> float:
+    def score(self, results: Sums) -> float:
         """The out-of-bag score of a choice, from its groups' results."""
         return float(results.scores()[0])
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from competitions.metrics import metric_of
 from ensemble.label.cascade import Subtask
-from ensemble.metric_sums import LOG_LOSS, RANGE, GroupSums, SumsToCome, score_of_all, vote_score, weights_of
+from ensemble.metric_sums import Sums, SumsToCome, needed_of, score_of_all, vote_score, weights_of
 from ensemble.parallel import parallel_map
 from ensemble.resampling import out_of_bag
 from ensemble.votes import Choose, Decide, Ints, Vote
@@ -77,15 +78,15 @@ def honest_score(
     """
     used = np.flatnonzero(labels >= 0)
     _, group_numbers = np.unique(np.asarray(groups)[used], return_inverse=True)
-    weights = weights_of(labels[used], class_weights)
-    resamples = list(out_of_bag(group_numbers, n_resamples=n_resamples, seed=seed))
+    weights, judging = weights_of(labels[used], class_weights), metric_of(metric)
+    resamples = list(out_of_bag(group_numbers, n_resamples=judging.resamples(n_resamples), seed=seed))
     times = np.bincount(np.concatenate([outside for _, outside in resamples]), minlength=len(used)) if resamples else np.ones(1)
 
     def ask(resample: tuple[Ints, Ints]) -> Vote:
         vote = choose(used[resample[0]])(used[resample[1]])
-        return vote if metric == LOG_LOSS else Vote(vote.labels, vote.shares[:0])
+        return needed_of(vote, metric)
 
-    def sums_of(vote: Vote, outside: Ints, counted: Numbers) -> GroupSums:
+    def sums_of(vote: Vote, outside: Ints, counted: Numbers) -> Sums:
         sums = SumsToCome(metric, vote.shares.shape[1])
         sums.add(vote, labels[used[outside]], groups=np.zeros_like(outside), weights=counted[outside])
         return sums.done()
@@ -99,7 +100,7 @@ def honest_score(
     for (_, outside), vote in zip(resamples, votes, strict=True):
         together.add_sums(sums_of(vote, outside, shared))
     mean = score_of_all(together.done())
-    low, high = np.clip(mean + np.percentile(alone, [5, 95]) - alone.mean(), *RANGE[metric])
+    low, high = np.clip(mean + np.percentile(alone, [5, 95]) - alone.mean(), judging.worst, judging.best)
     return Honest(mean, float(low), float(high), len(alone))
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.metrics import METRICS
-from ensemble.metric_sums import SumsToCome
+from competitions.metrics import metric_of
+from ensemble.metric_sums import SumsToCome, needed_of
 from ensemble.resampling import INTERVAL, drawn_groups
 from ensemble.votes import Floats, Ints, Vote, ballots, to_half
 
@@ -111,6 +111,7 @@ def compare(
     id_sets = sorted({pair.image_ids for pair in pairs})
     groups = [set(next(pair.groups for pair in pairs if pair.image_ids == ids)) for ids in id_sets]
     n_groups, n_differing = sum(map(len, groups)), _differing(pairs, metric)
+    n_resamples = metric_of(metric).resamples(n_resamples)
     rng = np.random.default_rng(seed)
     drawn = {ids: drawn_groups(rng, len(names), n_resamples=n_resamples) for ids, names in zip(id_sets, groups, strict=True)}
     mean = float(np.mean([difference(pair, metric) for pair in pairs]))
@@ -146,14 +147,9 @@ def _differences(pair: Pair, metric: str, times: Numbers) -> Numbers:
 
 
 def _scores(probs: NDArray[np.float16], labels: Ints, group_numbers: NDArray[np.integer], times: Numbers, metric: str) -> Numbers:
-    """`(R,)` scores of one head; those of all resamples come from one product where the metric is one of counts."""
-    n_classes = probs.shape[1]
-    if METRICS[metric].of_counts is None:
-        rows = [np.repeat(np.arange(len(labels)), drawn[group_numbers].astype(np.int64)) for drawn in times]
-        return np.array([METRICS[metric](probs[row], labels[row]) if len(row) else np.nan for row in rows])
-    named = ballots(probs[None])[0]
-    sums = SumsToCome(metric, n_classes, times.shape[1])
-    vote = Vote(named, probs[:0].astype(np.float64))
+    """`(R,)` scores of one head; those of all resamples come from one product where the metric has sums."""
+    sums = SumsToCome(metric, probs.shape[1], times.shape[1])
+    vote = needed_of(Vote(ballots(probs[None])[0], probs.astype(np.float64)), metric)
     sums.add(vote, labels, groups=group_numbers.astype(np.int64), weights=np.ones(len(labels)))
     return sums.done().scores(times)
 
@@ -165,9 +161,9 @@ def _differing(pairs: Sequence[Pair], metric: str) -> int:
         groups = np.asarray(pair.groups)
         for head, labels in pair.labels.items():
             before, after = to_half(pair.before[head]), to_half(pair.after[head])
-            if METRICS[metric].of_counts is None:
-                differs = (before != after).any(axis=1)
-            else:
+            if metric_of(metric).judges_labels:
                 differs = ballots(before[None])[0] != ballots(after[None])[0]
+            else:
+                differs = (before != after).any(axis=1)
             differing |= {(pair.image_ids[0], group) for group in groups[differs & (labels >= 0)]}
     return len(differing)

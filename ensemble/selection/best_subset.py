@@ -10,11 +10,12 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.metrics import METRICS, label_margins
-from ensemble.metric_sums import margins_of_many
+from competitions.metrics import label_margins, metric_of
+from ensemble.metric_sums import defined, scores_of_counted
 from ensemble.plan.spec import Spec
 from ensemble.selection.candidates import Candidates, Sample
 from ensemble.selection.kernels import count_member_sets
+from ensemble.votes import Ints
 
 Ranks = tuple[int, ...]
 
@@ -37,7 +38,7 @@ def best_subset(candidates: Candidates, sample: Sample, *, sizes: Sequence[int],
     def spec(ranks: Ranks) -> Spec:
         return Spec(tuple((among[rank], view) for rank in ranks for view in views), "hard")
 
-    if METRICS[candidates.metric].of_many is not None:
+    if metric_of(candidates.metric).judges_labels:
         return spec(subsets[int(np.argmax(_scores(candidates, sample, among, subsets)))])
     together = sorted(subsets)  # one mostly has the members of the one before
     votes = candidates.votes_of([spec(ranks) for ranks in together], sample.rows)
@@ -47,14 +48,18 @@ def best_subset(candidates: Candidates, sample: Sample, *, sizes: Sequence[int],
 
 def _scores(candidates: Candidates, sample: Sample, among: Sequence[int], subsets: Sequence[Ranks]) -> NDArray[np.float64]:
     """The score of each subset's hard vote, `float64 (S,)`."""
-    of_margins, n_classes = METRICS[candidates.metric].of_margins, candidates.n_classes
-    assert of_margins is not None, "other metrics are voted on"
+    n_classes = candidates.n_classes
     named, labels = candidates.named[list(among)][:, :, sample.rows], candidates.labels[sample.rows]
     apart = (named != named[0, 0]).any(axis=(0, 1))
-    agreed = label_margins(named[0, 0, ~apart], labels[~apart], n_classes, sample.times[~apart])
     sets = np.full((len(subsets), max(map(len, subsets))), -1)
     for row, ranks in zip(sets, subsets, strict=True):
         row[: len(ranks)] = ranks
-    counts = np.zeros((2, len(subsets), n_classes), dtype=np.int64)
-    count_member_sets(np.ascontiguousarray(named[:, :, apart]), sets, labels[apart], sample.times[apart], counts)
-    return of_margins(agreed + margins_of_many(counts, labels[apart], sample.times[apart]))
+
+    def count(times: Ints) -> NDArray[np.int64]:
+        rows = np.flatnonzero(apart & (times > 0))
+        agreed = label_margins(named[0, 0, ~apart], labels[~apart], n_classes, times[~apart])[[0, 2]]
+        counts = np.zeros((2, len(subsets), n_classes), dtype=np.int64)
+        count_member_sets(np.ascontiguousarray(named[:, :, rows]), sets, labels[rows], times[rows], counts)
+        return counts + agreed[:, None]
+
+    return defined(scores_of_counted(metric_of(candidates.metric), count, labels, sample.times, n_classes))

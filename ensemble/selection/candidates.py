@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.metrics import METRICS, label_margins
+from competitions.metrics import label_margins, metric_of
 from ensemble.log_probs import share_logs
+from ensemble.metric_sums import defined
 from ensemble.plan.spec import Spec, decide_by, decide_together, mean_of_models, prepare_rows
 from ensemble.postprocess.assignment import prices_at
 from ensemble.postprocess.calibration import Calibration
@@ -125,25 +126,28 @@ class Candidates:
         return Sample(used, times[used])
 
     def score(self, vote: Vote, sample: Sample) -> float:
-        """The metric of a vote on the sample's photos."""
-        metric, labels = METRICS[self.metric], self.labels[sample.rows]
-        if metric.of_margins is None:
-            return metric(np.repeat(vote.shares, sample.times, axis=0), np.repeat(labels, sample.times))
-        return float(metric.of_margins(label_margins(vote.labels, labels, self.n_classes, sample.times)))
+        """The metric of a vote on the sample's photos; minus infinity where it is undefined: nothing is worse to choose by."""
+        metric, labels = metric_of(self.metric), self.labels[sample.rows]
+        if metric.judges_labels:
+            score = metric.of_named(vote.labels, labels, self.n_classes, sample.times)
+        else:
+            score = metric.of(vote.shares, labels, sample.times)
+        return float(defined(np.asarray(score)))
 
     def member_scores(self, sample: Sample) -> NDArray[np.float64]:
-        """Each member's score alone, through the first view: `float64 (M,)`."""
-        metric, labels = METRICS[self.metric], self.labels[sample.rows]
-        if metric.of_margins is None or metric.of_many is None:
-            rows, labels = np.repeat(sample.rows, sample.times), np.repeat(labels, sample.times)
-            return np.array([metric(member[0][rows], labels) for member in self.probs])
+        """Each member's score alone, through the first view: `float64 (M,)`; minus infinity where it is undefined."""
+        metric, labels = metric_of(self.metric), self.labels[sample.rows]
+        if metric.of_counts is None:
+            return defined(np.array([metric.of(member[0][sample.rows], labels, sample.times) for member in self.probs]))
         n, cells = len(self.members), self.n_classes**2
         drawn = self._drawn(sample)
         if drawn is not None and n * cells * len(drawn) <= MOST_CELLS:
             counts = drawn @ self._once("of groups", self._of_groups)
-            return metric.of_many(np.rint(counts).astype(np.int64).reshape(n, self.n_classes, -1))
-        each = [label_margins(named[sample.rows], labels, self.n_classes, sample.times) for named in self.named[:, 0]]
-        return metric.of_margins(np.stack(each))
+            return defined(metric.of_counts(np.rint(counts).astype(np.int64).reshape(n, self.n_classes, -1)))
+        named = (member[sample.rows] for member in self.named[:, 0])
+        if metric.of_margins is None:
+            return defined(np.array([metric.of_named(one, labels, self.n_classes, sample.times) for one in named]))
+        return metric.of_margins(np.stack([label_margins(one, labels, self.n_classes, sample.times) for one in named]))
 
     def ranked(self, sample: Sample) -> list[int]:
         """The member numbers, best first; of equal scores the smaller name goes first. All as they stand where the sample is empty."""

@@ -11,12 +11,13 @@ round, so only the others are looked at; after a few rounds most photos have no 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.metrics import METRICS
-from ensemble.metric_sums import log_shares, margins_of_many
+from competitions.metrics import Metric, metric_of
+from ensemble.metric_sums import defined, scores_of_counted
 from ensemble.selection.kernels import count_winners, laid_out, units_of
 from ensemble.votes import Floats, Ints, to_half
 
@@ -25,6 +26,8 @@ MOST_ROUNDS = 100
 """Sums of so many members stay below 2^31 units."""
 DECIMALS = 6
 """Scores are compared at so many decimals, as AutoGluon does: what is equal there is a tie."""
+SUMS_AT_ONCE = 4_000_000
+"""Sums of members and of those that have joined that are looked at together: photos x members x classes."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def select(
     order: list[int] = []
     scores: list[float] = []
     for _ in range(rounds):
-        candidate_scores = np.round(_scores(library, total, used, counts, metric), DECIMALS)
+        candidate_scores = np.round(defined(_scores(library, total, used, counts, metric)), DECIMALS)
         ties = np.flatnonzero(candidate_scores == candidate_scores.max())
         again = [member for member in ties if member in order]
         best = int((again or ties)[0])
@@ -111,24 +114,32 @@ def select(
 
 def _scores(library: Library, total: Units, used: Ints, counts: Ints, metric: str) -> NDArray[np.float64]:
     """The score of (the chosen + member m) for every m: `float64 (M,)`."""
-    of_margins = METRICS[metric].of_margins
-    if of_margins is None:
-        return _log_losses(library, total, used, counts)
-    return of_margins(_margins(library, total, used, counts))
+    judging = metric_of(metric)
+    if judging.judges_labels:
+        return scores_of_counted(judging, lambda times: _counts(library, total, times), library.labels, counts, total.shape[1])
+    if judging.terms is not None:
+        return _of_terms(judging, library, total, used, counts)
+    labels, times = library.labels[used], counts[used]
+    sums = (library.of_member(member)[used] + total[used] for member in range(len(library.half)))
+    return np.array([judging.of(shares, labels, times) for shares in sums])
 
 
-def _margins(library: Library, total: Units, used: Ints, counts: Ints) -> NDArray[np.int64]:
-    """The margins of (total + member m) for every m: `int64 (M, 3, C)`."""
+def _counts(library: Library, total: Units, times: Ints) -> NDArray[np.int64]:
+    """What (total + member m) names, where right and at all, for every m: `int64 (2, M, C)`."""
     _, n_classes, n_members = library.units.shape
     named = np.zeros((2, n_members, n_classes), dtype=np.int64)
     settled = np.zeros((2, n_classes), dtype=np.int64)
-    count_winners(library.units, total, used, library.labels, counts, named, settled)
-    return margins_of_many(named + settled[:, None], library.labels[used], counts[used])
+    count_winners(library.units, total, np.flatnonzero(times), library.labels, times, named, settled)
+    return named + settled[:, None]
 
 
-def _log_losses(library: Library, total: Units, used: Ints, counts: Ints) -> NDArray[np.float64]:
-    rows, labels = used, library.labels[used]
-    true = library.units[rows, labels].astype(np.float64) + total[rows, labels, None]
-    whole = library.units[rows].sum(axis=1, dtype=np.float64) + total[rows].sum(axis=1, dtype=np.float64)[:, None]
-    losses: NDArray[np.float64] = counts[rows] @ log_shares(true, whole) / counts[rows].sum()
-    return losses
+def _of_terms(metric: Metric, library: Library, total: Units, used: Ints, counts: Ints) -> NDArray[np.float64]:
+    """The same where photos add terms up, a few photos at a time."""
+    assert metric.terms is not None, "asked before"
+    size = max(1, SUMS_AT_ONCE // (library.units.shape[1] * library.units.shape[2]))
+    sums: Any = 0.0
+    for start in range(0, len(used), size):
+        rows = used[start : start + size]
+        shares = np.moveaxis(library.units[rows] + total[rows][:, :, None], 1, 2)
+        sums = sums + np.tensordot(counts[rows].astype(np.float64), metric.terms.of_photos(shares, library.labels[rows]), 1)
+    return metric.terms.of_sums(sums, np.full(len(sums), float(counts[used].sum())))

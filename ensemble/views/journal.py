@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from competitions.metrics import metric_of
 from ensemble.plan.spec import Spec
 from ensemble.resampling import group_draws, group_sums, t_widening
 from ensemble.scoring.paired import HELPS, HURTS, UNDECIDED
@@ -125,7 +126,7 @@ def tta_journal(
         seed: Of the resamples.
         n_resamples: How many, for the combinations.
     """
-    tried = try_all(candidates, spec)
+    tried, n_resamples = try_all(candidates, spec), metric_of(candidates.metric).resamples(n_resamples)
     exhaustive = tried is not None
     tried = tried or _with_references(candidates, sample, spec)
     times = tried.times(sample)
@@ -190,7 +191,8 @@ def _effects(candidates: Candidates, tried: Tried, times: NDArray[np.int64], *, 
     if not without:
         return ()
     part = tried.of(np.array([tried.sets.index(views) for views in (every, *without)]))
-    scores, resampled = part.scores(times), _resampled(candidates, part, times, seed=seed, n_resamples=N_VERDICT)
+    n_verdict = metric_of(candidates.metric).resamples(N_VERDICT)
+    scores, resampled = part.scores(times), _resampled(candidates, part, times, seed=seed, n_resamples=n_verdict)
     low, high = _interval(candidates, part, times, resampled, base=0, level=JOURNAL_COVERAGE)
     least, most = _interval(candidates, part, times, resampled, base=0, level=VERDICT_COVERAGE)
     return tuple(
@@ -219,7 +221,8 @@ def _interval(
     gains = resampled - resampled[:, base : base + 1]
     wider = t_widening(*_differing(candidates, tried, times, base), sure=0.5 + level / 2)
     tails = 50 * (1 - level)
-    low, high = gains[0] + wider * (np.percentile(gains[1:], (tails, 100 - tails), axis=0) - gains[0])
+    drawn = gains[1:][np.isfinite(gains[1:]).all(axis=1)]  # of a draw that shows one class alone some metrics say nothing
+    low, high = gains[0] + wider * (np.percentile(drawn, (tails, 100 - tails), axis=0) - gains[0])
     return low, high
 
 

@@ -14,21 +14,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.metrics import METRICS
-from ensemble.metric_sums import true_logs
+from competitions.metrics import metric_of
+from ensemble.metric_sums import defined, terms_of
 from ensemble.plan.spec import Spec
 from ensemble.selection.candidates import WHOLE, Candidates, Sample
 from ensemble.selection.greedy import DECIMALS
-from ensemble.views.sets import SetLogs, SetVotes, Tried, Views, all_sets, sorted_sets
+from ensemble.views.sets import SetShares, SetTerms, SetVotes, Tried, Views, all_sets, sorted_sets
 from ensemble.views.votes import view_sums, votes_of_sets
 from ensemble.votes import Ints
 
 Answer = Callable[[Views], NDArray[Any]]
-"""From a set of views to what the vote is judged by: answers `int16 (n,)`, or logarithms of the true class's share `float64 (n,)`."""
+"""From a set of views to what the vote is judged by: answers `int16 (n,)`, terms of photos `float64 (n, X)`, or shares `float64 (n, C)`."""
 MOST_VIEWS = 12
 """All 4,095 sets of so many are tried."""
 MOST_LOGGED = 8
-"""Log-loss needs a float64 per photo and set, so only up to 255 sets are all tried."""
+"""Terms need a float64 per photo and set, so only up to 255 sets are all tried."""
 MOST_SETS = 1 << 15
 """Sets whose answers are kept for other resamples: those of 128 groups of members with 8 views, of 8 with 12."""
 
@@ -57,7 +57,7 @@ def best_views(candidates: Candidates, sample: Sample, spec: Spec) -> Views:
     """The set of views through which a spec's members score best together."""
     tried = try_all(candidates, spec)
     tried = tried or try_forward(candidates, sample, spec)
-    return tried.sets[int(np.argmax(np.round(tried.scores(tried.times(sample)), DECIMALS)))]
+    return tried.sets[int(np.argmax(np.round(defined(tried.scores(tried.times(sample))), DECIMALS)))]
 
 
 def with_views(spec: Spec, views: Mapping[int, Views]) -> Spec:
@@ -79,15 +79,17 @@ def with_views(spec: Spec, views: Mapping[int, Views]) -> Spec:
 def try_all(candidates: Candidates, spec: Spec) -> Tried | None:
     """Every set of views on all labelled photos; `None` where there are too many, or votes do not add up.
 
-    Answers are kept for the next sample. With log-loss soft votes are taken one after another, which is slower, and hard ones not at all.
+    Answers are kept for the next sample. With terms soft votes are taken one after another, which is slower, and hard ones not at all;
+    metrics whose photos do not add up always go view by view.
     """
-    n_views, voices, logged = len(candidates.views), _voices(candidates, spec), METRICS[candidates.metric].of_many is None
-    if voices is None or (logged and spec.rule == "hard") or n_views > (MOST_LOGGED if logged else MOST_VIEWS):
+    n_views, voices, metric = len(candidates.views), _voices(candidates, spec), metric_of(candidates.metric)
+    most = MOST_VIEWS if metric.judges_labels else MOST_LOGGED if metric.terms is not None and spec.rule == "soft" else 0
+    if voices is None or n_views > most:
         return None
 
     def made() -> Tried:
         rows, sets = np.flatnonzero(candidates.labels >= 0), all_sets(n_views)
-        if logged:
+        if not metric.judges_labels:
             return try_these(candidates, spec, sets, rows)
         votes = votes_of_sets(candidates, spec.members, voices, rows, rule=spec.rule)
         columns = np.array([sum(1 << view for view in views) - 1 for views in sets])
@@ -106,7 +108,7 @@ def try_forward(candidates: Candidates, sample: Sample, spec: Spec) -> Tried:
         sets = sorted_sets({tuple(sorted((*inside, view))) for view in range(len(candidates.views)) if view not in inside})
         step = {views: answer(views) for views in sets}
         scores = _collected(candidates, step, sample.rows).scores(sample.times)
-        inside = sets[int(np.argmax(np.round(scores, DECIMALS)))]
+        inside = sets[int(np.argmax(np.round(defined(scores), DECIMALS)))]
         tried |= step
     return _collected(candidates, {views: tried[views] for views in sorted_sets(tried)}, sample.rows)
 
@@ -137,21 +139,24 @@ def _voices(candidates: Candidates, spec: Spec) -> Ints | None:
 
 def _answering(candidates: Candidates, spec: Spec, rows: Ints) -> Answer:
     """What a spec answers through any set of views, on labelled photos `int64 (n,)`."""
-    voices, logged = _voices(candidates, spec), METRICS[candidates.metric].of_many is None
-    if voices is not None and not (logged and spec.rule == "hard"):
+    voices, metric, labels = _voices(candidates, spec), metric_of(candidates.metric), candidates.labels[rows]
+    if voices is not None and (metric.judges_labels or (metric.terms is not None and spec.rule == "soft")):
         sums = view_sums(candidates, spec.members, voices, rows, rule=spec.rule)
-        return sums.logs if logged else sums.answers
+        return sums.answers if metric.judges_labels else lambda views: terms_of(metric, sums.totals(views), labels)
 
     def voted(views: Views) -> NDArray[Any]:
         vote = next(candidates.votes_of([with_views(spec, dict.fromkeys(spec.members, views))], rows))
-        return true_logs(vote.shares, candidates.labels[rows]) if logged else vote.labels.astype(np.int16)
+        if metric.judges_labels:
+            return vote.labels.astype(np.int16)
+        return vote.shares if metric.terms is None else terms_of(metric, vote.shares, labels)
 
     return voted
 
 
 def _collected(candidates: Candidates, answers: Mapping[Views, NDArray[Any]], rows: Ints) -> Tried:
-    stacked, labels = np.stack(list(answers.values()), axis=1), candidates.labels[rows]
-    if METRICS[candidates.metric].of_many is None:
-        return Tried(tuple(answers), rows, labels, candidates.metric, SetLogs(stacked))
+    stacked, labels, metric = np.stack(list(answers.values()), axis=1), candidates.labels[rows], metric_of(candidates.metric)
+    if not metric.judges_labels:
+        results = SetShares(stacked) if metric.terms is None else SetTerms(stacked)
+        return Tried(tuple(answers), rows, labels, candidates.metric, results)
     votes = SetVotes(stacked[:, 0].astype(np.int64), np.arange(len(rows)), stacked, candidates.n_classes)
     return Tried(tuple(answers), rows, labels, candidates.metric, votes)

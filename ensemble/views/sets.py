@@ -1,6 +1,6 @@
 """Sets of TTA views that were tried: what a vote through each of T sets says about n photos -> its scores, on any sample of them.
 
-For metrics of labels that is what each set answers (`SetVotes`), for log loss the logarithm of the true class's share (`SetLogs`).
+For metrics of labels that is what each set answers (`SetVotes`), for others what photos add up to (`SetTerms`) or shares (`SetShares`).
 """
 
 from collections.abc import Iterable
@@ -10,8 +10,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.metrics import METRICS, label_margins
-from ensemble.metric_sums import margins_of_many, tally
+from competitions.metrics import label_margins, metric_of
+from ensemble.metric_sums import scores_of_counted, tally
 from ensemble.resampling import group_sums
 from ensemble.selection.candidates import Sample
 from ensemble.selection.kernels import count_named
@@ -50,17 +50,8 @@ class SetVotes:
             metric: One of `competitions.metrics.METRICS` that judges labels.
             times: `int64 (N,)`, how often each photo counts; once each for `None`.
         """
-        of_margins = METRICS[metric].of_margins
-        assert of_margins is not None, "of other metrics SetLogs knows"
         counts = np.where(labels >= 0, 1 if times is None else times, 0)
-        agreed = counts.copy()
-        agreed[self.rows] = 0
-        rows = np.flatnonzero(agreed)
-        fixed = label_margins(self.constant[rows], labels[rows], self.n_classes, agreed[rows])
-        named = np.zeros((2, self.named.shape[1], self.n_classes), dtype=np.int64)
-        count_named(self.named, labels[self.rows], counts[self.rows], named)
-        here = np.flatnonzero(counts[self.rows])
-        return of_margins(fixed + margins_of_many(named, labels[self.rows][here], counts[self.rows][here]))
+        return scores_of_counted(metric_of(metric), lambda own: self._named(labels, own), labels, counts, self.n_classes)
 
     def counts(self, labels: Ints, group_numbers: Ints, times: Ints) -> NDArray[np.float32]:
         """Each group's confusion matrices of all sets: `float32 (G, T, C, C)`, whole numbers.
@@ -84,8 +75,8 @@ class SetVotes:
         self, labels: Ints, group_numbers: Ints, draws: NDArray[np.float64], *, metric: str, times: Ints
     ) -> NDArray[np.float64]:
         """Scores `float64 (R, T)` where each group counts as often as it was drawn, `draws (R, G)`; other arguments as for `counts`."""
-        of_many, cells = METRICS[metric].of_many, self.n_classes**2
-        assert of_many is not None, "of other metrics SetLogs knows"
+        of_counts, cells = metric_of(metric).of_counts, self.n_classes**2
+        assert of_counts is not None, "SetTerms and SetShares know the others"
         if draws.shape[1] * cells > CELLS_PER_PHOTO * len(self.rows):
             return np.array(
                 [self.scores(labels, metric=metric, times=times * draw[group_numbers]) for draw in draws.astype(np.int64)]
@@ -96,7 +87,7 @@ class SetVotes:
             columns = np.arange(start, min(start + size, scores.shape[1]))
             counts = self.of(columns).counts(labels, group_numbers, times).reshape(draws.shape[1], -1)
             drawn = np.rint(draws.astype(np.float32) @ counts).astype(np.int64)  # whole numbers below 2^24: exact
-            scores[:, columns] = of_many(drawn.reshape(-1, self.n_classes, self.n_classes)).reshape(len(draws), -1)
+            scores[:, columns] = of_counts(drawn.reshape(-1, self.n_classes, self.n_classes)).reshape(len(draws), -1)
         return scores
 
     def of(self, columns: Ints) -> "SetVotes":
@@ -107,35 +98,81 @@ class SetVotes:
         """The photos `(n,)` on which sets may differ, and where each answers otherwise than one of them: `bool (n, T)`."""
         return self.rows, self.named != self.named[:, column : column + 1]
 
+    def _named(self, labels: Ints, times: Ints) -> NDArray[np.int64]:
+        """How often each set names each class, where right and at all: `int64 (2, T, C)`."""
+        named = np.zeros((2, self.named.shape[1], self.n_classes), dtype=np.int64)
+        count_named(self.named, labels[self.rows], times[self.rows], named)
+        agreed = times.copy()
+        agreed[self.rows] = 0
+        rows = np.flatnonzero(agreed)
+        return named + label_margins(self.constant[rows], labels[rows], self.n_classes, agreed[rows])[[0, 2], None]
+
 
 @dataclass(frozen=True)
-class SetLogs:
-    """The logarithms of the true class's share through T sets of views, `float64 (n, T)`: what log-loss is the mean of."""
+class SetTerms:
+    """What photos add to a metric of terms through T sets of views, `float64 (n, T, X)`."""
 
-    logs: NDArray[np.float64]
+    terms: NDArray[np.float64]
 
     def scores(self, labels: Ints, *, metric: str, times: Ints) -> NDArray[np.float64]:
-        """The log-loss of each set, `float64 (T,)`, each photo counted `times int64 (n,)`."""
-        mean: NDArray[np.float64] = times.astype(np.float64) @ self.logs / times.sum()
-        return mean
+        """The score of each set, `float64 (T,)`, each photo counted `times int64 (n,)`."""
+        sums = np.tensordot(times.astype(np.float64), self.terms, 1)
+        return _of_sums(metric, sums, np.full(len(sums), float(times.sum())))
 
     def resampled(
         self, labels: Ints, group_numbers: Ints, draws: NDArray[np.float64], *, metric: str, times: Ints
     ) -> NDArray[np.float64]:
-        """Log-losses `float64 (R, T)` where each group, `group_numbers int64 (n,)`, counts as often as it was drawn, `draws (R, G)`."""
+        """Scores `float64 (R, T)` where each group, `group_numbers int64 (n,)`, counts as often as it was drawn, `draws (R, G)`."""
         counted = times.astype(np.float64)[:, None]
-        sums = group_sums(np.hstack([self.logs * counted, counted]), group_numbers, draws.shape[1])
+        sums = group_sums(np.hstack([self.terms.reshape(len(times), -1) * counted, counted]), group_numbers, draws.shape[1])
         drawn = draws @ sums
-        mean: NDArray[np.float64] = drawn[:, :-1] / drawn[:, -1:]
-        return mean
+        by_set = drawn[:, :-1].reshape(len(draws), *self.terms.shape[1:])
+        return _of_sums(metric, by_set, np.broadcast_to(drawn[:, -1:], by_set.shape[:2]))
 
-    def of(self, columns: Ints) -> "SetLogs":
+    def of(self, columns: Ints) -> "SetTerms":
         """Some of the sets."""
-        return SetLogs(self.logs[:, columns])
+        return SetTerms(self.terms[:, columns])
 
     def differing(self, column: int) -> tuple[Ints, NDArray[np.bool_]]:
         """All photos `(n,)`, and where each set says otherwise than one of them: `bool (n, T)`."""
-        return np.arange(len(self.logs)), self.logs != self.logs[:, column : column + 1]
+        return np.arange(len(self.terms)), (self.terms != self.terms[:, column : column + 1]).any(axis=2)
+
+
+@dataclass(frozen=True)
+class SetShares:
+    """The shares of votes through T sets of views, `float64 (n, T, C)`, for a metric whose photos do not add up."""
+
+    shares: NDArray[np.float64]
+
+    def scores(self, labels: Ints, *, metric: str, times: Ints) -> NDArray[np.float64]:
+        """The score of each set, `float64 (T,)`, each photo counted `times int64 (n,)`."""
+        once: NDArray[np.float64] = self._scores(labels, metric, times.astype(np.float64)[None])[0]
+        return once
+
+    def resampled(
+        self, labels: Ints, group_numbers: Ints, draws: NDArray[np.float64], *, metric: str, times: Ints
+    ) -> NDArray[np.float64]:
+        """Scores `float64 (R, T)`, arguments as for `SetTerms.resampled`."""
+        return self._scores(labels, metric, draws[:, group_numbers] * times)
+
+    def of(self, columns: Ints) -> "SetShares":
+        """Some of the sets."""
+        return SetShares(self.shares[:, columns])
+
+    def differing(self, column: int) -> tuple[Ints, NDArray[np.bool_]]:
+        """All photos `(n,)`, and where each set says otherwise than one of them: `bool (n, T)`."""
+        return np.arange(len(self.shares)), (self.shares != self.shares[:, column : column + 1]).any(axis=2)
+
+    def _scores(self, labels: Ints, metric: str, times: NDArray[np.float64]) -> NDArray[np.float64]:
+        of_times = metric_of(metric).of_times
+        assert of_times is not None, "SetTerms knows the others"
+        return np.stack([of_times(self.shares[:, number], labels, times) for number in range(self.shares.shape[1])], axis=1)
+
+
+def _of_sums(metric: str, sums: NDArray[np.float64], n_photos: NDArray[np.float64]) -> NDArray[np.float64]:
+    terms = metric_of(metric).terms
+    assert terms is not None, "SetShares knows the others"
+    return terms.of_sums(sums, n_photos)
 
 
 @dataclass(frozen=True)
@@ -154,7 +191,7 @@ class Tried:
     rows: Ints
     labels: Ints
     metric: str
-    results: SetVotes | SetLogs
+    results: SetVotes | SetTerms | SetShares
 
     def scores(self, times: Ints) -> NDArray[np.float64]:
         """What each set scores where each photo counts `times int64 (n,)`: `float64 (T,)`."""

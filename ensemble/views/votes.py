@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.metric_sums import true_logs
 from ensemble.selection.candidates import Candidates
 from ensemble.selection.kernels import ONE, laid_out, name_view_sets
 from ensemble.views.sets import SetVotes
@@ -46,10 +45,9 @@ class ViewSums:
         named: NDArray[np.int16] = self._totals(views).argmax(axis=1).astype(np.int16)
         return named
 
-    def logs(self, views: Sequence[int]) -> NDArray[np.float64]:
-        """The logarithm of the true class's share of a soft vote through some of the views, as log-loss counts it: `float64 (n,)`."""
-        total = self._totals(views).astype(np.float64)
-        return true_logs(total, self.labels)
+    def totals(self, views: Sequence[int]) -> NDArray[np.float64]:
+        """The shares of a soft vote through some of the views, not normalised: `float64 (n, C)`."""
+        return self._totals(views).astype(np.float64)
 
     def _totals(self, views: Sequence[int]) -> Signed:
         total: Signed = self.units[:, :, list(views)].sum(axis=2)

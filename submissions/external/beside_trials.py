@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.metrics import METRICS
+from competitions.metrics import METRICS, metric_of
 from competitions.prepare import Prepared
 from competitions.targets import Target, targets
 from ledger.query import finished_trials
@@ -29,7 +29,7 @@ def beside_trials(prepared: Prepared, answers: Mapping[str, Rows]) -> dict[str, 
 
     Returns:
         JSON values: `photos`, `score` in the competition's metric, `accuracy`, and `best_trial` (`None`, or `trial_id`, `fold`,
-        `score`, and under `same_photos` what the import scores on those of the fold's photos that it answers, `None` without any).
+        `score`, and under `same_photos` what the import scores on those of the fold's photos that it answers, `None` if undefined).
     """
     scores = {}
     for head, (image_ids, probs) in answers.items():
@@ -72,7 +72,7 @@ def _labelled(prepared: Prepared, head: str, image_ids: Sequence[str]) -> tuple[
 
 
 def _scores(prepared: Prepared, probs: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> dict[str, Any]:
-    score = METRICS[prepared.competition.metric](probs, labels)
+    score = metric_of(prepared.competition.metric)(probs, labels)
     return {"photos": len(labels), "score": score, "accuracy": METRICS["accuracy"](probs, labels)}
 
 
@@ -90,5 +90,5 @@ def _best(
         return None
     best = min(trials, key=lambda record: (-(record.score or 0), record.trial_id))
     same = np.flatnonzero(prepared.folds.fold[rows] == best.fold)
-    there = METRICS[prepared.competition.metric](probs[same], labels[same]) if len(same) else None
-    return {"trial_id": best.trial_id, "fold": best.fold, "score": best.score, "same_photos": there}
+    there = metric_of(prepared.competition.metric).of(probs[same], labels[same]) if len(same) else np.nan
+    return {"trial_id": best.trial_id, "fold": best.fold, "score": best.score, "same_photos": None if np.isnan(there) else there}

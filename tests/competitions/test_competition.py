@@ -54,7 +54,7 @@ def test_no_mistake_is_named_twice():
     ("old", "new", "says"),
     [
         ("title: Masks", "reader: cvs", "unknown reader 'cvs'; did you mean csv"),
-        ("title: Masks", "metric: macro_f2", "unknown metric 'macro_f2'; did you mean macro_f1"),
+        ("title: Masks", "metric: macro-f1", "unknown metric 'macro-f1'; did you mean macro_f1"),
         ("title: Masks", "root: /data/masks", "root must be relative"),
         ("title: Masks", "images: ../other", "images must be relative"),
         ("title: Masks", "views: [hflip]", "views must begin with identity"),

@@ -1,5 +1,7 @@
 """A choice from arrays alone: no file, no path, no network."""
 
+import hashlib
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -7,6 +9,9 @@ import numpy as np
 import pytest
 
 from competitions.labels import Composition, compose
+from competitions.manifest import MEAN_OF_TASKS
+from competitions.metrics import METRICS, metric_of
+from competitions.own_metrics import remember
 from ensemble.choose import Choice, choose
 from ensemble.label.cascade import Subtask
 from ensemble.options import Options
@@ -22,7 +27,7 @@ IDS = tuple(f"p{n:02}" for n in range(N_PHOTOS))
 GROUPS = np.array([f"g{n // 3:02}" for n in range(N_PHOTOS)])
 
 
-def pools_of(seed: int = 0) -> Pools:
+def pools_of(seed: int = 0, metric: str = "macro_f1") -> Pools:
     """Three members per task that are right more often than not, on photos of twenty people; no test photos."""
     rng = np.random.default_rng(seed)
     labels = {task: rng.integers(0, size, N_PHOTOS) for task, size in zip(TABLE.tasks, TABLE.sizes, strict=True)}
@@ -31,14 +36,14 @@ def pools_of(seed: int = 0) -> Pools:
         logits = 1.5 * np.eye(size)[labels[task]] + rng.normal(0, 1, (3, len(VIEWS), N_PHOTOS, size))
         probs = (np.exp(logits) / np.exp(logits).sum(axis=3, keepdims=True)).astype(np.float16)
         names = tuple(f"{task}{n}" for n in range(3))
-        candidates = Candidates(names, VIEWS, probs, labels[task], GROUPS, "macro_f1", width=3)
+        candidates = Candidates(names, VIEWS, probs, labels[task], GROUPS, metric, width=3)
         members = tuple(Member(name, (name,), task) for name in names)
         pools[Subtask(task)] = Pool(Subtask(task), candidates, members, (0.0,) * 3, IDS, 3, prior=(1 / size,) * size)
     whole = labels | {"label": compose(TABLE, labels)}
     classes = dict(zip(TABLE.tasks, TABLE.classes, strict=True)) | {"label": TABLE.label_classes}
     form = SubmissionForm("photo", (("answer", "label"),), "index")
     return Pools(
-        facts=CompetitionFacts("drawn", "macro_f1", classes, TABLE, form),
+        facts=CompetitionFacts("drawn", metric, classes, TABLE, form),
         pools=pools,
         labelled=LabelledPhotos(IDS, whole, np.ones(N_PHOTOS, dtype=bool)),
         test=AskedPhotos(),
@@ -65,6 +70,27 @@ def test_the_same_arrays_give_the_same_plan_and_scores_in_any_number_of_processe
     again = choose(pools_of(), Options(top=2), processes=2)
     assert again.plan == choice.plan
     assert again.scores == choice.scores
+
+
+@pytest.mark.parametrize("metric", ["qwk", "brier", "probabilistic_f1", "roc_auc", "own.py:mean_share"])
+def test_a_metric_of_any_form_is_chosen_by_refined_and_judged(metric: str) -> None:
+    if metric not in METRICS:
+        source = "def mean_share(probs, labels):\n    return probs[range(len(labels)), labels].mean()\n"
+        metric += f"@{hashlib.blake2b(source.encode(), digest_size=6).hexdigest()}"
+        remember(metric, source)
+    drawn = pools_of(1, metric)
+    facts = replace(drawn.facts, task_weights={"mask": 0.75, "age": 0.25})
+    made = choose(replace(drawn, facts=facts), Options(top=2))
+    assert set(made.scores) == {"mask", "age", MEAN_OF_TASKS}
+    found = {task: one["honest"] for task, one in made.scores.items()}
+    for task in ("mask", "age"):
+        assert found[task]["low"] < found[task]["mean"] < found[task]["high"]
+        assert found[task]["n_resamples"] <= metric_of(metric).resamples(200)
+        assert made.scores[task]["best_single"]["score"] > METRICS.get(metric, METRICS["accuracy"]).worst
+    for end in ("low", "mean", "high"):
+        assert found[MEAN_OF_TASKS][end] == pytest.approx(0.75 * found["mask"][end] + 0.25 * found["age"][end])
+    assert json.loads(json.dumps(made.journal, allow_nan=False))
+    assert (metric_of(metric).of_times is not None) == bool(made.forecast.get("limits"))
 
 
 def test_a_budget_is_kept_with_the_costs_that_were_gathered() -> None:

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from competitions.metrics import METRICS, confusion, label_margins, margins
-from ensemble.metric_sums import FIXED, SumsToCome, vote_score
+from ensemble.metric_sums import FIXED, GroupSums, SumsToCome, vote_score
 from ensemble.scoring.gain import Judge
 from ensemble.scoring.honest import honest_score
 from ensemble.votes import Decide, Ints, Vote
 
-HARD = [name for name, metric in METRICS.items() if metric.of_margins]
+HARD = [name for name, metric in METRICS.items() if metric.of_counts]
 
 
 def votes(seed: int, n: int, n_classes: int) -> tuple[Vote, Ints, Any]:
@@ -37,22 +37,24 @@ def test_drawn_groups_score_what_their_photos_score(metric: str, seed: int, n: i
     scores = sums.done().scores(times)
     for score, drawn in zip(scores, times, strict=True):
         rows = np.repeat(np.arange(n), drawn[groups].astype(np.int64))
-        probs = vote.shares if metric == "log_loss" else np.eye(n_classes)[vote.labels]
-        assert np.isnan(score) if not len(rows) else score == pytest.approx(METRICS[metric](probs[rows], labels[rows]), abs=1e-12)
+        probs = np.eye(n_classes)[vote.labels] if METRICS[metric].judges_labels else vote.shares
+        expected = METRICS[metric].of(probs[rows], labels[rows]) if len(rows) else np.nan
+        assert score == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
 @pytest.mark.parametrize("metric", HARD)
 @given(seed=st.integers(0, 10_000), n=st.integers(1, 60), n_classes=st.integers(2, 12))
 def test_cells_that_occur_are_those_of_the_whole_matrix(metric: str, seed: int, n: int, n_classes: int) -> None:
     vote, labels, rng = votes(seed, n, n_classes)
-    weights, of_many = rng.random(n), METRICS[metric].of_many
-    assert of_many is not None
+    weights, of_counts = rng.random(n), METRICS[metric].of_counts
+    assert of_counts is not None
     whole = np.zeros((n_classes, n_classes))
     np.add.at(whole, (labels, vote.labels), weights)
     sums = SumsToCome(metric, n_classes)
     sums.add(vote, labels, groups=np.zeros(n, dtype=np.int64), weights=weights)
     found = sums.done().whole()
-    assert found.scores()[0] == of_many(np.rint(whole * FIXED).astype(np.int64)[None])[0]
+    assert isinstance(found, GroupSums)
+    np.testing.assert_equal(found.scores()[0], of_counts(np.rint(whole * FIXED).astype(np.int64)[None])[0])
     np.testing.assert_array_equal(found.values, np.rint(whole * FIXED).ravel()[found.keys])
     np.testing.assert_array_equal(
         margins(confusion(vote.labels, labels, n_classes)), label_margins(vote.labels, labels, n_classes)

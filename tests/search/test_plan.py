@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from competitions.loading import load_competition
-from competitions.prepare import prepare
+from competitions.metrics import OWN_METRICS, metric_of
+from competitions.prepare import load_prepared, prepare
 from competitions.targets import targets
 from ledger.studies import RETRYING, Suggestion
 from ledger.trials import ALL_DATA, TrialFolder
@@ -84,6 +85,24 @@ def train(yaml: Path, storage: Path, target: str, fold: int) -> str:
     config = resolve({"backbone": "test_vit", "epochs": 1, "batch_size": 16, "augmentation": "none"}, question)
     assert run_trial(config, attach(prepared, config)).finished
     return config.trial_id
+
+
+def test_a_file_metric_judges_trials_in_any_process_and_is_asked_before_anything_is_trained(yaml: Path, tmp_path: Path) -> None:
+    storage, file = tmp_path / "runs", tmp_path / "mine.py"
+    yaml.write_text(yaml.read_text() + "metric: mine.py:score\n")
+    file.write_text("def score(probs, labels):\n    return 7.0 if probs.shape[1] == 3 else float('nan')\n")
+    paths = competition_paths("tiny", storage)
+    folder = TrialFolder(paths.trials / train(yaml, storage, "both", 0))
+    record = folder.record()
+    assert record is not None
+    assert record.score == 7.0, "shape is left out of the mean"
+    assert set(make_plan(Request(str(yaml), space="smoke", targets=("both",)), storage).questions) == {"both"}
+    with pytest.raises(UserError, match=r"^shape of shape: mine\.py:score@[0-9a-f]{12} is undefined on \d+ photos of 2 classes"):
+        make_plan(Request(str(yaml), space="smoke", targets=("colour", "shape")), storage)
+    key = prepare(load_competition(str(yaml)), paths).save()
+    OWN_METRICS.clear()
+    load_prepared(paths, key)
+    assert metric_of(folder.config()["metric"]).name == folder.config()["metric"]
 
 
 def test_no_trial_starts_from_one_that_learned_the_photos_it_is_judged_on(yaml: Path, tmp_path: Path) -> None:

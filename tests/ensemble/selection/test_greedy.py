@@ -28,7 +28,8 @@ def plain(probs: Floats, labels: Ints, metric: str, rounds: int) -> list[int]:
     """Caruana's loop as it is written down, on float64 sums, which are exact here."""
     total, order, scores = np.zeros(probs.shape[1:]), [], []
     for _ in range(rounds):
-        found = [round(METRICS[metric](total + rows.astype(np.float64), labels), DECIMALS) for rows in probs]
+        found = [METRICS[metric].of(total + rows.astype(np.float64), labels) for rows in probs]
+        found = [round(score, DECIMALS) if np.isfinite(score) else -np.inf for score in found]
         ties = [member for member, score in enumerate(found) if score == max(found)]
         order.append(next((member for member in ties if member in order), ties[0]))
         scores.append(max(found))
