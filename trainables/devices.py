@@ -6,7 +6,7 @@ import sys
 import torch
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
-KEPT_BYTES, LARGE_BYTES = 1 << 30, 1 << 28
+RETAINED_BYTES, RETURNED_BYTES = 1 << 30, 1 << 28
 """Freed memory up to the first stays with the process, and blocks from the second on go back to the system at once."""
 
 
@@ -35,5 +35,5 @@ def compute_with(threads: int) -> None:
     torch.set_num_threads(threads)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
-        for option, value in ((_MMAP_THRESHOLD, LARGE_BYTES), (_TRIM_THRESHOLD, KEPT_BYTES), (_ARENA_MAX, 1)):
+        for option, value in ((_MMAP_THRESHOLD, RETURNED_BYTES), (_TRIM_THRESHOLD, RETAINED_BYTES), (_ARENA_MAX, 1)):
             mallopt(option, value)
