@@ -123,6 +123,7 @@ def propose(prepared: Prepared, features: Floats, n_folds: int, *, seed: int = 0
     tell(f"dealing {len(ways)} ways to cut")
     ids = [manifest.image_ids[row] for row in sides.rows]
     named = [(name, n, dict(zip(ids, _names(labels), strict=True))) for name, n, labels in ways]
+    named[0] = (AS_THEY_ARE, len(centres), dict(zip(ids, _own_names(manifest, sides.rows, unit), strict=True)))
     dealt = _even([(way, folds) for way in named if (folds := deal(prepared, way[2], n_folds, seed)) is not None], n_folds)
     tell("comparing them with the test photos")
     if not dealt:
@@ -256,6 +257,14 @@ def deal(prepared: Prepared, clusters: Mapping[str, str], n_folds: int, seed: in
         )
     except UserError:
         return None
+
+
+def _own_names(manifest: Manifest, rows: Ints, unit: Ints) -> list[str]:
+    """The smallest group name of each photo's unit, so that groups that stay as they are, are dealt as by any other split."""
+    names: dict[int, str] = {}
+    for row, number in zip(rows.tolist(), unit.tolist(), strict=True):
+        names[number] = min(names.get(number, manifest.groups[row]), manifest.groups[row])
+    return [names[number] for number in unit.tolist()]
 
 
 def _names(labels: Ints) -> list[str]:

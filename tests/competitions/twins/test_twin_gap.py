@@ -95,6 +95,9 @@ def test_matched_folds_close_the_gap_and_keep_what_belongs_together_whole(scenes
     known = draw_scenes(0, **{**HIDDEN, "groups": "train"}).prepared
     again = propose(known, scenes.features, 5)
     assert again.chosen.linkage == AS_THEY_ARE, "known groups that match stay as they are"
+    dealt = deal(known, again.clusters, 5, 0)
+    assert dealt is not None
+    assert dealt.fold.tolist() == known.folds.fold.tolist(), "and are dealt as by the given split"
     by_group: dict[str, set[str]] = {}
     for image_id, group in zip(known.manifest.image_ids, known.manifest.groups, strict=True):
         if image_id in again.clusters:
