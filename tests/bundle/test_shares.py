@@ -75,8 +75,11 @@ def test_the_bundle_hands_in_the_exports_rows(
     choice, prepared = exported(here, answers, tmp_path)
     ids = list(choice.image_ids)
     (tmp_path / "ids.csv").write_text("image,file\n" + "".join(f"{i},{i}.png\n" for i in ids))
-    arguments = [tmp_path / "bundle", tiny_data / "tiny", "--out", tmp_path / "again.csv", "--ids", tmp_path / "ids.csv"]
-    monkeypatch.setattr("sys.argv", ["predict.py", *map(str, arguments), "--path-column", "file"])
+    arguments = [tmp_path / "bundle", tiny_data / "tiny", "--out", tmp_path / "again.csv", "--ids"]
+    arguments += [tmp_path / "ids.csv", "--path-column", "file"]
+    if what == "a row for each class":  # a sample has the rows' ids
+        arguments[-3:] = [tmp_path / "submission.csv"]
+    monkeypatch.setattr("sys.argv", ["predict.py", *map(str, arguments)])
     assert predict.main() == 0
     ours, again = rows(tmp_path / "submission.csv"), rows(tmp_path / "again.csv")
     assert list(ours[0]) == list(again[0]) == ["image", *headers]
