@@ -22,7 +22,7 @@ EQUAL, ONE_GOOD = (1.5,) * 4, (2.5, 1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SimulatedVote:
     """Whether the vote was set aside, what the exported choice and the vote score in truth, and whether the honest interval holds it."""
 
     aside: bool
@@ -43,7 +43,7 @@ def said(rng: np.random.Generator, labels: np.ndarray, n_groups: int, strength: 
     return (odds / odds.sum(axis=-1, keepdims=True)).astype(np.float16)
 
 
-def simulated(seed: int, strength: tuple[float, ...], hurt: float) -> Outcome:
+def simulated(seed: int, strength: tuple[float, ...], hurt: float) -> SimulatedVote:
     """One competition of 90 labelled photos of 30 groups; the truth is that of 3,000 photos of other groups."""
     rng = np.random.default_rng(seed)
     labels, new = rng.integers(0, 3, N_GROUPS * EACH), rng.integers(0, 3, NEW_GROUPS * EACH)
@@ -67,7 +67,7 @@ def simulated(seed: int, strength: tuple[float, ...], hurt: float) -> Outcome:
     aside, honest = "set_aside" in followed.scores["kind"], followed.scores["kind"]["honest"]
     score = truth(followed)
     vote = truth(choose(pools, Options(plain=True, vote="hard"))) if aside else score
-    return Outcome(aside, score, vote, honest["low"] <= score <= honest["high"])
+    return SimulatedVote(aside, score, vote, honest["low"] <= score <= honest["high"])
 
 
 @pytest.mark.long
