@@ -150,8 +150,13 @@ def _follow_verdicts(
         decided |= {subtask: decided[subtask].single() for subtask in giving_way}
         plain = replace(options, plain=True) if LABEL in first else options
         scored = _score(pools, decided, plain, tell)
-    for task, gain in aside.items():
-        scored[3][task] |= {"set_aside": gain, "verdict": set_aside(gain)}
+    decoder, default, _, scores = scored
+    for task, facts in scores.items() if aside else ():
+        its = needed((decoder, default), pools.facts.table, list(decided), task)
+        if task in aside:
+            facts |= {"set_aside": aside[task], "verdict": set_aside(aside[task])}
+        elif all(decided[subtask].selector.strategy == SINGLE for subtask in its):
+            facts["verdict"] = "the best single trials answer it"
     return decided, scored
 
 

@@ -136,6 +136,7 @@ def test_a_vote_that_is_worse_than_the_best_trial_gives_way_to_it_unless_it_is_a
     assert age["set_aside"]["high"] < 0
     assert "the best single trial is exported: the vote is worse by -" in age["verdict"]
     assert "set_aside" not in followed.scores["mask"]
+    assert "best single trials" not in followed.scores["mask"]["verdict"] + followed.scores["label"]["verdict"]
     assert followed.scores["age"]["hard"] == forced.scores["age"]["hard"], "what the vote would have scored is still shown"
 
 
