@@ -14,7 +14,7 @@ from competitions.images.decode import CONTAINER_BITS
 from competitions.images.image_cache import ImageCache
 from competitions.images.near_duplicates import standing
 from competitions.manifest import Manifest
-from competitions.metrics import METRICS
+from competitions.metrics import metric_of
 from competitions.prepare import Prepared
 from competitions.splits import PINNED, same_pixel_sets
 from system.errors import listed
@@ -93,9 +93,8 @@ def _oddities(prepared: Prepared) -> list[str]:
 
 def judged_otherwise(competition: Competition) -> list[str]:
     """Classes that are handed in although the metric judges probabilities."""
-    metric = METRICS.get(competition.metric)
     decided = [column.header for column in competition.submission.columns if ANSWERS[column.form].decides]
-    if metric is None or metric.of_counts is not None or not decided:
+    if metric_of(competition.metric).judges_labels or not decided:
         return []
     columns = listed(decided)
     return [
