@@ -25,6 +25,7 @@ class Room:
 
 
 FLOORS: tuple[tuple[int, tuple[Room, ...]], ...] = (
+    (5, (Room("reports", "WHAT PEOPLE LOOK AT", "pages of a ledger, an ensemble and the photos; what each setting did"),)),
     (
         4,
         (
@@ -95,24 +96,27 @@ USES = (
     ("bundle", "ensemble"),
     ("bundle", "submissions"),
 )
-"""Who imports whom between the two upper floors; below them every room may use every floor under it."""
+"""Who imports whom between levels 4 and 3; elsewhere every room may use every floor under it."""
+DRAWN_LEVEL = 4
 VERBS = (
     ("new_competition", "prepare_data", "run_search", "show_trials", "export_ensemble"),
-    ("predict", "check_submission", "reproduce_trial", "import_predictions", "merge_ledgers"),
+    ("predict", "check_submission", "reproduce_trial", "import_predictions", "merge_ledgers", "make_report"),
 )
 CAPTION = (
-    "Arrows point from a room to those it imports. From level 3 down every room may use all floors under it. "
+    "Between levels 4 and 3 arrows point from a room to those it imports. Elsewhere a room may use all floors under it. "
     "Nobody imports a room beside its own or above."
 )
 STYLE = """
     svg { font-family: "DejaVu Sans", Helvetica, Arial, sans-serif; font-size: 12px }
     .ground { fill: #ffffff } text { fill: #0f172a } .soft { fill: #475569 } .name { font-size: 16px; font-weight: bold }
     .roof, .room { stroke: #64748b; stroke-width: 1.4 } .roof { fill: #f1f5f9 } .level0, .level1 { fill: #ede9fe }
-    .level2 { fill: #e0f2fe } .level3 { fill: #dcfce7 } .level4 { fill: #fef3c7 } .wing { fill: #ffffff; stroke: #94a3b8 }
+    .level2 { fill: #e0f2fe } .level3 { fill: #dcfce7 } .level4 { fill: #fef3c7 }
+    .level5 { fill: #fee2e2 } .wing { fill: #ffffff; stroke: #94a3b8 }
     .small { font-size: 11px } .arrow { stroke: #475569; stroke-width: 1.6; fill: none; marker-end: url(#tip) } .tip { fill: #475569 }
     @media (prefers-color-scheme: dark) {
       .ground { fill: #0d1117 } text { fill: #e2e8f0 } .soft { fill: #94a3b8 } .roof { fill: #1e293b } .roof, .room { stroke: #94a3b8 }
       .level0, .level1 { fill: #2e1f56 } .level2 { fill: #0c3550 } .level3 { fill: #123d24 } .level4 { fill: #453410 }
+      .level5 { fill: #4a1d24 }
       .wing { fill: #0d1117; stroke: #64748b } .arrow { stroke: #cbd5e1 } .tip { fill: #cbd5e1 }
     }"""
 
@@ -167,15 +171,16 @@ def rooms(floor: int) -> Iterator[str]:
 
 
 def arrows() -> Iterator[str]:
-    """Between the two upper floors one per pair of folders, below one per floor."""
+    """Between levels 4 and 3 one per pair of folders, elsewhere one per floor."""
     where = {room.name: span for _, row in FLOORS for room, span in zip(row, spans(row), strict=True)}
-    top, bottom = top_of(0) + ROOM_HEIGHT + 2, top_of(1) - 2
+    upper = [level for level, _ in FLOORS].index(DRAWN_LEVEL)
+    top, bottom = top_of(upper) + height_of(upper) + 2, top_of(upper + 1) - 2
     for user, used in USES:
         (left, width), (left_below, width_below) = where[user], where[used]
         end = left_below + width_below / 2
         start = min(max(end, left + 24), left + width - 24)
         yield f'  <path class="arrow" d="M{start:g} {top}L{end + (24 if user == "bundle" else -24) * (used == "ensemble"):g} {bottom}"/>'
-    for floor in range(1, len(FLOORS) - 1):
+    for floor in (floor for floor in range(len(FLOORS) - 1) if floor != upper):
         for share in (0.2, 0.5, 0.8):
             at = LEFT + share * (WIDTH - GAP - LEFT)
             yield f'  <path class="arrow" d="M{at:g} {top_of(floor) + height_of(floor) + 2}V{top_of(floor + 1) - 2}"/>'

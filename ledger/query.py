@@ -242,6 +242,13 @@ def finished_trials(paths: CompetitionPaths, target: str, data: str, metric: str
     ]
 
 
+def curves(paths: CompetitionPaths) -> dict[str, list[float]]:
+    """Trial id -> the validation score after each epoch, of every trial of the ledger."""
+    query = "SELECT trial_id, curve FROM trial JOIN settings USING (n)"
+    rows = ask(paths, lambda database: database.execute(query).fetchall())
+    return {trial: json.loads(curve) for trial, curve in rows}
+
+
 def count_finished(paths: CompetitionPaths) -> dict[str, int]:
     """Per target how many finished trials the ledger has, whatever data and fold they are of."""
     query = "SELECT target, count(*) FROM trial WHERE own_status = 'finished' GROUP BY target"

@@ -16,7 +16,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@=-]*")
 
 @dataclass(frozen=True)
 class CompetitionPaths:
-    """`<storage>/<competition>/{data,trials,studies,imports,ensembles}`."""
+    """`<storage>/<competition>/{data,trials,studies,imports,ensembles,reports}`."""
 
     root: Path
 
@@ -39,6 +39,10 @@ class CompetitionPaths:
     @property
     def ensembles(self) -> Path:
         return self.root / "ensembles"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
 
     @property
     def twin_gaps(self) -> Path:

@@ -20,6 +20,7 @@ LEVELS = {
     "submissions": 3,
     "search": 4,
     "bundle": 4,
+    "reports": 5,
 }
 WITHOUT_TRAINING = ("system", "ledger", "competitions", "ensemble", "submissions")
 TRAINING = {"torch", "torchvision", "timm", "ray"}

@@ -51,9 +51,12 @@ def test_the_house_shows_every_verb() -> None:
     assert {f"{name}.py" for names in HOUSE.VERBS for name in names} == {path.name for path in ROOT.glob("*.py")}
 
 
-@pytest.mark.parametrize("upper", [room.name for _, rooms in HOUSE.FLOORS[:1] for room in rooms])
+ROOMS = {level: [room.name for room in rooms] for level, rooms in HOUSE.FLOORS}
+
+
+@pytest.mark.parametrize("upper", ROOMS[HOUSE.DRAWN_LEVEL])
 def test_the_arrows_are_the_imports(upper: str) -> None:
-    below = {room.name for room in HOUSE.FLOORS[1][1]}
+    below = {*ROOMS[HOUSE.DRAWN_LEVEL - 1]}
     assert imports_of(upper) & below == {used for user, used in HOUSE.USES if user == upper}
 
 

@@ -1,0 +1,74 @@
+"use strict";
+// Draws the charts, sorts and filters tables. Runs from the page alone: no network, no storage.
+const byId = (id) => document.getElementById(id);
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+function themed(layout) {
+  const css = getComputedStyle(document.documentElement);
+  const [ink, line, panel] = ["--ink", "--line", "--panel"].map((name) => css.getPropertyValue(name).trim());
+  const axis = (own) => ({ gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true, fixedrange: true, ...own });
+  return {
+    margin: { l: 52, r: 16, t: 30, b: 44 },
+    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 11 } },
+    ...layout,
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { color: ink, size: 12, family: "system-ui, sans-serif" },
+    hoverlabel: { bgcolor: panel, font: { color: ink } },
+    xaxis: axis(layout.xaxis),
+    yaxis: axis(layout.yaxis),
+  };
+}
+
+async function drawCharts() {
+  const charts = JSON.parse(byId("charts").textContent);
+  for (const figure of document.querySelectorAll("[data-chart]")) {
+    const { data, layout } = charts[figure.dataset.chart];
+    figure.replaceChildren();
+    await Plotly.react(figure, data, themed(layout), { responsive: true, displayModeBar: false });
+    figure.dataset.drawn = "yes";
+  }
+}
+
+const valueOf = (cell) => {
+  const text = cell.dataset.value ?? cell.textContent.trim();
+  return text === "" || text === "–" ? null : isNaN(text) ? text : Number(text);
+};
+
+function sortBy(table, header) {
+  const column = header.cellIndex;
+  const up = header.getAttribute("aria-sort") === "descending";
+  const order = (a, b) => {
+    const [one, other] = [valueOf(a.cells[column]), valueOf(b.cells[column])];
+    if (one === null || other === null) return (one === null) - (other === null);
+    const way = typeof one === "number" && typeof other === "number" ? one - other : String(one).localeCompare(String(other));
+    return up ? way : -way;
+  };
+  const body = table.tBodies[0];
+  body.append(...[...body.rows].sort(order));
+  for (const each of table.tHead.rows[0].cells) each.removeAttribute("aria-sort");
+  header.setAttribute("aria-sort", up ? "ascending" : "descending");
+}
+
+function filterRows(input) {
+  const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const rows = [...byId(input.dataset.filters).tBodies[0].rows];
+  for (const row of rows) {
+    const text = row.textContent.toLowerCase();
+    row.hidden = !words.every((word) => text.includes(word));
+  }
+  const shown = rows.filter((row) => !row.hidden).length;
+  document.querySelector(`[data-counts="${input.dataset.filters}"]`).textContent = `${shown} of ${rows.length}`;
+}
+
+for (const table of document.querySelectorAll("table.sortable")) {
+  for (const header of table.tHead.rows[0].cells) header.querySelector("button").onclick = () => sortBy(table, header);
+}
+for (const input of document.querySelectorAll("[data-filters]")) {
+  input.oninput = () => filterRows(input);
+  filterRows(input);
+}
+if (byId("charts").textContent !== "{}") {
+  dark.addEventListener("change", drawCharts);
+  drawCharts();
+}
