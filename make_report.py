@@ -11,7 +11,7 @@ from system import verbs
 def call(given: argparse.Namespace) -> dict[str, Any]:
     from reports.write import write_pages
 
-    return write_pages(given.competition, storage=given.storage, study=given.study, to=given.to)
+    return write_pages(given.competition, storage=given.storage, study=given.study, ensemble=given.ensemble, to=given.to)
 
 
 def show(made: dict[str, Any]) -> None:
@@ -23,6 +23,7 @@ def main() -> int:
     made = verbs.parser(__doc__ or "", "python make_report.py demo")
     made.add_argument("competition", help="name of a competition that has been searched")
     made.add_argument("--study", help="only this study on the study page (default: the whole ledger)")
+    made.add_argument("--ensemble", metavar="ID", help="the export on the ensemble page (default: the newest)")
     made.add_argument("--to", metavar="DIR", help="where the pages go (default: reports/ in the competition's storage)")
     return verbs.run(made, call, show)
 

@@ -12,8 +12,10 @@ from reports.page import Chart
 from reports.trial_table import STATUSES, ReportedTrial, varying
 
 PALETTE = ("#3b82c4", "#d9662b", "#2f9e69", "#a86fd0", "#a98619", "#d0526b", "#4f8f9c", "#8d7565")
-GREY = "#8a8f98"
-STATUS_COLOURS = dict(zip(STATUSES, ("#2f9e69", "#3b82c4", "#4f8f9c", "#a98619", "#d0526b", "#d0526b", GREY, GREY), strict=True))
+MUTED = "#8a8f98"
+STATUS_COLOURS = dict(
+    zip(STATUSES, ("#2f9e69", "#3b82c4", "#4f8f9c", "#a98619", "#d0526b", "#d0526b", MUTED, MUTED), strict=True)
+)
 QUALITY = ("#3b82c4", "#5b86b4", "#7d8a9d", "#a07a5f", "#d9662b")
 """From the worst fifth to the best."""
 NAMED_CURVES = 8
@@ -59,7 +61,7 @@ def curve_lines(target: str, trials: Sequence[ReportedTrial]) -> Chart:
         "name": f"{len(others)} others",
         "x": x,
         "y": y,
-        "line": {"color": GREY, "width": 1},
+        "line": {"color": MUTED, "width": 1},
         "marker": {"size": 3},
         "opacity": 0.6,
         "hoverinfo": "skip",

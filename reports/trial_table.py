@@ -13,7 +13,7 @@ STATUSES = ("finished", "stopped", "running", "pruned", "diverged", "failed", "e
 """From the one that says most of a trial: studies may see one trial differently."""
 FOLLOWS = ("micro_batch", "pretrained", "weights_file")
 """Settings that say nothing beside others: the first goes with the batch, the others stand in `start`."""
-START = "start"
+BEGAN_AT = "start"
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def _trial(rows: Sequence[Row], curve: Sequence[float]) -> ReportedTrial:
         host=row.host,
         author=row.author,
         curve=tuple(curve),
-        settings={**settings, START: _start(str(config.get("weights", "")))},
+        settings={**settings, BEGAN_AT: _start(str(config.get("weights", "")))},
         soup=bool(config.get("soup")),
         question=(str(config.get("data")), str(config.get("metric")), str(config.get("split"))),
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger.studies import study_folder
+from reports.ensemble import ensemble_page, newest_ensemble
 from reports.study import study_page
 from system.errors import UserError, unknown
 from system.files import replace_bytes
@@ -12,7 +13,12 @@ from system.paths import check_writable, expanded, named_competition
 
 
 def write_pages(
-    competition: str, *, storage: str | Path | None = None, study: str | None = None, to: str | None = None
+    competition: str,
+    *,
+    storage: str | Path | None = None,
+    study: str | None = None,
+    ensemble: str | None = None,
+    to: str | None = None,
 ) -> dict[str, Any]:
     """Write every page that there is something for.
 
@@ -20,6 +26,7 @@ def write_pages(
         competition: Its name, or the path of its YAML.
         storage: Where everything is kept.
         study: Only this study on the study page; the whole ledger for `None`.
+        ensemble: The export to show; the newest for `None`.
         to: A folder for the pages; `reports/` in the competition's storage for `None`.
 
     Returns:
@@ -37,6 +44,9 @@ def write_pages(
     folder = paths.reports if to is None else expanded(to).absolute()
     written = time.strftime("%Y-%m-%d %H:%M %Z")
     pages = {"study": study_page(paths, study, written)}
+    shown = ensemble or newest_ensemble(paths)
+    if shown is not None:
+        pages["ensemble"] = ensemble_page(paths, shown, written)
     check_writable(folder)
     for name, text in pages.items():
         replace_bytes(folder / f"{name}.html", text.encode(), durable=False)

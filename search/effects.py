@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from competitions.prepare import Prepared, load_prepared
+from competitions.kept_labels import prepared_of
+from competitions.prepare import Prepared
 from ensemble.align import Rows, align, shared_photos
 from ensemble.scoring.paired import UNDECIDED, Pair, compare, difference, spread_of
 from ledger.predictions import predictions_of
 from ledger.query import finished_trials
-from ledger.studies import StudyFolder, study_folders
+from ledger.studies import StudyFolder
 from ledger.trials import Record, TrialFolder
 from search.variations import base_config, setting_changed
 from system import verbs
-from system.errors import UserError
 from system.paths import CompetitionPaths
 from trainables.attach import target_of
 from trainables.config import TrialConfig
@@ -84,7 +84,7 @@ def effects_of(paths: CompetitionPaths, trial_id: str) -> list[Change]:
     """
     base = base_config(paths, trial_id)
     members = _comparable(paths, base)
-    prepared = _prepared_for(paths, base)
+    prepared = prepared_of(paths, base.target, base.data)
     twins = members.pop(base.config_id)
     compared = {}
     for trials in members.values():
@@ -187,23 +187,3 @@ def _written(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     return str(value)[:24] if value != "" else "none"
-
-
-def _prepared_for(paths: CompetitionPaths, base: TrialConfig) -> Prepared:
-    """The data that the base was judged on, as some study here kept them; no photo is read.
-
-    Raises:
-        UserError: No study in this storage was made for them.
-    """
-    for study in study_folders(paths.studies):
-        try:
-            plan = study.plan()
-        except UserError as error:
-            log.warning("study %s is left out: %s", study.name, error)
-            continue
-        if plan["questions"].get(base.target, {}).get("data") == base.data:
-            return load_prepared(paths, plan["prepared"])
-    raise UserError(
-        f"no study in this storage has the labels that trial {base.trial_id} was judged by; start one on the same data: "
-        f"run_search.py {paths.root.name} --targets {base.target}"
-    )
