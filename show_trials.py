@@ -39,6 +39,11 @@ def call(given: argparse.Namespace) -> list[dict[str, Any]]:
         from search.effects import effects_of
 
         return [change.json() for change in effects_of(paths, given.against)]
+    if given.effects:
+        _check_effects(given)
+        from reports.ledger_effects import ledger_effects
+
+        return ledger_effects(paths, given.target, given.study)
     if given.splits:
         _check_alone(given)
         return _with_gaps(scores_by_split(paths), paths)
@@ -71,11 +76,25 @@ def _check_alone(given: argparse.Namespace) -> None:
     idle += ["--sort"] if given.sort != "score" else []
     idle += ["--limit"] if given.limit is not None else []
     idle += ["--splits"] if given.splits and given.against is not None else []
+    idle += ["--effects"] if given.effects else []
     if idle:
         raise UserError(f"{', '.join(idle)} would have no effect here: the whole ledger is looked at; leave it out")
 
 
+def _check_effects(given: argparse.Namespace) -> None:
+    idle = [
+        flag
+        for flag, told in (("--splits", given.splits), ("--sort", given.sort != "score"), ("--limit", given.limit is not None))
+        if told
+    ]
+    if idle:
+        raise UserError(f"{', '.join(idle)} would have no effect with --effects, which has its own order; leave it out")
+
+
 def show(rows: list[dict[str, Any]]) -> None:
+    if any("reference" in row for row in rows):
+        _show_effects(rows)
+        return
     if any("change" in row for row in rows):
         from search.effects import table
 
@@ -91,6 +110,33 @@ def show(rows: list[dict[str, Any]]) -> None:
     print(verbs.table(lines, [*keys, *SHOWN_SETTINGS]) if lines else NOTHING)
     if more := getattr(rows, "more", 0):
         print(f"and {more:,} more; --limit 0 shows all")
+
+
+def _show_effects(rows: list[dict[str, Any]]) -> None:
+    for target in dict.fromkeys(row["target"] for row in rows):
+        own = [row for row in rows if row["target"] == target]
+        when = "" if own[0]["after_epoch"] is None else f" after epoch {own[0]['after_epoch']}, so that pruned ones count"
+        print(f"{target}: what each level did to the score, {own[0]['of']} trials compared{when}")
+        lines = [
+            [
+                f"{row['setting']} {row['level']}",
+                row["reference"],
+                "-" if row["effect"] is None else f"{row['effect']:+.4f}",
+                "-" if row["effect"] is None else f"{row['low']:+.4f} to {row['high']:+.4f}",
+                row["trials"],
+                row["pairs"],
+                row["verdict"] + (f": {row['why']}" if row["why"] else ""),
+            ]
+            for row in own
+        ]
+        print(verbs.table(lines, ["level", "against", "effect", "90 % interval", "trials", "pairs", "verdict"]))
+        asked = next((row["next"] for row in sorted(own, key=_cost) if row["next"]), None)
+        if asked:
+            print(f"cheapest to settle next: {asked}")
+
+
+def _cost(row: dict[str, Any]) -> float:
+    return float("inf") if row["seconds"] is None else float(row["seconds"])
 
 
 def _show_splits(rows: list[dict[str, Any]]) -> None:
@@ -121,6 +167,9 @@ def main() -> int:
         "--limit", type=int, metavar="N", help=f"only the first N rows, 0 for all (default: {LIMIT}; with --json all)"
     )
     made.add_argument("--splits", action="store_true", help="what the same settings scored under several splits, side by side")
+    made.add_argument(
+        "--effects", action="store_true", help="what every setting did to the score, and what would settle the rest"
+    )
     made.add_argument("--against", metavar="TRIAL_ID", help="did it help? trials that differ from this one in one setting")
     return verbs.run(made, call, show)
 

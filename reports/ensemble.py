@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competitions.kept_labels import prepared_of
-from competitions.labels import Composition, compose
-from competitions.manifest import LABEL
 from competitions.metrics import METRICS
 from competitions.prepare import Prepared
 from ensemble.align import Rows, shared_photos
@@ -24,6 +22,7 @@ from ledger.reading import readable_config, readable_record
 from ledger.trials import TrialFolder
 from reports.charts import MUTED, PALETTE, chart
 from reports.page import Chart, render
+from reports.photo_labels import class_numbers
 from reports.tables import confusion_counts, count_cells, most_confused, share_cells
 from system.errors import UserError, unknown
 from system.files import read_json
@@ -166,7 +165,7 @@ def _judged(paths: CompetitionPaths, prepared: Prepared, ensemble: TaskEnsemble,
 
 
 def _labelled(prepared: Prepared, ensemble: TaskEnsemble, ids: Sequence[str], probs: Probs) -> _Judged | None:
-    known = _labels(prepared, ensemble.task)
+    known = class_numbers(prepared, ensemble.task)
     row_of = {image_id: row for row, image_id in enumerate(prepared.manifest.image_ids)}
     kept = [image_id for image_id in ids if known[row_of[image_id]] >= 0]
     if not kept:
@@ -190,17 +189,6 @@ def _of_fold(ensemble: TaskEnsemble, fold_of: Mapping[str, int], fold: int) -> T
     kept = {member: own for member, own in models.items() if own != (member,)}
     spec = replace(ensemble.spec, calibration=calibration, correction=None, quota=None)
     return replace(ensemble, spec=spec, models=kept, quota_of=None)
-
-
-def _labels(prepared: Prepared, task: str) -> Numbers:
-    """`int64 (N,)` class numbers of a task or the label, -1 where there is none."""
-    if task != LABEL:
-        return prepared.manifest.labels[task].astype(np.int64)
-    table = Composition.of(prepared.competition)
-    own = {name: prepared.manifest.labels[name].astype(np.int64) for name in table.tasks}
-    there = np.all([numbers >= 0 for numbers in own.values()], axis=0)
-    whole = compose(table, {name: np.where(there, numbers, 0) for name, numbers in own.items()})
-    return np.where(there, whole, -1)
 
 
 def _score(vote: Vote, labels: Numbers, metric: str) -> float:
@@ -306,7 +294,7 @@ def _test_answers(paths: CompetitionPaths, prepared: Prepared, plan: EnsemblePla
 def _share_chart(task: str, answered: Numbers, plan: EnsemblePlan, prepared: Prepared, shares: Mapping[str, Any] | None) -> Chart:
     """How frequent each class is: among labelled photos, among the answers, and in the test photos as known or estimated."""
     classes = plan.classes(task)
-    labels = _labels(prepared, task)[prepared.usable()]
+    labels = class_numbers(prepared, task)[prepared.usable()]
     bars = [
         ("labelled photos", _shares(labels[labels >= 0], len(classes)), MUTED, None),
         ("answers for the test photos", _shares(answered, len(classes)), PALETTE[0], None),

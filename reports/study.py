@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any
 
 from reports.charts import bars, curve_lines, parallel_coordinates, setting_text, status_bars, time_and_score
+from reports.ledger_effects import target_effects
 from reports.page import Chart, render
 from reports.trial_table import ReportedTrial, by_target, comparable, constant, trial_table, varying
 from system.errors import UserError
@@ -46,6 +47,7 @@ def study_page(paths: CompetitionPaths, study: str | None, written: str) -> str:
                 "trials": len(some),
                 **{kind: f"{kind}{number}" if one else None for kind, one in made.items()},
                 "comparable": len(comparable(some)),
+                "effects": target_effects(paths, some),
             }
         )
     values = {

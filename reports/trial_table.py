@@ -30,6 +30,7 @@ class ReportedTrial:
     """
 
     trial_id: str
+    config_id: str
     studies: tuple[str, ...]
     target: str
     fold: int
@@ -113,6 +114,7 @@ def _trial(rows: Sequence[Row], curve: Sequence[float]) -> ReportedTrial:
     settings = {name: config[name] for name in DEFAULTS if name in config and name not in FOLLOWS}
     return ReportedTrial(
         trial_id=row.trial_id,
+        config_id=row.config_id,
         studies=tuple(sorted({one.study for one in rows if one.study is not None})),
         target=row.target,
         fold=row.fold,

@@ -72,3 +72,50 @@ if (byId("charts").textContent !== "{}") {
   dark.addEventListener("change", drawCharts);
   drawCharts();
 }
+
+// Contact sheets: marks are kept in this browser under the page's title, and leave it as a CSV.
+const MARKS = ["wrong", "odd"];
+const photos = [...document.querySelectorAll(".photo")];
+
+function storage(write) {
+  try {
+    if (write) localStorage.setItem(document.title, JSON.stringify(write));
+    return JSON.parse(localStorage.getItem(document.title)) ?? {};
+  } catch {
+    return {}; // a browser that keeps nothing for files: the marks last as long as the page
+  }
+}
+
+function mark(photo, word) {
+  if (word) photo.dataset.mark = word;
+  else delete photo.dataset.mark;
+  photo.setAttribute("aria-label", [photo.dataset.id, word].filter(Boolean).join(", marked "));
+  const marked = photos.filter((one) => one.dataset.mark);
+  byId("marked").textContent = MARKS.map((kind) => `${marked.filter((one) => one.dataset.mark === kind).length} ${kind}`).join(", ");
+  storage(Object.fromEntries(marked.map((one) => [one.dataset.id, one.dataset.mark])));
+}
+
+function csvOfMarks() {
+  const quoted = (text) => `"${text.replaceAll('"', '""')}"`;
+  const rows = photos.filter((one) => one.dataset.mark).map((one) => [one.dataset.id, one.dataset.mark, one.dataset.class]);
+  return [["image_id", "mark", "class"], ...rows].map((row) => row.map(quoted).join(",")).join("\n") + "\n";
+}
+
+if (photos.length) {
+  const kept = storage();
+  for (const photo of photos) {
+    if (MARKS.includes(kept[photo.dataset.id])) mark(photo, kept[photo.dataset.id]);
+    photo.onclick = () => mark(photo, MARKS[MARKS.indexOf(photo.dataset.mark) + 1]);
+    photo.onkeydown = (event) => {
+      const at = ["w", "o", "n"].indexOf(event.key.toLowerCase());
+      if (at >= 0 && !event.ctrlKey && !event.metaKey) mark(photo, MARKS[at]);
+    };
+  }
+  byId("save").onclick = () => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([csvOfMarks()], { type: "text/csv" }));
+    link.download = "marks.csv";
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  };
+}

@@ -25,11 +25,9 @@ const parse = (text) => text.match(/[\\d.]+/g).map(Number);
 const light = ([r, g, b]) => [r, g, b].map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
   .reduce((sum, v, n) => sum + v * [0.2126, 0.7152, 0.0722][n], 0);
 const ground = (node) => {
-  for (; node instanceof Element; node = node.parentNode) {
-    const colour = parse(getComputedStyle(node).backgroundColor);
-    if (colour.length === 3 || colour[3] > 0) return colour;
-  }
-  return matchMedia("(prefers-color-scheme: dark)").matches ? [0, 0, 0] : [255, 255, 255];
+  if (!(node instanceof Element)) return matchMedia("(prefers-color-scheme: dark)").matches ? [0, 0, 0] : [255, 255, 255];
+  const [r, g, b, a = 1] = parse(getComputedStyle(node).backgroundColor);
+  return a === 1 ? [r, g, b] : ground(node.parentNode).map((under, n) => under * (1 - a) + [r, g, b][n] * a);
 };
 const faults = {};
 for (const node of document.querySelectorAll("body *")) {
@@ -51,6 +49,7 @@ class Browser:
     """Chromium without a window."""
 
     driver: "Chrome"
+    downloads: Path
 
     def open(self, page: Path, *, width: int = 1280, dark: bool = False) -> float:
         """Open a page, wait until its charts are drawn, and refuse what no page may do; returns the seconds it took."""
@@ -106,7 +105,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     options.add_experimental_option("prefs", {"download.default_directory": str(folder / "downloads")})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(programs[1], log_output=os.devnull))
-    yield Browser(driver)
+    yield Browser(driver, folder / "downloads")
     driver.quit()
 
 
