@@ -1,4 +1,4 @@
-"""Effects of settings: planted ones are found with their sign, what moves together is told apart from what helps, and nothing is invented."""
+"""Effects of settings: planted ones have their sign, what moves together is told apart from what helps, and nothing is invented."""
 
 from pathlib import Path
 
