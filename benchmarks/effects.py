@@ -33,7 +33,7 @@ def drawn(rng: np.random.Generator) -> Settings:
 
 
 def truth(settings: Mapping[str, Any]) -> float:
-    return 0.7 + LOSSES[settings["loss"]] - 0.01 * (np.log10(settings["lr"]) + 3) ** 2
+    return float(0.7 + LOSSES[settings["loss"]] - 0.01 * (np.log10(settings["lr"]) + 3) ** 2)
 
 
 def at_random(rng: np.random.Generator, n: int, noise: float) -> list[tuple[Settings, int, float]]:

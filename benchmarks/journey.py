@@ -3,7 +3,7 @@
     python -m benchmarks.journey demo
     python -m benchmarks.journey clothing --truth ../shared/data/clothing/eval_labels.csv --trials 8 --seed 0
 
-search -> ensemble -> submission -> bundle -> prediction from the bundle, then a table: per task and for the composed label the best
+search -> ensemble -> submission -> bundle -> prediction from the bundle -> pages, then a table: per task and for the composed label the best
 single trial, the hard vote and the soft vote, on the validation photos and on the held-out truth. The truth is read here, after
 everything was chosen, and nowhere else.
 """
@@ -44,15 +44,16 @@ def journey(given: argparse.Namespace) -> dict[str, Any]:
         raise UserError(f"--truth must be a CSV with the labels of the test photos, got {truth_file}, which is not there")
     storage = ["--storage", str(paths.root.parent)]
     search = [given.competition, "--space", given.space, "--trials", str(given.trials), "--seed", str(given.seed)]
-    searched = run_verb("1/3 search", "run_search.py", [*search, *storage])
+    searched = run_verb("1/4 search", "run_search.py", [*search, *storage])
     to, top = Path(given.to), ["--top", str(given.top)] if given.top is not None else []
     only = ["--study", searched["study"]] if given.study_only else []
-    exported = run_verb("2/3 ensemble", "export_ensemble.py", [given.competition, *top, "--to", str(to), *only, *storage])
+    exported = run_verb("2/4 ensemble", "export_ensemble.py", [given.competition, *top, "--to", str(to), *only, *storage])
     photos = root / "eval" / "images" if drawn else root
     again = to / "from_bundle.csv"
     predicted = run_verb(
-        "3/3 bundle", "predict.py", [str(to / "bundle"), str(photos), "--ids", str(truth_file), "--out", str(again), *storage]
+        "3/4 bundle", "predict.py", [str(to / "bundle"), str(photos), "--ids", str(truth_file), "--out", str(again), *storage]
     )
+    shown = run_verb("4/4 pages", "make_report.py", [given.competition, *storage])
     seconds = time.monotonic() - started
     rows = score(prepare(competition, paths), exported, truth_file)
     return {
@@ -68,6 +69,7 @@ def journey(given: argparse.Namespace) -> dict[str, Any]:
         | {"broken": len(predicted["broken_photos"])},
         "bundle": exported["bundle"],
         "submission": exported["submission"],
+        "pages": shown["pages"],
     }
 
 
@@ -150,6 +152,8 @@ def show(result: dict[str, Any]) -> None:
     same = "equal the cached ones" if result["bundle_equals_cache"] else "DIFFER from the cached ones"
     print(f"answers from the bundle {same}: {result['predicted']['rows']} photos, {result['predicted']['broken']} of them broken")
     print(f"submission: {result['submission']}\nbundle: {result['bundle']}")
+    for name, path in result["pages"].items():
+        print(f"{name} page: {path}")
 
 
 def main() -> int:

@@ -124,13 +124,13 @@ def parallel_coordinates(target: str, trials: Sequence[ReportedTrial]) -> Chart 
     ends = {name: (setting_text(values[0]), setting_text(values[-1])) for name, values in axes.items()}
     ends["score"] = (f"{lowest:.4f}", f"{highest:.4f}")
     notes = [
-        {"x": name, "y": at, "text": text, "showarrow": False, "yanchor": anchor, "font": {"size": 10}}
+        {"x": name, "y": at, "text": text[:14], "showarrow": False, "yanchor": anchor, "textangle": -30, "font": {"size": 10}}
         for name, two in ends.items()
         for at, anchor, text in ((-0.03, "top", two[0]), (1.03, "bottom", two[1]))
     ]
     layout = {
         "xaxis": {"type": "category", "categoryorder": "array", "categoryarray": names, "side": "bottom"},
-        "yaxis": {"visible": False, "range": [-0.12, 1.12]},
+        "yaxis": {"visible": False, "range": [-0.2, 1.2]},
         "annotations": notes,
         "hovermode": "closest",
     }

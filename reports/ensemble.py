@@ -240,9 +240,9 @@ def _agreement(judged: _Judged) -> dict[str, Any] | None:
 
 def _confusion(judged: _Judged, before: Vote, after: Vote) -> dict[str, Any]:
     classes = judged.ensemble.classes
-    counts = [confusion_counts(judged.labels, vote.labels, len(classes)) for vote in (before, after)]
-    pairs = most_confused(*counts, classes, MOST_PAIRS)
-    tables = [count_cells(one) for one in counts] if len(classes) <= MOST_CLASSES else None
+    then, now = (confusion_counts(judged.labels, vote.labels, len(classes)) for vote in (before, after))
+    pairs = most_confused(then, now, classes, MOST_PAIRS)
+    tables = [count_cells(then), count_cells(now)] if len(classes) <= MOST_CLASSES else None
     return {"classes": classes, "tables": tables, "pairs": pairs}
 
 
