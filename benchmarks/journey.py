@@ -3,8 +3,8 @@
     python -m benchmarks.journey demo
     python -m benchmarks.journey clothing --truth ../shared/data/clothing/eval_labels.csv --trials 8 --seed 0
 
-search -> ensemble -> submission -> bundle -> prediction from the bundle -> pages, then a table: per task and for the composed label the best
-single trial, the hard vote and the soft vote, on the validation photos and on the held-out truth. The truth is read here, after
+search -> ensemble -> submission -> bundle -> prediction from the bundle -> pages, then a table: per task and for the composed label the
+best single trial, the hard vote and the soft vote, on the validation photos and on the held-out truth. The truth is read here, after
 everything was chosen, and nowhere else.
 """
 
