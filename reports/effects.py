@@ -83,12 +83,19 @@ class _Column:
 
 @dataclass(frozen=True)
 class _Fit:
-    """Estimate and standard error per column, NaN where the others tell it already."""
+    """Estimate and standard error per column, NaN where the others tell it already.
+
+    Attributes:
+        sigma: Standard deviation of one trial.
+        n_members: Of configurations, where they are too few for a model of their means; then only pairs that differ in one setting alone
+            say something about it. Else `None`.
+    """
 
     effects: Floats
     errors: Floats
     dof: int
     sigma: float
+    n_members: int | None = None
 
 
 def effects(
@@ -178,7 +185,7 @@ def _fitted(y: Floats, blocks: Sequence[Hashable], members: Sequence[Hashable], 
     n = of_member.sum(axis=0)
     means = _least_squares(of_member.T @ centred / n, np.ones((len(n), 1)), of_member.T @ levels / n[:, None])
     if means is None:
-        return whole
+        return replace(whole, n_members=len(n))
     errors = np.where(means.errors > whole.errors, means.errors, whole.errors)
     return _Fit(whole.effects, errors, min(whole.dof, means.dof), whole.sigma)
 
@@ -204,6 +211,8 @@ def _least_squares(y: Floats, blocks: Floats, levels: Floats) -> _Fit | None:
 def _told(plain: Effect, fit: _Fit, at: int, columns: Sequence[_Column]) -> Effect:
     from scipy import stats
 
+    if fit.n_members is not None and not plain.pairs:
+        return _unknown(plain, f"{fit.n_members} configurations are too few for {len(columns)} levels")
     effect, error = float(fit.effects[at]), float(fit.errors[at])
     if not np.isfinite(effect):
         others = [column.setting for n, column in enumerate(columns) if n != at and _together(column.has, columns[at].has)]
