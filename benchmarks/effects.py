@@ -133,7 +133,7 @@ def simulate(given: argparse.Namespace) -> dict[str, Any]:
 def is_false(one: Mapping[str, Any]) -> bool:
     """A verdict about nothing, or with the wrong sign."""
     sign = {EFFECT_HELPS: 1, EFFECT_HURTS: -1}.get(one["verdict"], 0)
-    return sign != 0 and sign != np.sign(one["true"])
+    return sign != 0 and sign != (one["true"] > 0) - (one["true"] < 0)
 
 
 def summary(told: list[dict[str, Any]], wrong_shares: list[float]) -> dict[str, Any]:
