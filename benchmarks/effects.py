@@ -20,20 +20,20 @@ import numpy as np
 from reports.effects import EFFECT_HELPS, EFFECT_HURTS, EFFECT_UNDECIDED, effects
 from system import verbs
 
-LOSSES = {"cross_entropy": 0.0, "focal": 0.02, "smooth": 0.0, "hinge": -0.02}
+PLANTED = {"cross_entropy": 0.0, "focal": 0.02, "smooth": 0.0, "hinge": -0.02}
 NULLS = {"augmentation": ("light", "strong", "none"), "optimizer": ("adamw", "sgd"), "sampler": ("none", "balanced")}
 NOISES = (0.005, 0.01, 0.02)
-SIZES = (60, 120, 240, 600)
+LEDGER_SIZES = (60, 120, 240, 600)
 Settings = dict[str, Any]
 
 
 def drawn(rng: np.random.Generator) -> Settings:
-    chosen = {name: str(rng.choice(list(levels))) for name, levels in {"loss": tuple(LOSSES), **NULLS}.items()}
+    chosen = {name: str(rng.choice(list(levels))) for name, levels in {"loss": tuple(PLANTED), **NULLS}.items()}
     return {**chosen, "lr": float(10 ** rng.uniform(-4, -2)), "batch_size": int(rng.choice([16, 32, 64]))}
 
 
 def truth(settings: Mapping[str, Any]) -> float:
-    return float(0.7 + LOSSES[settings["loss"]] - 0.01 * (np.log10(settings["lr"]) + 3) ** 2)
+    return float(0.7 + PLANTED[settings["loss"]] - 0.01 * (np.log10(settings["lr"]) + 3) ** 2)
 
 
 def at_random(rng: np.random.Generator, n: int, noise: float) -> list[tuple[Settings, int, float]]:
@@ -103,7 +103,7 @@ def judged(rng: np.random.Generator, design: str, n: int, noise: float) -> list[
         if one.setting in NULLS or one.setting == "batch_size":
             true = 0.0
         elif one.setting == "loss":
-            true = LOSSES[one.level] - LOSSES[one.reference]
+            true = PLANTED[one.level] - PLANTED[one.reference]
         else:
             continue  # bands of lr: their truth depends on what was drawn
         told.append({"true": true, "effect": one.effect, "low": one.low, "high": one.high, "verdict": one.verdict})
@@ -117,7 +117,7 @@ def simulate(given: argparse.Namespace) -> dict[str, Any]:
     for number in range(given.ledgers):
         rng = np.random.default_rng([given.seed, number])
         design = list(DESIGNS)[number % len(DESIGNS)]
-        told = judged(rng, design, int(rng.choice(SIZES)), float(rng.choice(NOISES)))
+        told = judged(rng, design, int(rng.choice(LEDGER_SIZES)), float(rng.choice(NOISES)))
         tallies[design] += told
         called = [one for one in told if one["verdict"] != EFFECT_UNDECIDED]
         wrong_shares[design].append(sum(is_false(one) for one in called) / len(called) if called else 0.0)

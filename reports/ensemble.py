@@ -19,7 +19,7 @@ from ensemble.plan.task_ensemble import Probs, TaskEnsemble, vote_task, voter_ro
 from ensemble.votes import Vote
 from ledger.predictions import predictions_of
 from ledger.reading import readable_config, readable_record
-from ledger.trials import TrialFolder
+from ledger.trials import TrialFolder, is_trial
 from reports.charts import MUTED, PALETTE, chart
 from reports.page import Chart, render
 from reports.photo_labels import class_numbers
@@ -28,10 +28,10 @@ from system.errors import UserError, unknown
 from system.files import read_json
 from system.paths import CompetitionPaths
 
-MOST_CLASSES = 20
+MOST_IN_A_MATRIX = 20
 """A confusion matrix of more classes than this cannot be read; then the pairs that are confused most are listed."""
 MOST_PAIRS = 20
-MOST_VIEWS = 12
+MOST_COMBINATIONS = 12
 SHOWN_SETTINGS_OF_A_MEMBER = ("backbone", "probe", "loss", "augmentation", "image_size")
 Numbers = NDArray[np.int64]
 
@@ -45,6 +45,7 @@ class _Judged:
     groups: tuple[str, ...]
     labels: Numbers
     probs: Probs
+    single: TaskEnsemble | None
 
     def vote(self, ensemble: TaskEnsemble) -> Vote:
         return vote_task(ensemble, self.probs, self.ids, self.groups)
@@ -92,7 +93,7 @@ def ensemble_page(paths: CompetitionPaths, name: str, written: str) -> str:
         "sections": sections,
         "together": journal["together"],
         "answered": {task: f"shares{number}" for number, task in enumerate(answered)},
-        "most_classes": MOST_CLASSES,
+        "most_classes": MOST_IN_A_MATRIX,
     }
     return render("ensemble", values, charts)
 
@@ -100,7 +101,7 @@ def ensemble_page(paths: CompetitionPaths, name: str, written: str) -> str:
 def _prepared(paths: CompetitionPaths, plan: EnsemblePlan) -> Prepared:
     """The labelled photos that the plan's trials were judged on."""
     for trial in plan.trials:
-        config = readable_config(TrialFolder(paths.trials / trial))
+        config = readable_config(TrialFolder(paths.trials / trial)) if is_trial(paths.trials, trial) else None
         if config is not None:
             return prepared_of(paths, str(config["target"]), str(config["data"]))
     raise UserError(f"no trial of ensemble {plan.plan_id} is in this storage; export again")
@@ -123,7 +124,7 @@ def _section(
             "alone": None if alone is None else _score(alone, judged.labels, metric),
             "without": None if others is None else full - _score(others, judged.labels, metric),
         }
-    before = judged.vote(single) if single is not None else whole
+    before = judged.vote(judged.single) if judged.single is not None else whole
     return {
         "judged": len(judged.ids),
         "score": full,
@@ -142,7 +143,11 @@ def _judged(paths: CompetitionPaths, prepared: Prepared, ensemble: TaskEnsemble,
     photos' class shares are left out, for labelled photos have their own.
     """
     folders = {trial: TrialFolder(paths.trials / trial) for one in (ensemble, single) if one for trial, _, _ in one.keys}
-    records = {trial: record for trial, folder in folders.items() if (record := readable_record(folder)) is not None}
+    records = {
+        trial: record
+        for trial, folder in folders.items()
+        if is_trial(paths.trials, trial) and (record := readable_record(folder)) is not None
+    }
     if len(records) < len(folders):
         return None
     folds = sorted({record.fold for record in records.values()})
@@ -160,11 +165,13 @@ def _judged(paths: CompetitionPaths, prepared: Prepared, ensemble: TaskEnsemble,
         except (OSError, ValueError):
             continue
         ids = shared_photos({str(key): rows[0] for key, rows in probs.items()})
-        return _labelled(prepared, of_fold[0] or ensemble, ids, probs)
+        return _labelled(prepared, of_fold, ids, probs)
     return None
 
 
-def _labelled(prepared: Prepared, ensemble: TaskEnsemble, ids: Sequence[str], probs: Probs) -> _Judged | None:
+def _labelled(prepared: Prepared, sides: Sequence[TaskEnsemble | None], ids: Sequence[str], probs: Probs) -> _Judged | None:
+    ensemble, single = (*sides, None)[:2]
+    assert ensemble is not None, "a fold that a member lacks is passed over"
     known = class_numbers(prepared, ensemble.task)
     row_of = {image_id: row for row, image_id in enumerate(prepared.manifest.image_ids)}
     kept = [image_id for image_id in ids if known[row_of[image_id]] >= 0]
@@ -172,7 +179,7 @@ def _labelled(prepared: Prepared, ensemble: TaskEnsemble, ids: Sequence[str], pr
         return None
     rows = [row_of[image_id] for image_id in kept]
     groups = tuple(prepared.manifest.groups[row] for row in rows)
-    return _Judged(ensemble, tuple(kept), groups, known[rows], probs)
+    return _Judged(ensemble, tuple(kept), groups, known[rows], probs, single)
 
 
 def _of_fold(ensemble: TaskEnsemble, fold_of: Mapping[str, int], fold: int) -> TaskEnsemble | None:
@@ -205,10 +212,9 @@ def _members(paths: CompetitionPaths, ensemble: TaskEnsemble, effects: Mapping[s
     rows = []
     for member in ensemble.members:
         trials = ensemble.trials_of(member)
-        config, record = (
-            readable_config(TrialFolder(paths.trials / trials[0])),
-            readable_record(TrialFolder(paths.trials / trials[0])),
-        )
+        first = TrialFolder(paths.trials / trials[0])
+        there = is_trial(paths.trials, trials[0])
+        config, record = (readable_config(first), readable_record(first)) if there else (None, None)
         own = [(voter.view, weight) for voter, weight in zip(ensemble.voters, flat, strict=True) if voter.member == member]
         named = [str(config[key]) for key in SHOWN_SETTINGS_OF_A_MEMBER if config and config.get(key) not in (None, "none")]
         rows.append(
@@ -242,7 +248,7 @@ def _confusion(judged: _Judged, before: Vote, after: Vote) -> dict[str, Any]:
     classes = judged.ensemble.classes
     then, now = (confusion_counts(judged.labels, vote.labels, len(classes)) for vote in (before, after))
     pairs = most_confused(then, now, classes, MOST_PAIRS)
-    tables = [count_cells(then), count_cells(now)] if len(classes) <= MOST_CLASSES else None
+    tables = [count_cells(then), count_cells(now)] if len(classes) <= MOST_IN_A_MATRIX else None
     return {"classes": classes, "tables": tables, "pairs": pairs}
 
 
@@ -265,7 +271,7 @@ def _tried(found: Mapping[str, Any]) -> dict[str, Any]:
         "compared": found.get("members_compared"),
         "refinements": found.get("refinements", []),
         "views": [] if tta is None else tta["effects"],
-        "combinations": [] if tta is None else tta["combinations"][:MOST_VIEWS],
+        "combinations": [] if tta is None else tta["combinations"][:MOST_COMBINATIONS],
         "n_combinations": 0 if tta is None else len(tta["combinations"]),
         "tournament": found.get("tournament"),
     }
@@ -275,7 +281,7 @@ def _test_answers(paths: CompetitionPaths, prepared: Prepared, plan: EnsemblePla
     """What the plan answers for the test photos: task -> `int64 (N,)`; empty where predictions are not in this storage."""
     probs: dict[tuple[str, str, str], Rows] = {}
     for trial, head, view in plan.keys:
-        record = readable_record(TrialFolder(paths.trials / trial))
+        record = readable_record(TrialFolder(paths.trials / trial)) if is_trial(paths.trials, trial) else None
         if record is None or record.weights is None:
             return {}
         try:

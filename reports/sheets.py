@@ -17,7 +17,7 @@ PER_SHEET = 2000
 SIDE = 128
 """Of a photo on a sheet, in pixels."""
 QUALITIES = (75, 55, 35, 15)
-MOST_BYTES = 4600
+MOST_JPEG_BYTES = 4600
 """Of one JPEG: 2,000 of them, a third larger as text and with their names, stay under 15 MB."""
 
 
@@ -80,7 +80,7 @@ def _small(photo: Image.Image) -> bytes:
     for quality in QUALITIES:
         buffer = io.BytesIO()
         photo.save(buffer, "JPEG", quality=quality)
-        if buffer.tell() <= MOST_BYTES:
+        if buffer.tell() <= MOST_JPEG_BYTES:
             break
     return buffer.getvalue()
 
