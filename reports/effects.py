@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 EFFECT_HELPS, EFFECT_HURTS, EFFECT_UNDECIDED = "helps", "hurts", "undecided"
-NOMINAL = 0.05
+FALSE_DISCOVERIES = 0.05
 COVERAGE = 0.9
 MOST_LEVELS = 4
 """A number with more values than this is cut into bands."""
@@ -233,9 +233,9 @@ def _together(one: Bools, other: Bools) -> bool:
 
 
 def _decided(found: Sequence[Effect]) -> list[Effect]:
-    """Verdicts at a false discovery rate of `NOMINAL` (Benjamini & Hochberg 1995)."""
+    """Verdicts at a false discovery rate of `FALSE_DISCOVERIES` (Benjamini & Hochberg 1995)."""
     ordered = sorted(one.p for one in found if one.p is not None)
-    passed = [p for rank, p in enumerate(ordered, start=1) if p <= NOMINAL * rank / len(ordered)]
+    passed = [p for rank, p in enumerate(ordered, start=1) if p <= FALSE_DISCOVERIES * rank / len(ordered)]
     most = max(passed, default=-1.0)
     verdicts = {True: EFFECT_HELPS, False: EFFECT_HURTS}
     return [
