@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competitions.kept_labels import prepared_of
-from competitions.metrics import METRICS
+from competitions.metrics import metric_of
 from competitions.prepare import Prepared
 from ensemble.align import Rows, shared_photos
 from ensemble.plan.plan import EnsemblePlan, decide
@@ -122,7 +122,7 @@ def _section(
         others = judged.vote(without(own, {member})) if len(own.members) > 1 and own.spec.stacking is None else None
         effects[member] = {
             "alone": None if alone is None else _score(alone, judged.labels, metric),
-            "without": None if others is None else full - _score(others, judged.labels, metric),
+            "without": _difference(full, None if others is None else _score(others, judged.labels, metric)),
         }
     before = judged.vote(judged.single) if judged.single is not None else whole
     return {
@@ -198,11 +198,15 @@ def _of_fold(ensemble: TaskEnsemble, fold_of: Mapping[str, int], fold: int) -> T
     return replace(ensemble, spec=spec, models=kept, quota_of=None)
 
 
-def _score(vote: Vote, labels: Numbers, metric: str) -> float:
-    """The metric of a vote: of its answers, or of its shares where the metric judges probabilities."""
-    n_classes = vote.shares.shape[1]
-    probs = vote.shares if METRICS[metric].of_counts is None else np.eye(n_classes)[vote.labels]
-    return float(METRICS[metric](probs, labels))
+def _score(vote: Vote, labels: Numbers, metric: str) -> float | None:
+    """The metric of a vote: of its answers, or of its shares where the metric judges those; `None` where it is undefined."""
+    judge = metric_of(metric)
+    score = judge.of_named(vote.labels, labels, vote.shares.shape[1]) if judge.judges_labels else judge.of(vote.shares, labels)
+    return None if np.isnan(score) else score
+
+
+def _difference(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one - other
 
 
 def _members(paths: CompetitionPaths, ensemble: TaskEnsemble, effects: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
