@@ -31,6 +31,8 @@ from system import verbs
 from system.errors import UserError, unknown
 
 ROOT = Path(__file__).parents[2]
+SLACK = 1e-9
+"""By so much the grader's score and that of Podium's own metric may differ."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Participation:
         by_hand: Lines of the YAML that a person had to write.
         seconds: Of all verbs together.
         verdict: `accepted`, or what stopped it.
-        score: The grader's.
+        score: The grader's; that of Podium's own metric is the same.
     """
 
     name: str
@@ -105,11 +107,34 @@ def take_part(name: str, folder: Path, *, read_only: bool) -> Participation:
         said = _run(folder, "export_ensemble.py", str(yaml), "--to", str(folder / "exported"))
         with open(said["submission"], encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        return verdict("accepted", one.grade(rows, page.truth))
+        score, own = one.grade(rows, page.truth), own_score(one.metric, rows, page.truth)
+        if own is not None and abs(own - score) > SLACK:
+            return verdict(f"accepted, but {one.metric} says {own}", score)
+        return verdict("accepted", score)
     except VerbError as error:
         return verdict(f"{error}{f' (missing: {one.lacks})' if one.lacks else ''}")
     except ValueError as error:
         return verdict(f"refused by the grader: {error}")
+
+
+def own_score(metric: str, rows: list[dict[str, str]], truth: Mapping[str, Any]) -> float | None:
+    """What Podium's own metric says of a submission, which is what the grader must say; `None` where it has no such metric."""
+    if metric not in METRICS:
+        return None
+    first, *headers = rows[0]
+    cells = {row[first]: [row[header] for header in headers] for row in rows}
+    true = [truth[image_id] for image_id in truth]
+    said = [cells[image_id] for image_id in truth]
+    if not isinstance(true[0], str):  # a column of 0 and 1 each, and a number for it
+        columns = np.array(said, dtype=np.float64).reshape(len(said), -1)
+        labels = np.array(true, dtype=np.int64).reshape(len(true), -1)
+        judged = [METRICS[metric](np.stack([1 - p, p], axis=1), t) for p, t in zip(columns.T, labels.T, strict=True)]
+        return float(np.mean(judged))
+    if set(true) <= set(headers):
+        return METRICS[metric](np.array(said, dtype=np.float64), np.array([headers.index(name) for name in true]))
+    names = sorted({*true, *(cell for [cell] in said)}, key=lambda name: (len(name), name))
+    answers = np.array([names.index(cell) for [cell] in said])
+    return METRICS[metric](np.eye(len(names))[answers], np.array([names.index(name) for name in true]))
 
 
 class VerbError(Exception):

@@ -437,14 +437,18 @@ PUBLISHED: dict[str, Published] = {
     "siim_isic": Published(
         melanoma, graders.probability(("image_name", "target"), graders.roc_auc), metric="roc_auc", by_hand=AS_PROBABILITY
     ),
-    "iwildcam_2019": Published(iwildcam_2019, graders.classes(("Id", "Category"), ("0", "13", "19"), graders.macro_f1)),
+    "iwildcam_2019": Published(
+        iwildcam_2019, graders.classes(("Id", "Category"), ("0", "13", "19"), graders.macro_f1), metric="macro_f1_sklearn"
+    ),
     "iwildcam_2020": Published(
         iwildcam_2020, graders.classes(("Id", "Category"), ("0", "4", "372"), graders.accuracy), metric="accuracy"
     ),
     "inaturalist_2019": Published(
         inaturalist, graders.classes(("id", "predicted"), _numbers(3), graders.accuracy), metric="accuracy"
     ),
-    "herbarium_2020": Published(herbarium, graders.classes(("Id", "Predicted"), _numbers(4), graders.macro_f1)),
+    "herbarium_2020": Published(
+        herbarium, graders.classes(("Id", "Predicted"), _numbers(4), graders.macro_f1), metric="macro_f1_sklearn"
+    ),
     "leaf": Published(leaves, graders.probabilities(("id", *BREEDS)), metric="log_loss_sklearn"),
     "iceberg": Published(None, lacks="ARRAY, CHAN"),
     "rsna_breast": Published(None, lacks="DICOM, UNIT, OWN"),
@@ -453,7 +457,7 @@ PUBLISHED: dict[str, Published] = {
     "paddy": Published(paddy, graders.classes(("image_id", "label"), PADDY, graders.accuracy), metric="accuracy"),
     "plant_seedlings": Published(seedlings, graders.classes(("file", "species"), SEEDLINGS, graders.accuracy), metric="accuracy"),
     "seti": Published(signals, graders.probability(("id", "target"), graders.roc_auc), metric="roc_auc"),
-    "mask": Published(masks, graders.classes(("ImageID", "ans"), _numbers(18), graders.macro_f1)),
+    "mask": Published(masks, graders.classes(("ImageID", "ans"), _numbers(18), graders.macro_f1), metric="macro_f1_sklearn"),
     "planet": Published(None, lacks="SET"),
     "protein_atlas": Published(None, lacks="CHAN, SET"),
     "recursion": Published(None, lacks="CHAN, UNIT"),
@@ -461,10 +465,12 @@ PUBLISHED: dict[str, Published] = {
         ovaries, graders.classes(("image_id", "label"), (*OVARIES, "Other"), graders.balanced), metric="balanced_accuracy"
     ),
     "conser_vision": Published(conservision, graders.probabilities(("id", *ANIMALS)), metric="log_loss_sklearn"),
-    "painters": Published(painters, graders.classes(("id", "artist"), PAINTERS, graders.macro_f1)),
+    "painters": Published(painters, graders.classes(("id", "artist"), PAINTERS, graders.macro_f1), metric="macro_f1_sklearn"),
     "blocks": Published(blocks, graders.columns_of_classes(("id", *BLOCKS)), metric="accuracy"),
     "wheat_rust": Published(wheat, graders.probabilities(("ID", *RUSTS)), metric="log_loss_sklearn"),
-    "documents": Published(documents, graders.classes(("ID", "target"), _numbers(4), graders.macro_f1)),
+    "documents": Published(
+        documents, graders.classes(("ID", "target"), _numbers(4), graders.macro_f1), metric="macro_f1_sklearn"
+    ),
     "digits": Published(digits, graders.classes(("ImageId", "Label"), _numbers(3), graders.accuracy), metric="accuracy"),
 }
 """Name -> competition, in the order of the facts in the issue that asked for them."""
