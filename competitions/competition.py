@@ -166,6 +166,8 @@ class Split(_Part):
         by_group: False deals photos one by one, whatever their groups.
         matched: As many folds, whose photos have as near twins in training as test photos have: clusters that `prepare_data.py
             --propose-split` found (`competitions.twins.matched`) are kept whole.
+        given: A column of the table that says how the organisers cut. Photos without a word, or with `train`, stand in training always; the
+            others judge, as fold 0, the only one, or with `folds` as so many.
         groups: A CSV below the root: a photo's id, and what must not be split. The groups of the table are kept whole as well.
     """
 
@@ -176,6 +178,7 @@ class Split(_Part):
     by_group: bool = True
     matched: int | None = Field(default=None, ge=2, le=MOST_FOLDS, exclude_if=lambda folds: folds is None)
     groups: str | None = Field(default=None, min_length=1, exclude_if=lambda file: file is None)
+    given: str | None = Field(default=None, min_length=1, exclude_if=lambda column: column is None)
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -183,6 +186,10 @@ class Split(_Part):
         if len(ways) > 1:
             raise ValueError(
                 f"{' and '.join(ways)} exclude one another, got {' and '.join(map(str, ways.values()))}; drop one of them"
+            )
+        if self.given is not None and (self.holdout or self.matched or self.groups or not self.by_group):
+            raise ValueError(
+                "given says which photos judge, so holdout, matched, groups and by_group have no effect; leave them out"
             )
         if self.matched is not None and self.groups is not None:
             raise ValueError(
@@ -194,7 +201,9 @@ class Split(_Part):
 
     @property
     def n_folds(self) -> int:
-        """How many folds validate: 1 for a holdout."""
+        """How many folds validate: 1 for a holdout, and for a given part that judges."""
+        if self.given is not None:
+            return self.folds or 1
         return 1 if self.holdout is not None else self.matched or self.folds or FOLDS
 
 

@@ -41,6 +41,7 @@ class Manifest:
         groups: N texts; photos of one group must not be split. A photo without a group is its own.
         roles: N of `ROLES`.
         labels: Per task an `int16 (N,)` of class numbers, -1 where the photo has no label.
+        given: Column -> N texts, of those that say how the organisers cut; not kept with the photos, whose folds are.
         classes: Task -> its class names, of those whose names were read from the labels.
         notes: What the reader passed over, one sentence each; said once and not kept with the photos.
         units: N texts, what photos that get one answer have in common; none where each photo gets its own.
@@ -54,6 +55,7 @@ class Manifest:
     notes: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    given: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.image_ids)

@@ -20,7 +20,7 @@ from competitions.images.near_duplicates import NearDuplicates, near_findings, o
 from competitions.manifest import Manifest
 from competitions.metrics import metric_of
 from competitions.readers.read import READERS, read
-from competitions.splits import UNUSABLE, Finding, Folds, contradictions, leaks, make_folds
+from competitions.splits import UNUSABLE, Finding, Folds, contradictions, given_folds, leaks, make_folds
 from competitions.targets import Target
 from competitions.twins.cluster_file import Clusters, matched_file, read_clusters
 from ledger.trials import ALL_DATA
@@ -246,6 +246,8 @@ def cut(
     Raises:
         UserError: They cannot be made, or the file of the split's clusters is missing or does not know the photos.
     """
+    if split.given is not None:
+        return given_folds(manifest, usable, manifest.given[split.given], split.n_folds)
     clusters = clusters_of(competition, split, manifest, usable, paths)
     folds = make_folds(
         manifest,

@@ -141,6 +141,45 @@ def make_folds(
     return Folds(fold, tuple(g for g, _ in listed), tuple(r for _, r in listed), notes)
 
 
+TRAINING_WORDS = ("", "-1", "train", "training")
+"""In a column that says how the organisers cut: photos that teach in every fold."""
+
+
+def given_folds(manifest: Manifest, usable: NDArray[np.bool_], words: Sequence[str], n_folds: int) -> Folds:
+    """The folds that the organisers cut, as they are.
+
+    Args:
+        manifest: N photos.
+        usable: `(N,) bool`, False for broken files.
+        words: N texts: one of `TRAINING_WORDS`, or the fold, or part, that the photo judges.
+        n_folds: F; 1 where one part judges.
+
+    Raises:
+        UserError: The words name another number of folds.
+    """
+    rows = manifest.rows("train")
+    rows = rows[usable[rows]]
+    said = [words[row].strip() for row in rows]
+    names = sorted({word for word in said if word.lower() not in TRAINING_WORDS}, key=lambda word: (len(word), word))
+    if len(names) != n_folds:
+        told = listed(map(repr, names)) or "none"
+        raise UserError(
+            f"the column of the split names {len(names)} parts that judge ({told}), the split has {n_folds}; write `folds` beside "
+            f"`given`, or one part alone without it; photos that always teach are called {listed(map(repr, TRAINING_WORDS))}"
+        )
+    number = {name: k for k, name in enumerate(names)}
+    fold = np.full(len(manifest), UNUSABLE, dtype=np.int8)
+    fold[rows] = [number.get(word, PINNED) for word in said]
+    if n_folds == 1 and not (fold == PINNED).any():
+        raise UserError(f"the part {names[0]!r} of the given split holds every training photo, so none is left to learn from")
+    places: dict[str, set[int]] = defaultdict(set)
+    for row in rows.tolist():
+        places[manifest.groups[row]].add(int(fold[row]))
+    cut = sorted(group for group, found in places.items() if len(found) > 1)
+    notes = (f"the given split cuts {len(cut)} groups apart: {listed(cut)}; its scores may be too good",) if cut else ()
+    return Folds(fold, (), (), notes)
+
+
 def same_pixel_sets(manifest: Manifest, same_pixels: Sequence[str | None]) -> list[tuple[int, ...]]:
     """The sets of rows (at least two each) with equal pixel hashes, rows in order of their ids."""
     sets: dict[str, list[int]] = defaultdict(list)

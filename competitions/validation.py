@@ -130,6 +130,10 @@ def reader_faults(raw: Mapping[str, Any], reader: str, *, unused: Collection[str
     if one_task and len(tasks) > 1:
         faults.append(f"the reader {reader} knows one class per photo, so one task, got {', '.join(tasks)}; use a table")
     columns, roles = _mapping(raw.get("columns")), _mapping(raw.get("roles", DEFAULT_ROLES))
+    splits = {"split": raw.get("split"), **{f"splits.{name}": split for name, split in _mapping(raw.get("splits")).items()}}
+    faults += [
+        _no_effect(f"{name}.given", reader) for name, one in splits.items() if "columns" in unused and _mapping(one).get("given")
+    ]
     if "columns" not in unused and columns.get("role") is None and roles not in ({}, DEFAULT_ROLES):
         faults.append("roles have no effect without columns.role (every photo is train); name the column or drop `roles`")
     unit = _mapping(raw.get("submission")).get("unit")

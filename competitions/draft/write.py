@@ -82,7 +82,10 @@ def write_competition(root: Path, *, name: str = "", labels: Sequence[str] = (),
         _say_values(folder, made)
     size, why = sizes(_shapes(folder))
     made.say("image_size", size, why)
-    made.say("split", {"folds": 5, "seed": 0}, "by group where there are groups; every photo judges once")
+    known: dict[str, Any] = {setting.key: setting.value for setting in made.settings}
+    parts, role = known.get("roles", {}).get("train"), known.get("columns", {}).get("role")
+    own = [f"split: {{given: {_flow(role)}}}  # the part that was handed out judges"] if role and isinstance(parts, list) else []
+    made.say("split", {"folds": 5, "seed": 0}, "by group where there are groups; every photo judges once", own)
     made.say(
         "views",
         ["identity", "zoom_in", "zoom_out"],

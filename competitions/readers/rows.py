@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 
@@ -31,6 +31,7 @@ class PhotoRows:
         fields: Task -> N texts: class names, numbers where the task has cuts, empty where there is no label.
         images: Folder below the root that the paths start from; N folders where they differ.
         notes: What was passed over, one sentence each.
+        given: Column -> N texts, where a split of the organisers' is asked for.
         units: N texts, where several photos get one answer: what those of one answer have in common.
     """
 
@@ -43,6 +44,7 @@ class PhotoRows:
     images: str | Sequence[str] = ""
     notes: Sequence[str] = ()
     units: Sequence[str] = ()
+    given: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def manifest_of(competition: Competition, rows: PhotoRows, root: Path, place: Place, faults: Sequence[str] = ()) -> Manifest:
@@ -77,9 +79,9 @@ def manifest_of(competition: Competition, rows: PhotoRows, root: Path, place: Pl
     named = _one_spelling(rows.groups, notes)
     groups = tuple(group or f"~{image_id}" for group, image_id in zip(named, rows.ids, strict=True))
     from_labels = {name: classes[name] for name, task in competition.tasks.items() if not task.classes}
-    return Manifest(
-        tuple(rows.ids), tuple(paths), groups, tuple(rows.roles), labels, tuple(notes), tuple(rows.units), from_labels
-    )
+    given = {column: tuple(texts) for column, texts in rows.given.items()}
+    ids, units = tuple(rows.ids), tuple(rows.units)
+    return Manifest(ids, tuple(paths), groups, tuple(rows.roles), labels, tuple(notes), units, from_labels, given)
 
 
 def classes_of(name: str, rows: PhotoRows, faults: list[str]) -> tuple[str, ...]:

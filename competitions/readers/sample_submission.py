@@ -291,6 +291,7 @@ def _added(competition: Competition, manifest: Manifest, root: Path, ids: Sequen
         groups=tuple(new_groups.get(group, group) for group in manifest.groups) + tuple(f"~{i}" for i in ids),
         roles=roles,
         labels={task: np.concatenate([labels, none]) for task, labels in manifest.labels.items()},
+        given={column: words + ("",) * len(ids) for column, words in manifest.given.items()},
         notes=(*manifest.notes, *renamed, *passed_over(listing.passed_over)),
     ), []
 
@@ -304,7 +305,9 @@ def _taken(manifest: Manifest, order: Sequence[int]) -> Manifest:
     """The same photos in another order."""
     named = ("image_ids", "paths", "groups", "roles", *(["units"] if manifest.units else []))
     texts: dict[str, Any] = {name: tuple(getattr(manifest, name)[row] for row in order) for name in named}
-    return replace(manifest, **texts, labels={task: labels[list(order)] for task, labels in manifest.labels.items()})
+    labels = {task: numbers[list(order)] for task, numbers in manifest.labels.items()}
+    given = {column: tuple(words[row] for row in order) for column, words in manifest.given.items()}
+    return replace(manifest, **texts, labels=labels, given=given)
 
 
 def _difference(missing: Sequence[str], extra: Sequence[str]) -> list[str]:

@@ -164,6 +164,7 @@ def _rows(
         images=fronts,
         notes=[*notes, *renamed],
         units=table.columns[unit.column] if (unit := competition.submission.unit) else (),
+        given={split.given: table.columns[split.given] for split in competition.all_splits.values() if split.given},
     )
     return manifest_of(competition, rows, root, place, found)
 
@@ -188,6 +189,7 @@ def _wanted(competition: Competition, headers: Sequence[str]) -> dict[str, str |
     unit = competition.submission.unit
     wanted = {"columns.image": columns.image, "columns.group": columns.group, "columns.role": columns.role}
     wanted |= {"submission.unit.column": None if unit is None else unit.column}
+    wanted |= {f"split {name}, given": split.given for name, split in competition.all_splits.items()}
     if columns.path and is_rule(columns.path):
         wanted |= {f"columns.path {columns.path}, {n}": c for n, c in columns_of(columns.path, headers, columns.image).items()}
     else:
@@ -202,6 +204,7 @@ def _given_split(competition: Competition, table: Table, root: Path) -> list[str
     if columns.role is not None:
         return []
     used = [columns.image, columns.path, columns.group]
+    used += [split.given for split in competition.all_splits.values()]
     used += [column for task in competition.tasks.values() for column in (task.column, *task.columns)]
     return [*column_notes(table, used), *table_notes(root, competition.table)]
 

@@ -159,6 +159,7 @@ def test_a_column_that_says_the_part_becomes_roles(data: Path) -> None:
     asked = parse_competition(written.text, "mine", where="x")
     assert asked.words == {"train": ("train", "val"), "test": ("Test",), "unlabelled": ("unlabelled",)}
     assert "roles: the photos called val are learned from too" in "\n".join(written.choices)
+    assert "# split: {given: part}  # the part that was handed out judges" in written.text
     (data / "t.csv").write_text(
         (data / "t.csv").read_text().replace("Test", "eval").replace("val,", "train,").replace("etrain", "eval")
     )
