@@ -334,7 +334,7 @@ def test_every_reader_names_a_folder_that_is_not_there_and_refuses_settings_with
 def test_a_line_in_readers_is_all_that_a_new_reader_needs(tmp_path):
     """A copy of the code with one line more: `prepare_data.py` knows it, reads with it and checks what it makes of the settings."""
     root = Path(__file__).parents[2]
-    for folder in ("competitions", "ledger", "system"):
+    for folder in ("competitions", "ledger", "system", "trainables"):
         shutil.copytree(root / folder, tmp_path / folder)
     shutil.copy(root / "prepare_data.py", tmp_path)
     place = tmp_path / "competitions/readers/read.py"
