@@ -134,6 +134,11 @@ REQUESTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "show_study": (("show_trials", "tiny", "--study", "nope"), ("unknown study 'nope'",)),
     "show_limit": (("show_trials", "tiny", "--limit", "-3"), ("limit must be 0 (all) or more, got -3",)),
     "show_limit_in_words": (("show_trials", "tiny", "--limit", "all"), ("--limit: invalid int value: 'all'",)),
+    "show_effects_sorted": (
+        ("show_trials", "tiny", "--effects", "--sort", "epochs"),
+        ("--sort would have no effect with --effects",),
+    ),
+    "report_unknown": (("make_report", "tinny", "--study", "nope"), ("unknown study 'nope'",)),
     "show_limit_without_effect": (("show_trials", "tiny", "--splits", "--limit", "3"), ("--limit would have no effect here",)),
     "export_all_at_once": (
         ("export_ensemble", "{yaml}", "--to", "{root}/out", "--top", "0", "--vote", "hrd", "--fold", "9"),

@@ -96,6 +96,19 @@ def test_the_leaderboard_can_be_cut_and_sorted(journey: Journey) -> None:
     assert journey.desk.run("show_trials.py", "tiny", "--study", journey.study, "--json").json == journey.shown
 
 
+def test_pages_and_effects_are_made_of_the_whole_journey(journey: Journey) -> None:
+    made = journey.desk.run("make_report.py", journey.desk.yaml, "--sheets", "--json").json
+    assert set(made["pages"]) == {"study", "ensemble", "data"}
+    assert made["left_out"] == {}
+    for path in map(Path, [*made["pages"].values(), *made["sheets"]]):
+        assert path.is_relative_to(journey.desk.kept / "reports")
+        assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert journey.exported["ensemble"] in Path(made["pages"]["ensemble"]).read_text(encoding="utf-8")
+    rows = journey.desk.run("show_trials.py", "tiny", "--effects", "--json").json
+    assert {row["verdict"] for row in rows} <= {"helps", "hurts", "undecided"}
+    assert all(row["next"].startswith("run_search.py tiny --base ") for row in rows if row["verdict"] == "undecided")
+
+
 def test_the_export_says_what_it_chose_and_how_good_it_is(journey: Journey) -> None:
     value = journey.exported
     assert set(value["voters"]) == {"colour", "shape"}
