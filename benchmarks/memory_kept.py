@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-CASES = (
+STEPS_MEASURED = (
     ("predict", "tf_efficientnet_lite0", 64, 128, "contiguous"),
     ("predict", "tf_efficientnet_lite0", 64, 128, "channels_last"),
     ("train", "tf_efficientnet_lite0", 32, 128, "channels_last"),
@@ -65,10 +65,10 @@ def main() -> int:
     parser.add_argument("--kept", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.case is not None:
-        print(json.dumps(measure(CASES[given.case], kept=given.kept)))
+        print(json.dumps(measure(STEPS_MEASURED[given.case], kept=given.kept)))
         return 0
     print(f"{'':52} photos per CPU-second: given back, kept (range of {given.times}), share of the system, GB at most")
-    for number, case in enumerate(CASES):
+    for number, case in enumerate(STEPS_MEASURED):
         sides: dict[bool, list[dict[str, float]]] = {False: [], True: []}
         for _ in range(given.times):
             for kept in sides:

@@ -1,5 +1,6 @@
 """A space drawn from a few times, so that its mistakes show before the first trial. Imports no ray: Ray reads its token at import."""
 
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ class StartWeights:
             return
         self._tried.add(key)
         from trainables.attach import weights_store
-        from trainables.backbones import build, check_published
+        from trainables.backbones import build, check_published, keep_weights
         from trainables.probes.features import frozen
         from trainables.sizes import check_size
 
@@ -83,14 +84,18 @@ class StartWeights:
         )
         if not config.weights:
             return
-        _refuse_a_trial_s_best(parameters, weights_store(self._prepared))
-        if config.weights.startswith("timm:"):
-            check_published(config.backbone)
-        else:
-            self(parameters)
-            build(config.backbone, config.heads, config.image_size, weights=config.weights, store=weights_store(self._prepared))
-        if config.needs_features:
-            frozen(config.backbone, config.weights, config.image_size, weights_store(self._prepared), "cpu")
+        store = weights_store(self._prepared)
+        _refuse_a_trial_s_best(parameters, store)
+        with tempfile.TemporaryDirectory() as beside:  # what is only tried leaves nothing in the storage
+            if config.weights.startswith("timm:"):
+                check_published(config.backbone)
+            else:
+                if parameters.get("weights_file"):
+                    store = Path(beside)
+                    keep_weights(str(parameters["weights_file"]), store)
+                build(config.backbone, config.heads, config.image_size, weights=config.weights, store=store)
+            if config.needs_features:
+                frozen(config.backbone, config.weights, config.image_size, store, "cpu")
 
 
 def _refuse_a_trial_s_best(parameters: Mapping[str, Any], store: Path) -> None:

@@ -89,7 +89,7 @@ MUTATIONS: dict[str, tuple[list[Any], Any, str]] = {
     "task field": (["tasks", 0, "colour"], "red", "unknown field 'colour'"),
     "rule": (["tasks", 0, "rule"], "hrad", "did you mean hard"),
     "tie rule": (["tasks", 0, "tie_rule"], FIRST_CLASS, "tie_rule of hard is"),
-    "metric": (["metric"], "macro_f2", "did you mean macro_f1"),
+    "metric": (["metric"], "macro_f9", "did you mean macro_f"),
     "no voters": (["tasks", 0, "voters"], [], "voters must be"),
     "half a voter": (["tasks", 0, "voters"], [["m1"]], "voters must be"),
     "a path": (["tasks", 0, "voters"], [["../m1", "flip"]], "voters must be"),

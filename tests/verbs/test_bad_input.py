@@ -312,9 +312,10 @@ def test_a_space_without_its_numbers_is_refused(run: Run, here: Desk, spaces: _S
     refused(run, here, "run_search", ("{yaml}", "--space", "bare"), ("it lacks MAX_EPOCHS",))
 
 
-def test_a_dry_run_shows_a_trial_of_each_target_and_writes_nothing(run: Run, here: Desk) -> None:
+@pytest.mark.parametrize("space", ["smoke", "finetune"])  # without and with start weights
+def test_a_dry_run_shows_a_trial_of_each_target_and_writes_nothing(run: Run, here: Desk, space: str) -> None:
     before = everything(here.root)
-    code, out, err = run(here, *SEARCH, "--dry-run", "--json")
+    code, out, err = run(here, *SEARCH, "--space", space, "--dry-run", "--json")
     assert code == 0, err
     assert set(json.loads(out)["for_example"]) == {"colour", "shape"}
     assert everything(here.root) == before

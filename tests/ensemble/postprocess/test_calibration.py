@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from competitions.metrics import log_loss
+from competitions.metrics import METRICS
 from ensemble.log_probs import half_logs
 from ensemble.plan.reader import read
 from ensemble.postprocess.calibration import Calibration, Problem, calibrate, fit_calibration, minimise
@@ -48,9 +48,9 @@ def test_class_weights_and_overconfidence_are_undone_on_other_people() -> None:
     probs, labels, groups = model(0, n_groups=800)
     said = distorted(probs, 3.0, np.array([8.0, 1.0, 0.2, 3.0]))
     seen = groups < "g5"
-    scores = {"said": log_loss(said[~seen], labels[~seen]), "true": log_loss(probs[~seen], labels[~seen])}
+    scores = {"said": METRICS["log_loss"](said[~seen], labels[~seen]), "true": METRICS["log_loss"](probs[~seen], labels[~seen])}
     fitted = fit_calibration(said[seen], labels[seen])
-    calibrated = log_loss(calibrate(fitted, said[~seen]), labels[~seen])
+    calibrated = METRICS["log_loss"](calibrate(fitted, said[~seen]), labels[~seen])
     assert scores["said"] < calibrated - 0.22
     assert calibrated > scores["true"] - 0.01
     np.testing.assert_allclose(fitted.slopes, 1 / 3, atol=0.06)
@@ -80,7 +80,7 @@ def test_zeros_of_float16_and_a_model_that_is_never_wrong_give_finite_numbers() 
     _, labels, _ = model(2, n_groups=40)
     sure = np.eye(4, dtype=np.float16)[labels]
     fitted = fit_calibration(sure, labels)
-    assert log_loss(calibrate(fitted, sure), labels) > -0.01
+    assert METRICS["log_loss"](calibrate(fitted, sure), labels) > -0.01
     wrong = sure[:, [1, 0, 2, 3]]
     assert np.isfinite(calibrate(fit_calibration(wrong, labels), wrong)).all()
 
