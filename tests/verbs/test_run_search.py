@@ -200,7 +200,7 @@ def test_a_study_does_not_go_on_with_other_photos(shaken: Seen) -> None:
 
 
 def test_ctrl_c_while_the_views_are_computed_is_heard_as_well(desk: Desk) -> None:
-    child = desk.start("run_search.py", desk.yaml, "--space", "smoke", "--trials", 1, "--targets", "colour", "--study", "s")
+    child = desk.start("run_search.py", desk.yaml, "--space", "smoke", "--trials", 4, "--study", "s")
     assert child.stderr is not None
     assert any("computing" in line for line in child.stderr)
     desk.signal(child, signal.SIGINT)
