@@ -45,7 +45,7 @@ def test_a_trial_on_published_weights_is_reproduced_merged_exported_and_predicts
     (target,) = choose_targets(tiny_competition, ["both"])
     question = Question("tiny", "both", target.heads, target.metric, prepared.data_fingerprint(target), "groups", 0, 0, 64)
     config = resolve(DRAWN[kind], question)
-    StartWeights(prepared).check(config, DRAWN[kind])
+    StartWeights(prepared)(DRAWN[kind])  # as a search does for each suggestion
     run = open_run(config, attach(prepared, config))
     while not run.record.ended:
         run.step()

@@ -94,7 +94,9 @@ def test_a_search_keeps_a_package_s_weights_in_the_storage(
 ) -> None:
     drawn = {"backbone": LITE, "pretrained": True}
     config = configure(**drawn)
-    StartWeights(tiny).check(config, drawn)
+    prepare = StartWeights(tiny)
+    prepare(drawn)
+    prepare.check(config, drawn)
     assert kept_weights(weights_store(tiny), config.weights).parent == weights_store(tiny)
     monkeypatch.setitem(WEIGHT_PACKAGES, LITE, replace(WEIGHT_PACKAGES[LITE], package="no-such-package-of-podium"))
     build(LITE, {"colour": 3}, 32, weights=config.weights, store=weights_store(tiny))
