@@ -49,17 +49,21 @@ def _propose(competition: Any, paths: Any, given: str, progress: Any) -> dict[st
 
 
 def _twins(prepared: Any, splits: list[dict[str, Any]], *, compute: bool) -> dict[str, Any]:
-    """Put its twin gap to each split, where features are known or are to be computed."""
+    """Put its twin gap to each split, where features are known or are to be computed; where neither is so, no network is loaded."""
+    for split in splits:
+        split["twin_gap"] = None
+    if not (compute or prepared.paths.features.is_dir()):
+        return {"twin_features": None}
     from competitions.twins.photos import gaps_of_splits, keep_gaps
     from system.progress import Counting
     from trainables.probes.known import compute_features, known_features
 
     features = compute_features(prepared, Counting("features, photos")) if compute else known_features(prepared)
-    gaps = {} if features is None else gaps_of_splits(prepared, features.table)
-    for split in splits:
-        split["twin_gap"] = gaps[split["name"]].to_json() if split["name"] in gaps else None
     if features is None:
         return {"twin_features": None}
+    gaps = gaps_of_splits(prepared, features.table)
+    for split in splits:
+        split["twin_gap"] = gaps[split["name"]].to_json() if split["name"] in gaps else None
     keep_gaps(prepared.paths, gaps, features.made_of)
     return {"twin_features": features.made_of}
 

@@ -236,7 +236,7 @@ def _gap(gap: dict[str, Any] | None) -> list[Any]:
 
 
 def main() -> int:
-    made = verbs.parser(__doc__ or "", "python -m benchmarks.twin_gap demo --keep /tmp/features")
+    made = verbs.parser(__doc__ or "", "python -m benchmarks.twin_gap demo --keep features")
     made.add_argument("competition", help="name of a file in competitions/")
     made.add_argument("--truth", help="CSV with the true labels of the test photos (the demo knows its own)")
     made.add_argument("--sizes", default="96", metavar="A,B", help="sides of photos in pixels (default: 96)")

@@ -327,7 +327,7 @@ def _some(prepared: Prepared, rows: Ints) -> Ints:
 
 def _twins(prepared: Prepared) -> TwinGap | None:
     """The twin gap of the split, where probes have left features of all photos; nothing is computed for it."""
-    if not (prepared.paths.data / "features").is_dir() or (known := known_features(prepared)) is None:
+    if not prepared.paths.features.is_dir() or (known := known_features(prepared)) is None:
         return None
     sides = AskedTwins.of(prepared.manifest, prepared.usable(), known.table)
     return None if sides is None else sides.gap(prepared.folds.fold, groups_dealt(prepared.manifest, prepared.competition.split))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from competitions.competition import Split
 from competitions.labels import compose_numbers
-from competitions.prepare import Prepared, clusters_of, cut
+from competitions.prepare import Prepared, clusters_of, cut_again
 from competitions.splits import PINNED, UNUSABLE, Folds
 from system.errors import UserError
 
@@ -68,7 +68,7 @@ def _facts(prepared: Prepared, split: Split) -> SplitFacts:
         folds = prepared.folds
     else:
         try:
-            folds = cut(prepared.competition, split, prepared.manifest, prepared.usable(), prepared.pixels, prepared.paths)
+            folds = cut_again(prepared, split.name).folds
         except UserError as error:
             return SplitFacts(split.name, by_group, [], fault="; ".join(error.faults))
     sizes = [int((folds.fold == fold).sum()) for fold in range(split.n_folds)]

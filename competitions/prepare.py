@@ -6,6 +6,7 @@ as one JSON file named by its fingerprint, from which a trial on any node attach
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -279,14 +280,28 @@ def clusters_of(
 
 
 def cut_again(prepared: Prepared, name: str) -> Prepared:
-    """The same photos by another of the competition's splits; nothing is read or decoded anew.
+    """The same photos by another of the competition's splits; nothing is read or decoded anew, and each split is cut once.
 
     Raises:
         UserError: There is no such split, or it cannot be made.
     """
-    competition = with_split(prepared.competition, name)
-    folds = cut(competition, competition.split, prepared.manifest, prepared.usable(), prepared.pixels, prepared.paths)
-    return replace(prepared, competition=competition, folds=folds)
+
+    def made() -> Prepared:
+        competition = with_split(prepared.competition, name)
+        folds = cut(competition, competition.split, prepared.manifest, prepared.usable(), prepared.pixels, prepared.paths)
+        return replace(prepared, competition=competition, folds=folds)
+
+    return prepared.once(("cut", name), made)
+
+
+def by_each_split(prepared: Prepared) -> dict[str, Prepared]:
+    """Split -> the same photos by it, its own first; splits that cannot be made are left out, `compare_splits` says why."""
+    found = {prepared.competition.split.name: prepared}
+    for name in prepared.competition.all_splits:
+        if name not in found:
+            with suppress(UserError):
+                found[name] = cut_again(prepared, name)
+    return found
 
 
 def load_prepared(paths: CompetitionPaths, key: str) -> Prepared:

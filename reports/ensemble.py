@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from competitions.kept_labels import prepared_of
-from competitions.metrics import metric_of
+from competitions.metrics import confusion, metric_of
 from competitions.prepare import Prepared
 from ensemble.align import Rows, shared_photos
 from ensemble.plan.plan import EnsemblePlan, decide
@@ -23,7 +23,7 @@ from ledger.trials import TrialFolder, is_trial
 from reports.charts import MUTED, PALETTE, chart
 from reports.page import Chart, render
 from reports.photo_labels import class_numbers
-from reports.tables import confusion_counts, count_cells, most_confused, share_cells
+from reports.tables import count_cells, most_confused, share_cells
 from system.errors import UserError, unknown
 from system.files import read_json
 from system.paths import CompetitionPaths
@@ -250,7 +250,7 @@ def _agreement(judged: _Judged) -> dict[str, Any] | None:
 
 def _confusion(judged: _Judged, before: Vote, after: Vote) -> dict[str, Any]:
     classes = judged.ensemble.classes
-    then, now = (confusion_counts(judged.labels, vote.labels, len(classes)) for vote in (before, after))
+    then, now = (confusion(vote.labels, judged.labels, len(classes)) for vote in (before, after))
     pairs = most_confused(then, now, classes, MOST_PAIRS)
     tables = [count_cells(then), count_cells(now)] if len(classes) <= MOST_IN_A_MATRIX else None
     return {"classes": classes, "tables": tables, "pairs": pairs}

@@ -20,13 +20,6 @@ class Cell:
     diagonal: bool = False
 
 
-def confusion_counts(truth: NDArray[np.int64], answered: NDArray[np.int64], n_classes: int) -> Counts:
-    """`int64 (C, C)`: a row per true class, a column per answer."""
-    counts = np.zeros((n_classes, n_classes), dtype=np.int64)
-    np.add.at(counts, (truth, answered), 1)
-    return counts
-
-
 def count_cells(counts: Counts) -> list[list[Cell]]:
     """Counts `(C, C)` with each row shaded by its shares: what becomes of the photos of a class."""
     totals = np.maximum(counts.sum(axis=1, keepdims=True), 1)

@@ -45,6 +45,11 @@ class CompetitionPaths:
         return self.root / "reports"
 
     @property
+    def features(self) -> Path:
+        """Features of frozen backbones, where a probe or somebody else has computed some."""
+        return self.data / "features"
+
+    @property
     def twin_gaps(self) -> Path:
         """What `prepare_data.py` found of each split's twin gap, for whoever loads no features."""
         return self.data / "twin_gaps.json"

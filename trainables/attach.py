@@ -152,10 +152,10 @@ class OpenedTrial:
     def has_whole_best(self) -> bool:
         """As `best_is_whole`; record and settings are read again only where something is wrong, for the trial may have gone on."""
         try:
-            readable = self.settings and self.record is not None and self.record.weights is not None
+            opened = self.record if self.settings else None
         except (OSError, *DAMAGE):
-            readable = False  # named by `best_is_whole`
-        if readable and self.record is not None and fault_of_best(self.folder, self.record) is None:
+            opened = None  # `best_is_whole` names it
+        if opened is not None and opened.weights is not None and fault_of_best(self.folder, opened) is None:
             return True
         return best_is_whole(self.folder)
 

@@ -20,12 +20,7 @@ from trainables.start.published import WEIGHT_PACKAGES
 RECIPE = 1
 """Raised by hand when the meaning of training changes; tests/trainables/test_recipe.py fails when losses move and this did not."""
 
-BEFORE: dict[str, Any] = {
-    "sampler": "none",
-    "soup": (),
-    "probe": "none",
-    "probe_c": None,
-    "probe_scaling": None,
+_UNCHANGED: dict[str, Any] = {
     "layout": "contiguous",
     "stem_stride": None,
     "drop_path": 0.0,
@@ -36,6 +31,16 @@ BEFORE: dict[str, Any] = {
     "mix": "none",
     "mix_alpha": None,
     "head_start": "none",
+}
+"""Settings of training added since, of which the value that is as before is the default too, and what a probe has there."""
+
+BEFORE: dict[str, Any] = {
+    "sampler": "none",
+    "soup": (),
+    "probe": "none",
+    "probe_c": None,
+    "probe_scaling": None,
+    **_UNCHANGED,
 }
 """Settings added after the first release -> the value that stands for "as it was before"."""
 
@@ -209,16 +214,7 @@ DEFAULTS: dict[str, Any] = {
     "probe": "none",
     "probe_c": None,
     "probe_scaling": None,
-    "layout": "contiguous",
-    "stem_stride": None,
-    "drop_path": 0.0,
-    "head_lr_factor": 1.0,
-    "layer_decay": 1.0,
-    "frozen_epochs": 0,
-    "clip_norm": None,
-    "mix": "none",
-    "mix_alpha": None,
-    "head_start": "none",
+    **_UNCHANGED,
 }
 """What a search space may set, and what it gets where it is silent."""
 
@@ -239,16 +235,7 @@ OF_A_PROBE: dict[str, Any] = {
     "ema_decay": 0.0,
     "drop_rate": 0.0,
     "precision": "fp32",
-    "layout": "contiguous",
-    "stem_stride": None,
-    "drop_path": 0.0,
-    "head_lr_factor": 1.0,
-    "layer_decay": 1.0,
-    "frozen_epochs": 0,
-    "clip_norm": None,
-    "mix": "none",
-    "mix_alpha": None,
-    "head_start": "none",
+    **_UNCHANGED,
 }
 """Settings that mean nothing to a probe, which is fitted in one step -> what its configuration has there."""
 

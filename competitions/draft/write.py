@@ -16,8 +16,9 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from competitions.draft.draft import Draft, draft, sizes
+from competitions.draft.draft import draft, sizes
 from competitions.draft.folder import Unpacked, look
+from competitions.draft.layouts import Draft
 from competitions.images.decode import read_image
 from competitions.loading import parse_competition
 from competitions.readers.read import read

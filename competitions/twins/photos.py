@@ -8,11 +8,9 @@ from numpy.typing import NDArray
 
 from competitions.competition import Split
 from competitions.manifest import Manifest
-from competitions.prepare import Prepared, cut_again
-from competitions.splits import Folds
+from competitions.prepare import Prepared, by_each_split
 from competitions.twins.gap import TwinGap, twin_gap, wasserstein
 from competitions.twins.similarity import Floats, nearest_by_fold, normalised, to_training, two_nearest
-from system.errors import UserError
 from system.files import replace_json
 from system.paths import CompetitionPaths
 
@@ -112,9 +110,10 @@ def gaps_of_splits(prepared: Prepared, features: Floats) -> dict[str, TwinGap]:
     sides = AskedTwins.of(prepared.manifest, prepared.usable(), features)
     if sides is None:
         return {}
-    folds = _folds_of_splits(prepared)
-    splits = prepared.competition.all_splits
-    found = {name: sides.gap(one.fold, groups_dealt(prepared.manifest, splits[name])) for name, one in folds.items()}
+    found = {
+        name: sides.gap(one.folds.fold, groups_dealt(one.manifest, one.competition.split))
+        for name, one in by_each_split(prepared).items()
+    }
     return {name: gap for name, gap in found.items() if gap is not None}
 
 
@@ -127,14 +126,3 @@ def keep_gaps(paths: CompetitionPaths, gaps: Mapping[str, TwinGap], features: st
     """Keep what was found for whoever lists scores by split (`show_trials.py --splits`), who loads no features."""
     value = {"features": features, "splits": {name: gap.to_json() for name, gap in gaps.items()}}
     replace_json(paths.twin_gaps, value, durable=False)
-
-
-def _folds_of_splits(prepared: Prepared) -> Mapping[str, Folds]:
-    folds = {prepared.competition.split.name: prepared.folds}
-    for name in prepared.competition.all_splits:
-        if name not in folds:
-            try:
-                folds[name] = cut_again(prepared, name).folds
-            except UserError:
-                continue  # `compare_splits` says why
-    return folds

@@ -188,7 +188,7 @@ def _search(
     status.expect(searcher.remaining())
     callback = StudyCallback(plan.study, plan.paths.trials, status, push, stop, tidy, latest)
     if not searcher.exhausted:
-        watch = watching(plan.paths.data / "features", status.note)
+        watch = watching(plan.paths.features, status.note)
         with watch, _own_interrupt(), stop.last_word(), writing(plan.study.path):  # Tune keeps a state of its own there
             make_tuner(plan, key, searcher, callback, stop, over).fit()
     status.close()

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from competitions.prepare import Prepared, cut_again
-from system.errors import UserError
+from competitions.prepare import Prepared, by_each_split
 from system.files import read_json
 from trainables.attach import features_of
 from trainables.probes.features import PART_ROWS, FrozenSettings, PhotoFeatures
@@ -43,7 +42,7 @@ def known_features(prepared: Prepared) -> KnownFeatures | None:
     """
     rows = asked_rows(prepared)
     for frozen, device in _kept(prepared):
-        for one in _by_each_split(prepared):
+        for one in by_each_split(prepared).values():
             found = features_of(one, frozen, device=device)
             if found.place("identity").is_dir() and found.has(rows):
                 return KnownFeatures(_table(found, rows), f"{frozen.backbone} at {frozen.image_size} px")
@@ -80,24 +79,13 @@ def asked_rows(prepared: Prepared) -> NDArray[np.int64]:
 
 def _kept(prepared: Prepared) -> Iterator[tuple[FrozenSettings, str]]:
     """What the folders of features say they are made of."""
-    for path in sorted((prepared.paths.data / "features").glob("*-identity-*/made_of.json")):
+    for path in sorted(prepared.paths.features.glob("*-identity-*/made_of.json")):
         try:
             said = read_json(path)
             device = str(said["device"])
             yield FrozenSettings(*(said[name] for name in ("backbone", "weights", "image_size", "threads"))), device
         except (OSError, ValueError, KeyError, TypeError):
             continue  # the folder is a cache: what does not say what it is helps nobody
-
-
-def _by_each_split(prepared: Prepared) -> Iterator[Prepared]:
-    """The same photos by each split that can be made; features stand in the order of a split's folds."""
-    yield prepared
-    for name in prepared.competition.all_splits:
-        if name != prepared.competition.split.name:
-            try:
-                yield prepared.once(("cut", name), lambda name=name: cut_again(prepared, name))  # type: ignore[misc]
-            except UserError:
-                continue
 
 
 def _table(found: PhotoFeatures, rows: NDArray[np.int64]) -> NDArray[np.float32]:
